@@ -1,0 +1,89 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# setup builds .venv with all that is needed; lint, bench, sanitize and clean are for developers.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+EXTRAS ?= train,onnx,plots,dev
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PEP517 := setuptools wheel Cython numpy
+NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/fuzz/*.cpp)
+SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg62-turbo-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help system setup build demo test lint format bench sanitize clean
+
+help:
+	@echo "make demo      set up, build, and walk the whole road on the sample dataset (about 6 minutes)"
+	@echo "make test      set up, build, and run the tests"
+	@echo "make lint      formatting, lint, types and layer rules"
+	@echo "make bench     measure the kernels against OpenCV and rewrite the README table"
+	@echo "make sanitize  run the native code and its fuzz targets under ASan and UBSan"
+	@echo "make clean     remove everything that was built (not runs/)"
+
+# The compiler and headers: installed by apt when we may, else named.
+system:
+	@if ! { command -v g++ && printf '#include <stdio.h>\n#include <jpeglib.h>\n' | g++ -E -x c++ - \
+	    && $(PYTHON) -c 'import ensurepip, os, sysconfig, sys; \
+	       sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; } \
+	    >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SYSTEM_PACKAGES); \
+	  else \
+	    echo "Missing system packages. Install: $(SYSTEM_PACKAGES)" >&2; exit 1; \
+	  fi; \
+	fi
+
+# torch comes first and alone: what follows then accepts it and asks for no other build of it.
+$(READY): pyproject.toml
+	$(MAKE) --no-print-directory system
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip $(PEP517)
+	$(BIN)/python -m pip install -q "$(TORCH)"
+	$(BIN)/python -m pip install -q --no-build-isolation -e ".[$(EXTRAS)]"
+	touch $@
+
+setup: build
+
+build: $(READY)
+	@$(BIN)/python setup.py -q build_ext --inplace -j 2
+
+demo: build
+	$(BIN)/yolofast demo
+
+test: build
+	$(BIN)/python -m pytest -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PATH=$(BIN):$$PATH cython-lint yolofast
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE)
+
+bench: build
+	$(BIN)/python benchmarks/run_kernels.py
+	$(BIN)/python benchmarks/readme_table.py
+
+# The fuzz targets, replayed over CORPUS (by default the labels and images of the sample dataset).
+SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -DYOLOFAST_NO_MULTIVERSION
+CORPUS ?= runs/demo
+sanitize:
+	mkdir -p build
+	g++ $(SANITIZE) -Icsrc/core csrc/fuzz/fuzz_jpeg.cpp csrc/fuzz/replay_main.cpp csrc/core/jpeg.cpp -ljpeg -o build/replay_jpeg
+	g++ $(SANITIZE) -Icsrc/core csrc/fuzz/fuzz_labels.cpp csrc/fuzz/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
+	build/replay_jpeg $(CORPUS)
+	build/replay_labels $(CORPUS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -f yolofast/kernels/*.so yolofast/kernels/_*.cpp
+	find yolofast tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,363 @@
+"""YOLOConfig and its sections: every setting of a run, checked when it is made.
+
+Frozen dataclasses, YAML in and out; the command line is generated from them (field = flag, the
+text under a field = its help). Field names are unique over all sections, so a flag needs no
+prefix, and follow the names and defaults that YOLO users know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from yolofast.errors import ConfigError, at, nearest
+from yolofast.files import write_text
+
+MODEL_SIZES = ("p", "n", "s", "m", "l", "x")
+MODEL_STRIDE = 32
+EXPORT_FORMATS = ("onnx", "torchscript")
+
+Optimizer = Literal["auto", "sgd", "adamw"]
+Schedule = Literal["cosine", "linear", "plateau"]
+Amp = Literal["auto", "on", "off"]
+
+
+def bounded(default: float | int, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
+    """A number field whose value must lie in [low, high], or (low, high] when `open_low`."""
+    return field(default=default, metadata={"low": low, "high": high, "open_low": open_low})
+
+
+def _type_name(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(kind)))
+    if isinstance(kind, types.UnionType):
+        return " or ".join(_type_name(k) for k in typing.get_args(kind))
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    return "nothing" if kind is type(None) else names.get(kind, str(kind))
+
+
+def _coerce(value: Any, kind: Any) -> Any:
+    """`value` as `kind`, or raise TypeError; only lossless changes (1 -> 1.0, text -> Path)."""
+    if isinstance(kind, types.UnionType):
+        for option in typing.get_args(kind):
+            try:
+                return _coerce(value, option)
+            except TypeError:
+                continue
+        raise TypeError
+    if typing.get_origin(kind) is Literal:
+        if value in typing.get_args(kind):
+            return value
+        if value is False and "off" in typing.get_args(kind):  # YAML 1.1 reads a bare `off` as false
+            return "off"
+        if value is True and "on" in typing.get_args(kind):
+            return "on"
+        raise TypeError
+    if kind is float and not isinstance(value, bool):
+        if isinstance(value, int | float):
+            return float(value)
+        if isinstance(value, str):  # YAML reads 1e-3 (no dot) as text
+            try:
+                return float(value)
+            except ValueError:
+                raise TypeError from None
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value)
+    if kind in (bool, str, type(None)) and type(value) is kind:
+        return value
+    raise TypeError
+
+
+class _Section:
+    """Checks types and ranges of a frozen dataclass when it is made."""
+
+    def __post_init__(self) -> None:
+        kinds = typing.get_type_hints(type(self))
+        for spec in dataclasses.fields(typing.cast(Any, self)):
+            got, kind = getattr(self, spec.name), kinds[spec.name]
+            try:
+                value = _coerce(got, kind)
+            except TypeError:
+                hint = nearest(got, typing.get_args(kind)) if isinstance(got, str) else ""
+                raise ConfigError(f"{spec.name}: got {got!r}, expected {_type_name(kind)}.{hint}") from None
+            object.__setattr__(self, spec.name, value)
+            low, high = spec.metadata.get("low"), spec.metadata.get("high", math.inf)
+            if low is None or value is None:
+                continue
+            too_low = value <= low if spec.metadata["open_low"] else value < low
+            if too_low or value > high or math.isnan(value):
+                span = f"{'above' if spec.metadata['open_low'] else 'at least'} {low}"
+                span += "" if high == math.inf else f" and at most {high}"
+                raise ConfigError(f"{spec.name}: got {value}, expected a value {span}.")
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Section):
+    """Which network."""
+
+    model: str = "n"
+    """Model size: p (pico, for tests), n, s, m, l or x."""
+    weights: Path | None = None
+    """Weights file to start from (.safetensors); none = random initial weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model not in MODEL_SIZES:
+            known = ", ".join(MODEL_SIZES)
+            raise ConfigError(
+                f"model: got '{self.model}', expected one of {known}.{nearest(self.model, MODEL_SIZES)}"
+            )
+
+
+@dataclass(frozen=True)
+class DatasetConfig(_Section):
+    """Which data, and how it is loaded."""
+
+    data: Path | None = None
+    """The dataset's data.yaml, or a folder that holds a dataset."""
+    imgsz: int = bounded(640, 32)
+    """Side of the square training image in pixels, a multiple of 32."""
+    workers: int = bounded(2, 0)
+    """Loader processes; 0 = load in the training process."""
+    prefetch: int = bounded(4, 1)
+    """Batches that each worker keeps ready."""
+    pin_memory: bool = True
+    """Page-locked batches, when the training device is CUDA."""
+    drop_last: bool = False
+    """Leave out the last training batch of an epoch when it is not full."""
+    single_cls: bool = False
+    """Train all classes as one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.imgsz % MODEL_STRIDE:
+            lower = self.imgsz // MODEL_STRIDE * MODEL_STRIDE
+            raise ConfigError(
+                f"imgsz: got {self.imgsz}, expected a multiple of {MODEL_STRIDE} (the largest stride). "
+                f"Use {lower} or {lower + MODEL_STRIDE}."
+            )
+
+
+@dataclass(frozen=True)
+class TrainingConfig(_Section):
+    """How the weights are learned."""
+
+    epochs: int = bounded(100, 1)
+    """Passes over the training images."""
+    batch: int = bounded(16, 1)
+    """Images in a step."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    optimizer: Optimizer = "auto"
+    """auto takes AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum."""
+    lr0: float | None = None
+    """Peak learning rate; by default 0.01 for SGD and 0.01 / (4 + classes) for AdamW."""
+    lrf: float = bounded(0.01, 0.0, 1.0)
+    """Last learning rate as a share of lr0."""
+    momentum: float = bounded(0.937, 0.0, 1.0)
+    """SGD momentum, or AdamW's beta1."""
+    weight_decay: float = bounded(0.0005, 0.0)
+    """Decay of convolution and linear weights (never of norms and biases)."""
+    schedule: Schedule = "linear"
+    """Learning-rate schedule after the warm-up: linear, cosine, or plateau (steps on val loss)."""
+    warmup_epochs: float = bounded(3.0, 0.0)
+    """Warm-up length in epochs."""
+    warmup_momentum: float = bounded(0.8, 0.0, 1.0)
+    """Momentum at the first step."""
+    nbs: int = bounded(0, 0)
+    """Nominal batch size: gradients of smaller batches are summed up to it; 0 = step every batch."""
+    clip_norm: float = bounded(10.0, 0.0)
+    """Largest gradient norm; 0 = no clipping."""
+    amp: Amp = "auto"
+    """Mixed precision: auto = on where the device gains by it."""
+    ema_decay: float = bounded(0.9999, 0.0, 1.0)
+    """Decay of the averaged weights; 0 = no averaging."""
+    ema_tau: float = bounded(2000.0, 0.0, open_low=True)
+    """Steps over which the averaging ramps up."""
+    box: float = bounded(7.5, 0.0)
+    """Weight of the CIoU loss."""
+    cls: float = bounded(0.5, 0.0)
+    """Weight of the classification loss."""
+    dfl: float = bounded(1.5, 0.0)
+    """Weight of the distribution focal loss."""
+    patience: int = bounded(100, 0)
+    """Stop when mAP50-95 has not risen for this many epochs; 0 = never."""
+    seed: int = bounded(0, 0)
+    """Seed of weights, order and augmentation."""
+    resume: bool = False
+    """Go on from the run's last checkpoint."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lr0 is not None and not 0 < self.lr0 < math.inf:
+            raise ConfigError(f"lr0: got {self.lr0}, expected a value above 0.")
+
+
+@dataclass(frozen=True)
+class AugmentConfig(_Section):
+    """Training augmentation; names and defaults as YOLO users know them."""
+
+    hsv_h: float = bounded(0.015, 0.0, 0.5)
+    """Hue jitter, as a share of the full circle."""
+    hsv_s: float = bounded(0.7, 0.0, 1.0)
+    """Saturation jitter, as a gain of 1 +- this."""
+    hsv_v: float = bounded(0.4, 0.0, 1.0)
+    """Brightness jitter, as a gain of 1 +- this."""
+    degrees: float = bounded(0.0, 0.0, 180.0)
+    """Rotation, +- degrees."""
+    translate: float = bounded(0.1, 0.0, 0.5)
+    """Translation, +- share of the image side."""
+    scale: float = bounded(0.5, 0.0, 0.99)
+    """Zoom, as a gain of 1 +- this."""
+    shear: float = bounded(0.0, 0.0, 45.0)
+    """Shear, +- degrees."""
+    flipud: float = bounded(0.0, 0.0, 1.0)
+    """Probability of an up-down flip."""
+    fliplr: float = bounded(0.5, 0.0, 1.0)
+    """Probability of a left-right flip."""
+    mosaic: float = bounded(1.0, 0.0, 1.0)
+    """Probability of a 4-image mosaic."""
+    mosaic_block: int = bounded(256, 0)
+    """Mosaic partners come from the sample's own block of this many images; 0 = from all."""
+    close_mosaic: int = bounded(10, 0)
+    """Mosaic is off for this many last epochs."""
+
+    @staticmethod
+    def none() -> AugmentConfig:
+        """No augmentation at all: letterbox only."""
+        return AugmentConfig(
+            hsv_h=0.0, hsv_s=0.0, hsv_v=0.0, translate=0.0, scale=0.0, fliplr=0.0, mosaic=0.0, close_mosaic=0
+        )
+
+
+@dataclass(frozen=True)
+class LoggingConfig(_Section):
+    """Where results go."""
+
+    project: Path = Path("runs")
+    """Folder that holds the runs."""
+    name: str = "train"
+    """Name of this run: results go to PROJECT/NAME."""
+    log_interval: int = bounded(1, 1)
+    """Epochs between two lines of metrics in the log."""
+    plots: bool = True
+    """Draw PNG plots (needs matplotlib)."""
+
+    @property
+    def run_dir(self) -> Path:
+        return self.project / self.name
+
+
+@dataclass(frozen=True)
+class ExportConfig(_Section):
+    """How a trained model is written for deployment."""
+
+    format: Literal["onnx", "torchscript"] = "onnx"
+    """onnx or torchscript."""
+    include_nms: bool = False
+    """ONNX: put non-maximum suppression into the file; output [B, max_det, 6] xyxy, score, class."""
+    dynamic: bool = True
+    """ONNX: any batch size."""
+    half_precision: bool = False
+    """Write float16 weights."""
+    simplify: bool = True
+    """ONNX: fold and merge nodes (needs onnxslim)."""
+    opset: int = bounded(18, 18, 23)
+    """ONNX operator set."""
+
+
+SectionT = TypeVar("SectionT")
+
+
+def _section(kind: type[SectionT], values: object, name: str, source: str) -> SectionT:
+    known = [f.name for f in dataclasses.fields(typing.cast(Any, kind))]
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: section '{name}': got {values!r}, expected settings such as {known[0]}")
+    for key in values:
+        if key not in known:
+            raise ConfigError(
+                f"{source}: unknown setting '{key}' in section '{name}'.{nearest(str(key), known)} "
+                f"Known: {', '.join(known)}."
+            )
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: section '{name}': {error}") from None
+
+
+@dataclass(frozen=True)
+class YOLOConfig:
+    """All settings of a run.
+
+    Raises `ConfigError` for a wrong type, a value out of range, or (from YAML) an unknown name.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], source: str = "config") -> YOLOConfig:
+        """A config from nested dicts, one a section; missing settings take their defaults."""
+        kinds = typing.get_type_hints(cls)
+        for name in values:
+            if name not in kinds:
+                homes = [s for s, k in kinds.items() if name in typing.get_type_hints(k)]
+                hint = f" It belongs in section '{homes[0]}'." if homes else nearest(str(name), kinds)
+                raise ConfigError(f"{source}: unknown section '{name}'.{hint} Known: {', '.join(kinds)}.")
+        return cls(**{n: _section(kinds[n], v, n, source) for n, v in values.items()})
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> YOLOConfig:
+        """A config from a YAML file (`yaml.safe_load`, nothing in it is executed)."""
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such config file") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = at(path, mark.line + 1 if mark else None)
+            raise ConfigError(f"{place}: not valid YAML: {getattr(error, 'problem', error)}") from None
+        if values is None:
+            return cls()
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: got {type(values).__name__}, expected sections such as 'training:'")
+        return cls.from_dict(values, str(path))
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Nested dicts of plain values that `from_dict` reads back to an equal config."""
+        plain = dataclasses.asdict(self)
+        return {
+            s: {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+            for s, values in plain.items()
+        }
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write the config as YAML, whole or not at all."""
+        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
+
+    def replace(self, **changes: Any) -> YOLOConfig:
+        """A copy with settings changed by their flat names: `config.replace(epochs=3, imgsz=320)`."""
+        homes = {
+            f.name: s for s in typing.get_type_hints(type(self)) for f in dataclasses.fields(getattr(self, s))
+        }
+        sections: dict[str, dict[str, Any]] = {}
+        for name, value in changes.items():
+            if name not in homes:
+                raise ConfigError(f"unknown setting '{name}'.{nearest(name, homes)}")
+            sections.setdefault(homes[name], {})[name] = value
+        return dataclasses.replace(
+            self, **{s: dataclasses.replace(getattr(self, s), **v) for s, v in sections.items()}
+        )

@@ -1,0 +1,63 @@
+"""The error hierarchy.
+
+Every error a user can meet says three things: what was got, what was expected, and what to do
+about it; and it names the file and line where there is one. The command line turns any
+`YolofastError` into one line and exit code 2; anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class YolofastError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class ConfigError(YolofastError, ValueError):
+    """A setting has a wrong name, type or value."""
+
+
+class DataError(YolofastError, ValueError):
+    """A file or a dataset is not what it should be."""
+
+
+class ImageError(DataError):
+    """An image cannot be decoded."""
+
+
+class MissingExtraError(YolofastError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class DatasetNotFoundError(YolofastError, FileNotFoundError):
+    """A dataset folder or file that was asked for is not there."""
+
+
+class CheckpointError(YolofastError):
+    """A checkpoint is missing, broken, or of another model."""
+
+
+class ExportError(YolofastError):
+    """A model cannot be exported to the format asked for."""
+
+
+def at(path: str | Path, line: int | None = None) -> str:
+    """`path` or `path:line`, the way compilers print places (line counts from 1)."""
+    return f"{path}:{line}" if line is not None else str(path)
+
+
+def nearest(got: str, known: Iterable[str]) -> str:
+    """`" Did you mean 'x'?"` for the known name nearest to `got`, or an empty string."""
+    close = difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
+    """The one line that says which optional package is missing and how to install it."""
+    return MissingExtraError(
+        f"{purpose} needs the package '{package}', which is not installed. "
+        f"Install it with: pip install 'yolofast[{extra}]'"
+    )

@@ -1,0 +1,60 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from yolofast.errors import DataError, YolofastError
+
+
+@contextlib.contextmanager
+def whole_file(
+    path: str | Path, error: type[YolofastError] = DataError, *, sync: bool = False
+) -> Iterator[Path]:
+    """A temporary name beside `path`: renamed to `path` when the block ends well, else removed.
+
+    Makes the folder. `sync` flushes the file to the disk before the rename, so that a power cut
+    leaves the old file or the new one. Raises `error` when the file cannot be written there, before
+    the block runs or after it; what the block itself raises is passed on.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _writing(path, error):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    try:
+        yield temporary
+        with _writing(path, error):
+            if sync:
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # renamed, or its folder is gone
+            temporary.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all. Raises `DataError` when it cannot be written."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON whole or not at all. Raises `DataError` when it cannot be written."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def _writing(path: Path, error: type[YolofastError]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise error(
+            f"{path}: cannot be written: {problem.strerror}. Choose a folder you may write to, or make room."
+        ) from problem

@@ -1,0 +1,311 @@
+"""The values that the stages hand to each other.
+
+Frozen dataclasses with numpy inside; this module imports numpy and nothing heavier. Boxes are
+`xyxy` in pixels on pixel edges (a box over a whole image is `0, 0, w, h`) unless a name says
+otherwise; `xywhn` is centre x, centre y, width, height, each divided by the image's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Split = Literal["train", "valid", "test"]
+Severity = Literal["error", "warning", "info"]
+StructureType = Literal["flat", "nested", "mixed", "unknown"]
+
+# ---------------------------------------------------------------- pixels
+
+
+@dataclass(frozen=True, slots=True)
+class JpegInfo:
+    """What a JPEG header says. `width` and `height` are as stored, before `orientation`."""
+
+    width: int
+    height: int
+    components: int
+    subsampling: str
+    """'444', '422', '420', '440', '411', 'gray' or 'other'."""
+    progressive: bool
+    orientation: int
+    """EXIF orientation, 1..8; 1 = upright, also where there is no EXIF."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) after the EXIF orientation, as a viewer shows the picture."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Ycc:
+    """Decoded JPEG planes, full-range BT.601, before any colour conversion or orientation.
+
+    `y` is uint8 [H, W]; `cb` and `cr` are uint8 [ceil(H / sy), ceil(W / sx)] for the factors of
+    `subsampling`, or None for a gray image.
+    """
+
+    y: NDArray[np.uint8]
+    cb: NDArray[np.uint8] | None
+    cr: NDArray[np.uint8] | None
+    subsampling: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How a source image was placed in a padded square: `target = source * scale + pad`.
+
+    Pixel-edge coordinates. `source` and `target` are (height, width).
+    """
+
+    scale: float
+    pad_x: float
+    pad_y: float
+    source: tuple[int, int]
+    target: tuple[int, int]
+
+    @staticmethod
+    def fit(source: tuple[int, int], target: tuple[int, int]) -> Letterbox:
+        """The placement that shows all of `source` as large as it fits, centred in `target`."""
+        scale = min(target[0] / source[0], target[1] / source[1])
+        new_h = max(1, round(source[0] * scale))
+        new_w = max(1, round(source[1] * scale))
+        return Letterbox(scale, (target[1] - new_w) // 2, (target[0] - new_h) // 2, source, target)
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """(height, width) of the resized picture inside the padding."""
+        return max(1, round(self.source[0] * self.scale)), max(1, round(self.source[1] * self.scale))
+
+    def to_source(self, boxes: NDArray[Any]) -> NDArray[np.float32]:
+        """Boxes [..., 4] from target pixels to source pixels, clipped to the source image."""
+        inner_h, inner_w = self.inner
+        out = np.array(boxes, dtype=np.float32, copy=True)
+        out[..., 0::2] = (out[..., 0::2] - self.pad_x) * (self.source[1] / inner_w)
+        out[..., 1::2] = (out[..., 1::2] - self.pad_y) * (self.source[0] / inner_h)
+        out[..., 0::2] = out[..., 0::2].clip(0, self.source[1])
+        out[..., 1::2] = out[..., 1::2].clip(0, self.source[0])
+        return out
+
+    def to_target(self, boxes: NDArray[Any]) -> NDArray[np.float32]:
+        """Boxes [..., 4] from source pixels to target pixels."""
+        inner_h, inner_w = self.inner
+        out = np.array(boxes, dtype=np.float32, copy=True)
+        out[..., 0::2] = out[..., 0::2] * (inner_w / self.source[1]) + self.pad_x
+        out[..., 1::2] = out[..., 1::2] * (inner_h / self.source[0]) + self.pad_y
+        return out
+
+
+# ---------------------------------------------------------------- data stages
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing noticed about a dataset, at a place a person can open."""
+
+    severity: Severity
+    code: str
+    """A short stable name such as 'box-nan' or 'image-unreadable'."""
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = "" if self.file is None else f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
+        return f"{place}{self.severity}: {self.message} [{self.code}]"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image with its boxes, whatever format they came from.
+
+    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N] index into the dataset's class names,
+    `lines` int64 [N] line (text formats), or annotation id / object number, each box came from.
+    """
+
+    path: Path
+    width: int
+    height: int
+    boxes: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    label_file: Path | None
+    split: Split | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """What `analyze_dataset` found in a folder."""
+
+    root: Path
+    structure_type: StructureType
+    label_format: str
+    """'yolo', 'coco', 'voc', 'mixed' or 'unknown'."""
+    class_names: tuple[str, ...]
+    total_images: int
+    total_boxes: int
+    splits: Mapping[str, int]
+    """Images in each split that the dataset itself names; empty when it names none."""
+    format_counts: Mapping[str, int]
+    """Annotation files of each format."""
+    image_formats: Mapping[str, int]
+    class_counts: Mapping[str, int]
+    evidence: tuple[str, ...]
+    """Why the structure and format were decided so, a sentence each."""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def class_count(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """What `check_data_quality` found, worst first within each group."""
+
+    root: Path
+    image_issues: tuple[Finding, ...]
+    label_issues: tuple[Finding, ...]
+    format_issues: tuple[Finding, ...]
+    recommendations: tuple[Finding, ...]
+    images_checked: int
+    boxes_checked: int
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.image_issues + self.label_issues + self.format_issues
+
+    @property
+    def errors(self) -> int:
+        return sum(f.severity == "error" for f in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedDataset:
+    """A dataset in the YOLO layout: `{train,valid,test}/{images,labels}` and `data.yaml`."""
+
+    root: Path
+    data_yaml: Path
+    class_names: tuple[str, ...]
+    images: Mapping[str, int]
+    """Images in each split."""
+    boxes: Mapping[str, int]
+    """Boxes in each split."""
+    source_boxes: int
+    """Boxes in the source: `source_boxes == sum(boxes.values()) + len(dropped boxes)`."""
+    dropped: tuple[Finding, ...]
+    """Every box or image that was left out, with file, line and reason."""
+
+
+# ---------------------------------------------------------------- loading
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training or validation sample.
+
+    `image` uint8 [3, H, W] RGB; `labels` float32 [N, 5] class, xywhn; `shape` (height, width) of
+    the original image, EXIF orientation applied.
+    """
+
+    image: NDArray[np.uint8]
+    labels: NDArray[np.float32]
+    path: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a loader yields: numpy arrays from the core, torch tensors from `create_dataloader`.
+
+    `images` uint8 [B, 3, H, W] RGB; `targets` float32 [N, 6] sample, class, xywhn;
+    `paths` B strings; `shapes` int64 [B, 2] original height, width.
+    """
+
+    images: Any
+    targets: Any
+    paths: tuple[str, ...]
+    shapes: Any
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory (torch tensors only; called by torch's DataLoader)."""
+        return Batch(
+            self.images.pin_memory(), self.targets.pin_memory(), self.paths, self.shapes.pin_memory()
+        )
+
+
+# ---------------------------------------------------------------- results
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Detections in one image, best score first.
+
+    `boxes` float32 [N, 4] xyxy pixels of the original image, `scores` float32 [N], `classes`
+    int64 [N].
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMetrics:
+    """Figures of one class; precision, recall and f1 at the score where mean F1 is best.
+
+    AP is NaN for a class without ground truth.
+    """
+
+    name: str
+    images: int
+    boxes: int
+    precision: float
+    recall: float
+    f1: float
+    ap50: float
+    ap50_95: float
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Figures of one evaluation: COCO definition, IoU 0.50:0.05:0.95, 101 recall points."""
+
+    map50: float
+    map50_95: float
+    precision: float
+    recall: float
+    f1: float
+    confidence: float
+    """The score threshold at which mean F1 over classes is best; P, R and F1 are taken there."""
+    classes: tuple[ClassMetrics, ...]
+    images: int
+    boxes: int
+    detections: int
+    pr_recall: NDArray[np.float64] = field(repr=False)
+    """Recall points of the PR curves [101]."""
+    pr_precision: NDArray[np.float64] = field(repr=False)
+    """Interpolated precision at IoU 0.5 [num_classes, 101]; NaN rows for classes without boxes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """An exported file and how far its output is from the torch model's on real images."""
+
+    format: str
+    path: Path
+    size_bytes: int
+    max_rel_diff: float | None
+    """max |exported - torch| / max |torch| over the raw outputs; None when it could not be run."""
+    images_checked: int
+    seconds: float
