@@ -1,0 +1,55 @@
+// What every core file shares: the run-time SIMD switch and image views.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__linux__)
+#include <features.h>  // defines __GLIBC__
+#endif
+
+// A function marked YF_MULTIVERSION is compiled for plain x86-64 and for AVX2; the loader picks one when
+// the library is opened. So one build runs on any x86-64 and is fast on the usual ones. Sanitizers cannot
+// follow that indirection, hence YOLOFAST_NO_MULTIVERSION.
+#if defined(__x86_64__) && defined(__ELF__) && defined(__GLIBC__) && defined(__GNUC__) && \
+    !defined(__clang__) && !defined(YOLOFAST_NO_MULTIVERSION)
+#define YF_MULTIVERSION __attribute__((target_clones("avx2", "default")))
+#else
+#define YF_MULTIVERSION
+#endif
+
+namespace yf {
+
+// Rows of interleaved bytes, `stride` bytes apart (it may be negative); pixels in a row are contiguous.
+struct ConstImage {
+    const std::uint8_t* data;
+    std::ptrdiff_t stride;
+    int height;
+    int width;
+};
+
+struct Image {
+    std::uint8_t* data;
+    std::ptrdiff_t stride;
+    int height;
+    int width;
+};
+
+// Three planes of bytes, `plane` bytes apart; rows `stride` bytes apart; bytes in a row are contiguous.
+struct ConstPlanes {
+    const std::uint8_t* data;
+    std::ptrdiff_t plane;
+    std::ptrdiff_t stride;
+    int height;
+    int width;
+};
+
+struct Planes {
+    std::uint8_t* data;
+    std::ptrdiff_t plane;
+    std::ptrdiff_t stride;
+    int height;
+    int width;
+};
+
+}  // namespace yf

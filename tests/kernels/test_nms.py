@@ -1,0 +1,111 @@
+"""nms and batched_nms: the indices of the greedy definition, exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from yolofast.kernels import batched_nms, box_iou, nms, reference
+
+
+def crowded(count: int, seed: int, *, levels: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes that overlap a lot; with `levels`, many equal scores."""
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 60, (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(5, 40, (count, 2))], axis=1).astype(np.float32)
+    scores = rng.integers(0, levels, count) / levels if levels else rng.random(count)
+    return boxes, scores.astype(np.float32), rng.integers(0, 5, count)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 31, 32, 33, 300])
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize("levels", [0, 7])
+def test_same_indices_as_the_definition(count: int, threshold: float, levels: int) -> None:
+    boxes, scores, classes = crowded(count, count, levels=levels)
+    np.testing.assert_array_equal(nms(boxes, scores, threshold), reference.nms(boxes, scores, threshold))
+    np.testing.assert_array_equal(
+        batched_nms(boxes, scores, classes, threshold),
+        reference.batched_nms(boxes, scores, classes, threshold),
+    )
+
+
+awkward = st.one_of(st.integers(0, 6).map(float), st.sampled_from([np.nan, np.inf, -1.0, 1e30]))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    hnp.arrays(np.float32, (12, 4), elements=awkward),
+    hnp.arrays(np.float32, 12, elements=st.sampled_from([0.0, 0.5, 1.0, np.nan, np.inf])),
+    hnp.arrays(np.int64, 12, elements=st.integers(-1, 1)),
+    st.sampled_from([0.0, 1 / 3, 0.5, 1.0]),
+)
+def test_awkward_numbers(
+    boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, threshold: float
+) -> None:
+    with np.errstate(all="ignore"):
+        expected = reference.batched_nms(boxes, scores, classes, threshold)
+    np.testing.assert_array_equal(batched_nms(boxes, scores, classes, threshold), expected)
+
+
+def test_iou_equal_to_the_threshold_is_kept() -> None:
+    boxes = np.array([[0, 0, 2, 2], [0, 0, 2, 1]], np.float32)  # IoU exactly 0.5
+    assert nms(boxes, [0.9, 0.8], 0.5).tolist() == [0, 1]
+    assert nms(boxes, [0.9, 0.8], np.nextafter(0.5, 0)).tolist() == [0]
+
+
+def test_threshold_is_compared_in_double() -> None:
+    """An IoU of float32(1/3) is above 1/3 itself, which no float32 comparison can see."""
+    boxes = np.array([[0, 0, 3, 1], [0, 0, 1, 1]], np.float32)
+    iou = float(box_iou(boxes[:1], boxes[1:])[0, 0])
+    assert iou > 1 / 3
+    assert nms(boxes, [0.9, 0.8], 1 / 3).tolist() == [0]
+    assert nms(boxes, [0.9, 0.8], iou).tolist() == [0, 1]
+
+
+def test_a_suppressed_box_suppresses_nothing() -> None:
+    boxes = np.array([[0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1]], np.float32)
+    assert nms(boxes, [0.9, 0.8, 0.7], 0.4).tolist() == [0, 2]
+
+
+def test_equal_scores_keep_their_order() -> None:
+    boxes = np.array([[i * 10, 0, i * 10 + 5, 5] for i in range(6)], np.float32)
+    assert nms(boxes, [0.5, 0.9, 0.5, 0.9, 0.5, 0.9], 0.5).tolist() == [1, 3, 5, 0, 2, 4]
+    assert batched_nms(boxes, np.full(6, 0.5), [5, 4, 3, 2, 1, 0], 0.5).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_classes_never_meet_wherever_the_boxes_are() -> None:
+    """Far apart coordinates would lose small boxes to rounding if classes were told apart by offsets."""
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [1e7, 1e7, 1e7 + 8, 1e7 + 8]], np.float32)
+    assert batched_nms(boxes, [0.7, 0.9, 0.8], [0, 99, 0], 0.5).tolist() == [1, 2, 0]
+
+
+def test_nan_scores_are_dropped_and_nan_boxes_suppress_nothing() -> None:
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [np.nan, 0, 1, 1], [0, 0, 1, 1]], np.float32)
+    assert nms(boxes, [np.nan, 0.5, 0.9, 0.4], 0.5).tolist() == [2, 1]
+
+
+def test_strided_inputs() -> None:
+    boxes, scores, classes = crowded(80, 4)
+    np.testing.assert_array_equal(
+        batched_nms(boxes[::2], scores[::-2], classes[1::2], 0.5),
+        batched_nms(boxes[::2].copy(), scores[::-2].copy(), classes[1::2].astype(np.int32), 0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((np.zeros((2, 4)), [1.0], [0, 0], 0.5), ValueError, r"scores has shape \(1,\); expected \[2\]"),
+        ((np.zeros((2, 4)), [1.0, 1.0], [0], 0.5), ValueError, r"classes has shape \(1,\); expected \[2\]"),
+        ((np.zeros((2, 4)), [1.0, 1.0], [0.5, 1.0], 0.5), TypeError, "expected whole numbers"),
+        ((np.zeros((2, 5)), [1.0, 1.0], [0, 0], 0.5), ValueError, r"expected \[N, 4\]"),
+        ((np.zeros((2, 4)), [1.0, 1.0], [0, 0], 1.5), ValueError, "iou_threshold is 1.5; expected a number"),
+        ((np.zeros((2, 4)), [1.0, 1.0], [0, 0], np.nan), ValueError, "iou_threshold is nan"),
+    ],
+)
+def test_wrong_arguments(arguments: tuple[object, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        batched_nms(*arguments)

@@ -1,0 +1,116 @@
+"""Reading image files of any format as RGB, with one kind of error that names the file and the reason.
+
+JPEG goes through the native decoder; everything else through OpenCV, which is imported on first use.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolofast.errors import ImageError
+from yolofast.kernels import decode_jpeg, jpeg_info
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+_JPEG = b"\xff\xd8\xff"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_HEADER_BYTES = 64 * 1024
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """The picture in a file as uint8 [H, W, 3] RGB.
+
+    The format is told by the content, not by the name. Gray becomes three equal channels, alpha is dropped
+    and 16-bit samples keep their high byte. A JPEG's EXIF orientation is applied; other formats are taken as
+    stored.
+
+    Raises:
+        ImageError: the file is missing, empty, unreadable, incomplete or no image; names path and reason.
+    """
+    data = _read(path)
+    if data.startswith(_JPEG):
+        try:
+            return decode_jpeg(data)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
+    return _decode_other(data, path)
+
+
+def image_shape(path: str | Path) -> tuple[int, int]:
+    """(height, width) of the picture that `read_image` gives, from the header alone where the format allows.
+
+    JPEG, PNG and BMP are not decoded (damage in their pixels goes unseen here); WebP and TIFF are.
+
+    Raises:
+        ImageError: the file is missing, empty, unreadable or no image; names the path and the reason.
+    """
+    head = _read(path, _HEADER_BYTES)
+    if head.startswith(_JPEG):
+        try:
+            return jpeg_info(head).shape
+        except ImageError:
+            # The frame header may lie behind more metadata than that; only the whole file can tell.
+            try:
+                return jpeg_info(_read(path)).shape
+            except ImageError as error:
+                raise ImageError(f"{path}: {error}") from None
+    shape = _png_shape(head) or _bmp_shape(head)
+    if shape is not None:
+        return shape
+    picture = _decode_other(_read(path), path)
+    return picture.shape[0], picture.shape[1]
+
+
+def _read(path: str | Path, limit: int = -1) -> bytes:
+    """The file's first `limit` bytes (all when negative); never empty."""
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(limit)
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file; expected an image") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path}: is a folder; expected an image file") from None
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    if not data:
+        raise ImageError(f"{path}: the file is empty; get it again or remove it")
+    return data
+
+
+def _png_shape(head: bytes) -> tuple[int, int] | None:
+    if not head.startswith(_PNG) or len(head) < 24 or head[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", head[16:24])
+    return (height, width) if 0 < height < 2**31 and 0 < width < 2**31 else None
+
+
+def _bmp_shape(head: bytes) -> tuple[int, int] | None:
+    if not head.startswith(b"BM") or len(head) < 26:
+        return None
+    header_size: int = struct.unpack_from("<I", head, 14)[0]
+    width: int
+    height: int
+    if header_size == 12:
+        width, height = struct.unpack_from("<HH", head, 18)
+    else:
+        width, height = struct.unpack_from("<ii", head, 18)  # rows are stored top first when negative
+    return (abs(height), width) if width > 0 and height != 0 else None
+
+
+def _decode_other(data: bytes, path: str | Path) -> NDArray[np.uint8]:
+    import cv2
+
+    try:
+        picture = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        )
+    except cv2.error as error:
+        raise ImageError(f"{path}: cannot be decoded: {error.err or error}") from None
+    if picture is None:
+        known = ", ".join(sorted(s.lstrip(".") for s in IMAGE_SUFFIXES))
+        raise ImageError(f"{path}: not an image, or damaged; expected one of: {known}")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,0 +1,62 @@
+"""The drop-in kernels: numpy in, numpy out, no torch.
+
+Each name is imported from its module when it is first used (PEP 562), so `import yolofast.kernels` is quick
+and brings in neither torch nor cv2 nor numba; only the kernels written in Numba import numba, on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._boxes import batched_nms, box_iou, nms
+    from ._image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
+    from ._jpeg import decode_jpeg, jpeg_info
+    from ._labels import parse_yolo_labels
+    from .labels import transform_boxes, xywhn_to_xyxy, xyxy_to_xywhn
+    from .matching import match_detections
+    from .postprocess import postprocess
+
+__all__ = [
+    "batched_nms",
+    "box_iou",
+    "color_matrix",
+    "decode_jpeg",
+    "flip",
+    "hsv_jitter",
+    "jpeg_info",
+    "letterbox",
+    "match_detections",
+    "nms",
+    "parse_yolo_labels",
+    "postprocess",
+    "transform_boxes",
+    "warp_affine",
+    "xywhn_to_xyxy",
+    "xyxy_to_xywhn",
+]
+
+_HOMES = {
+    "_boxes": ("batched_nms", "box_iou", "nms"),
+    "_image": ("color_matrix", "flip", "hsv_jitter", "letterbox", "warp_affine"),
+    "_jpeg": ("decode_jpeg", "jpeg_info"),
+    "_labels": ("parse_yolo_labels",),
+    "labels": ("transform_boxes", "xywhn_to_xyxy", "xyxy_to_xywhn"),
+    "matching": ("match_detections",),
+    "postprocess": ("postprocess",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,41 @@
+"""What the label parser returns: plain values, apart from the compiled module that fills them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+BOX = 0
+POLYGON = 1
+
+
+class LabelError(NamedTuple):
+    """A line that is not an object."""
+
+    line: int
+    """Line number, from 1."""
+    code: str
+    """'syntax', 'columns', 'non-finite' or 'class' (see `parse_yolo_labels`)."""
+    text: str
+    """The line without outer blanks, at most 80 characters of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedLabels:
+    """The objects of one label file, in file order, and the lines that are none.
+
+    `classes` int64 [N]; `boxes` float64 [N, 4] xywhn as written (for a polygon the box around its
+    points); `lines` int64 [N], from 1; `kinds` int8 [N], 0 = box, 1 = polygon.
+    """
+
+    classes: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    lines: NDArray[np.int64]
+    kinds: NDArray[np.int8]
+    errors: tuple[LabelError, ...]
+
+    def __len__(self) -> int:
+        return len(self.classes)

@@ -1,0 +1,33 @@
+"""What every kernel means, in plain numpy: the oracle that all backends are tested against."""
+
+from yolofast.kernels.reference.boxes import (
+    batched_nms,
+    box_iou,
+    nms,
+    parse_yolo_labels,
+    transform_boxes,
+    visible_boxes,
+    xywhn_to_xyxy,
+    xyxy_to_xywhn,
+)
+from yolofast.kernels.reference.image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
+from yolofast.kernels.reference.metrics import average_precision, coco_iou, match_image
+
+__all__ = [
+    "average_precision",
+    "batched_nms",
+    "box_iou",
+    "coco_iou",
+    "color_matrix",
+    "flip",
+    "hsv_jitter",
+    "letterbox",
+    "match_image",
+    "nms",
+    "parse_yolo_labels",
+    "transform_boxes",
+    "visible_boxes",
+    "warp_affine",
+    "xywhn_to_xyxy",
+    "xyxy_to_xywhn",
+]

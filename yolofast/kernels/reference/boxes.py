@@ -1,0 +1,176 @@
+"""The definition of the box and label kernels in plain numpy: slow, short, and meant to be read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from yolofast.kernels.parsed_labels import BOX, POLYGON, LabelError, ParsedLabels
+
+
+def box_iou(a: NDArray[Any], b: NDArray[Any], *, kind: str = "iou") -> NDArray[Any]:
+    """See `yolofast.kernels.box_iou`; both arguments of one float dtype, which the result has."""
+    a, b = a.copy(), b.copy()
+    for boxes in (a, b):
+        boxes[:, 2:] = np.maximum(boxes[:, :2], boxes[:, 2:])  # a backward side has length 0; keeps NaN
+    a, b = a[:, None], b[None]
+    with np.errstate(all="ignore"):
+        size_a, size_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
+        overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+        inter = np.maximum(overlap, 0).prod(axis=-1)
+        union = size_a.prod(axis=-1) + size_b.prod(axis=-1) - inter
+        value: NDArray[Any] = np.where(union > 0, inter / union, 0).astype(a.dtype)
+        hull = np.maximum(a[..., 2:], b[..., 2:]) - np.minimum(a[..., :2], b[..., :2])
+        if kind == "giou":
+            area = hull.prod(axis=-1)
+            value -= np.where(area > 0, (area - union) / area, 0).astype(a.dtype)
+        elif kind in ("diou", "ciou"):
+            centres = (a[..., :2] + a[..., 2:]) / 2 - (b[..., :2] + b[..., 2:]) / 2
+            diagonal = (hull**2).sum(axis=-1)
+            iou = value
+            value = iou - np.where(diagonal > 0, (centres**2).sum(axis=-1) / diagonal, 0).astype(a.dtype)
+            if kind == "ciou":
+                angle_a = np.arctan2(size_a[..., 0], size_a[..., 1])
+                angle_b = np.arctan2(size_b[..., 0], size_b[..., 1])
+                v = (4 / np.pi**2) * (angle_b - angle_a) ** 2
+                weight = 1 - iou + v
+                value = value - np.where(weight > 0, v * v / weight, 0).astype(a.dtype)
+    value[np.isnan(value) | np.isnan(a).any(axis=-1) | np.isnan(b).any(axis=-1)] = 0
+    return value
+
+
+def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou_threshold: float) -> NDArray[np.int64]:
+    """See `yolofast.kernels.nms`."""
+    classes = np.zeros(len(scores), dtype=np.int64)
+    return batched_nms(boxes, scores, classes, iou_threshold)
+
+
+def batched_nms(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    iou_threshold: float,
+) -> NDArray[np.int64]:
+    """See `yolofast.kernels.batched_nms`."""
+    # numpy would compare float32 with a Python number in float32.
+    overlaps = box_iou(boxes, boxes).astype(np.float64) > iou_threshold
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        if np.isnan(scores[i]):
+            continue
+        if not any(overlaps[i, k] and classes[i] == classes[k] for k in kept):
+            kept.append(int(i))
+    return np.array(kept, dtype=np.int64)
+
+
+def _number(field: str) -> float:
+    """A plain decimal number; Python's float() would also take '1_000' and other digits than 0-9."""
+    if "_" in field or not field.isascii():
+        raise ValueError(field)
+    value = float(field)
+    tiny = value == 0 and any(c in "123456789" for c in field.lower().split("e")[0])
+    return math.nan if tiny else value
+
+
+def _objects(text: str) -> tuple[str, int, list[float]]:
+    """(error code or '', kind, class and box) of one line."""
+    try:
+        values = [_number(field) for field in text.split()]
+    except ValueError:
+        return "syntax", BOX, []
+    polygon = len(values) >= 7 and len(values) % 2 == 1
+    if len(values) != 5 and not polygon:
+        return "columns", BOX, []
+    if not all(map(math.isfinite, values)):
+        return "non-finite", BOX, []
+    if values[0] < 0 or values[0] > 2**31 - 1 or values[0] != math.floor(values[0]):
+        return "class", BOX, []
+    if not polygon:
+        return "", BOX, values
+    xs, ys = values[1::2], values[2::2]
+    box = [(min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)]
+    return ("" if all(map(math.isfinite, box)) else "non-finite"), POLYGON, [values[0], *box]
+
+
+def parse_yolo_labels(data: bytes) -> ParsedLabels:
+    """See `yolofast.kernels.parse_yolo_labels`."""
+    rows, lines, kinds, errors = [], [], [], []
+    # latin-1 keeps every byte one character, so no byte can become a blank or a line end.
+    text = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").decode("latin-1")
+    for number, raw in enumerate(text.split("\n"), start=1):
+        line = raw.strip(" \t\v\f")
+        if not line:
+            continue
+        # Only these four part fields; a control character such as 0x1c is part of one.
+        fields = line.replace("\t", " ").replace("\v", " ").replace("\f", " ").split(" ")
+        plain = all(c.isprintable() for field in fields for c in field)
+        code, kind, values = _objects(" ".join(fields)) if plain else ("syntax", BOX, [])
+        if code:
+            shown = line.encode("latin-1").decode("utf-8", "replace")[:80]
+            errors.append(LabelError(number, code, shown))
+        else:
+            rows.append(values)
+            lines.append(number)
+            kinds.append(kind)
+    table = np.array(rows, dtype=np.float64).reshape(-1, 5)
+    return ParsedLabels(
+        table[:, 0].astype(np.int64),
+        table[:, 1:].copy(),
+        np.array(lines, dtype=np.int64),
+        np.array(kinds, dtype=np.int8),
+        tuple(errors),
+    )
+
+
+def xywhn_to_xyxy(boxes: NDArray[Any], width: float, height: float) -> NDArray[Any]:
+    """See `yolofast.kernels.xywhn_to_xyxy`."""
+    centre, half = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64) / 2
+    out = np.concatenate([centre - half, centre + half], axis=1) * [width, height, width, height]
+    return out.astype(boxes.dtype)
+
+
+def xyxy_to_xywhn(boxes: NDArray[Any], width: float, height: float) -> NDArray[Any]:
+    """See `yolofast.kernels.xyxy_to_xywhn`."""
+    low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
+    out = np.concatenate([(low + high) / 2, high - low], axis=1) / [width, height, width, height]
+    return out.astype(boxes.dtype)
+
+
+def transform_boxes(
+    boxes: NDArray[Any], matrix: ArrayLike, clip: tuple[float, float] | None = None
+) -> NDArray[Any]:
+    """See `yolofast.kernels.transform_boxes`."""
+    transform = np.eye(3)
+    given = np.asarray(matrix, dtype=np.float64)
+    transform[: len(given)] = given
+    x, y = boxes[:, [0, 2, 0, 2]].astype(np.float64), boxes[:, [1, 1, 3, 3]].astype(np.float64)
+    u, v, w = np.einsum("ij,jnk->ink", transform, np.stack([x, y, np.ones_like(x)]))
+    with np.errstate(all="ignore"):
+        u, v = u / w, v / w
+    out = np.stack([u.min(axis=1), v.min(axis=1), u.max(axis=1), v.max(axis=1)], axis=1)
+    out[~(w > 0).all(axis=1)] = np.nan
+    if clip is not None:
+        out = np.clip(out, 0, [*clip, *clip])
+    return out.astype(boxes.dtype)
+
+
+def visible_boxes(
+    before: NDArray[Any],
+    after: NDArray[Any],
+    *,
+    min_side: float = 2.0,
+    min_area: float = 0.1,
+    max_aspect: float = 100.0,
+) -> NDArray[np.bool_]:
+    """See `yolofast.kernels.labels.visible_boxes`."""
+    full = (before[:, 2:] - before[:, :2].astype(np.float64)).prod(axis=1)
+    side = after[:, 2:] - after[:, :2].astype(np.float64)
+    mask: NDArray[np.bool_] = (
+        (side > min_side).all(axis=1)
+        & (side.prod(axis=1) > min_area * full)
+        & (side.max(axis=1) < max_aspect * side.min(axis=1))
+    )
+    return mask
