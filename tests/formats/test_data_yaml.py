@@ -1,0 +1,138 @@
+"""data.yaml: what Ultralytics accepts is accepted, and everything wrong is named with its line."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+from dataset_files import write_image, write_text, write_yolo
+
+from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.formats.data_yaml import label_path, list_images, read_data_yaml, write_data_yaml
+
+FOLDERS = {"train/images/a.jpg": "", "valid/images/b.jpg": ""}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: train/images\nval: valid/images\nnames: [cat, dog]\n",
+        "path: .\ntrain: train/images\nval: valid/images\nnc: 2\nnames: {0: cat, 1: dog}\n",
+        "path:\ntrain: [train/images]\nvalid: ./valid/images\nnames: {1: dog, 0: cat}\n",
+        "path: /nowhere/on/this/machine\ntrain: train/images\nval: valid/images\nnames: [cat, dog]\n",
+        "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 2\nnames: ['cat', 'dog']\n",
+        "\ufefftrain: train\r\nval: valid\r\nnames:\r\n- cat\r\n- dog\r\n",
+    ],
+    ids=["plain", "nc+dict", "lists+valid", "moved", "roboflow", "bom+crlf"],
+)
+def test_reads_common_forms(tmp_path: Path, text: str) -> None:
+    root = write_yolo(tmp_path / "data", FOLDERS, text)
+    data = read_data_yaml(root / "data.yaml")
+    assert data.names == ("cat", "dog")
+    assert list_images(data, "train") == (root / "train/images/a.jpg",)
+    assert list_images(data, "valid") == (root / "valid/images/b.jpg",)
+    assert pickle.loads(pickle.dumps(data)) == data  # loaders send it to worker processes
+
+
+def test_absolute_path_key_and_a_working_directory_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_yolo(tmp_path / "images here", {"a/images/x.jpg": ""})
+    yaml = write_text(tmp_path / "conf" / "d.yaml", f"path: '{root}'\ntrain: a\nval: a/images\nnames: [c]\n")
+    monkeypatch.chdir(yaml.parent)
+    data = read_data_yaml("d.yaml")
+    assert data.root == root
+    assert list_images(data, "train") == (root / "a/images/x.jpg",)
+
+
+def test_class_names_stay_the_text_in_the_file(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: train\nval: valid\nnames: [no, 1e3, null, 'a: b', 007]\n")
+    assert read_data_yaml(root / "data.yaml").names == ("no", "1e3", "", "a: b", "007")
+
+
+def test_nc_alone_numbers_the_classes(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: train\nval: valid\nnc: 2\n")
+    assert read_data_yaml(root / "data.yaml").names == ("class_0", "class_1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: train\nval: valid\n", "data.yaml: no 'names'"),
+        ("train: train\nval: valid\nnc: 3\nnames: [a, b]\n", "data.yaml:3: nc is 3 but names (line 4) has 2"),
+        ("train: train\nval: valid\nnc: two\nnames: [a, b]\n", "data.yaml:3: nc: got 'two'"),
+        ("train: train\nval: valid\nnames: {0: a, 2: b}\n", "data.yaml:3: names: got class ids [0, 2]"),
+        ("train: train\nval: valid\nnames: {0: a, x: b}\n", "a class id: got 'x'"),
+        ("train: train\nval: valid\nnames: []\n", "data.yaml:3: names: got no class"),
+        ("train: train\nval: valid\nnames: cat\n", "data.yaml:3: names: got 'cat'"),
+        ("train: missing\nval: valid\nnames: [a]\n", "data.yaml:1: train: no such folder"),
+        ("names: [a]\n", "names no images"),
+        ("train: [\n", "data.yaml:2: not valid YAML"),
+        ("just text\n", "not a data.yaml"),
+        ("train: !!python/object/apply:os.system ['echo']\nval: valid\nnames: [a]\n", "no such folder"),
+        ("[" * 3000, "data.yaml"),
+    ],
+)
+def test_names_what_is_wrong(tmp_path: Path, text: str, expected: str) -> None:
+    root = write_yolo(tmp_path, FOLDERS, text)
+    with pytest.raises(DataError, match=r".") as caught:
+        read_data_yaml(root / "data.yaml")
+    assert expected in str(caught.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="no such file"):
+        read_data_yaml(tmp_path / "data.yaml")
+
+
+def test_missing_split_says_which_there_are(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: train\nval: valid\ntest: test\nnames: [a]\n")
+    with pytest.raises(DataError, match="no 'test:' split; it has: train, valid"):
+        list_images(read_data_yaml(root / "data.yaml"), "test")
+
+
+def test_image_lists(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: lists/train.txt\nval: lists/val.txt\nnames: [a]\n")
+    write_text(root / "lists/train.txt", "../train/images/a.jpg\n\n../train/images/gone.jpg\r\n")
+    write_text(root / "lists/val.txt", f"./valid/images/b.jpg\n{root}/valid/images/b.jpg\n")
+    data = read_data_yaml(root / "data.yaml")
+    assert [p.name for p in list_images(data, "train")] == ["a.jpg", "gone.jpg"]
+    assert list_images(data, "valid") == (root / "valid/images/b.jpg",)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("/d/images/train/a.jpg", "/d/labels/train/a.txt"),
+        ("/d/train/images/a.b.JPG", "/d/train/labels/a.b.txt"),
+        ("/images/x/images/a.jpg", "/images/x/labels/a.txt"),
+        ("/d/flat/images.jpg", "/d/flat/images.txt"),
+        ("/d/my_images/a.jpg", "/d/my_images/a.txt"),
+    ],
+)
+def test_label_path(image: str, label: str) -> None:
+    assert label_path(image) == Path(label)
+
+
+def test_written_file_is_read_back_also_after_a_move(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "old", FOLDERS)
+    write_data_yaml(
+        root / "data.yaml", {"valid": "valid/images", "train": "train/images"}, ["naïve: cat", "no"]
+    )
+    moved = root.rename(tmp_path / "new place")
+    data = read_data_yaml(moved / "data.yaml")
+    assert data.names == ("naïve: cat", "no")
+    assert data.splits == {"train": (moved / "train/images",), "valid": (moved / "valid/images",)}
+    assert sorted(p.name for p in moved.iterdir()) == ["data.yaml", "train", "valid"]
+
+
+def test_symlinked_folders_and_loops(tmp_path: Path) -> None:
+    real = write_image(tmp_path / "store" / "a.jpg").parent
+    root = tmp_path / "data"
+    (root / "train").mkdir(parents=True)
+    (root / "train" / "images").symlink_to(real)
+    (real / "loop").symlink_to(root)
+    (root / "self").symlink_to("self")
+    write_text(root / "data.yaml", "train: train\nval: train\nnames: [a]\n")
+    assert list_images(read_data_yaml(root / "data.yaml"), "train") == (root / "train/images/a.jpg",)

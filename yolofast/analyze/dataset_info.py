@@ -1,0 +1,92 @@
+"""What a folder holds: structure, formats, classes, splits, counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from tqdm import tqdm
+
+from yolofast.analyze.opened import open_folder
+from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.formats.discover import list_folder, scan_dataset
+from yolofast.formats.registry import READERS, find_label_files
+from yolofast.formats.splits import SPLITS
+from yolofast.formats.structure import decide_structure
+from yolofast.types import DatasetInfo, Finding
+
+
+def validate_dataset_input(path: str | Path) -> None:
+    """Check that `path` is a folder with images and labels that can be read.
+
+    Raises `DatasetNotFoundError` when it is missing, and `DataError`, each with its own text, when it is
+    a file, empty, without images, without labels of a known format, or its labels cannot be opened
+    (such as a data.yaml that contradicts itself).
+    """
+    tree = scan_dataset(path)
+    found = find_label_files(tree)
+    if not found:
+        others = [*tree.texts, *tree.jsons, *tree.xmls]
+        got = f"{len(tree.images)} images but no labels" if not others else "labels of an unknown format"
+        example = f" (for example {tree.relative(others[0])})" if others else ""
+        raise DataError(
+            f"{path}: got {got}{example}. Expected YOLO .txt beside the images or in a 'labels' folder, a "
+            "COCO .json with 'images', 'annotations' and 'categories', or Pascal VOC .xml files."
+        )
+    for name, files in found.items():
+        READERS[name].open(tree, files)
+
+
+def analyze_dataset(path: str | Path) -> DatasetInfo:
+    """Say what a dataset folder holds; nothing in it is changed.
+
+    Image sizes come from headers and every label is read. `total_boxes` counts the label rows of the
+    source, `class_counts` the usable ones; the rest are among `findings`. Where several label formats
+    lie together, `label_format` is 'mixed' and counts are over all of them. Content that is wrong becomes
+    a finding, never an exception.
+
+    Raises `DatasetNotFoundError` when there is no such folder, `DataError` when `path` is a file.
+    """
+    if not Path(path).exists():
+        raise DatasetNotFoundError(f"{path}: no such folder. Give the folder with your images and labels.")
+    if not Path(path).is_dir():
+        raise DataError(f"{path}: got a file, expected a dataset folder (an archive: ingest it first).")
+    tree = list_folder(path)
+    opened = open_folder(tree)
+    structure, reason = decide_structure(tree, (f for files in opened.label_files.values() for f in files))
+    findings: list[Finding] = list(opened.findings)
+    splits: Counter[str] = Counter()
+    classes: Counter[str] = Counter()
+    rows = 0
+    for dataset in opened.datasets:
+        classes.update(dict.fromkeys(dataset.names, 0))
+        reading = tqdm(dataset.read(), dataset.format, len(tree.images), False, unit="img", disable=None)
+        for item in reading:
+            rows += item.rows
+            findings.extend(item.findings)
+            if item.record is not None:
+                if item.record.split is not None:
+                    splits[item.record.split] += 1
+                classes.update(dataset.names[i] for i in item.record.classes.tolist())
+    formats = list(opened.label_files)
+    evidence = [f"{structure}: {reason}", *(e for d in opened.datasets for e in d.evidence)]
+    unusable = rows - classes.total()
+    if unusable:
+        evidence.append(f"{unusable} of {rows} boxes cannot be used")
+    counts_by_format = {name: len(files) for name, files in opened.label_files.items()}
+    if tree.class_files:
+        counts_by_format["class_mapping"] = len(tree.class_files)
+    return DatasetInfo(
+        root=tree.root,
+        structure_type=structure,
+        label_format=formats[0] if len(formats) == 1 else "mixed" if formats else "unknown",
+        class_names=tuple(classes),
+        total_images=len(tree.images),
+        total_boxes=rows,
+        splits={split: splits[split] for split in SPLITS if splits[split]},
+        format_counts=counts_by_format,
+        image_formats=dict(Counter(image.suffix.lower().lstrip(".") for image in tree.images).most_common()),
+        class_counts=dict(classes),
+        evidence=tuple(evidence),
+        findings=tuple(findings),
+    )

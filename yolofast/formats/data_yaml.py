@@ -1,0 +1,248 @@
+"""data.yaml: the small file that names a YOLO dataset's splits and classes.
+
+Read in the way Ultralytics reads it, so that one file serves both. Only the YAML node tree is
+used (`yaml.compose` with the safe loader): nothing in the file is ever built or executed, class
+names such as `no` or `1e3` stay the text that the user wrote, and every error has its line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+from yolofast.errors import DataError, DatasetNotFoundError, at
+from yolofast.files import write_text
+from yolofast.formats.discover import list_folder
+from yolofast.formats.splits import SPLITS
+from yolofast.types import Split
+
+MAX_BYTES = 4 << 20
+"""A data.yaml larger than this is refused: real ones are a few kB."""
+
+YAML_KEYS: Mapping[Split, tuple[str, ...]] = MappingProxyType(
+    {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
+)
+"""The keys under which data.yaml may name each split; the first one is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataYaml:
+    """A data.yaml that was read and whose folders exist.
+
+    `splits` maps a split to image folders or .txt files that list images; `names[i]` is class i.
+    """
+
+    path: Path
+    root: Path
+    splits: Mapping[Split, tuple[Path, ...]]
+    names: tuple[str, ...]
+
+
+def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
+    """Top-level key -> (value node, line of the key)."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DataError(f"{path}: got {size} bytes, expected a data.yaml of at most {MAX_BYTES}.")
+        text = path.read_text(encoding="utf-8-sig")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise DatasetNotFoundError(f"{path}: no such file. Give the data.yaml of a dataset.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = at(path, mark.line + 1 if mark else None)
+        raise DataError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    except RecursionError:
+        raise DataError(f"{path}: not a data.yaml: nested too deeply.") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise DataError(f"{path}: not a data.yaml: expected keys such as 'train:', 'val:' and 'names:'.")
+    return {
+        key.value: (value, key.start_mark.line + 1)
+        for key, value in root.value
+        if isinstance(key, yaml.ScalarNode)
+    }
+
+
+def _text(node: yaml.Node, place: str, what: str) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise DataError(f"{place}: {what}: got a list or mapping, expected one value.")
+    return "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+
+
+def _whole(node: yaml.Node, place: str, what: str) -> int:
+    text = _text(node, place, what)
+    try:
+        return int(text)
+    except ValueError:
+        raise DataError(f"{place}: {what}: got '{text}', expected a whole number.") from None
+
+
+def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, ...]:
+    count, count_line = None, None
+    if "nc" in keys:
+        node, count_line = keys["nc"]
+        count = _whole(node, at(path, count_line), "nc")
+    if "names" not in keys:
+        if count is None:
+            raise DataError(f"{path}: no 'names': list the classes, for example 'names: [cat, dog]'.")
+        return tuple(f"class_{i}" for i in range(count))
+    node, line = keys["names"]
+    place = at(path, line)
+    if isinstance(node, yaml.SequenceNode):
+        names = tuple(_text(item, at(path, item.start_mark.line + 1), "a class name") for item in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        by_id = {}
+        for key, value in node.value:
+            item = at(path, key.start_mark.line + 1)
+            by_id[_whole(key, item, "a class id")] = _text(value, item, "a class name")
+        if sorted(by_id) != list(range(len(node.value))):
+            raise DataError(
+                f"{place}: names: got class ids {sorted(by_id)}, "
+                f"expected 0 to {len(node.value) - 1}, each once."
+            )
+        names = tuple(by_id[i] for i in range(len(by_id)))
+    else:
+        raise DataError(f"{place}: names: got '{node.value}', expected a list of class names.")
+    if not names:
+        raise DataError(f"{place}: names: got no class, expected at least one.")
+    if count is not None and count != len(names):
+        raise DataError(
+            f"{at(path, count_line)}: nc is {count} but names (line {line}) has {len(names)} classes. "
+            "Make them agree, or remove nc."
+        )
+    return names
+
+
+def top_level_keys(path: Path) -> frozenset[str]:
+    """The keys of a YAML file, to tell a data.yaml from other tools' files. Raises `DataError`."""
+    return frozenset(_compose(path))
+
+
+def _resolve(entry: str, roots: Sequence[Path]) -> Path | None:
+    """The first place where `entry` exists. Exports with `../train/images` mean `train/images`."""
+    tails = [entry, entry[3:]] if entry.startswith("../") else [entry]
+    for root in roots:
+        for tail in tails:
+            if (root / tail).exists():
+                return Path(os.path.normpath(root / tail))
+    return None
+
+
+def read_data_yaml(path: str | Path) -> DataYaml:
+    """A data.yaml with its classes and the places of its images.
+
+    `path:` is taken from the yaml's folder when it is relative, and replaced by the yaml's folder
+    when it is empty or does not exist (a dataset that was moved). Splits are read from `train`,
+    `val` (or `valid`) and `test`: a folder, a .txt list of images, or a list of these. A `test`
+    that does not exist is left out (many exports name one without shipping it); any other missing
+    folder is an error. Without `names`, `nc: 3` gives class_0, class_1, class_2.
+
+    Raises `DatasetNotFoundError` when the file is missing and `DataError`, with file and line, for
+    anything wrong inside.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow symlinks
+    keys = _compose(path)
+    names = _names(path, keys)
+    declared = _text(*_placed(path, keys, "path")) if "path" in keys else ""
+    roots = [path.parent / declared, path.parent] if declared else [path.parent]
+    splits: dict[Split, tuple[Path, ...]] = {}
+    for split in SPLITS:
+        key = next((k for k in YAML_KEYS[split] if k in keys), None)
+        if key is None:
+            continue
+        node, line = keys[key]
+        items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        places: list[Path] = []
+        for item in items:
+            entry = _text(item, at(path, item.start_mark.line + 1), key)
+            if not entry:
+                continue
+            found = _resolve(entry, roots)
+            if found is not None:
+                places.append(found)
+            elif split != "test":
+                raise DataError(
+                    f"{at(path, line)}: {key}: no such folder '{roots[0] / entry}'. "
+                    f"Correct '{key}:' or 'path:', or put the images there."
+                )
+        if places:
+            splits[split] = tuple(places)
+    if not splits:
+        raise DataError(f"{path}: names no images: expected 'train:' and 'val:' with an image folder each.")
+    root = roots[0] if roots[0].is_dir() else path.parent
+    return DataYaml(path, Path(os.path.normpath(root)), splits, names)
+
+
+def _placed(path: Path, keys: Mapping[str, tuple[yaml.Node, int]], key: str) -> tuple[yaml.Node, str, str]:
+    node, line = keys[key]
+    return node, at(path, line), key
+
+
+def _listed(data: DataYaml, list_file: Path) -> list[Path]:
+    """Images named in a .txt list: absolute, or relative to the list's folder or the dataset root."""
+    try:
+        lines = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise DataError(f"{list_file}: cannot be read: {error.strerror}") from None
+    images = []
+    for line in filter(None, map(str.strip, lines)):
+        beside = Path(os.path.normpath(list_file.parent / line))
+        below = Path(os.path.normpath(data.root / line))
+        images.append(below if below.exists() and not beside.exists() else beside)
+    return images
+
+
+def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
+    """All images of a split, sorted by path, each once.
+
+    Images in a .txt list are given as listed, also when the file is missing. Raises `DataError`
+    when data.yaml does not name the split.
+    """
+    if split not in data.splits:
+        key = YAML_KEYS[split][0]
+        raise DataError(f"{data.path}: no '{key}:' split; it has: {', '.join(data.splits)}.")
+    images: set[Path] = set()
+    for place in data.splits[split]:
+        if place.is_dir():
+            images.update(list_folder(place).images)
+        else:
+            images.update(_listed(data, place))
+    return tuple(sorted(images))
+
+
+def label_path(image: str | Path) -> Path:
+    """Where the YOLO label file of an image belongs.
+
+    The last folder called `images` becomes `labels` and the suffix .txt; without such a folder
+    the label file lies beside the image. The file need not exist.
+    """
+    image = Path(image)
+    parts = list(image.parts)
+    for i in range(len(parts) - 2, -1, -1):
+        if parts[i] == "images":
+            parts[i] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def write_data_yaml(path: str | Path, splits: Mapping[Split, str], names: Sequence[str]) -> Path:
+    """Write a data.yaml beside its split folders, whole or not at all, and return its path.
+
+    `splits` maps each split to an image folder relative to the yaml. `path` is written empty: both
+    this package and Ultralytics then take the yaml's own folder, from any working directory and
+    after the dataset was moved (a relative `path` means another folder to Ultralytics).
+    """
+    path = Path(path)
+    content: dict[str, object] = {"path": ""}
+    content |= {YAML_KEYS[split][0]: splits[split] for split in SPLITS if split in splits}
+    content |= {"nc": len(names), "names": dict(enumerate(names))}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+    write_text(path, text)
+    return path

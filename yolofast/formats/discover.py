@@ -1,0 +1,146 @@
+"""What lies in a folder: a safe walk, and each file sorted by what it is.
+
+The one place that touches the directory tree, so that symlink loops, hidden files and odd names
+are handled once. Contents are looked at only as far as needed to tell formats apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.images import IMAGE_SUFFIXES
+from yolofast.types import Finding
+
+CLASS_FILE_NAMES = frozenset(
+    {
+        "classes.txt",
+        "class_names.txt",
+        "names.txt",
+        "labels.txt",
+        "label_map.txt",
+        "predefined_classes.txt",
+        "_darknet.labels",
+    }
+)
+CLASS_FILE_SUFFIXES = frozenset({".names", ".pbtxt"})
+SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
+
+
+@dataclass(frozen=True, slots=True)
+class FileTree:
+    """The files below a folder by kind, each tuple sorted by path; hidden files are left out."""
+
+    root: Path
+    images: tuple[Path, ...]
+    texts: tuple[Path, ...]
+    jsons: tuple[Path, ...]
+    xmls: tuple[Path, ...]
+    yamls: tuple[Path, ...]
+    class_files: tuple[Path, ...]
+    findings: tuple[Finding, ...]
+
+    def relative(self, path: Path) -> str:
+        """`path` from the root with forward slashes, or as it is when it lies elsewhere."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "broken", "other"]:
+    """What an entry leads to; a link to nothing or to itself is broken, a socket is other."""
+    try:
+        if entry.is_file():
+            return "file"
+        if entry.is_dir():
+            return "folder"
+    except OSError:  # a link that leads back to itself
+        return "broken"
+    return "broken" if entry.is_symlink() else "other"
+
+
+def _walk(root: Path, findings: list[Finding]) -> Iterator[str]:
+    """Paths of all files below `root`; each real folder once, so that symlink loops end.
+
+    Linked folders are entered last: a folder that is also reachable without a link keeps its own name.
+    """
+    visited: set[tuple[int, int]] = set()
+    pending, linked = [os.fspath(root)], list[str]()
+    while pending or linked:
+        folder = pending.pop() if pending else linked.pop(0)
+        try:
+            status = os.stat(folder)  # noqa: PTH116 - plain strings: this runs once a folder of huge trees
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda e: e.name):
+                    if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
+                        continue
+                    kind = _kind(entry)
+                    if kind == "file":
+                        yield entry.path
+                    elif kind == "folder":
+                        (linked if entry.is_symlink() else pending).append(entry.path)
+                    elif kind == "broken":
+                        message = f"a link to '{os.readlink(entry.path)}', which leads nowhere"  # noqa: PTH115
+                        findings.append(Finding("warning", "link-broken", message, entry.path))
+        except OSError as error:
+            message = f"cannot be read: {error.strerror}"
+            findings.append(Finding("error", "folder-unreadable", message, folder))
+
+
+def list_folder(root: str | Path) -> FileTree:
+    """Everything below `root` by kind. Follows symlinks, each real folder once.
+
+    Folders that cannot be read and broken links become findings. Raises nothing for an empty or
+    missing folder: the tree is then empty.
+    """
+    root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow symlinks
+    findings: list[Finding] = []
+    kinds: dict[str, list[Path]] = {k: [] for k in ("image", "text", "json", "xml", "yaml", "class")}
+    by_suffix = {".txt": "text", ".json": "json", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml"}
+    for name in _walk(root, findings):
+        base = os.path.basename(name).lower()  # noqa: PTH119
+        suffix = os.path.splitext(base)[1]  # noqa: PTH122
+        if suffix in IMAGE_SUFFIXES:
+            kinds["image"].append(Path(name))
+        elif base in CLASS_FILE_NAMES or suffix in CLASS_FILE_SUFFIXES:
+            kinds["class"].append(Path(name))
+        elif suffix in by_suffix:
+            kinds[by_suffix[suffix]].append(Path(name))
+    ordered = {kind: tuple(sorted(paths)) for kind, paths in kinds.items()}
+    return FileTree(
+        root,
+        ordered["image"],
+        ordered["text"],
+        ordered["json"],
+        ordered["xml"],
+        ordered["yaml"],
+        ordered["class"],
+        tuple(findings),
+    )
+
+
+def scan_dataset(path: str | Path) -> FileTree:
+    """The tree of a dataset's folder, which must be there and hold images.
+
+    Raises `DatasetNotFoundError` when there is nothing at `path`, and `DataError` when it is a file, an
+    empty folder, or a folder without a single image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DatasetNotFoundError(
+            f"{path}: no such folder. Give the folder that holds your images and labels."
+        )
+    if not path.is_dir():
+        raise DataError(f"{path}: got a file, expected a dataset folder (an archive: ingest it first).")
+    tree = list_folder(path)
+    if not tree.images:
+        if next(iter(path.iterdir()), None) is None:
+            raise DataError(f"{path}: the folder is empty. Put images and labels into it.")
+        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"{path}: no images here or in folders below. Expected files such as {suffixes}.")
+    return tree

@@ -1,0 +1,32 @@
+"""The names that people give to the parts of a dataset."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import get_args
+
+from yolofast.types import Split
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+_WORDS: tuple[tuple[Split, str], ...] = (
+    ("train", "train|training"),
+    ("valid", "val|valid|validation"),
+    ("test", "test|testing"),
+)
+_PATTERNS = tuple(
+    (split, re.compile(rf"(?:^|[_\-. ])(?:{words})(?=$|[_\-. \d])", re.IGNORECASE)) for split, words in _WORDS
+)
+
+
+def split_of(path: PurePath) -> Split | None:
+    """The split that a relative path names in one of its parts, the outermost part first.
+
+    `train/images/a.jpg`, `images/val2017`, `instances_test2017.json` -> train, valid, test.
+    """
+    for part in path.parts:
+        for split, pattern in _PATTERNS:
+            if pattern.search(part):
+                return split
+    return None

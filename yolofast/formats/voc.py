@@ -1,0 +1,247 @@
+"""Pascal VOC xml: one file an image, lists of image names as splits.
+
+Coordinates are taken as pixel edges: a box from 0 to the image's width covers it all. (The original
+devkit counts pixels from 1; most tools that write this format today do not, and the difference is one
+pixel at most.) Objects marked `difficult` are kept.
+
+Files are parsed with expat directly: it gives line numbers, and a DOCTYPE is refused as soon as
+it is seen, so entities can never expand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from xml.parsers import expat
+
+from yolofast.errors import DataError
+from yolofast.formats.boxes import row_finding, rows_without_image
+from yolofast.formats.dataset import LabelledDataset, RawRows, ReadImage, read_image
+from yolofast.formats.discover import FileTree
+from yolofast.formats.image_index import ImageIndex
+from yolofast.formats.splits import SPLITS, split_of
+from yolofast.types import Finding, Split
+
+MAX_BYTES = 16 << 20
+MAX_DEPTH = 32
+LISTS: tuple[tuple[str, Split], ...] = (
+    ("train", "train"),
+    ("val", "valid"),
+    ("valid", "valid"),
+    ("test", "test"),
+    ("trainval", "train"),
+)
+"""ImageSets files and the split each one is; trainval counts only without train and val."""
+_FLAG = re.compile(r"\s+(-1|0|1)$")
+
+
+@dataclass(slots=True)
+class _Element:
+    tag: str
+    line: int
+    text: str = ""
+    children: list[_Element] = field(default_factory=list)
+
+    def child(self, tag: str) -> _Element | None:
+        return next((c for c in self.children if c.tag == tag), None)
+
+    def value(self, *path: str) -> str:
+        """The text at a path of child tags, or an empty string."""
+        element: _Element | None = self
+        for tag in path:
+            element = element.child(tag) if element is not None else None
+        return element.text.strip() if element is not None else ""
+
+
+class _XmlError(Exception):
+    """An xml that cannot be used, and the line where that shows."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.message, self.line = message, line
+
+
+def _parse(path: Path) -> _Element:
+    """The `annotation` element of a file; raises `_XmlError`."""
+    parser = expat.ParserCreate()
+    stack = [_Element("", 0)]
+
+    def refuse(*_: object) -> None:
+        raise _XmlError("has a DOCTYPE, which is refused; remove it", parser.CurrentLineNumber)
+
+    def start(tag: str, _: dict[str, str]) -> None:
+        if len(stack) > MAX_DEPTH:
+            raise _XmlError("elements nested too deeply for a VOC file", parser.CurrentLineNumber)
+        element = _Element(tag, parser.CurrentLineNumber)
+        stack[-1].children.append(element)
+        stack.append(element)
+
+    def end(_: str) -> None:
+        stack.pop()
+
+    def text(data: str) -> None:
+        stack[-1].text += data
+
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = text
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise _XmlError(f"larger than {MAX_BYTES >> 20} MB, expected the xml of one image")
+        parser.Parse(path.read_bytes(), True)
+    except expat.ExpatError as error:
+        raise _XmlError(f"not valid XML: {expat.ErrorString(error.code)}", error.lineno) from None
+    except OSError as error:
+        raise _XmlError(f"cannot be read: {error.strerror}") from None
+    root = stack[0].child("annotation")
+    if root is None:
+        raise _XmlError("not a VOC file: expected an 'annotation' element", 1)
+    return root
+
+
+def find_voc(tree: FileTree) -> tuple[Path, ...]:
+    """All xml files of a tree in which at least one is a VOC annotation."""
+    for path in tree.xmls:
+        with path.open("rb") as file:
+            if b"<annotation" in file.read(4096).replace(b"\0", b""):
+                return tree.xmls
+    return ()
+
+
+def _objects(root: _Element) -> list[_Element]:
+    return [c for c in root.children if c.tag == "object"]
+
+
+def _rows(path: Path, root: _Element, classes: dict[str, int]) -> tuple[RawRows, tuple[Finding, ...]]:
+    rows, dropped = [], []
+    for item in _objects(root):
+        texts = [item.value("bndbox", key) for key in ("xmin", "ymin", "xmax", "ymax")]
+        name = item.value("name")
+        try:
+            x1, y1, x2, y2 = map(float, texts)
+        except ValueError:
+            message = f"object '{name}': bndbox {texts}: expected four numbers xmin, ymin, xmax, ymax"
+            dropped.append(row_finding("error", "box-columns", message, path, item.line))
+            continue
+        if not name:
+            dropped.append(row_finding("error", "box-class", "object without a name", path, item.line))
+            continue
+        rows.append(((x1, y1, x2, y2), classes[name], item.line))
+    return RawRows.collect(rows), tuple(dropped)
+
+
+def _size_notes(path: Path, root: _Element, read: ReadImage) -> tuple[Finding, ...]:
+    size = root.child("size")
+    if read.record is None or size is None:
+        return ()
+    stated = (size.value("width"), size.value("height"))
+    if stated == (str(read.record.width), str(read.record.height)):
+        return ()
+    message = (
+        f"size is stated as {stated[0]}x{stated[1]}, "
+        f"but the image is {read.record.width}x{read.record.height}; the image counts"
+    )
+    return (Finding("warning", "size-mismatch", message, str(path), size.line),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """An image name in an ImageSets file."""
+
+    split: Split
+    file: Path
+    line: int
+
+
+def _image_lists(tree: FileTree) -> tuple[dict[str, _Member], tuple[Finding, ...]]:
+    """What ImageSets says about each image name; the first list that names an image has it."""
+    lists = {p.stem.lower(): p for p in tree.texts if "ImageSets" in p.parent.parts[-2:]}
+    members: dict[str, _Member] = {}
+    notes = []
+    for stem, split in LISTS:
+        if stem not in lists or (stem == "trainval" and ("train" in lists or "val" in lists)):
+            continue
+        path = lists[stem]
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        for number, line in enumerate(lines, 1):
+            name = _FLAG.sub("", line.strip())
+            if name and members.setdefault(name, _Member(split, path, number)).split != split:
+                message = f"'{name}' is also in {members[name].file.name}: it stays there"
+                notes.append(Finding("warning", "split-overlap", message, str(path), number))
+    return members, tuple(notes)
+
+
+def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
+    """The VOC files of a tree as one dataset.
+
+    Splits come from ImageSets, else from folder names. An xml belongs to the image of its own name, or
+    to its `filename` when there is none. An image without xml was never annotated: it is left out and
+    listed (an annotated empty picture has an xml without objects).
+
+    Raises `DataError` when no object in any file has a name.
+    """
+    broken: dict[Path, Finding] = {}
+    found: set[str] = set()
+    for path in files:
+        try:
+            found.update(item.value("name") for item in _objects(_parse(path)))
+        except _XmlError as error:
+            broken[path] = Finding("error", "image-label-unreadable", error.message, str(path), error.line)
+    names = tuple(sorted(found - {""}))
+    if not names:
+        first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
+        raise DataError(f"{tree.root}: {len(files)} xml files hold no object with a name.{first}")
+    classes = {name: i for i, name in enumerate(names)}
+    index = ImageIndex(tree)
+    members, notes = _image_lists(tree)
+
+    def split_for(path: Path) -> Split | None:
+        if members:
+            return members[path.stem].split if path.stem in members else None
+        return split_of(path.relative_to(tree.root).parent)
+
+    def read_one(path: Path) -> ReadImage:
+        image = index.find(path.stem, path.parent)
+        if path in broken:
+            return ReadImage(image, None, 0, (broken[path],))
+        root = _parse(path)
+        if image is None and root.value("filename"):
+            image = index.find(root.value("filename"), path.parent)
+        if image is None:
+            lines = [item.line for item in _objects(root)]
+            gone = Finding("error", "image-missing", f"no image '{path.stem}' for this xml", str(path))
+            lost = rows_without_image(lines, f"its image '{path.stem}' is missing", path)
+            return ReadImage(None, None, len(lines), (gone, *lost))
+        rows, dropped = _rows(path, root, classes)
+        read = read_image(image, split_for(path), path, rows, num_classes=len(classes), dropped=dropped)
+        return replace(read, notes=read.notes + _size_notes(path, root, read))
+
+    def read() -> Iterator[ReadImage]:
+        labelled: set[Path | None] = set()
+        for path in files:
+            item = read_one(path)
+            labelled.add(item.image)
+            yield item
+        for image in tree.images:
+            if image not in labelled:
+                finding = Finding("warning", "image-unlabelled", "no xml for this image", str(image))
+                yield ReadImage(image, None, 0, (finding,))
+        known = {path.stem for path in (*files, *tree.images)}
+        for name, member in members.items():
+            if name not in known:
+                message = f"'{name}' is listed, but there is no such image"
+                finding = Finding("error", "image-missing", message, str(member.file), member.line)
+                yield ReadImage(None, None, 0, (finding,))
+
+    named = {split_for(p) for p in files}
+    return LabelledDataset(
+        "voc",
+        names,
+        tuple(s for s in SPLITS if s in named),
+        read,
+        notes,
+        (f"{len(files)} VOC xml file(s)", *(["splits from ImageSets"] if members else [])),
+    )

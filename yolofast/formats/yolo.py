@@ -1,0 +1,73 @@
+"""YOLO text labels of a dataset that has a data.yaml: `class x y w h` a line, one .txt an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from yolofast.errors import DataError
+from yolofast.formats.boxes import row_finding, xywhn_to_xyxy
+from yolofast.formats.data_yaml import DataYaml, label_path, list_images
+from yolofast.formats.dataset import RawRows, ReadImage, read_image
+from yolofast.kernels import parse_yolo_labels
+from yolofast.types import Finding, ImageRecord, Split
+
+_ROW_ERRORS = {
+    "syntax": ("box-syntax", "a field is not a number"),
+    "columns": ("box-columns", "expected 5 numbers (class x y w h) or a polygon of 3 or more points"),
+    "non-finite": ("box-nan", "got NaN or infinity, expected numbers"),
+    "class": ("box-class", "the class must be a whole number from 0"),
+}
+
+
+def find_label(image: Path) -> Path | None:
+    """The label file of an image: where `label_path` says, else beside it, else None."""
+    for candidate in (label_path(image), image.with_suffix(".txt")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def read_yolo_image(image: Path, label_file: Path | None, split: Split | None, num_classes: int) -> ReadImage:
+    """One image with the boxes of its label file; no file means an image without boxes."""
+    try:
+        data = label_file.read_bytes() if label_file is not None else b""
+    except OSError as error:
+        raise DataError(f"{label_file}: cannot be read: {error.strerror}") from None
+    parsed = parse_yolo_labels(data)
+    dropped = tuple(
+        row_finding(
+            "error",
+            _ROW_ERRORS[e.code][0],
+            f"'{e.text}': {_ROW_ERRORS[e.code][1]}",
+            label_file or image,
+            e.line,
+        )
+        for e in parsed.errors
+    )
+    return read_image(
+        image,
+        split,
+        label_file,
+        lambda width, height: RawRows(
+            xywhn_to_xyxy(parsed.boxes, width, height), parsed.classes, parsed.lines
+        ),
+        num_classes=num_classes,
+        dropped=dropped,
+    )
+
+
+def iter_yolo_records(
+    data: DataYaml, split: Split
+) -> Iterator[tuple[ImageRecord | None, tuple[Finding, ...]]]:
+    """Every image of a split in path order, with what was found wrong in it.
+
+    Sizes come from the image headers (EXIF orientation applied) and boxes have passed
+    `apply_box_rules`. An image without a label file is background: a record without boxes. Bad rows
+    are left out with a finding each; an image whose header cannot be read gives None as its record.
+
+    Raises `DataError` when data.yaml does not name the split.
+    """
+    for image in list_images(data, split):
+        read = read_yolo_image(image, find_label(image), split, len(data.names))
+        yield read.record, read.findings

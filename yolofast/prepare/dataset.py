@@ -1,0 +1,213 @@
+"""From any readable dataset to the YOLO layout."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from yolofast.errors import DataError
+from yolofast.formats.boxes import rows_without_image, xyxy_to_xywhn
+from yolofast.formats.data_yaml import write_data_yaml
+from yolofast.formats.dataset import LabelledDataset
+from yolofast.formats.discover import FileTree, scan_dataset
+from yolofast.formats.registry import open_dataset
+from yolofast.formats.splits import SPLITS
+from yolofast.prepare.folder import MADE_BY, MANIFEST, Link, building, check_output, place_image
+from yolofast.prepare.naming import TargetNames, path_key, split_order
+from yolofast.types import Finding, ImageRecord, PreparedDataset, Split
+
+_DECIMALS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An image in the prepared dataset."""
+
+    key: bytes
+    name: str
+    split: Split
+    boxes: int
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has been read so far."""
+
+    placed: list[_Placed] = field(default_factory=list)
+    rows: int = 0
+    dropped: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+
+def _number(value: float) -> str:
+    return f"{value:.{_DECIMALS}f}".rstrip("0").rstrip(".")
+
+
+def label_text(record: ImageRecord) -> str:
+    """The label file of a record: `class x y w h` a line, normalised, exact to 1e-10 of the image."""
+    boxes = xyxy_to_xywhn(record.boxes, record.width, record.height).tolist()
+    return "".join(
+        f"{label} {' '.join(map(_number, box))}\n"
+        for label, box in zip(record.classes.tolist(), boxes, strict=True)
+    )
+
+
+def _left_out(record: ImageRecord, code: str, message: str) -> tuple[Finding, ...]:
+    """Findings for an image that is left out although it could be read, and for each of its boxes."""
+    source = record.label_file or record.path
+    numbered = "annotation" if source.suffix.lower() == ".json" else "line"
+    why = f"its image '{record.path.name}' is left out: {message}"
+    return (
+        Finding("warning", code, message, str(record.path)),
+        *rows_without_image(record.lines, why, source, numbered),
+    )
+
+
+def _fill(work: Path, dataset: LabelledDataset, tree: FileTree, link: Link, use_splits: bool) -> _Tally:
+    """Write every usable image and its labels; without the dataset's splits all go to train."""
+    tally, names = _Tally(notes=list(dataset.findings)), TargetNames(tree)
+    seen: set[Path] = set()
+    for folder in SPLITS:
+        for kind in ("images", "labels"):
+            (work / folder / kind).mkdir(parents=True)
+    reading = tqdm(dataset.read(), "preparing", len(tree.images), False, unit="img", disable=None)
+    for item in reading:
+        tally.rows += item.rows
+        tally.dropped.extend(item.dropped)
+        tally.notes.extend(item.notes)
+        record = item.record
+        if record is None:
+            continue
+        split = record.split if use_splits else "train"
+        if record.path in seen:
+            tally.dropped.extend(_left_out(record, "image-repeated", "the image is listed twice"))
+            continue
+        seen.add(record.path)
+        if split is None:
+            tally.dropped.extend(_left_out(record, "image-unlisted", "the image is in no split"))
+            continue
+        name = names.of(record.path)
+        place_image(record.path, work / split / "images" / name, link)
+        label = work / split / "labels" / Path(name).with_suffix(".txt")
+        label.write_text(label_text(record), encoding="ascii")
+        tally.placed.append(_Placed(path_key(tree, record.path), name, split, len(record.boxes)))
+    return tally
+
+
+def _take_valid(work: Path, placed: list[_Placed], fraction: float, seed: int) -> list[_Placed]:
+    """Move a deterministic share of the training images to valid."""
+    train = [p for p in placed if p.split == "train"]
+    if len(train) < 2:
+        raise DataError(
+            f"got {len(train)} usable training image, expected at least 2: one to train on, one to validate."
+        )
+    count = min(max(1, round(fraction * len(train))), len(train) - 1)
+    chosen = set(split_order((p.key for p in train), seed)[:count])
+    result = []
+    for item in placed:
+        if item.split == "train" and item.key in chosen:
+            for kind, name in (("images", item.name), ("labels", str(Path(item.name).with_suffix(".txt")))):
+                (work / "train" / kind / name).rename(work / "valid" / kind / name)
+            item = dataclasses.replace(item, split="valid")
+        result.append(item)
+    return result
+
+
+def _manifest(
+    root: Path, dataset: LabelledDataset, tally: _Tally, val_fraction: float, seed: int
+) -> dict[str, object]:
+    """Everything about where the prepared dataset came from; the same for the same input."""
+    kept = sum(p.boxes for p in tally.placed)
+    return {
+        "made_by": MADE_BY,
+        "source": str(root),
+        "label_format": dataset.format,
+        "classes": list(dataset.names),
+        "settings": {"val_fraction": val_fraction, "seed": seed},
+        "source_boxes": tally.rows,
+        "kept_boxes": kept,
+        "dropped_boxes": sum(f.code.startswith("box-") for f in tally.dropped),
+        "dropped": [_as_json(f, root) for f in tally.dropped],
+        "notes": [_as_json(f, root) for f in tally.notes],
+        "images": [
+            {"source": os.fsdecode(p.key), "split": p.split, "name": p.name, "boxes": p.boxes}
+            for p in tally.placed
+        ],
+    }
+
+
+def _as_json(finding: Finding, root: Path) -> dict[str, object]:
+    entry = dataclasses.asdict(finding)
+    if finding.file is not None and Path(finding.file).is_relative_to(root):
+        entry["file"] = Path(finding.file).relative_to(root).as_posix()
+    return entry
+
+
+def prepare_dataset(
+    path: str | Path,
+    out: str | Path | None = None,
+    *,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    link: Link = "hard",
+    label_format: str | None = None,
+) -> PreparedDataset:
+    """Write a dataset in the YOLO layout: `{train,valid,test}/{images,labels}`, data.yaml, manifest.json.
+
+    Args:
+        path: folder with images and YOLO, COCO or VOC labels. It is only read.
+        out: output folder; default: `<name>_yolo` beside the source. A dataset prepared there before is
+            replaced; anything else is refused.
+        val_fraction: share of the training images that become `valid` when the source names no such
+            split (or no train split: then its splits are ignored). The choice depends on the seed and
+            each image's relative path only.
+        seed: another seed gives another choice.
+        link: 'hard' links images where the file system can (no extra space) and copies where it cannot;
+            'copy' always copies.
+        label_format: which labels count when there are several kinds: 'yolo', 'coco' or 'voc'.
+
+    Every box and image that is left out is in `dropped`, with file, line and reason, and in
+    manifest.json; `source_boxes` is the sum of the boxes kept and those dropped. The same input gives the
+    same bytes. A failure leaves `out` as it was.
+
+    Raises `DatasetNotFoundError` when there is no such folder and `DataError` for everything else.
+    """
+    if not 0 < val_fraction < 1:
+        raise DataError(f"val_fraction: got {val_fraction}, expected a share between 0 and 1, such as 0.2.")
+    if link not in ("hard", "copy"):
+        raise DataError(f"link: got '{link}', expected 'hard' or 'copy'.")
+    tree = scan_dataset(path)
+    root = tree.root
+    target = Path(os.path.abspath(out)) if out is not None else root.with_name(f"{root.name}_yolo")  # noqa: PTH100
+    check_output(root, target)
+    dataset = open_dataset(tree, label_format)
+    with building(target) as work:
+        tally = _fill(work, dataset, tree, link, use_splits="train" in dataset.splits)
+        if not any(p.boxes for p in tally.placed):
+            first = f" The first problem: {tally.dropped[0]}" if tally.dropped else ""
+            raise DataError(f"{root}: no usable box in {len(tree.images)} images.{first}")
+        if not any(p.split == "valid" for p in tally.placed):
+            tally.placed = _take_valid(work, tally.placed, val_fraction, seed)
+        folders = {split: f"{split}/images" for split in SPLITS}
+        write_data_yaml(work / "data.yaml", folders, dataset.names)
+        manifest = json.dumps(_manifest(root, dataset, tally, val_fraction, seed), indent=1)
+        (work / MANIFEST).write_text(manifest + "\n", encoding="ascii")
+    images = Counter[Split](p.split for p in tally.placed)
+    boxes = Counter[Split]()
+    for item in tally.placed:
+        boxes[item.split] += item.boxes
+    return PreparedDataset(
+        root=target,
+        data_yaml=target / "data.yaml",
+        class_names=dataset.names,
+        images={split: images[split] for split in SPLITS},
+        boxes={split: boxes[split] for split in SPLITS},
+        source_boxes=tally.rows,
+        dropped=tuple(tally.dropped),
+    )
