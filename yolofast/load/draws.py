@@ -1,0 +1,43 @@
+"""Counter-based randomness: a draw is a pure function of (seed, epoch, position, stream).
+
+Nothing is stateful, so any sample of any epoch can be drawn alone, in any order, by any process,
+and comes out the same. The mixer is the SplitMix64 finaliser (Steele, Lea and Flood, "Fast
+splittable pseudorandom number generators", OOPSLA 2014), applied once a key part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * _MIX_1
+    z = (z ^ (z >> np.uint64(27))) * _MIX_2
+    return z ^ (z >> np.uint64(31))
+
+
+def bits(seed: int, epoch: int, position: Any, stream: Any) -> NDArray[np.uint64]:
+    """64 random bits for each (position, stream); the two broadcast against each other."""
+    with np.errstate(over="ignore"):
+        key = np.array([seed], dtype=np.uint64)
+        for part in (epoch, position, stream):
+            key = _mix(key * _GOLDEN + np.asarray(part, dtype=np.uint64) + _GOLDEN)
+        return _mix(key)
+
+
+def uniform(seed: int, epoch: int, position: Any, stream: Any) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1) with 53 random bits, one for each (position, stream)."""
+    return (bits(seed, epoch, position, stream) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The epoch's order of `count` images, int64 [count]."""
+    keys = bits(seed, epoch, np.arange(count, dtype=np.uint64), np.uint64(0xFFFF))
+    return np.argsort(keys, kind="stable").astype(np.int64)
