@@ -1,0 +1,204 @@
+"""Weights files: exact round trips, start from other classes, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from yolofast.errors import CheckpointError, ConfigError
+from yolofast.models import Detector, build_model, fused_copy, load_weights, save_weights, transfer_weights
+
+NAMES = ("red cell", "plaquette – é", 'the "third"')
+
+
+@pytest.fixture(scope="module")
+def model() -> Detector:
+    model = build_model("p", 3, class_names=NAMES, seed=0).train()
+    model(torch.rand(2, 3, 32, 64))  # moves the running statistics off their start
+    return model
+
+
+@pytest.fixture
+def weights(model: Detector, tmp_path: Path) -> Path:
+    path = tmp_path / "best.safetensors"
+    save_weights(model, path, {"epoch": "7"})
+    return path
+
+
+def same(a: Detector, b: Detector) -> bool:
+    x, y = a.state_dict(), b.state_dict()
+    return x.keys() == y.keys() and all(torch.equal(x[n], y[n]) and x[n].dtype == y[n].dtype for n in x)
+
+
+def test_round_trip_is_exact(model: Detector, weights: Path) -> None:
+    loaded = load_weights(weights)
+    assert same(loaded, model)
+    assert loaded.class_names == NAMES
+    assert loaded.spec == model.spec
+    assert all(parameter.requires_grad for parameter in loaded.parameters())
+    with safe_open(weights, framework="pt") as file:
+        header = file.metadata()
+    assert header["format"] == "yolofast-detector"
+    assert header["epoch"] == "7"
+    assert json.loads(header["class_names"]) == list(NAMES)
+
+
+def test_writes_one_file_and_replaces_it_whole(model: Detector, weights: Path) -> None:
+    before = load_weights(weights)
+    save_weights(build_model("p", 2, seed=3), weights)
+    assert [p.name for p in weights.parent.iterdir()] == [weights.name]
+    assert load_weights(weights).num_classes == 2
+    assert same(before, model)  # weights in memory do not hang on the file
+
+
+def test_channels_last_model_is_saved_alike(model: Detector, weights: Path, tmp_path: Path) -> None:
+    other = load_weights(weights).to(memory_format=torch.channels_last)
+    save_weights(other, tmp_path / "last.safetensors")
+    assert same(load_weights(tmp_path / "last.safetensors"), model)
+
+
+def test_half_file_is_half_as_large(model: Detector, weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    save_weights(model, path, half=True)
+    assert path.stat().st_size < 0.6 * weights.stat().st_size
+    loaded = load_weights(path)
+    images = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(loaded.eval()(images), model.eval()(images), rtol=0.02, atol=0.05)
+
+
+@pytest.mark.parametrize(("prefixes", "wanted"), [(("ema/", "model/"), 1.0), (("model/",), 2.0)])
+def test_checkpoint_of_the_trainer(
+    model: Detector, tmp_path: Path, prefixes: tuple[str, ...], wanted: float
+) -> None:
+    """Averaged weights first; optimizer state is not the model's."""
+    marks = {"ema/": 1.0, "model/": 2.0}
+    tensors = {"optimizer/0/exp_avg": torch.ones(3), "rng/torch": torch.zeros(4, dtype=torch.uint8)}
+    for prefix in prefixes:
+        for name, tensor in model.state_dict().items():
+            tensors[prefix + name] = torch.full_like(tensor, marks[prefix])
+    path = tmp_path / "last.safetensors"
+    save_file(tensors, path, {**model.metadata(), "epoch": "3"})
+    assert all((p == wanted).all() for p in load_weights(path).parameters())
+
+
+def test_transfer_to_other_classes_keeps_backbone_and_neck(model: Detector, weights: Path) -> None:
+    other = build_model("p", 50, seed=9)
+    start = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    report = transfer_weights(other, weights)
+    source = model.state_dict()
+    for name, tensor in other.state_dict().items():
+        if name.startswith(("backbone.", "neck.", "head.box_branches.")):
+            assert torch.equal(tensor, source[name])
+        if name in report.skipped:
+            assert torch.equal(tensor, start[name])
+    assert "head.class_branches.0.2.weight" in report.skipped
+    assert report.loaded + len(report.skipped) == report.total == len(start)
+    assert f"{report.loaded} of {report.total}" in str(report)
+
+
+def test_transfer_from_another_size_of_which_nothing_fits(weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "strange.safetensors"
+    save_file({"something": torch.zeros(1)}, path, build_model("p", 1).metadata())
+    other = build_model("n", 3, seed=0)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match="none of its tensors fits: the file is of model 'p'"):
+        transfer_weights(other, path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def _missing(path: Path) -> None:
+    path.unlink()
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _half_written(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _torn_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _pickle(path: Path) -> None:
+    torch.save({"model": torch.zeros(3)}, path)
+
+
+def _other_format(path: Path) -> None:
+    save_file(load_file(path), path, {"format": "pt"})
+
+
+def _later_version(path: Path) -> None:
+    save_file(load_file(path), path, {**build_model("p", 3).metadata(), "format_version": "99"})
+
+
+def _unknown_size(path: Path) -> None:
+    save_file(load_file(path), path, {**build_model("p", 3).metadata(), "model": "q"})
+
+
+def _broken_names(path: Path) -> None:
+    save_file(load_file(path), path, {**build_model("p", 3).metadata(), "class_names": "[1,"})
+
+
+def _tensor_gone(path: Path) -> None:
+    tensors = load_file(path)
+    del tensors["backbone.stem.conv.weight"]
+    save_file(tensors, path, build_model("p", 3).metadata())
+
+
+def _other_classes(path: Path) -> None:
+    save_file(load_file(path), path, build_model("p", 4).metadata())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_missing, "found nothing there, expected a .safetensors weights file"),
+        (_folder, "found a folder there"),
+        (_empty, "cannot be read as safetensors"),
+        (_half_written, "cannot be read as safetensors"),
+        (_torn_header, "cannot be read as safetensors"),
+        (_pickle, "cannot be read as safetensors"),
+        (_other_format, "got 'pt' in its header, expected 'yolofast-detector'"),
+        (_later_version, "got format version 99, expected 1"),
+        (_unknown_size, "its header does not describe a model .*expected one of p"),
+        (_broken_names, "its header does not describe a model"),
+        (_tensor_gone, "1 tensors do not fit .*backbone.stem.conv.weight: not in the file"),
+        (
+            _other_classes,
+            r"do not fit model 'p' with 4 classes.*shape \(3,.*in the file, \(4,.*in the model",
+        ),
+    ],
+)
+def test_bad_files_are_refused_by_name(weights: Path, damage: object, message: str) -> None:
+    assert callable(damage)
+    damage(weights)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_weights(weights)
+    assert str(caught.value).startswith(str(weights))
+
+
+def test_unwritable_place(model: Detector, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        save_weights(model, tmp_path / "file" / "best.safetensors")
+
+
+def test_fused_models_and_taken_keys_are_refused(model: Detector, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="got a fused model"):
+        save_weights(fused_copy(model), tmp_path / "a.safetensors")
+    with pytest.raises(ConfigError, match="got the key 'model'"):
+        save_weights(model, tmp_path / "a.safetensors", {"model": "x"})
+    assert not list(tmp_path.iterdir())

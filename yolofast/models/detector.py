@@ -1,0 +1,151 @@
+"""The detector: images in; boxes and scores, or the loss, out."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from yolofast.config import MODEL_STRIDE
+from yolofast.errors import ConfigError
+from yolofast.models.blocks import ConvUnit
+from yolofast.models.head import Head, HeadOutput, decode_xywh
+from yolofast.models.loss import LossGains, detection_loss
+from yolofast.models.pyramid import Backbone, PathAggregation
+from yolofast.models.spec import STRIDES, ModelSpec, model_spec
+
+FORMAT = "yolofast-detector"
+FORMAT_VERSION = "1"
+
+DEFAULT_GAINS = LossGains()
+
+
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless `images` is floating point [B, 3, H, W], H and W multiples of 32."""
+    shape = tuple(images.shape)
+    if images.dim() != 4 or shape[1] != 3:
+        raise ValueError(f"images: got shape {shape}, expected [B, 3, H, W]: a batch, channels first.")
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images: got {images.dtype}, expected floating point in 0..1. Use images.float() / 255."
+        )
+    if not shape[2] or not shape[3] or shape[2] % MODEL_STRIDE or shape[3] % MODEL_STRIDE:
+        raise ValueError(
+            f"images: got {shape[2]} x {shape[3]} pixels, expected multiples of {MODEL_STRIDE} "
+            "(the largest stride). Letterbox the images first."
+        )
+
+
+class Detector(nn.Module):
+    """Anchor-free YOLO: CSP backbone, path-aggregation neck, decoupled head.
+
+    Weights start from the seed of torch's global generator; see `build_model`. Runs in either memory
+    format; channels_last is the faster one on most devices.
+    """
+
+    strides = STRIDES
+
+    def __init__(self, spec: ModelSpec, class_names: Sequence[str], gains: LossGains = DEFAULT_GAINS) -> None:
+        super().__init__()
+        self.spec = spec
+        self.class_names = tuple(class_names)
+        self.num_classes = len(self.class_names)
+        self.gains = gains
+        self.backbone = Backbone(spec)
+        self.neck = PathAggregation(spec)
+        self.head = Head(spec, self.num_classes)
+
+    def predict_maps(self, images: Tensor) -> HeadOutput:
+        """The head's logits for images [B, 3, H, W]: what both the boxes and the loss are made of."""
+        # While a graph is captured, sizes are symbols, and asking about them would fix them in it.
+        if all(type(side) is int for side in images.shape):
+            check_images(images)
+        output: HeadOutput = self.head(self.neck(self.backbone(images)))
+        return output
+
+    def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Raw predictions, or the loss when there are targets; the same in train and eval mode.
+
+        images   float [B, 3, H, W], RGB in 0..1, H and W multiples of 32.
+        targets  float [N, 6]: sample, class, xywhn; N may be 0.
+
+        Without targets: float32 [B, 4 + nc, A], box centre x, centre y, width, height in network pixels
+        and the classes' scores in 0..1, before any suppression. With: float32 [3], the box, class and
+        distribution losses times their gains, a mean that does not grow with the batch size (see
+        `detection_loss`). Raises ValueError for wrong shapes, `DataError` for numbers out of range.
+        """
+        output = self.predict_maps(images)
+        if targets is None:
+            return self._raw(output)
+        return detection_loss(output, targets, images.shape[2], images.shape[3], self.gains)
+
+    def with_loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw predictions and loss of one forward pass, for validation."""
+        output = self.predict_maps(images)
+        loss = detection_loss(output, targets, images.shape[2], images.shape[3], self.gains)
+        return self._raw(output), loss
+
+    @staticmethod
+    def _raw(output: HeadOutput) -> Tensor:
+        return torch.cat((decode_xywh(output), output.class_logits.sigmoid()), dim=1)
+
+    def metadata(self) -> dict[str, str]:
+        """What a weights file says about its model: enough to build it again."""
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "model": self.spec.name,
+            "num_classes": str(self.num_classes),
+            "class_names": json.dumps(list(self.class_names), ensure_ascii=False),
+        }
+
+    @property
+    def fused(self) -> bool:
+        """True when the batch norms are folded into the convolutions."""
+        return not any(isinstance(module, nn.BatchNorm2d) for module in self.modules())
+
+
+def build_model(
+    name: str,
+    num_classes: int,
+    *,
+    class_names: Sequence[str] | None = None,
+    gains: LossGains = DEFAULT_GAINS,
+    seed: int | None = None,
+) -> Detector:
+    """A detector with random weights.
+
+    name         size: p, n, s, m, l or x.
+    num_classes  at least 1.
+    class_names  one name a class; by default class0, class1, ...
+    seed         the same seed gives the same weights and leaves torch's global generator alone.
+
+    Convolutions keep torch's Kaiming-uniform start (He et al. 2015): a batch norm follows each, so their
+    scale does not matter to the output; the head's biases start from a prior (see `Head`).
+    Raises `ConfigError` for an unknown size or a wrong number of classes or names.
+    """
+    spec = model_spec(name)
+    if num_classes < 1:
+        raise ConfigError(f"num_classes: got {num_classes}, expected at least 1.")
+    names = tuple(class_names) if class_names is not None else tuple(f"class{i}" for i in range(num_classes))
+    if len(names) != num_classes:
+        raise ConfigError(
+            f"class_names: got {len(names)} names, expected {num_classes} (num_classes): one name a class."
+        )
+    if seed is None:
+        return Detector(spec, names, gains)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return Detector(spec, names, gains)
+
+
+def fused_copy(model: Detector) -> Detector:
+    """A copy in eval mode with every batch norm folded into its convolution, for inference and export."""
+    copied = copy.deepcopy(model).eval()
+    for module in copied.modules():
+        if isinstance(module, ConvUnit):
+            module.fold_norm()
+    return copied

@@ -1,0 +1,182 @@
+"""Weights files: safetensors that say in their header which model they are of.
+
+No pickle: a file is numbers and text, nothing in it is executed. A file is written under a temporary
+name and renamed when it is whole, so a file under its own name is never half-written by us.
+The trainer's checkpoints are read too: their tensors are called `ema/NAME` (averaged weights),
+`model/NAME` and others; averaged weights come first, and what is not the model's is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from yolofast.errors import CheckpointError, ConfigError
+from yolofast.files import whole_file
+from yolofast.models.detector import FORMAT, FORMAT_VERSION, Detector, build_model
+
+PREFIXES = ("ema/", "model/")
+"""Prefixes of a model's tensors in a checkpoint, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReport:
+    """What `transfer_weights` did."""
+
+    loaded: int
+    """Tensors taken over from the file."""
+    total: int
+    """Tensors of the model."""
+    skipped: Mapping[str, str]
+    """Every other tensor of the model or of the file, and why it was left out."""
+
+    def __str__(self) -> str:
+        return f"{self.loaded} of {self.total} tensors loaded, {len(self.skipped)} skipped"
+
+
+def _on_disk(tensor: Tensor, half: bool) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor.detach().cpu().contiguous()
+    return tensor.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
+
+
+def save_weights(
+    model: Detector, path: str | Path, extra: Mapping[str, str] | None = None, *, half: bool = False
+) -> None:
+    """Write the weights of `model` (not fused) to `path`, float32, or float16 when `half`.
+
+    The header holds `model.metadata()` and `extra` (other keys than those). Raises `CheckpointError` for
+    a fused model or a folder that cannot be written, `ConfigError` for a key of `extra` that is taken.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if model.fused:
+        raise CheckpointError(
+            f"{path}: got a fused model, expected one with its batch norms: fused weights cannot be trained "
+            "or loaded again. Save the model that `fused_copy` was made from."
+        )
+    metadata = model.metadata()
+    taken = sorted(metadata.keys() & (extra or {}).keys())
+    if taken:
+        raise ConfigError(f"extra: got the key '{taken[0]}', which the format itself uses. Use another name.")
+    tensors = {name: _on_disk(tensor, half) for name, tensor in model.state_dict().items()}
+    with whole_file(path, CheckpointError) as temporary:
+        try:
+            save_file(tensors, temporary, {**metadata, **(extra or {})})
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: the weights cannot be written ({error}). Make room.") from error
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and model tensors, without prefix, of a weights file or checkpoint."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "nothing"
+        raise CheckpointError(
+            f"{path}: found {what} there, expected a .safetensors weights file. Check the path."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            names = list(file.keys())
+            prefix = next((p for p in PREFIXES if any(n.startswith(p) for n in names)), "")
+            chosen = [n for n in names if n.startswith(prefix) and (prefix or "/" not in n)]
+            # A copy, because the file stays mapped into memory otherwise.
+            tensors = {n.removeprefix(prefix): file.get_tensor(n).clone() for n in chosen}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as safetensors ({error}): the file is of another kind, or was cut short "
+            "while it was copied. Copy it again, or use another checkpoint."
+        ) from error
+    found = metadata.get("format", "no format name")
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{path}: got '{found}' in its header, expected '{FORMAT}': the file is not from yolofast. "
+            "Use weights written by `save_weights` or by yolofast's training."
+        )
+    version = metadata.get("format_version", "none")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: got format version {version}, expected {FORMAT_VERSION}. "
+            "Use the version of yolofast that wrote the file."
+        )
+    return metadata, tensors
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The header of a weights file or checkpoint: model, num_classes, class_names and what was added.
+
+    Raises `CheckpointError` as `load_weights` does.
+    """
+    return _read(Path(path))[0]
+
+
+def _differences(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> dict[str, str]:
+    """Tensors that the two do not share by name and shape, and why."""
+    reasons = {name: "not in the file" for name in model if name not in file}
+    for name, tensor in file.items():
+        if name not in model:
+            reasons[name] = "not in the model"
+        elif tensor.shape != model[name].shape:
+            got, wanted = tuple(tensor.shape), tuple(model[name].shape)
+            reasons[name] = f"shape {got} in the file, {wanted} in the model"
+    return reasons
+
+
+def load_weights(path: str | Path) -> Detector:
+    """The detector that `path` holds, built from the file alone, float32, on the CPU, in train mode.
+
+    Reads files of `save_weights` and checkpoints of the trainer. Raises `CheckpointError` for a file that
+    is missing, half-written, of another format, or whose tensors do not fit the model it names.
+    """
+    path = Path(path)
+    metadata, tensors = _read(path)
+    try:
+        names = [str(name) for name in json.loads(metadata["class_names"])]
+        with torch.device("meta"):
+            model = build_model(metadata["model"], int(metadata["num_classes"]), class_names=names)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: its header does not describe a model ({type(error).__name__}: {error}). "
+            "Expected model, num_classes and class_names."
+        ) from error
+    differences = _differences(model.state_dict(), tensors)
+    if differences:
+        name, reason = next(iter(differences.items()))
+        raise CheckpointError(
+            f"{path}: {len(differences)} tensors do not fit model '{metadata['model']}' with "
+            f"{metadata['num_classes']} classes; the first is {name}: {reason}. "
+            "The file is damaged or was edited; use another."
+        )
+    full = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
+    model.load_state_dict(full, assign=True)
+    return model
+
+
+def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
+    """Take over every tensor of `path` that agrees with one of `model` in name and shape, in place.
+
+    For a start from weights with other classes: backbone and neck come over, and what depends on the
+    number of classes keeps its random start. Raises `CheckpointError` as `load_weights` does, and when
+    nothing agrees; then `model` is unchanged.
+    """
+    path = Path(path)
+    metadata, tensors = _read(path)
+    own = model.state_dict()
+    skipped = _differences(own, tensors)
+    shared = {name: tensor for name, tensor in tensors.items() if name not in skipped}
+    if not shared:
+        raise CheckpointError(
+            f"{path}: none of its tensors fits: the file is of model '{metadata.get('model')}', "
+            f"the model to fill is '{model.spec.name}'. Use weights of the same size."
+        )
+    model.load_state_dict(shared, strict=False)
+    return TransferReport(len(shared), len(own), skipped)
