@@ -1,0 +1,94 @@
+"""SIGKILL between epochs, then --resume: the run ends exactly as if nothing had happened."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+EPOCHS = 5
+KILL_AFTER = 2
+TIMES = {"epoch_s", "images_per_s", "memory_mb"}
+
+
+def command(data: Path, project: Path, name: str, *extra: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "yolofast.cli", "train", "--data", str(data), "--project", str(project)),
+        *("--name", name, "--model", "p", "--imgsz", "64", "--batch", "8", "--epochs", str(EPOCHS)),
+        *("--workers", "0", "--device", "cpu", "--schedule", "plateau", "--close-mosaic", "2"),
+        *extra,
+    ]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """The epoch in a checkpoint, 0 while there is none."""
+    try:
+        with safe_open(checkpoint, framework="pt") as file:
+            return int(json.loads(file.metadata()["yolofast_training"])["epoch"])
+    except (OSError, FileNotFoundError):
+        return 0
+
+
+def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
+    with safe_open(checkpoint, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "results.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+def test_killed_run_resumes_to_the_same_end(sample_yolo: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        command(sample_yolo, tmp_path, "whole"), check=True, capture_output=True, env=environment()
+    )
+
+    killed = tmp_path / "killed"
+    last = killed / "weights" / "last.safetensors"
+    process = subprocess.Popen(
+        command(sample_yolo, tmp_path, "killed"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 120
+    while epochs_done(last) < KILL_AFTER and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stopped = epochs_done(last)
+    assert KILL_AFTER <= stopped < EPOCHS
+    # What a kill in the middle of a write would leave must not matter either.
+    (last.parent / ".last.safetensors.1.tmp").write_bytes(last.read_bytes()[:1000])
+
+    resumed = subprocess.run(
+        command(sample_yolo, tmp_path, "killed", "--resume"),
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert f"resumed after epoch {stopped} of {EPOCHS}" in resumed.stderr
+
+    expected, got = tensors(tmp_path / "whole" / "weights" / "last.safetensors"), tensors(last)
+    assert expected.keys() == got.keys()
+    assert {key.split("/")[0] for key in got} == {"model", "ema", "optimizer", "rng"}
+    for key, value in expected.items():
+        torch.testing.assert_close(got[key], value, rtol=0, atol=0, msg=key)
+    assert rows(killed) == rows(tmp_path / "whole")
+    assert [int(row["epoch"]) for row in rows(killed)] == list(range(1, EPOCHS + 1))

@@ -1,0 +1,106 @@
+"""Checkpoints: whole or not there at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from yolofast.errors import CheckpointError
+from yolofast.train import CheckpointManager, TrainingState
+from yolofast.train.checkpoint import load_optimizer, optimizer_tensors
+
+
+def state(epoch: int) -> TrainingState:
+    tensors = {"model/w": torch.full((3,), float(epoch)), "ema/w": torch.full((3,), epoch + 0.5)}
+    return TrainingState(tensors, {"epoch": epoch})
+
+
+def test_last_and_best(tmp_path: Path) -> None:
+    manager = CheckpointManager(tmp_path / "weights", {"format": "test"})
+    assert manager.load_latest() is None
+    for epoch in (1, 2, 3):
+        manager.save(state(epoch), is_best=epoch == 2)
+    found = manager.load_latest()
+    assert found is not None
+    assert found.values == {"epoch": 3}
+    assert found.group("model")["w"].tolist() == [3.0] * 3
+    from safetensors import safe_open
+
+    with safe_open(manager.best, framework="pt") as best:
+        assert best.metadata() == {"format": "test"}
+        assert best.get_tensor("w").tolist() == [2.5] * 3
+    assert sorted(p.name for p in manager.directory.iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "previous.safetensors",
+    ]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_cut_checkpoint_is_never_loaded(
+    tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = CheckpointManager(tmp_path)
+    manager.save(state(1), is_best=False)
+    manager.save(state(2), is_best=False)
+    whole = manager.last.read_bytes()
+    manager.last.write_bytes(whole[: int(len(whole) * share)])
+    found = manager.load_latest()
+    assert found is not None
+    assert found.values == {"epoch": 1}
+    assert str(manager.last) in caplog.text
+
+
+def test_all_damaged_is_an_error_that_names_the_files(tmp_path: Path) -> None:
+    manager = CheckpointManager(tmp_path)
+    manager.save(state(1), is_best=False)
+    manager.last.write_bytes(b"\x10\x00")
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: not a whole checkpoint"):
+        manager.load_latest()
+
+
+def test_a_killed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    """What a kill in the middle of writing leaves: a temporary file beside the old checkpoint."""
+    manager = CheckpointManager(tmp_path)
+    manager.save(state(1), is_best=False)
+    leftover = tmp_path / ".last.safetensors.999.tmp"
+    leftover.write_bytes(manager.last.read_bytes()[:50])
+    found = manager.load_latest()
+    assert found is not None
+    assert found.values == {"epoch": 1}
+    manager.save(state(2), is_best=False)
+    assert not leftover.exists()
+
+
+def test_unwritable_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    manager = CheckpointManager(tmp_path / "file" / "weights")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        manager.save(state(1), is_best=False)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_optimizer_state_round_trip(kind: type[torch.optim.Optimizer]) -> None:
+    def step(weight: torch.nn.Parameter, optimizer: torch.optim.Optimizer) -> None:
+        (weight**2).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    options = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+    weight = torch.nn.Parameter(torch.arange(4.0))
+    optimizer = kind([weight], lr=0.1, **options)
+    step(weight, optimizer)
+    copied = torch.nn.Parameter(weight.detach().clone())
+    again = kind([copied], lr=0.1, **options)
+    load_optimizer(again, {k: v.clone() for k, v in optimizer_tensors(optimizer).items()})
+    step(weight, optimizer)
+    step(copied, again)
+    torch.testing.assert_close(copied, weight, rtol=0, atol=0)
+
+
+def test_optimizer_of_another_model_is_refused() -> None:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))], lr=0.1)
+    with pytest.raises(CheckpointError, match="another model"):
+        load_optimizer(optimizer, {"5/exp_avg": torch.zeros(2)})

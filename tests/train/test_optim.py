@@ -1,0 +1,83 @@
+"""Parameter groups, schedules and warm-up."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from yolofast.config import TrainingConfig
+from yolofast.train import LearningRate, build_optimizer
+from yolofast.train.optim import Plateau
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_only_weights_decay(kind: str) -> None:
+    model = network()
+    optimizer = build_optimizer(model, TrainingConfig(optimizer=kind), num_classes=2, steps=100)
+    decayed = {p for g in optimizer.param_groups if g["weight_decay"] > 0 for p in g["params"]}
+    assert decayed == {p for p in model.parameters() if p.ndim == 4}
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize(("steps", "kind"), [(10_000, torch.optim.AdamW), (10_001, torch.optim.SGD)])
+def test_auto_chooses_by_length_of_the_run(steps: int, kind: type) -> None:
+    assert isinstance(build_optimizer(network(), TrainingConfig(), num_classes=2, steps=steps), kind)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_rate_warms_up_and_falls_to_its_last_share(schedule: str) -> None:
+    config = TrainingConfig(schedule=schedule, epochs=50, warmup_epochs=3, lrf=0.1)
+    rate = LearningRate(config, steps_per_epoch=100, peak=2.0)
+    values = [rate.at(step) for step in range(50 * 100 + 1)]
+    top = values.index(max(values))
+    assert 290 <= top <= 300
+    assert all(a < b for a, b in itertools.pairwise(values[: top + 1]))
+    assert all(a >= b for a, b in itertools.pairwise(values[top:]))
+    assert values[-1] == pytest.approx(0.2)
+
+
+def test_short_runs_warm_up_for_at_least_100_steps_unless_switched_off() -> None:
+    assert LearningRate(TrainingConfig(epochs=5, warmup_epochs=3), 4, 1.0).warmup_steps == 100
+    assert LearningRate(TrainingConfig(epochs=5, warmup_epochs=0), 4, 1.0).at(0) == 1.0
+
+
+def test_plateau_cuts_like_torch() -> None:
+    losses = [3.0, 2.0, 2.0, 2.1, 2.0, 1.5, 1.5, 1.6, 1.5, 1.5]
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=2)
+    ours = Plateau(patience=2)
+    for loss in losses:
+        theirs.step(loss)
+        ours.step(loss)
+        assert ours.gain == pytest.approx(optimizer.param_groups[0]["lr"])
+    assert ours.gain < 1
+
+
+def test_plateau_schedule_survives_its_state() -> None:
+    rate = LearningRate(TrainingConfig(schedule="plateau", warmup_epochs=0), 10, 1.0)
+    for loss in [1.0] * 13:
+        rate.plateau.step(loss)
+    again = LearningRate(TrainingConfig(schedule="plateau", warmup_epochs=0), 10, 1.0)
+    again.load_state_dict(rate.state_dict())
+    assert again.plateau == rate.plateau
+    assert again.at(500) == rate.at(500) == pytest.approx(0.1)
+
+
+def test_momentum_warms_up() -> None:
+    config = TrainingConfig(optimizer="sgd", epochs=10, warmup_epochs=1, momentum=0.9, warmup_momentum=0.5)
+    optimizer = build_optimizer(network(), config, num_classes=2, steps=10)
+    rate = LearningRate(config, 200, 0.01)
+    rate.apply(optimizer, 99)
+    assert optimizer.param_groups[0]["momentum"] == pytest.approx(0.7)
+    rate.apply(optimizer, 500)
+    assert all(g["momentum"] == pytest.approx(0.9) for g in optimizer.param_groups)
+    assert not math.isnan(optimizer.param_groups[1]["lr"])

@@ -1,0 +1,36 @@
+"""Mixed precision and memory layout: what the device gains by."""
+
+from __future__ import annotations
+
+import torch
+
+from yolofast.config import Amp
+from yolofast.errors import ConfigError
+
+
+def mixed_precision(amp: Amp, device: torch.device) -> torch.dtype | None:
+    """The type to compute in, or None for plain float32.
+
+    `auto`: bfloat16 on CUDA devices that have it, float16 on older ones, bfloat16 on CPUs with
+    native bfloat16 products (AVX512-BF16 or AMX), else off. `on` insists, and raises `ConfigError`
+    on a device without any.
+    """
+    if amp == "off":
+        return None
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "cpu":
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if fast or amp == "on" else None
+    if amp == "on":
+        raise ConfigError(f"amp: got 'on' for device '{device}', expected cpu or cuda. Use amp auto or off.")
+    return None
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels last for the tensor cores of CUDA devices, else contiguous.
+
+    On a CPU with AVX512-BF16 (size n, 320 px) channels last gained 6 % in bfloat16 and cost a factor
+    of seven in float32, in which the averaged model is validated.
+    """
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format

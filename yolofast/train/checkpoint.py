@@ -1,0 +1,149 @@
+"""Checkpoints: everything a run needs to go on, in one safetensors file with a JSON header.
+
+`last.safetensors` holds weights (`model/`), averaged weights (`ema/`), optimizer and RNG tensors;
+the rest (epoch, schedule, history, config) is JSON in the file's header. One file, flushed to disk
+under a temporary name and then renamed: a reader sees the old checkpoint or the new one, never
+half of one. The one before is kept as `previous.safetensors`, for the case that a disk damages
+the last. `best.safetensors` is the averaged model alone, ready for inference.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from yolofast.errors import CheckpointError
+from yolofast.files import whole_file
+
+LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
+_STATE_KEY = "yolofast_training"
+_log = logging.getLogger(__name__)
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A moment of a run, between two epochs.
+
+    `tensors` are named `model/...`, `ema/...`, `optimizer/...`, `rng/...`; `values` is plain JSON.
+    """
+
+    tensors: Tensors
+    values: dict[str, Any]
+
+    def group(self, name: str) -> Tensors:
+        """The tensors whose names start with `name/`, without it."""
+        return {k.removeprefix(f"{name}/"): v for k, v in self.tensors.items() if k.startswith(f"{name}/")}
+
+
+def with_prefix(name: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """The tensors under `name/`."""
+    return {f"{name}/{key}": value for key, value in tensors.items()}
+
+
+class CheckpointManager:
+    """Saves and loads the checkpoints of one run, in `directory`.
+
+    `model_metadata` (text to text) goes into every file's header, so that the model can be rebuilt
+    from the file alone.
+    """
+
+    def __init__(self, directory: str | Path, model_metadata: Mapping[str, str] | None = None) -> None:
+        self.directory = Path(directory)
+        self.model_metadata = dict(model_metadata or {})
+
+    @property
+    def last(self) -> Path:
+        return self.directory / LAST
+
+    @property
+    def best(self) -> Path:
+        return self.directory / BEST
+
+    def save(self, state: TrainingState, *, is_best: bool) -> None:
+        """Write `last`, and `best` from the averaged weights when `is_best`.
+
+        Raises `CheckpointError` when they cannot be written; the checkpoints before are then kept.
+        """
+        if is_best:
+            with whole_file(self.best, CheckpointError, sync=True) as temporary:
+                self._write(temporary, state.group("ema"), {})
+        with whole_file(self.last, CheckpointError, sync=True) as temporary:
+            self._write(temporary, state.tensors, {_STATE_KEY: json.dumps(state.values)})
+            if self.last.exists():
+                self.last.replace(self.directory / PREVIOUS)
+        for leftover in self.directory.glob(".*.safetensors.*.tmp"):  # of a run that was killed
+            leftover.unlink()
+
+    def load_latest(self) -> TrainingState | None:
+        """The last whole checkpoint, or None where the run has none.
+
+        A damaged `last` is reported and the one before is taken. Raises `CheckpointError` when
+        there are checkpoints and none can be read.
+        """
+        found = [p for p in (self.last, self.directory / PREVIOUS) if p.exists()]
+        problems = []
+        for path in found:
+            try:
+                state = _read(path)
+            except CheckpointError as error:
+                _log.warning("%s", error)
+                problems.append(str(error))
+                continue
+            return state
+        if problems:
+            raise CheckpointError("no checkpoint can be read: " + " ".join(problems))
+        return None
+
+    def _write(self, path: Path, tensors: Tensors, extra: Mapping[str, str]) -> None:
+        whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        try:
+            save_file(whole, path, metadata={**self.model_metadata, **extra})
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: the checkpoint cannot be written: {error}. Make room.") from None
+
+
+def _read(path: Path) -> TrainingState:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if _STATE_KEY not in metadata:
+                raise CheckpointError(f"{path}: weights without a training state; use it with --weights.")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return TrainingState(tensors, json.loads(metadata[_STATE_KEY]))
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not a whole checkpoint: {error}.") from None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """The optimizer's state as tensors named `INDEX/NAME`."""
+    return {
+        f"{index}/{name}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
+        for index, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
+        if value is not None
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Put tensors of `optimizer_tensors` back; the groups' settings stay the optimizer's own.
+
+    Raises `CheckpointError` when they are of an optimizer with other weights.
+    """
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split("/", 1)
+        state.setdefault(int(index), {})[name] = value
+    count = sum(len(group["params"]) for group in optimizer.param_groups)
+    if any(index >= count for index in state):
+        raise CheckpointError("the checkpoint's optimizer is of another model; start a new run.")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

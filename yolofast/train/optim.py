@@ -1,0 +1,113 @@
+"""Optimizers with proper parameter groups, and the learning rate of every step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from yolofast.config import TrainingConfig
+
+AUTO_ADAMW_STEPS = 10_000
+MIN_WARMUP_STEPS = 100
+ADAMW_BETAS = (0.9, 0.999)
+
+
+def build_optimizer(
+    model: nn.Module, config: TrainingConfig, *, num_classes: int, steps: int
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter, arXiv:1711.05101).
+
+    Only weights of two or more dimensions decay; biases and norm weights do not. `steps` is the
+    length of the run: `auto` takes AdamW up to 10,000 steps, whose per-weight step size suits short
+    runs, and SGD for longer ones.
+    """
+    kind = config.optimizer
+    if kind == "auto":
+        kind = "adamw" if steps <= AUTO_ADAMW_STEPS else "sgd"
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if kind == "adamw":
+        lr = config.lr0 or 0.01 / (4 + num_classes)
+        return torch.optim.AdamW(groups, lr=lr, betas=ADAMW_BETAS)
+    lr = config.lr0 or 0.01
+    return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+@dataclass
+class Plateau:
+    """Cuts the rate when the validation loss stops falling (as torch's ReduceLROnPlateau)."""
+
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    gain: float = 1.0
+    best: float = math.inf
+    waited: int = 0
+
+    def step(self, loss: float) -> None:
+        """Take in the validation loss of an epoch."""
+        if loss < self.best * (1 - self.threshold):
+            self.best, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.gain *= self.factor
+            self.waited = 0
+
+
+@dataclass
+class LearningRate:
+    """Learning rate and momentum of every step: warm-up from zero, then the schedule.
+
+    A pure function of the step, but for the plateau schedule, whose state is in `plateau`.
+    """
+
+    config: TrainingConfig
+    steps_per_epoch: int
+    peak: float
+    plateau: Plateau = field(default_factory=Plateau)
+
+    @property
+    def warmup_steps(self) -> int:
+        if self.config.warmup_epochs == 0:
+            return 0
+        return max(round(self.config.warmup_epochs * self.steps_per_epoch), MIN_WARMUP_STEPS)
+
+    def at(self, step: int) -> float:
+        """The learning rate of a step (counted from 0 over the whole run)."""
+        progress = min(1.0, step / max(1, self.config.epochs * self.steps_per_epoch))
+        last = self.config.lrf
+        if self.config.schedule == "cosine":
+            share = last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
+        elif self.config.schedule == "linear":
+            share = last + (1 - last) * (1 - progress)
+        else:
+            share = self.plateau.gain
+        return self.peak * share * self._warm(step)
+
+    def _warm(self, step: int) -> float:
+        return min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+
+    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        """Set rate and momentum of all groups for a step; returns the rate."""
+        rate = self.at(step)
+        low = self.config.warmup_momentum
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+            if "momentum" in group:
+                group["momentum"] = low + (self.config.momentum - low) * self._warm(step)
+        return rate
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"gain": self.plateau.gain, "best": self.plateau.best, "waited": self.plateau.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.plateau.gain, self.plateau.best = state["gain"], state["best"]
+        self.plateau.waited = state["waited"]
