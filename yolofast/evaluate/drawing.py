@@ -1,0 +1,140 @@
+"""Boxes drawn on images, each label where it hides no other, as PNG or JPEG files (OpenCV)."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolofast.errors import DataError
+from yolofast.files import whole_file
+from yolofast.types import Detections
+
+Colour = tuple[int, int, int]
+Area = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in whole pixels."""
+
+READABLE_SIDE = 640
+"""Smaller pictures are enlarged to about this long side, so that labels have room."""
+
+
+def draw_detections(
+    image: NDArray[np.uint8], detections: Detections, class_names: Sequence[str], path: str | Path
+) -> Path:
+    """Write `image` uint8 [H, W, 3] RGB with its boxes, class names and scores to `path`.
+
+    The suffix of `path` chooses the format (.png, .jpg, .jpeg, .webp or .bmp). A picture with a long
+    side below 640 is enlarged. Raises `DataError` for another suffix or a path that cannot be written.
+    """
+    scale = max(1.0, READABLE_SIDE / max(image.shape[:2]))
+    return write_image(draw_boxes(image, scale, detections, class_names), path)
+
+
+def write_image(picture: NDArray[np.uint8], path: str | Path) -> Path:
+    """Write `picture` uint8 [H, W, 3] RGB to `path`, whole or not at all; the suffix is the format."""
+    import cv2
+
+    path = Path(path)
+    try:
+        done, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    except cv2.error:
+        done = False
+    if not done:
+        raise DataError(f"{path}: got suffix '{path.suffix}', expected .png, .jpg, .jpeg, .webp or .bmp")
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+    return path
+
+
+def draw_boxes(
+    image: NDArray[np.uint8],
+    scale: float,
+    found: Detections,
+    class_names: Sequence[str],
+    *,
+    with_scores: bool = True,
+) -> NDArray[np.uint8]:
+    """`image` uint8 [H, W, 3] RGB enlarged by `scale` with the boxes of `found` (xyxy in its pixels).
+
+    Each box has a label in its class's colour: the class's name, and the score where asked for.
+    """
+    import cv2
+
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    picture: NDArray[np.uint8] = np.ascontiguousarray(cv2.resize(image, (width, height)))
+    font, thickness = max(0.4, max(height, width) / 1600), max(2, round(max(height, width) / 400))
+    corners = np.rint(found.boxes.astype(np.float64) * scale).astype(int).tolist()
+    colours = [_class_colour(c) for c in found.classes.tolist()]
+    for (x1, y1, x2, y2), colour in zip(reversed(corners), reversed(colours), strict=True):
+        cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), colour, thickness, cv2.LINE_AA)
+    taken: list[Area] = []
+    for (x1, y1, x2, y2), colour, index, score in zip(
+        corners, colours, found.classes.tolist(), found.scores.tolist(), strict=True
+    ):
+        name = _name(class_names, index)
+        text = f"{name} {score:.2f}" if with_scores else name
+        text_width, text_height = text_size(text, font)
+        area = _label_area((x1, y1, x2, y2), (text_width + 4, text_height + 6), (width, height), taken)
+        taken.append(area)
+        cv2.rectangle(picture, area[:2], (area[2] - 1, area[3] - 1), colour, -1)
+        bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
+        put_text(picture, text, (area[0] + 2, area[3] - 4), font, (0, 0, 0) if bright else (255, 255, 255))
+    return picture
+
+
+def put_text(
+    picture: NDArray[np.uint8], text: str, origin: tuple[int, int], font: float, colour: Colour
+) -> None:
+    """Write `text` on `picture`, its bottom left at `origin`; characters beyond ASCII become '?'."""
+    import cv2
+
+    plain = text.encode("ascii", "replace").decode("ascii")
+    cv2.putText(picture, plain, origin, cv2.FONT_HERSHEY_SIMPLEX, font, colour, 1, cv2.LINE_AA)
+
+
+def text_size(text: str, font: float) -> tuple[int, int]:
+    """(width, height) in pixels of what `put_text` writes."""
+    import cv2
+
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, font, 1)
+    return width, height
+
+
+def _label_area(box: Area, label: tuple[int, int], picture: tuple[int, int], taken: Sequence[Area]) -> Area:
+    """Where a label goes: the first place around `box` that hides no other label, else the one that
+    hides least. `label` and `picture` are (width, height)."""
+    x1, y1, x2, y2 = box
+    width, height = label
+    places = (
+        (x1, y1 - height),
+        (x1, y2),
+        (x2 - width, y1 - height),
+        (x2 - width, y2),
+        (x1, y1),
+        (x1, y2 - height),
+        (x2 - width, y1),
+        (x2 - width, y2 - height),
+        (x1, (y1 + y2 - height) // 2),
+    )
+    corners = [(max(0, min(x, picture[0] - width)), max(0, min(y, picture[1] - height))) for x, y in places]
+    areas = [(x, y, x + width, y + height) for x, y in corners]
+    return min(areas, key=lambda area: sum(_overlap(area, other) for other in taken))
+
+
+def _overlap(a: Area, b: Area) -> int:
+    return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _name(class_names: Sequence[str], index: int) -> str:
+    """The class's name; its number where OpenCV's ASCII fonts could not show any of it."""
+    name = class_names[index] if index < len(class_names) else ""
+    return name if any(c.isascii() and c.isalnum() for c in name) else f"class {index}"
+
+
+def _class_colour(index: int) -> Colour:
+    """Hues a golden ratio apart: any first few classes differ well, and a class keeps its colour."""
+    r, g, b = colorsys.hsv_to_rgb(index * 0.6180339887 % 1.0, 0.95, 1.0 if index % 2 == 0 else 0.8)
+    return round(255 * r), round(255 * g), round(255 * b)

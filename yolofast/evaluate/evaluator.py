@@ -1,0 +1,316 @@
+"""YOLOEvaluator: a detector over a validation loader to metrics, predictions and pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolofast.errors import DataError, missing_extra
+from yolofast.evaluate.coco_metrics import CocoMetrics
+from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_panels, plot_pr_curves
+from yolofast.evaluate.predict import DetectionModel, to_original
+from yolofast.evaluate.predictions import CocoResults, coco_results
+from yolofast.kernels import postprocess
+from yolofast.types import Batch, ClassMetrics, Detections, Letterbox, Metrics
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+SHOWN_CONFIDENCE = 0.25
+"""Detections below this score are judged but not drawn."""
+LOSSES = ("box", "cls", "dfl")
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What an evaluation went through."""
+
+    images: int
+    boxes: int
+    """Ground-truth boxes."""
+    detections: int
+    seconds: Mapping[str, float]
+    """Time of each stage: inference, nms, matching."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The figures of one evaluation and the files that were written."""
+
+    class_metrics: dict[str, ClassMetrics]
+    """Figures of each class, by its name."""
+    overall_metrics: dict[str, float]
+    """map50, map50_95, precision, recall, f1, confidence; and, when the model gives a loss, box, cls,
+    dfl and their sum loss: means over the images."""
+    totals: Totals
+    metrics: Metrics
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """predictions (COCO json), predictions_image and pr_curves (PNG), those that were written."""
+
+    def table(self) -> str:
+        """The figures as lines of text: all classes first, then each class."""
+        m = self.metrics
+        width = max([12, *(len(c.name) for c in m.classes)])
+        head = f"{'class':<{width}} {'images':>8} {'boxes':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"
+        lines = [
+            head,
+            _line("all", width, m.images, m.boxes, m.precision, m.recall, m.map50, m.map50_95),
+        ]
+        lines += [
+            _line(c.name, width, c.images, c.boxes, c.precision, c.recall, c.ap50, c.ap50_95)
+            for c in m.classes
+        ]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN (a class without boxes has no AP) becomes None."""
+        return {
+            "overall": {k: _number(v) for k, v in self.overall_metrics.items()},
+            "classes": {
+                name: {
+                    "images": c.images,
+                    "boxes": c.boxes,
+                    **{k: _number(getattr(c, k)) for k in ("precision", "recall", "f1", "ap50", "ap50_95")},
+                }
+                for name, c in self.class_metrics.items()
+            },
+            "images": self.totals.images,
+            "boxes": self.totals.boxes,
+            "detections": self.totals.detections,
+            "seconds": dict(self.totals.seconds),
+            "files": {k: str(v) for k, v in self.files.items()},
+        }
+
+
+class YOLOEvaluator:
+    """Judges a detector on a loader's images, boxes in pixels of the original images.
+
+    model        torch module: float images [B, 3, H, W] in 0..1 -> raw [B, 4 + classes, A]; when it has
+                 `with_loss(images, targets) -> (raw, loss [3])`, the loss is reported too. It is moved
+                 to `device` and is in evaluation mode while it is judged.
+    class_names  one a class, in the order of the dataset's class numbers.
+    conf         smallest score that counts: near 0, because AP is over all scores.
+    iou          two detections of a class whose IoU is above this are taken for one.
+    max_det      most detections kept in an image; AP itself follows COCO (100 a class and image).
+    half         mixed precision: float16 on CUDA, bfloat16 on the CPU.
+    """
+
+    def __init__(
+        self,
+        model: DetectionModel,
+        *,
+        class_names: Sequence[str],
+        device: str | torch.device = "cpu",
+        conf: float = 0.001,
+        iou: float = 0.7,
+        max_det: int = 300,
+        half: bool = False,
+    ) -> None:
+        self.model = model
+        self.class_names = tuple(class_names)
+        self.device = device
+        self.conf, self.iou, self.max_det, self.half = conf, iou, max_det, half
+
+    def evaluate_dataset(
+        self,
+        loader: Iterable[Batch],
+        save_predictions: bool = False,
+        save_dir: str | Path | None = None,
+        progress: bool = True,
+        *,
+        plots: bool = True,
+    ) -> Evaluation:
+        """Run the model over `loader` (`Batch`es of torch tensors, letterboxed, not augmented).
+
+        save_predictions  write to `save_dir`: predictions.json (COCO results, see `coco_results`),
+                          predictions.png (up to 16 images, ground truth beside predictions) and
+                          pr_curves.png. `plots=False` leaves out the pictures; without matplotlib
+                          the curves are left out with a warning.
+
+        Raises `DataError` for an empty loader, targets or a model that do not fit the class names, and
+        a folder that cannot be written; the model is in its former mode afterwards in any case.
+        """
+        if save_predictions and save_dir is None:
+            raise DataError("save_dir: got none, expected a folder: predictions are to be saved there.")
+        run = _Run(self, [] if save_predictions and plots else None)
+        with self._evaluation_mode():
+            if save_predictions and save_dir is not None:
+                with coco_results(Path(save_dir) / "predictions.json") as results:
+                    run.over(loader, progress, results)
+            else:
+                run.over(loader, progress, None)
+        evaluation = run.finish()
+        if not save_predictions or save_dir is None:
+            return evaluation
+        files = {"predictions": Path(save_dir) / "predictions.json"}
+        if plots:
+            files |= self._draw(run.panels or [], evaluation.metrics, Path(save_dir))
+        return Evaluation(
+            evaluation.class_metrics,
+            evaluation.overall_metrics,
+            evaluation.totals,
+            evaluation.metrics,
+            files,
+        )
+
+    def _draw(self, panels: Sequence[Panel], metrics: Metrics, folder: Path) -> dict[str, Path]:
+        grid = plot_panels(panels, self.class_names, folder / "predictions.png")
+        files = {"predictions_image": grid}
+        if importlib.util.find_spec("matplotlib") is None:
+            log.warning("%s", missing_extra("matplotlib", "plots", "The plot of the PR curves"))
+        else:
+            files["pr_curves"] = plot_pr_curves(metrics, folder / "pr_curves.png")
+        return files
+
+    @contextlib.contextmanager
+    def _evaluation_mode(self) -> Iterator[None]:
+        import torch
+
+        kind = torch.device(self.device).type
+        reduced = torch.float16 if kind == "cuda" else torch.bfloat16
+        was_training = self.model.training
+        self.model.to(self.device)
+        self.model.train(False)
+        try:
+            with torch.no_grad(), torch.autocast(kind, reduced, enabled=self.half):
+                yield
+        finally:
+            self.model.train(was_training)
+
+
+class _Run:
+    """One pass over a loader: what it adds up."""
+
+    def __init__(self, evaluator: YOLOEvaluator, panels: list[Panel] | None) -> None:
+        self.evaluator = evaluator
+        self.panels = panels
+        self.metrics = CocoMetrics(len(evaluator.class_names), evaluator.class_names)
+        self.seconds = dict.fromkeys(("inference", "nms", "matching"), 0.0)
+        self.images = self.boxes = self.detections = 0
+        self.losses = np.zeros(len(LOSSES))
+        self.has_loss = hasattr(evaluator.model, "with_loss")
+
+    def over(self, loader: Iterable[Batch], progress: bool, results: CocoResults | None) -> None:
+        from tqdm import tqdm
+
+        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=not progress, leave=False):
+            self._batch(batch, results)
+        if not self.images:
+            raise DataError("evaluation: the loader gave no images, expected at least one. Check the split.")
+
+    def _batch(self, batch: Batch, results: CocoResults | None) -> None:
+        run = self.evaluator
+        size = (int(batch.images.shape[2]), int(batch.images.shape[3]))
+        with self._timed("inference"):
+            raw = self._infer(batch)
+        if raw.shape[1] != 4 + len(run.class_names):
+            raise DataError(
+                f"the model gives {raw.shape[1] - 4} classes, but the dataset has {len(run.class_names)} "
+                f"({', '.join(run.class_names)}). Use weights that were trained on these classes."
+            )
+        with self._timed("nms"):
+            found = postprocess(raw, conf=run.conf, iou=run.iou, max_det=run.max_det)
+        targets = batch.targets.cpu().numpy()
+        for i, (path, shape, network) in enumerate(
+            zip(batch.paths, batch.shapes.tolist(), found, strict=True)
+        ):
+            own = targets[targets[:, 0] == i]
+            classes = own[:, 1].astype(np.int64)
+            if len(classes) and not 0 <= classes.min() <= classes.max() < len(run.class_names):
+                raise DataError(
+                    f"{path}: its labels have class {classes.max()}, expected 0 to "
+                    f"{len(run.class_names) - 1}. Check the dataset with `yolofast check`."
+                )
+            truth = _xyxy(own[:, 2:6], size)
+            placement = Letterbox.fit((int(shape[0]), int(shape[1])), size)
+            detections = to_original(network, placement)
+            with self._timed("matching"):
+                self.metrics.update(detections, placement.to_source(truth), classes)
+            self.boxes += len(own)
+            self.detections += len(detections)
+            if results is not None:
+                results.add(path, detections)
+            if self.panels is not None and len(self.panels) < GRID_IMAGES:
+                image = batch.images[i].cpu().numpy()
+                self.panels.append(_panel(path, image, placement, truth, classes, network))
+        self.images += len(batch)
+
+    def _infer(self, batch: Batch) -> NDArray[np.float32]:
+        model: Any = self.evaluator.model
+        images = batch.images.to(self.evaluator.device, non_blocking=True).float() / 255
+        if not self.has_loss:
+            raw = model(images)
+        else:
+            raw, loss = model.with_loss(images, batch.targets.to(self.evaluator.device))
+            self.losses += loss.double().cpu().numpy() * len(batch)
+        array: NDArray[np.float32] = raw.float().cpu().numpy()  # waits for the device: the time is whole
+        return array
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] += time.perf_counter() - started
+
+    def finish(self) -> Evaluation:
+        with self._timed("matching"):
+            metrics = self.metrics.compute()
+        names = ("map50", "map50_95", "precision", "recall", "f1", "confidence")
+        overall = {name: float(getattr(metrics, name)) for name in names}
+        if self.has_loss:
+            overall |= dict(zip(LOSSES, (self.losses / self.images).tolist(), strict=True))
+            overall["loss"] = float(self.losses.sum() / self.images)
+        totals = Totals(self.images, self.boxes, self.detections, dict(self.seconds))
+        return Evaluation({c.name: c for c in metrics.classes}, overall, totals, metrics)
+
+
+def _xyxy(xywhn: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Normalised centre boxes [N, 4] as xyxy pixels of a letterboxed image of `size` (height, width)."""
+    pixels = xywhn * np.array([size[1], size[0], size[1], size[0]], np.float32)
+    half = pixels[:, 2:] / 2
+    return np.concatenate((pixels[:, :2] - half, pixels[:, :2] + half), axis=1)
+
+
+def _panel(
+    path: str,
+    image: NDArray[np.uint8],
+    placement: Letterbox,
+    truth: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    network: Detections,
+) -> Panel:
+    """The picture inside the letterbox's padding with its boxes; `truth`, `network` in network pixels."""
+    x, y = int(placement.pad_x), int(placement.pad_y)
+    height, width = placement.inner
+    shown = network.scores >= SHOWN_CONFIDENCE
+    shift = np.array([x, y, x, y], np.float32)
+    return Panel(
+        Path(path).name,
+        np.ascontiguousarray(image[:, y : y + height, x : x + width].transpose(1, 2, 0)),
+        Detections(network.boxes[shown] - shift, network.scores[shown], network.classes[shown]),
+        Detections(truth - shift, np.ones(len(truth), np.float32), classes),
+    )
+
+
+def _line(name: str, width: int, images: int, boxes: int, *figures: float) -> str:
+    shown = "".join(
+        f" {'-' if math.isnan(f) else format(f, '.3f'):>{w}}"
+        for f, w in zip(figures, (8, 8, 8, 9), strict=True)
+    )
+    return f"{name:<{width}} {images:>8} {boxes:>8}{shown}"
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

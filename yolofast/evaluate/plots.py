@@ -1,0 +1,224 @@
+"""Pictures of a run: grids of predictions (OpenCV) and curves (matplotlib, extra `plots`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolofast.errors import DataError, missing_extra
+from yolofast.evaluate.drawing import draw_boxes, put_text, text_size, write_image
+from yolofast.files import whole_file
+from yolofast.images import read_image
+from yolofast.types import Detections, Metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GRID_IMAGES = 16
+GRID_CELL = 480
+"""Long side of a picture in a grid, in pixels."""
+GRID_GAP = 8
+TITLE_HEIGHT = 26
+
+LEGEND_CLASSES = 20
+"""Classes with a legend entry and a colour of their own; of more only the mean is named."""
+
+TRAINING_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "training loss",
+        (("train_box", "box"), ("train_cls", "class"), ("train_dfl", "distribution")),
+    ),
+    (
+        "validation loss",
+        (("val_box", "box"), ("val_cls", "class"), ("val_dfl", "distribution")),
+    ),
+    (
+        "mean average precision",
+        (("map50", "mAP50"), ("map50_95", "mAP50-95")),
+    ),
+    ("learning rate", (("lr", "lr"),)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One image of a grid: what the model found and, where it is known, what is there.
+
+    `image` uint8 [H, W, 3] RGB; boxes are xyxy in its pixels. The scores of `truth` are not shown.
+    """
+
+    title: str
+    image: NDArray[np.uint8]
+    detections: Detections
+    truth: Detections | None = None
+
+
+def plot_prediction_grid(
+    found: Sequence[tuple[str | Path, Detections]], class_names: Sequence[str], path: str | Path
+) -> Path:
+    """Draw up to 16 image files with their detections (pixels of the files) into one picture.
+
+    Raises `DataError` for no images or a `path` that cannot be written, `ImageError` for a file that
+    cannot be read.
+    """
+    panels = [Panel(Path(file).name, read_image(Path(file)), seen) for file, seen in found[:GRID_IMAGES]]
+    return plot_panels(panels, class_names, path)
+
+
+def plot_panels(panels: Sequence[Panel], class_names: Sequence[str], path: str | Path) -> Path:
+    """Draw up to 16 panels into one picture; one with truth shows it to the left of the predictions.
+
+    The suffix of `path` is the format. Raises `DataError` for no panels or a path that cannot be written.
+    """
+    if not panels:
+        raise DataError("prediction grid: got no images, expected at least one.")
+    pictures = [_panel_picture(panel, class_names) for panel in panels[:GRID_IMAGES]]
+    height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
+    rows, columns = _page(len(pictures), height, width)
+    grid = np.full(
+        (rows * (height + GRID_GAP) + GRID_GAP, columns * (width + GRID_GAP) + GRID_GAP, 3), 255, np.uint8
+    )
+    for place, picture in enumerate(pictures):
+        y = GRID_GAP + place // columns * (height + GRID_GAP)
+        x = GRID_GAP + place % columns * (width + GRID_GAP)
+        grid[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    return write_image(grid, path)
+
+
+def _page(count: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of a page of `count` pictures: about square, with few empty places."""
+    ideal = math.sqrt(count * height / width)
+    columns = min(range(1, count + 1), key=lambda c: abs(c - ideal) + 0.2 * (-count % c))
+    return -(-count // columns), columns
+
+
+def _panel_picture(panel: Panel, class_names: Sequence[str]) -> NDArray[np.uint8]:
+    scale = GRID_CELL / max(panel.image.shape[:2])
+    predicted = draw_boxes(panel.image, scale, panel.detections, class_names)
+    if panel.truth is None:
+        return _titled(predicted, panel.title)
+    truth = draw_boxes(panel.image, scale, panel.truth, class_names, with_scores=False)
+    left, right = _titled(truth, f"{panel.title}: ground truth"), _titled(predicted, "predicted")
+    return np.concatenate((left, np.full_like(left[:, :4], 255), right), axis=1)
+
+
+def _titled(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+    strip = np.full((TITLE_HEIGHT, picture.shape[1], 3), 255, np.uint8)
+    shown = title
+    while len(shown) > 4 and text_size(shown, 0.5)[0] > picture.shape[1] - 8:
+        shown = "..." + shown[4:]
+    put_text(strip, shown, (4, 18), 0.5, (0, 0, 0))
+    return np.concatenate((strip, picture))
+
+
+def plot_pr_curves(metrics: Metrics, path: str | Path) -> Path:
+    """Precision over recall at IoU 0.5, a line a class with its AP50 and one for the mean.
+
+    Classes without ground truth have no curve. Raises `MissingExtraError` without matplotlib and
+    `DataError` when `path` cannot be written.
+    """
+    figure = _figure(8.0, 6.0)
+    axes = figure.subplots()
+    with_boxes = [i for i, c in enumerate(metrics.classes) if not math.isnan(c.ap50)]
+    named = len(with_boxes) <= LEGEND_CLASSES
+    for place, index in enumerate(with_boxes):
+        entry = metrics.classes[index]
+        axes.plot(
+            metrics.pr_recall,
+            metrics.pr_precision[index],
+            color=_class_colour(place, len(with_boxes)) if named else "0.75",
+            linewidth=1.5 if named else 0.8,
+            label=f"{_shown_name(entry.name, index)}  {entry.ap50:.3f}" if named else "_",
+        )
+    if with_boxes:
+        axes.plot(
+            metrics.pr_recall,
+            metrics.pr_precision[with_boxes].mean(axis=0),
+            color="black",
+            linewidth=2.5,
+            linestyle="--",
+            label=f"all classes  {metrics.map50:.3f} mAP50",
+        )
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, fontsize=9)
+    else:
+        axes.text(0.5, 0.5, "no ground truth", ha="center", va="center")
+    axes.set(
+        xlabel="recall",
+        ylabel="precision",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+        title=f"Precision and recall at IoU 0.5 ({metrics.images} images, {metrics.boxes} boxes)",
+    )
+    axes.grid(alpha=0.3)
+    return _save(figure, Path(path))
+
+
+def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> Path:
+    """Losses, mAP and learning rate over the epochs of a training run.
+
+    `history` has a row an epoch with `epoch` (from 0) and the columns of results.csv; a column that
+    no row has is left out. Raises `DataError` for an empty history or when `path` cannot be
+    written, and `MissingExtraError` without matplotlib.
+    """
+    if not history:
+        raise DataError("training history: got no epochs, expected at least one. Train before plotting.")
+    figure = _figure(12.0, 7.0)
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row["epoch"] + 1 for row in history]
+    for axes, (title, columns) in zip(figure.subplots(2, 2).flat, TRAINING_PANELS, strict=True):
+        for column, label in columns:
+            values = np.array([row.get(column, math.nan) for row in history], dtype=np.float64)
+            if not np.isnan(values).all():
+                axes.plot(epochs, values, label=label, marker="o" if len(history) < 30 else "", markersize=3)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_ylim(bottom=0)
+        if title == "mean average precision":
+            axes.set_ylim(0, 1)
+        if not axes.lines:
+            axes.text(0.5, 0.5, "not recorded", ha="center", va="center", transform=axes.transAxes)
+        elif len(columns) > 1:
+            axes.legend(fontsize=9)
+        axes.grid(alpha=0.3)
+    return _save(figure, Path(path))
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure of its own: pyplot's global state and the user's backend are not touched."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_extra("matplotlib", "plots", "Drawing curves") from None
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
+def _class_colour(place: int, count: int) -> tuple[float, float, float, float]:
+    from matplotlib import colormaps
+
+    return colormaps["tab10"](place) if count <= 10 else colormaps["tab20"](place)
+
+
+def _shown_name(name: str, index: int) -> str:
+    """The class's name as matplotlib can show it, or its number where the font lacks a character.
+
+    A `$` would start a formula, and a leading `_` would hide the legend entry.
+    """
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont("sans")).get_charmap()
+    if not name or any(ord(character) not in known for character in name):
+        return f"class {index}"
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")
+    return path
