@@ -1,0 +1,177 @@
+"""The command line as a person uses it: help, output, and mistakes that cost one clear line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from yolofast.cli import COMMANDS, main
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*name.split(), "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"usage: yolofast {name}" in text
+
+
+MISTAKES = [
+    (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
+    (["bench"], "bench: got nothing, expected loader."),
+    (["bench", "lodaer"], "bench: got 'lodaer', expected loader."),
+    (["train", "--epoch", "3"], "Did you mean --epochs"),
+    (["train", "--epochs", "many"], "--epochs"),
+    (["train", "--imgsz", "100"], "imgsz: got 100, expected a multiple of 32"),
+    (["train", "--model", "nano"], "model: got 'nano', expected one of p, n, s, m, l, x."),
+    (["train", "--optimizer", "adamv"], "'adamw'"),
+    (["train"], "Add --data PATH."),
+    (["train", "--data", "nowhere"], "nowhere: no such file or folder"),
+    (["train", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
+    (["train", "--resume", "--name", "nothing"], "no run to resume here"),
+    (["analyze"], "Missing from yolofast analyze: PATH"),
+    (["analyze", "nowhere"], "nowhere"),
+    (["check", "nowhere"], "nowhere"),
+    (["prepare", "nowhere"], "nowhere"),
+    (["fetch", "ftp://example.invalid/a.zip"], "ftp"),
+    (["val", "--weights", "nowhere.safetensors", "--data", "nowhere"], "nowhere.safetensors"),
+    (["predict", "--weights", "nowhere.safetensors", "--source", "nowhere"], "nowhere.safetensors"),
+    (["export", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
+    (["export", "--weights", "nowhere.safetensors", "--format", "tflite"], "onnx"),
+    (["bench", "loader", "--data", "nowhere"], "nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("yolofast: error: ")
+    assert message in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_ends_the_process_with_2_and_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "yolofast.cli", "analyze", "/nowhere"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from yolofast import __version__
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.fixture(scope="module")
+def trained(sample_yolo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run through the command line."""
+    project = tmp_path_factory.mktemp("runs")
+    config = project / "settings.yaml"
+    config.write_text("model: {model: p}\ntraining: {epochs: 9, batch: 8}\ndataset: {workers: 0}\n")
+    arguments = ["train", "--config", str(config), "--data", str(sample_yolo), "--imgsz", "64"]
+    assert main([*arguments, "--epochs", "2", "--project", str(project), "--device", "cpu"]) == 0
+    return project / "train"
+
+
+def test_train_leaves_a_whole_run(trained: Path, sample_yolo: Path) -> None:
+    names = {str(p.relative_to(trained)) for p in trained.rglob("*") if p.is_file()}
+    assert names >= {
+        *("config.yaml", "results.csv", "results.png"),
+        *("weights/best.safetensors", "weights/last.safetensors"),
+    }
+    rows = (trained / "results.csv").read_text().splitlines()
+    assert len(rows) == 3  # --epochs 2 wins over the file's 9
+    assert "batch: 8" in (trained / "config.yaml").read_text()
+
+
+def test_a_second_run_gets_a_folder_of_its_own(trained: Path, sample_yolo: Path) -> None:
+    before = (trained / "weights" / "last.safetensors").read_bytes()
+    arguments = ["train", "--data", str(sample_yolo), "--imgsz", "32", "--epochs", "1", "--model", "p"]
+    more = ["--project", str(trained.parent), "--device", "cpu", "--workers", "0", "--no-plots"]
+    assert main([*arguments, *more]) == 0
+    assert (trained.parent / "train-2" / "weights" / "last.safetensors").exists()
+    assert (trained / "weights" / "last.safetensors").read_bytes() == before
+
+
+def test_val_predict_and_export(
+    trained: Path, sample_yolo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = str(trained / "weights" / "best.safetensors")
+    common = ["--weights", weights, "--json"]
+    capsys.readouterr()
+
+    arguments = ["--data", str(sample_yolo), "--project", str(tmp_path), "--workers", "0", "--device", "cpu"]
+    assert main(["val", *common, *arguments]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["images"] == 8
+    assert 0 <= figures["overall"]["map50"] <= 1
+    assert (tmp_path / "val" / "metrics.json").exists()
+    assert (tmp_path / "val" / "predictions.json").exists()
+    assert (tmp_path / "val" / "pr_curves.png").exists()
+
+    source = sample_yolo.parent / "valid" / "images"
+    arguments = ["--source", str(source), "--project", str(tmp_path), "--device", "cpu", "--conf", "0.01"]
+    assert main(["predict", *common, *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 8
+    assert len(list((tmp_path / "predict").glob("*.jpg"))) == 8
+
+    for form in ("onnx", "torchscript"):
+        out = tmp_path / f"model.{form}"
+        arguments = ["--data", str(sample_yolo), "--out", str(out), "--format", form]
+        assert main(["export", *common, *arguments]) == 0
+        exported = json.loads(capsys.readouterr().out)
+        assert exported["images_checked"] == 8
+        assert exported["max_rel_diff"] < 1e-3
+        assert out.stat().st_size == exported["size_bytes"]
+
+
+def test_data_stages_print_json(
+    sample_yolo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = sample_yolo.parent.parent / "raw"
+    assert main(["analyze", str(raw), "--json"]) == 0
+    info = json.loads(capsys.readouterr().out)
+    assert info["structure_type"] == "flat"
+    assert info["label_format"] == "coco"
+    assert info["total_images"] == 40
+    assert info["class_count"] == 5
+    assert main(["check", str(raw), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == 0
+    assert main(["prepare", str(raw), "--out", str(tmp_path / "out"), "--json"]) == 0
+    prepared = json.loads(capsys.readouterr().out)
+    assert sum(prepared["images"].values()) == 40
+    assert prepared["source_boxes"] == sum(prepared["boxes"].values()) == info["total_boxes"]
+
+
+def test_bench_loader_prints_images_per_second(sample_yolo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--data", str(sample_yolo), "--imgsz", "64", "--threads", "2", "--seconds", "0.2", "--json"]
+    assert main(["bench", "loader", *arguments]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["images_per_s"] > 0
+    assert figures["threads"] == 2

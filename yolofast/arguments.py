@@ -1,0 +1,183 @@
+"""The arguments of every command: a field is a flag, the text under it is its help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from yolofast.config import (
+    AugmentConfig,
+    DatasetConfig,
+    ExportConfig,
+    LoggingConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+
+
+@dataclass(frozen=True)
+class DemoArgs:
+    """Walk the whole road on an embedded sample dataset: a few minutes on two CPU cores."""
+
+    project: Path = Path("runs")
+    """Folder that holds the runs; the demo goes to PROJECT/demo."""
+
+
+@dataclass(frozen=True)
+class FetchArgs:
+    """Get a dataset: a zip archive (URL or file), or a Roboflow project."""
+
+    source: tyro.conf.Positional[str]
+    """http(s) URL or local path of a zip archive, or roboflow:WORKSPACE/PROJECT/VERSION (the API key
+    is read from the environment variable ROBOFLOW_API_KEY)."""
+    out: Path = Path("datasets")
+    """Folder to put the dataset in."""
+
+
+@dataclass(frozen=True)
+class AnalyzeArgs:
+    """Say what a dataset folder holds: structure, format, classes, splits."""
+
+    path: tyro.conf.Positional[Path]
+    """Dataset folder."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class CheckArgs:
+    """List what is wrong with a dataset, with file and line."""
+
+    path: tyro.conf.Positional[Path]
+    """Dataset folder."""
+    decode: bool = False
+    """Decode every image in full (slower; finds damage inside)."""
+    json: bool = False
+    """Print one JSON object with every finding."""
+
+
+@dataclass(frozen=True)
+class PrepareArgs:
+    """Convert a dataset to the YOLO layout with data.yaml; the source is never changed."""
+
+    path: tyro.conf.Positional[Path]
+    """Dataset folder (YOLO txt, COCO json or Pascal VOC xml)."""
+    out: Path | None = None
+    """Where to; by default a folder PATH_yolo beside the source."""
+    val_fraction: float = 0.2
+    """Share of the training images that become the validation split, where the dataset has none."""
+    seed: int = 0
+    """Seed of that split."""
+    link: Literal["hard", "copy"] = "hard"
+    """hard: link images where the file system allows, else copy; copy: always copy."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class TrainArgs:
+    """Train a detector. Settings come from --config, then from the flags."""
+
+    config: Path | None = None
+    """YAML file with settings, in the sections model, dataset, training, augment, logging."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    json: bool = False
+    """Print one JSON object with the best epoch's figures at the end."""
+
+
+@dataclass(frozen=True)
+class ValArgs:
+    """Evaluate trained weights: P, R, mAP50, mAP50-95 per class, predictions, PR curves."""
+
+    weights: Path
+    """Weights file (.safetensors)."""
+    data: Path
+    """data.yaml or dataset folder."""
+    imgsz: int | None = None
+    """Side of the square image in pixels; by default what the weights were trained with."""
+    batch: int = 16
+    """Images in a step."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    workers: int = 2
+    """Loader processes."""
+    split: Literal["train", "valid", "test"] | None = None
+    """Which split; by default the validation split."""
+    project: Path = Path("runs")
+    """Folder that holds the runs."""
+    name: str = "val"
+    """Results go to PROJECT/NAME."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class PredictArgs:
+    """Find objects in images: draws them, and writes detections.json."""
+
+    weights: Path
+    """Weights file (.safetensors)."""
+    source: Path
+    """An image or a folder of images."""
+    imgsz: int | None = None
+    """Side of the square image in pixels; by default what the weights were trained with."""
+    conf: float = 0.25
+    """Lowest score to show."""
+    iou: float = 0.7
+    """Overlap above which the lower of two boxes of a class is dropped."""
+    max_det: int = 300
+    """Most detections in an image."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    project: Path = Path("runs")
+    """Folder that holds the runs."""
+    name: str = "predict"
+    """Results go to PROJECT/NAME."""
+    json: bool = False
+    """Print one JSON object with all detections."""
+
+
+@dataclass(frozen=True)
+class ExportArgs:
+    """Export trained weights to ONNX or TorchScript and compare the result with torch."""
+
+    weights: Path
+    """Weights file (.safetensors)."""
+    data: Path | None = None
+    """data.yaml or dataset folder: the exported file is checked on its validation images."""
+    imgsz: int | None = None
+    """Side of the square image in pixels; by default what the weights were trained with."""
+    out: Path | None = None
+    """Where to; by default beside the weights."""
+    export: ExportConfig = field(default_factory=ExportConfig)
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class BenchLoaderArgs:
+    """Measure how many samples a second the loader gives."""
+
+    data: Path
+    """data.yaml or dataset folder."""
+    imgsz: int = 640
+    """Side of the square sample in pixels."""
+    threads: int = 1
+    """Threads that load."""
+    cache: Literal["none"] = "none"
+    """none: every sample is read and decoded from its file."""
+    augment: Literal["none", "default"] = "default"
+    """default: training augmentation with mosaic; none: letterbox."""
+    split: Literal["train", "valid", "test"] = "train"
+    """Which split."""
+    seconds: float = 5.0
+    """How long to measure."""
+    json: bool = False
+    """Print one JSON object."""
