@@ -106,8 +106,8 @@ class ValArgs:
     """Images in a step."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    workers: int = 2
-    """Loader processes."""
+    workers: int | None = None
+    """Loader processes; by default 0 on the CPU, up to 8 beside a GPU."""
     split: Literal["train", "valid", "test"] | None = None
     """Which split; by default the validation split."""
     project: Path = Path("runs")

@@ -29,7 +29,9 @@ Schedule = Literal["cosine", "linear", "plateau"]
 Amp = Literal["auto", "on", "off"]
 
 
-def bounded(default: float | int, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
+def bounded(
+    default: float | int | None, low: float, high: float = math.inf, *, open_low: bool = False
+) -> Any:
     """A number field whose value must lie in [low, high], or (low, high] when `open_low`."""
     return field(default=default, metadata={"low": low, "high": high, "open_low": open_low})
 
@@ -126,8 +128,9 @@ class DatasetConfig(_Section):
     """The dataset's data.yaml, or a folder that holds a dataset."""
     imgsz: int = bounded(640, 32)
     """Side of the square training image in pixels, a multiple of 32."""
-    workers: int = bounded(2, 0)
-    """Loader processes; 0 = load in the training process."""
+    workers: int | None = bounded(None, 0)
+    """Loader processes, 0 = load in the training process; by default one a core, at most 8, beside a GPU,
+    and 0 for training on the CPU, whose cores have enough to do."""
     prefetch: int = bounded(4, 1)
     """Batches that each worker keeps ready."""
     pin_memory: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -11,6 +12,8 @@ from yolofast.config import YOLOConfig
 from yolofast.errors import ConfigError
 from yolofast.load.dataset import YOLODataset, collate
 from yolofast.types import Batch, Sample, Split
+
+MAX_WORKERS = 8
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -69,7 +72,10 @@ def create_dataloader(
         epochs=config.training.epochs,
         single_cls=config.dataset.single_cls,
     )
+    on_gpu = torch.cuda.is_available() and config.training.device != "cpu"
     workers = config.dataset.workers
+    if workers is None:
+        workers = min(MAX_WORKERS, os.cpu_count() or 1) if on_gpu else 0
     return TorchLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=config.training.batch,
@@ -77,7 +83,7 @@ def create_dataloader(
         num_workers=workers,
         prefetch_factor=config.dataset.prefetch if workers else None,
         persistent_workers=workers > 0,
-        pin_memory=config.dataset.pin_memory and torch.cuda.is_available(),
+        pin_memory=config.dataset.pin_memory and on_gpu,
         drop_last=config.dataset.drop_last and split == "train" and len(dataset) >= config.training.batch,
         collate_fn=custom_collate_fn,
     )

@@ -1,4 +1,4 @@
-"""Mixed precision and memory layout: what the device gains by."""
+"""Mixed precision: where it is on, and in which type."""
 
 from __future__ import annotations
 
@@ -25,12 +25,3 @@ def mixed_precision(amp: Amp, device: torch.device) -> torch.dtype | None:
     if amp == "on":
         raise ConfigError(f"amp: got 'on' for device '{device}', expected cpu or cuda. Use amp auto or off.")
     return None
-
-
-def memory_format(device: torch.device) -> torch.memory_format:
-    """Channels last for the tensor cores of CUDA devices, else contiguous.
-
-    On a CPU with AVX512-BF16 (size n, 320 px) channels last gained 6 % in bfloat16 and cost a factor
-    of seven in float32, in which the averaged model is validated.
-    """
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format

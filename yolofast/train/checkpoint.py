@@ -139,11 +139,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
 
     Raises `CheckpointError` when they are of an optimizer with other weights.
     """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split("/", 1)
-        state.setdefault(int(index), {})[name] = value
-    count = sum(len(group["params"]) for group in optimizer.param_groups)
-    if any(index >= count for index in state):
-        raise CheckpointError("the checkpoint's optimizer is of another model; start a new run.")
+        weight = weights[int(index)] if int(index) < len(weights) else None
+        if weight is None or (value.ndim and value.shape != weight.shape):
+            raise CheckpointError("the checkpoint's optimizer is of another model; start a new run.")
+        # In the memory layout of its weight: a file holds all tensors contiguous.
+        laid_out = torch.empty_like(weight).copy_(value) if value.ndim else value
+        state.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
