@@ -1,4 +1,4 @@
-"""Writes the benchmark table of README.md from results/kernels.json, between its two markers."""
+"""Writes what README.md says was measured, from results/*.json, between the markers of each file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
-START, END = "<!-- kernels: start -->", "<!-- kernels: end -->"
 
 
 def table(document: dict[str, Any]) -> str:
@@ -30,12 +29,32 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def training(document: dict[str, Any]) -> str:
+    """One sentence on a training run."""
+    machine = document["machine"]
+    (entry,) = document["entries"].values()
+    best, settings = entry["best"], entry["settings"]
+    size, run = settings["model"]["model"], settings["training"]
+    return (
+        f"Training from scratch, size {size} at {entry['imgsz']} px on {entry['data']}, {run['epochs']} epochs "
+        f"of batch {run['batch']} with the default augmentation: mAP50 {best['map50']:.3f}, mAP50-95 "
+        f"{best['map50_95']:.3f} (epoch {best['epoch']:.0f}) in {entry['seconds']:.0f} s on {machine['cores']} "
+        f"cores of an {machine['cpu']}, {document['date']}."
+    )
+
+
+SECTIONS = {"kernels": table, "train_bccd": training}
+
+
 def main() -> None:
-    document = json.loads((HERE / "results" / "kernels.json").read_text(encoding="utf-8"))
     text = README.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    after = rest.split(END)[1]
-    README.write_text(f"{before}{START}\n{table(document)}\n{END}{after}", encoding="utf-8")
+    for name, write in SECTIONS.items():
+        start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+        document = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        before, rest = text.split(start)
+        after = rest.split(end)[1]
+        text = f"{before}{start}\n{write(document)}\n{end}{after}"
+    README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
