@@ -20,7 +20,7 @@ help:
 	@echo "make test      set up, build, and run the tests"
 	@echo "make lint      formatting, lint, types and layer rules"
 	@echo "make bench     measure the kernels against OpenCV and rewrite the README table"
-	@echo "make sanitize  run the native code and its fuzz targets under ASan and UBSan"
+	@echo "make sanitize  run the kernel tests and fuzz targets under ASan and UBSan"
 	@echo "make clean     remove everything that was built (not runs/)"
 
 # The compiler and headers: installed by apt when we may, else named.
@@ -73,11 +73,17 @@ bench: build
 	$(BIN)/python benchmarks/run_kernels.py
 	$(BIN)/python benchmarks/readme_table.py
 
-# The fuzz targets, replayed over CORPUS (by default the labels and images of the sample dataset).
+# The kernel tests on an ASan + UBSan build of the native modules, made apart in build/sanitize; then the
+# fuzz targets, replayed over CORPUS.
 SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -DYOLOFAST_NO_MULTIVERSION
-CORPUS ?= runs/demo
-sanitize:
-	mkdir -p build
+CORPUS ?= tests
+sanitize: $(READY)
+	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize
+	rm -f build/sanitize/yolofast/kernels/*.so
+	cd build/sanitize && YOLOFAST_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace -j 2
+	cd build/sanitize && LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels \
+	  --ignore tests/kernels/test_fuzz_smoke.py --ignore tests/kernels/test_import.py
 	g++ $(SANITIZE) -Icsrc/core csrc/fuzz/fuzz_jpeg.cpp csrc/fuzz/replay_main.cpp csrc/core/jpeg.cpp -ljpeg -o build/replay_jpeg
 	g++ $(SANITIZE) -Icsrc/core csrc/fuzz/fuzz_labels.cpp csrc/fuzz/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
 	build/replay_jpeg $(CORPUS)

@@ -36,10 +36,10 @@ def training(document: dict[str, Any]) -> str:
     best, settings = entry["best"], entry["settings"]
     size, run = settings["model"]["model"], settings["training"]
     return (
-        f"Training from scratch, size {size} at {entry['imgsz']} px on {entry['data']}, {run['epochs']} epochs "
-        f"of batch {run['batch']} with the default augmentation: mAP50 {best['map50']:.3f}, mAP50-95 "
-        f"{best['map50_95']:.3f} (epoch {best['epoch']:.0f}) in {entry['seconds']:.0f} s on {machine['cores']} "
-        f"cores of an {machine['cpu']}, {document['date']}."
+        f"Training from scratch, size {size} at {entry['imgsz']} px on {entry['data']}, {run['epochs']} "
+        f"epochs of batch {run['batch']} with the default augmentation: mAP50 {best['map50']:.3f}, "
+        f"mAP50-95 {best['map50_95']:.3f} (epoch {best['epoch']:.0f}) in {entry['seconds']:.0f} s on "
+        f"{machine['cores']} cores of an {machine['cpu']}, {document['date']}."
     )
 
 

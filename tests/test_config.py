@@ -38,6 +38,8 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
         ("dataset: {imgsz: 100}", "Use 96 or 128."),
         ("- 1", "expected sections"),
         ("model: [", "config.yaml:1: not valid YAML"),
+        ("training: {epochs: 2020-99-99}", "not valid YAML"),
+        ("logging: {name: ../x}", "expected a name inside the folder of --project"),
     ],
 )
 def test_bad_yaml_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
@@ -47,6 +49,12 @@ def test_bad_yaml_says_what_is_wrong(tmp_path: Path, text: str, message: str) ->
         YOLOConfig.from_yaml(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_binary_file_is_not_a_config(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError, match="cannot be read as YAML text"):
+        YOLOConfig.from_yaml(tmp_path / "config.yaml")
 
 
 def test_yaml_booleans_and_numbers_mean_what_they_say(tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
-from yolofast.config import YOLOConfig
+from yolofast.config import LoggingConfig, YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError, DataError
+from yolofast.models import save_weights
 from yolofast.pipeline import (
     auto_prepare_dataset_if_needed,
     evaluate_run,
     find_data_yaml,
     new_run,
-    old_run,
+    resumed_config,
     start_model,
     train_model,
     train_run,
@@ -47,13 +51,14 @@ def test_runs_never_share_a_folder_and_resume_goes_back(tmp_path: Path) -> None:
     config = YOLOConfig().replace(project=tmp_path, name="a", epochs=3)
     names = []
     for _ in range(3):
-        _, folder = new_run(config)
-        names.append(folder.name)
+        made = new_run(config)
+        names.append(made.logging.name)
+        made.to_yaml(made.logging.run_dir / "config.yaml")
     assert names == ["a", "a-2", "a-3"]
-    resumed, folder = old_run(YOLOConfig().replace(project=tmp_path, name="a-2"))
-    assert (folder.name, resumed.training.epochs, resumed.training.resume) == ("a-2", 3, True)
+    resumed = resumed_config(LoggingConfig(project=tmp_path, name="a-2"))
+    assert (resumed.logging.name, resumed.training.epochs, resumed.training.resume) == ("a-2", 3, True)
     with pytest.raises(CheckpointError, match="no run to resume"):
-        old_run(YOLOConfig().replace(project=tmp_path, name="b"))
+        resumed_config(LoggingConfig(project=tmp_path, name="b"))
 
 
 def test_train_model_returns_what_is_promised(sample_yolo: Path, tmp_path: Path) -> None:
@@ -69,29 +74,63 @@ def test_train_model_returns_what_is_promised(sample_yolo: Path, tmp_path: Path)
     assert row.keys() >= {"map50", "map50_95", "lr", "epoch_s", "memory_mb", "val_loss", "train_box"}
 
 
-def test_weights_of_other_classes_are_refused(sample_yolo: Path, tmp_path: Path) -> None:
-    small = YOLOConfig().replace(
-        data=sample_yolo,
-        imgsz=32,
-        epochs=1,
-        model="p",
-        workers=0,
-        device="cpu",
-        project=tmp_path,
-        plots=False,
+def small_run(data: Path, project: Path) -> YOLOConfig:
+    return YOLOConfig().replace(
+        data=data, imgsz=32, epochs=1, model="p", workers=0, device="cpu", project=project, plots=False
     )
-    folder, _ = train_run(small.replace(single_cls=True))
+
+
+def test_weights_of_other_classes_are_refused(sample_yolo: Path, tmp_path: Path) -> None:
+    config = small_run(sample_yolo, tmp_path)
+    save_weights(start_model(config, ("cat", "dog")), tmp_path / "w.safetensors")
     with pytest.raises(DataError, match="not the model's"):
-        evaluate_run(folder / "weights" / "best.safetensors", small)
+        evaluate_run(tmp_path / "w.safetensors", config)
+
+
+def test_a_single_class_model_is_evaluated_as_one(sample_yolo: Path, tmp_path: Path) -> None:
+    config = small_run(sample_yolo, tmp_path)
+    folder, _ = train_run(config.replace(single_cls=True))
+    evaluation = evaluate_run(folder / "weights" / "best.safetensors", config)
+    assert list(evaluation.class_metrics) == ["object"]
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(sample_yolo: Path, tmp_path: Path) -> None:
+    config = small_run(sample_yolo, tmp_path / "runs")
+    with pytest.raises(CheckpointError):
+        train_run(config.replace(weights=tmp_path / "nothing.safetensors"))
+    with pytest.raises(ConfigError):
+        train_run(config.replace(device="cuda:77"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_finished_run_goes_on_when_more_epochs_are_asked_for(sample_yolo: Path, tmp_path: Path) -> None:
+    config = small_run(sample_yolo, tmp_path)
+    train_run(config)
+    place = LoggingConfig(project=tmp_path)
+    assert train_run(resumed_config(place))[1]["final_epoch"] == 1
+    folder, result = train_run(resumed_config(place).replace(epochs=3))
+    assert (folder.name, result["final_epoch"]) == ("train", 3)
+    assert [row["epoch"] for row in result["training_history"]] == [0, 1, 2]
+    assert resumed_config(place).training.epochs == 3
+
+
+def test_the_best_epoch_without_validation_boxes_is_the_one_with_least_loss(
+    sample_yolo: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(sample_yolo.parent, root)
+    for label in (root / "valid" / "labels").iterdir():
+        label.write_text("")
+    config = small_run(root / "data.yaml", tmp_path).replace(epochs=2)
+    folder, result = train_run(config)
+    assert all(math.isnan(row["map50_95"]) for row in result["training_history"])
+    assert result["best_metric"] == -min(row["val_loss"] for row in result["training_history"])
+    assert (folder / "weights" / "best.safetensors").exists()
 
 
 def test_a_start_from_weights_keeps_the_backbone(sample_yolo: Path, tmp_path: Path) -> None:
-    import torch
-
     config = YOLOConfig().replace(model="p", seed=1)
     first = start_model(config, ("a", "b"))
-    from yolofast.models import save_weights
-
     save_weights(first, tmp_path / "w.safetensors")
     second = start_model(config.replace(weights=tmp_path / "w.safetensors", seed=2), ("x", "y", "z"))
     theirs = second.state_dict()

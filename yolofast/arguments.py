@@ -14,7 +14,9 @@ from yolofast.config import (
     ExportConfig,
     LoggingConfig,
     ModelConfig,
+    Section,
     TrainingConfig,
+    bounded,
 )
 
 
@@ -60,26 +62,28 @@ class CheckArgs:
 
 
 @dataclass(frozen=True)
-class PrepareArgs:
+class PrepareArgs(Section):
     """Convert a dataset to the YOLO layout with data.yaml; the source is never changed."""
 
     path: tyro.conf.Positional[Path]
     """Dataset folder (YOLO txt, COCO json or Pascal VOC xml)."""
     out: Path | None = None
     """Where to; by default a folder PATH_yolo beside the source."""
-    val_fraction: float = 0.2
+    val_fraction: float = bounded(0.2, 0.0, 1.0, open_low=True)
     """Share of the training images that become the validation split, where the dataset has none."""
-    seed: int = 0
+    seed: int = bounded(0, 0, 2**63 - 1)
     """Seed of that split."""
     link: Literal["hard", "copy"] = "hard"
     """hard: link images where the file system allows, else copy; copy: always copy."""
+    label_format: Literal["yolo", "coco", "voc"] | None = None
+    """Which labels count, in a folder that holds several formats."""
     json: bool = False
     """Print one JSON object."""
 
 
 @dataclass(frozen=True)
 class TrainArgs:
-    """Train a detector. Settings come from --config, then from the flags."""
+    """Train a detector. Settings come from --config (or the run to --resume), then from the flags."""
 
     config: Path | None = None
     """YAML file with settings, in the sections model, dataset, training, augment, logging."""
@@ -93,7 +97,7 @@ class TrainArgs:
 
 
 @dataclass(frozen=True)
-class ValArgs:
+class ValArgs(Section):
     """Evaluate trained weights: P, R, mAP50, mAP50-95 per class, predictions, PR curves."""
 
     weights: Path
@@ -102,11 +106,11 @@ class ValArgs:
     """data.yaml or dataset folder."""
     imgsz: int | None = None
     """Side of the square image in pixels; by default what the weights were trained with."""
-    batch: int = 16
+    batch: int = bounded(16, 1)
     """Images in a step."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    workers: int | None = None
+    workers: int | None = bounded(None, 0)
     """Loader processes; by default 0 on the CPU, up to 8 beside a GPU."""
     split: Literal["train", "valid", "test"] | None = None
     """Which split; by default the validation split."""
@@ -119,7 +123,7 @@ class ValArgs:
 
 
 @dataclass(frozen=True)
-class PredictArgs:
+class PredictArgs(Section):
     """Find objects in images: draws them, and writes detections.json."""
 
     weights: Path
@@ -128,11 +132,11 @@ class PredictArgs:
     """An image or a folder of images."""
     imgsz: int | None = None
     """Side of the square image in pixels; by default what the weights were trained with."""
-    conf: float = 0.25
+    conf: float = bounded(0.25, 0.0, 1.0)
     """Lowest score to show."""
-    iou: float = 0.7
+    iou: float = bounded(0.7, 0.0, 1.0)
     """Overlap above which the lower of two boxes of a class is dropped."""
-    max_det: int = 300
+    max_det: int = bounded(300, 1)
     """Most detections in an image."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
@@ -162,14 +166,14 @@ class ExportArgs:
 
 
 @dataclass(frozen=True)
-class BenchLoaderArgs:
+class BenchLoaderArgs(Section):
     """Measure how many samples a second the loader gives."""
 
     data: Path
     """data.yaml or dataset folder."""
     imgsz: int = 640
     """Side of the square sample in pixels."""
-    threads: int = 1
+    threads: int = bounded(1, 1)
     """Threads that load."""
     cache: Literal["none"] = "none"
     """none: every sample is read and decoded from its file."""
@@ -177,7 +181,7 @@ class BenchLoaderArgs:
     """default: training augmentation with mosaic; none: letterbox."""
     split: Literal["train", "valid", "test"] = "train"
     """Which split."""
-    seconds: float = 5.0
+    seconds: float = bounded(5.0, 0.0, open_low=True)
     """How long to measure."""
     json: bool = False
     """Print one JSON object."""

@@ -11,8 +11,10 @@ import dataclasses
 import io
 import json
 import logging
+import math
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,12 +33,13 @@ from yolofast.arguments import (
     TrainArgs,
     ValArgs,
 )
-from yolofast.config import AugmentConfig, DatasetConfig, YOLOConfig
-from yolofast.errors import ConfigError, YolofastError, nearest
+from yolofast.config import AugmentConfig, DatasetConfig, LoggingConfig, YOLOConfig
+from yolofast.errors import CheckpointError, ConfigError, YolofastError, missing_extra, nearest
 from yolofast.types import Finding
 
 USER_ERROR = 2
 INTERRUPTED = 130
+TRAIN_PACKAGES = ("torch", "safetensors")
 FINDINGS_SHOWN = 20
 
 ArgsT = TypeVar("ArgsT")
@@ -46,7 +49,16 @@ ArgsT = TypeVar("ArgsT")
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str))
+    print(json.dumps(_strict(value), indent=2, default=str, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    """`value` with None for the NaN and infinity that JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _strict(one) for key, one in value.items()}
+    return [_strict(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
@@ -119,7 +131,12 @@ def prepare(args: PrepareArgs) -> None:
     from yolofast.prepare import prepare_dataset
 
     done = prepare_dataset(
-        args.path, args.out, val_fraction=args.val_fraction, seed=args.seed, link=args.link
+        args.path,
+        args.out,
+        val_fraction=args.val_fraction,
+        seed=args.seed,
+        link=args.link,
+        label_format=args.label_format,
     )
     if args.json:
         _print_json(dataclasses.asdict(done))
@@ -134,10 +151,11 @@ def prepare(args: PrepareArgs) -> None:
 
 def train(args: TrainArgs) -> None:
     from yolofast.pipeline import train_run
+    from yolofast.train import fitness
 
     config = YOLOConfig(args.model, args.dataset, args.training, args.augment, args.logging)
     folder, result = train_run(config)
-    best = max(result["training_history"], key=lambda row: row["map50_95"])
+    best = max(result["training_history"], key=fitness)
     weights = folder / "weights" / "best.safetensors"
     if args.json:
         _print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
@@ -147,10 +165,13 @@ def train(args: TrainArgs) -> None:
 
 
 def _trained_imgsz(weights: Path, imgsz: int | None) -> int:
-    """The image size asked for, else the one in the weights file, else the default."""
+    """The image size asked for, else the one in the weights file, else the default; checked."""
     from yolofast.models import read_metadata
 
-    return imgsz or int(read_metadata(weights).get("imgsz", DatasetConfig.imgsz))
+    said = read_metadata(weights).get("imgsz", str(DatasetConfig.imgsz))
+    if imgsz is None and not said.isdecimal():
+        raise CheckpointError(f"{weights}: its header says imgsz '{said}', expected a number. Give --imgsz.")
+    return DatasetConfig(imgsz=int(said) if imgsz is None else imgsz).imgsz
 
 
 def val(args: ValArgs) -> None:
@@ -164,7 +185,6 @@ def val(args: ValArgs) -> None:
         workers=args.workers,
     )
     folder = args.project / args.name
-    folder.mkdir(parents=True, exist_ok=True)
     result = evaluate_run(args.weights, config, split=args.split, save_dir=folder)
     if args.json:
         _print_json(result.to_dict())
@@ -216,12 +236,10 @@ def bench_loader(args: BenchLoaderArgs) -> None:
     from yolofast.load.bench import measure_loader
     from yolofast.pipeline import find_data_yaml
 
-    if args.threads < 1 or args.seconds <= 0:
-        raise ConfigError("threads and seconds: expected values above 0.")
     figures = measure_loader(
         find_data_yaml(args.data),
         args.split,
-        imgsz=args.imgsz,
+        imgsz=DatasetConfig(imgsz=args.imgsz).imgsz,
         threads=args.threads,
         augment=AugmentConfig() if args.augment == "default" else None,
         seconds=args.seconds,
@@ -271,20 +289,37 @@ def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
     raise ConfigError(f"unknown command '{first}'.{nearest(first, known)} Known: {', '.join(known)}.")
 
 
-def _defaults(name: str, arguments: Sequence[str]) -> TrainArgs | None:
-    """What flags change: for `train`, the settings in --config."""
-    if name != "train":
-        return None
+def _value(arguments: Sequence[str], flag: str) -> str | None:
+    """What follows `flag` (or `flag=`) in the arguments, the last time."""
+    found = None
     for index, argument in enumerate(arguments):
-        if argument == "--config" and index + 1 < len(arguments):
-            path = Path(arguments[index + 1])
-        elif argument.startswith("--config="):
-            path = Path(argument.removeprefix("--config="))
-        else:
-            continue
+        if argument == flag and index + 1 < len(arguments):
+            found = arguments[index + 1]
+        elif argument.startswith(f"{flag}="):
+            found = argument.removeprefix(f"{flag}=")
+    return found
+
+
+def _defaults(name: str, arguments: Sequence[str]) -> TrainArgs | None:
+    """What flags change: for `train`, the settings in --config or of the run to --resume."""
+    if name != "train" or "--help" in arguments:
+        return None
+    path = _value(arguments, "--config")
+    if "--resume" in arguments:
+        from yolofast.pipeline import resumed_config
+
+        place = LoggingConfig()
+        base = resumed_config(
+            LoggingConfig(
+                project=Path(_value(arguments, "--project") or place.project),
+                name=_value(arguments, "--name") or place.name,
+            )
+        )
+    elif path is not None:
         base = YOLOConfig.from_yaml(path)
-        return TrainArgs(path, base.model, base.dataset, base.training, base.augment, base.logging)
-    return TrainArgs()
+    else:
+        base = YOLOConfig()
+    return TrainArgs(None, base.model, base.dataset, base.training, base.augment, base.logging)
 
 
 def _parse(kind: type[ArgsT], name: str, arguments: Sequence[str]) -> ArgsT:
@@ -321,7 +356,8 @@ def _in_one_line(framed: str) -> str:
         elif blocks[-1]:
             blocks.append([])
     message = " ".join(blocks[0]).removesuffix(".")
-    flags = [text.split()[0] for block in blocks[1:-1] for text in block if text.startswith("--")]
+    unknown = message.startswith("Unrecognized")
+    flags = [t.split()[0] for block in blocks[1:-1] for t in block if unknown and t.startswith("--")]
     return f"{message}. Did you mean {' or '.join(flags)}?" if flags else f"{message}."
 
 
@@ -335,22 +371,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[0] in ("-V", "--version"):
         print(__version__)
         return 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that are not UTF-8 are shown, not fatal
+            stream.reconfigure(errors="backslashreplace")
     try:
         name, arguments = _split_command(argv)
         kind, command = COMMANDS[name]
         command(_parse(kind, name, arguments))
+        sys.stdout.flush()
     except YolofastError as error:
-        print(f"yolofast: error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:
-        if error.filename is None:
+        return _complain(error)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_PACKAGES:
             raise
-        print(f"yolofast: error: {error.filename}: {error.strerror}", file=sys.stderr)
-        return USER_ERROR
+        return _complain(missing_extra(error.name, "train", f"yolofast {argv[0]}"))
+    except BrokenPipeError:
+        # The reader of our output (head, say) has enough; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return _complain(f"{place}{error.strerror or error}")
     except KeyboardInterrupt:
         print("yolofast: interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _complain(error: object) -> int:
+    print(f"yolofast: error: {error}", file=sys.stderr)
+    return USER_ERROR
 
 
 if __name__ == "__main__":

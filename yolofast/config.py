@@ -22,6 +22,7 @@ from yolofast.files import write_text
 
 MODEL_SIZES = ("p", "n", "s", "m", "l", "x")
 MODEL_STRIDE = 32
+UNIONS = (types.UnionType, typing.Union)
 EXPORT_FORMATS = ("onnx", "torchscript")
 
 Optimizer = Literal["auto", "sgd", "adamw"]
@@ -39,7 +40,7 @@ def bounded(
 def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
-    if isinstance(kind, types.UnionType):
+    if typing.get_origin(kind) in UNIONS:
         return " or ".join(_type_name(k) for k in typing.get_args(kind))
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     return "nothing" if kind is type(None) else names.get(kind, str(kind))
@@ -47,7 +48,7 @@ def _type_name(kind: Any) -> str:
 
 def _coerce(value: Any, kind: Any) -> Any:
     """`value` as `kind`, or raise TypeError; only lossless changes (1 -> 1.0, text -> Path)."""
-    if isinstance(kind, types.UnionType):
+    if typing.get_origin(kind) in UNIONS:
         for option in typing.get_args(kind):
             try:
                 return _coerce(value, option)
@@ -79,7 +80,7 @@ def _coerce(value: Any, kind: Any) -> Any:
     raise TypeError
 
 
-class _Section:
+class Section:
     """Checks types and ranges of a frozen dataclass when it is made."""
 
     def __post_init__(self) -> None:
@@ -103,7 +104,7 @@ class _Section:
 
 
 @dataclass(frozen=True)
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Which network."""
 
     model: str = "n"
@@ -121,7 +122,7 @@ class ModelConfig(_Section):
 
 
 @dataclass(frozen=True)
-class DatasetConfig(_Section):
+class DatasetConfig(Section):
     """Which data, and how it is loaded."""
 
     data: Path | None = None
@@ -151,7 +152,7 @@ class DatasetConfig(_Section):
 
 
 @dataclass(frozen=True)
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """How the weights are learned."""
 
     epochs: int = bounded(100, 1)
@@ -167,7 +168,7 @@ class TrainingConfig(_Section):
     lrf: float = bounded(0.01, 0.0, 1.0)
     """Last learning rate as a share of lr0."""
     momentum: float = bounded(0.937, 0.0, 1.0)
-    """SGD momentum, or AdamW's beta1."""
+    """SGD's momentum; AdamW keeps its beta1 of 0.9."""
     weight_decay: float = bounded(0.0005, 0.0)
     """Decay of convolution and linear weights (never of norms and biases)."""
     schedule: Schedule = "linear"
@@ -194,10 +195,10 @@ class TrainingConfig(_Section):
     """Weight of the distribution focal loss."""
     patience: int = bounded(100, 0)
     """Stop when mAP50-95 has not risen for this many epochs; 0 = never."""
-    seed: int = bounded(0, 0)
+    seed: int = bounded(0, 0, 2**63 - 1)
     """Seed of weights, order and augmentation."""
     resume: bool = False
-    """Go on from the run's last checkpoint."""
+    """Go on with the run called --name, with its settings, changed by the other flags."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -206,7 +207,7 @@ class TrainingConfig(_Section):
 
 
 @dataclass(frozen=True)
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """Training augmentation; names and defaults as YOLO users know them."""
 
     hsv_h: float = bounded(0.015, 0.0, 0.5)
@@ -243,7 +244,7 @@ class AugmentConfig(_Section):
 
 
 @dataclass(frozen=True)
-class LoggingConfig(_Section):
+class LoggingConfig(Section):
     """Where results go."""
 
     project: Path = Path("runs")
@@ -255,13 +256,19 @@ class LoggingConfig(_Section):
     plots: bool = True
     """Draw PNG plots (needs matplotlib)."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parts = Path(self.name).parts
+        if not parts or Path(self.name).is_absolute() or ".." in parts:
+            raise ConfigError(f"name: got '{self.name}', expected a name inside the folder of --project.")
+
     @property
     def run_dir(self) -> Path:
         return self.project / self.name
 
 
 @dataclass(frozen=True)
-class ExportConfig(_Section):
+class ExportConfig(Section):
     """How a trained model is written for deployment."""
 
     format: Literal["onnx", "torchscript"] = "onnx"
@@ -329,10 +336,14 @@ class YOLOConfig:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such config file") from None
-        except yaml.YAMLError as error:
+        except (OSError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigError(f"{path}: cannot be read as YAML text: {error}") from None
+        except (yaml.YAMLError, ValueError) as error:
             mark = getattr(error, "problem_mark", None)
             place = at(path, mark.line + 1 if mark else None)
-            raise ConfigError(f"{place}: not valid YAML: {getattr(error, 'problem', error)}") from None
+            raise ConfigError(
+                f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}"
+            ) from None
         if values is None:
             return cls()
         if not isinstance(values, dict):

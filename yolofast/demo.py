@@ -23,7 +23,8 @@ def demo_config(project: Path) -> YOLOConfig:
 def run_demo(project: Path = Path("runs"), config: YOLOConfig | None = None) -> dict[str, Any]:
     """Draw the sample dataset, walk the whole road on it, predict, and say where everything is.
 
-    Everything goes to PROJECT/demo; an earlier demo there is walked over again. Returns the summary
+    Everything goes to PROJECT/demo. An earlier demo there is replaced, but for its training: each
+    gets a folder of its own (train, train-2, ...). Returns the summary
     that PROJECT/demo/summary.json holds.
     """
     config = config or demo_config(project)

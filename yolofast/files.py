@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from yolofast.errors import DataError, YolofastError
+
+WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 
 @contextlib.contextmanager
@@ -19,8 +22,8 @@ def whole_file(
     """A temporary name beside `path`: renamed to `path` when the block ends well, else removed.
 
     Makes the folder. `sync` flushes the file to the disk before the rename, so that a power cut
-    leaves the old file or the new one. Raises `error` when the file cannot be written there, before
-    the block runs or after it; what the block itself raises is passed on.
+    leaves the old file or the new one. Raises `error` when the file cannot be written, before the
+    block runs, in it, or after it; whatever else the block raises is passed on.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -28,7 +31,8 @@ def whole_file(
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
     try:
-        yield temporary
+        with _writing(path, error, only=WRITE_ERRORS):
+            yield temporary
         with _writing(path, error):
             if sync:
                 with temporary.open("rb") as file:
@@ -47,14 +51,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write JSON whole or not at all. Raises `DataError` when it cannot be written."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 @contextlib.contextmanager
-def _writing(path: Path, error: type[YolofastError]) -> Iterator[None]:
+def _writing(path: Path, error: type[YolofastError], only: frozenset[int] | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
+        if only is not None and problem.errno not in only:
+            raise
         raise error(
             f"{path}: cannot be written: {problem.strerror}. Choose a folder you may write to, or make room."
         ) from problem

@@ -16,12 +16,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.analyze import analyze_dataset, validate_dataset_input
-from yolofast.config import YOLOConfig
-from yolofast.errors import CheckpointError, ConfigError, DataError, DatasetNotFoundError, MissingExtraError
+from yolofast.config import LoggingConfig, YOLOConfig
+from yolofast.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DatasetNotFoundError,
+    ExportError,
+    MissingExtraError,
+)
 from yolofast.files import write_json
 from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.images import IMAGE_SUFFIXES
-from yolofast.load import YOLODataset
+from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
 from yolofast.prepare import prepare_dataset
 from yolofast.types import ExportResult, PreparedDataset, Split
 
@@ -73,14 +80,14 @@ def _is_prepared(root: Path) -> bool:
 
 
 def find_data_yaml(data: Path | None) -> Path:
-    """The data.yaml meant by `--data`: the file itself, or that of a folder, prepared if needed."""
+    """The data.yaml meant by `--data`, absolute: the file itself, or that of a folder, prepared if needed."""
     if data is None:
         raise ConfigError("data: nothing given, expected a data.yaml or a dataset folder. Add --data PATH.")
     if data.is_dir():
-        return auto_prepare_dataset_if_needed(data) / "data.yaml"
+        return (auto_prepare_dataset_if_needed(data) / "data.yaml").resolve()
     if not data.exists():
         raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
-    return data
+    return data.resolve()
 
 
 def evaluation_split(data: DataYaml) -> Split:
@@ -120,7 +127,8 @@ def train_model(
 ) -> dict[str, Any]:
     """Train `model` on `config.dataset.data`, validating and saving after every epoch.
 
-    With `config.training.resume` it goes on from the manager's latest checkpoint. Returns
+    A monitor with a folder gets the run's config.yaml beside its results.csv. With
+    `config.training.resume` it goes on from the manager's latest checkpoint. Returns
     `training_history` (a dict of figures an epoch), `best_metric` (mAP50-95) and `final_epoch`.
     """
     import torch
@@ -150,6 +158,8 @@ def train_model(
         checkpoints=checkpoint_manager,
         monitor=monitor,
     )
+    if monitor is not None and monitor.directory is not None:
+        config.to_yaml(monitor.directory / CONFIG_NAME)
     result = trainer.fit()
     return {
         "training_history": list(result.training_history),
@@ -158,47 +168,47 @@ def train_model(
     }
 
 
-def new_run(config: YOLOConfig) -> tuple[YOLOConfig, Path]:
-    """The folder of a new run, made, with config.yaml in it; and the config with that folder's name.
+def new_run(config: YOLOConfig) -> YOLOConfig:
+    """The config with the name of a new run: a run never writes into an old one's folder.
 
-    A new run never writes into an old one: a taken name gets the next free number.
+    A taken name gets the next free number.
     """
     folder = config.logging.run_dir
     for number in itertools.count(2):
         if not folder.exists() or not any(folder.iterdir()):
             break
         folder = config.logging.project / f"{config.logging.name}-{number}"
-    config = config.replace(name=str(folder.relative_to(config.logging.project)))
-    config.to_yaml(folder / CONFIG_NAME)
-    return config, folder
+    return config.replace(name=str(folder.relative_to(config.logging.project)))
 
 
-def old_run(config: YOLOConfig) -> tuple[YOLOConfig, Path]:
-    """The folder of the run to resume, and that run's own settings."""
-    folder = config.logging.run_dir
-    saved = folder / CONFIG_NAME
-    if not saved.exists():
+def resumed_config(logging_config: LoggingConfig) -> YOLOConfig:
+    """The settings of the run in `logging_config.run_dir`, to go on with it.
+
+    Raises `CheckpointError` when there is no run.
+    """
+    folder = logging_config.run_dir
+    if not (folder / CONFIG_NAME).exists():
         raise CheckpointError(f"{folder}: no run to resume here. Name one with --name, or drop --resume.")
-    place = {"project": config.logging.project, "name": config.logging.name}
-    return YOLOConfig.from_yaml(saved).replace(resume=True, **place), folder
+    _log.info("resuming %s", folder)
+    place = {"project": logging_config.project, "name": logging_config.name}
+    return YOLOConfig.from_yaml(folder / CONFIG_NAME).replace(resume=True, **place)
 
 
 def train_run(config: YOLOConfig) -> tuple[Path, dict[str, Any]]:
     """One training run with its folder: config, checkpoints, results.csv and plots.
 
-    Returns the folder and what `train_model` returns.
+    With `config.training.resume` the run goes on in its folder; see `resumed_config`. Returns the
+    folder and what `train_model` returns.
     """
     from yolofast.evaluate.plots import plot_training
     from yolofast.train import CheckpointManager, TrainingMonitor
 
-    folder = None
-    if config.training.resume:
-        config, folder = old_run(config)
     data = find_data_yaml(config.dataset.data)
-    names = read_data_yaml(data).names
-    if folder is None:
-        config, folder = new_run(config.replace(data=data))
-    model = start_model(config, ("object",) if config.dataset.single_cls else names)
+    config = config.replace(data=data)
+    if not config.training.resume:
+        config = new_run(config)
+    folder, names = config.logging.run_dir, read_data_yaml(data).names
+    model = start_model(config, SINGLE_CLASS_NAMES if config.dataset.single_cls else names)
     metadata = {**model.metadata(), "imgsz": str(config.dataset.imgsz)}
     checkpoints = CheckpointManager(folder / "weights", metadata)
     monitor = TrainingMonitor(folder, config.logging.log_interval)
@@ -226,6 +236,8 @@ def evaluate_run(
     model = load_weights(weights)
     config = config.replace(data=find_data_yaml(config.dataset.data))
     data = read_data_yaml(find_data_yaml(config.dataset.data))
+    if model.class_names == SINGLE_CLASS_NAMES:
+        config = config.replace(single_cls=True)
     loader = create_dataloader(config, split or evaluation_split(data), augment=False, shuffle=False)
     if loader.dataset.class_names != model.class_names:
         raise DataError(
@@ -321,6 +333,9 @@ def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> Ex
     from yolofast.models import fused_copy, load_weights
 
     settings = config.export
+    target = out or weights.with_suffix(SUFFIXES[settings.format])
+    if target.resolve() == weights.resolve():
+        raise ExportError(f"{target}: that is the weights file itself. Choose another --out.")
     model = fused_copy(load_weights(weights))
     imgsz = config.dataset.imgsz
     images = None
@@ -328,7 +343,7 @@ def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> Ex
         images = letterboxed_images(find_data_yaml(config.dataset.data), imgsz)
     return export_model(
         model,
-        out or weights.with_suffix(SUFFIXES[settings.format]),
+        target,
         format=settings.format,
         imgsz=imgsz,
         images=images,

@@ -118,7 +118,7 @@ def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) 
     directory = Path(directory)
     annotations = directory / ANNOTATIONS
     info = {"description": f"yolofast sample shapes, seed {seed}, {count} images"}
-    if annotations.exists() and json.loads(annotations.read_text(encoding="utf-8")).get("info") == info:
+    if annotations.exists() and _info(annotations) == info:
         return directory
     if directory.exists() and any(directory.iterdir()):
         raise DataError(f"{directory}: not empty and not the sample dataset; name another folder.")
@@ -129,6 +129,15 @@ def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) 
         _write(finished, count, seed, info)
         finished.replace(directory)
     return directory
+
+
+def _info(annotations: Path) -> object:
+    """What a COCO json says of itself; None when it is not one."""
+    try:
+        document = json.loads(annotations.read_bytes())
+    except ValueError:
+        return None
+    return document.get("info") if isinstance(document, dict) else None
 
 
 def _write(directory: Path, count: int, seed: int, info: dict[str, str]) -> None:

@@ -20,6 +20,8 @@ bool read_number(const char* begin, const char* end, double& value) {
         ++begin;
         if (begin != end && *begin == '-') return false;
     }
+    // Nor "nan(...)", which from_chars takes and nobody else does.
+    if (std::memchr(begin, '(', static_cast<std::size_t>(end - begin)) != nullptr) return false;
     const auto [stop, error] = std::from_chars(begin, end, value);
     if (error == std::errc::result_out_of_range) value = std::numeric_limits<double>::quiet_NaN();
     return error != std::errc::invalid_argument && stop == end;

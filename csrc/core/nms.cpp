@@ -69,6 +69,16 @@ bool overlaps_kept(const Candidate& c, const Kept& kept, float limit) {
     return overlap_above(c, x1 + k, y1 + k, x2 + k, y2 + k, area + k, count - k, limit) != 0;
 }
 
+struct Ranked {
+    float score;
+    std::int64_t label;  // class, 0 for all when there are none
+    std::int64_t index;
+};
+
+bool better(const Ranked& a, const Ranked& b) {
+    return a.score != b.score ? a.score > b.score : a.index < b.index;
+}
+
 // The largest float not above `value`: for any float f, f > value exactly when f > floor_to_float(value).
 float floor_to_float(double value) {
     const float nearest = static_cast<float>(value);
@@ -80,39 +90,41 @@ float floor_to_float(double value) {
 
 std::size_t nms(const float* boxes, const float* scores, const std::int64_t* classes, std::size_t n,
                 double threshold, std::int64_t* keep) {
-    std::vector<std::int64_t> order;
+    // Copied once: another thread may write to the caller's arrays, and a sort whose order changes under it
+    // reads out of bounds.
+    std::vector<Ranked> order;
     order.reserve(n);
     for (std::size_t i = 0; i < n; ++i) {
-        if (!std::isnan(scores[i])) order.push_back(static_cast<std::int64_t>(i));
+        const float score = scores[i];
+        if (!std::isnan(score))
+            order.push_back({score, classes != nullptr ? classes[i] : 0, static_cast<std::int64_t>(i)});
     }
-    const auto better = [scores](std::int64_t i, std::int64_t j) {
-        return scores[i] != scores[j] ? scores[i] > scores[j] : i < j;
-    };
-    if (classes != nullptr) {
-        std::sort(order.begin(), order.end(), [classes, better](std::int64_t i, std::int64_t j) {
-            return classes[i] != classes[j] ? classes[i] < classes[j] : better(i, j);
-        });
-    } else {
-        std::sort(order.begin(), order.end(), better);
-    }
+    std::sort(order.begin(), order.end(), [](const Ranked& a, const Ranked& b) {
+        return a.label != b.label ? a.label < b.label : better(a, b);
+    });
 
     const float limit = floor_to_float(threshold);
     Kept kept;
-    std::size_t count = 0;
+    std::int64_t label = 0;
+    std::size_t count = 0;  // kept ones, moved to the front of `order`
     for (std::size_t position = 0; position < order.size(); ++position) {
-        const std::int64_t i = order[position];
-        if (classes != nullptr && position > 0 && classes[order[position - 1]] != classes[i]) kept.clear();
-        const float* p = boxes + 4 * i;
-        if (!std::isnan(p[0]) && !std::isnan(p[1]) && !std::isnan(p[2]) && !std::isnan(p[3])) {
-            const float w = p[2] - p[0];
-            const float h = p[3] - p[1];
-            const Candidate box{p[0], p[1], p[2], p[3], w > 0.0f && h > 0.0f ? w * h : 0.0f};
+        const Ranked ranked = order[position];
+        if (position == 0 || ranked.label != label) kept.clear();
+        label = ranked.label;
+        const float* p = boxes + 4 * ranked.index;
+        const float x1 = p[0], y1 = p[1], x2 = p[2], y2 = p[3];
+        if (!std::isnan(x1) && !std::isnan(y1) && !std::isnan(x2) && !std::isnan(y2)) {
+            const float w = x2 - x1;
+            const float h = y2 - y1;
+            const Candidate box{x1, y1, x2, y2, w > 0.0f && h > 0.0f ? w * h : 0.0f};
             if (overlaps_kept(box, kept, limit)) continue;
             kept.add(box);
         }
-        keep[count++] = i;
+        order[count++] = ranked;
     }
-    if (classes != nullptr) std::sort(keep, keep + count, better);
+    order.resize(count);
+    std::sort(order.begin(), order.end(), better);
+    for (std::size_t i = 0; i < count; ++i) keep[i] = order[i].index;
     return count;
 }
 

@@ -35,19 +35,17 @@ int main(int argc, char** argv) {
         return 2;
     }
     long fed = 0;
-    bool readable = true;
+    long unread = 0;
     for (int i = 1; i < argc; ++i) {
         if (!std::filesystem::is_directory(argv[i])) {
-            readable = feed(argv[i]) && readable;
-            ++fed;
+            feed(argv[i]) ? ++fed : ++unread;
             continue;
         }
         for (const auto& entry : std::filesystem::recursive_directory_iterator(argv[i])) {
             if (!entry.is_regular_file()) continue;
-            readable = feed(entry.path()) && readable;
-            ++fed;
+            feed(entry.path()) ? ++fed : ++unread;
         }
     }
     std::printf("%ld inputs, no crash\n", fed);
-    return readable ? 0 : 1;
+    return fed > 0 && unread == 0 ? 0 : 1;
 }

@@ -50,6 +50,14 @@ MISTAKES = [
     (["export", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
     (["export", "--weights", "nowhere.safetensors", "--format", "tflite"], "onnx"),
     (["bench", "loader", "--data", "nowhere"], "nowhere"),
+    (["bench", "loader", "--data", ".", "--threads", "0"], "threads: got 0"),
+    (["train", "--resume", "--name", "../x"], "name: got '../x'"),
+    (["train", "--name", "/x"], "name: got '/x'"),
+    (["train", "--seed", "99999999999999999999999"], "seed"),
+    (["prepare", "nowhere", "--seed", "-1"], "seed: got -1"),
+    (["prepare", "nowhere", "--val-fraction", "nan"], "val_fraction: got nan"),
+    (["predict", "--weights", "w", "--source", "s", "--conf", "5"], "conf: got 5.0"),
+    (["predict", "--weights", "w", "--source", "s", "--max-det", "-1"], "max_det: got -1"),
 ]
 
 
@@ -78,6 +86,27 @@ def test_a_mistake_ends_the_process_with_2_and_no_traceback() -> None:
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_lost_when_the_output_is_closed_or_full(sample_yolo: Path) -> None:
+    """`| head` ends quietly; a full disk is one line."""
+    call = f"{sys.executable} -m yolofast.cli analyze {sample_yolo.parent} --json"
+    piped = subprocess.run(["bash", "-c", f"{call} | head -1"], capture_output=True, text=True)
+    assert (piped.stdout, piped.stderr) == ("{\n", "")
+    full = subprocess.run(["bash", "-c", f"{call} > /dev/full"], capture_output=True, text=True)
+    assert full.returncode == 2
+    assert full.stderr.strip() == "yolofast: error: No space left on device"
+
+
+def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None; from yolofast.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["val", "--weights", "w", "--data", "d"]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "pip install 'yolofast[train]'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +169,11 @@ def test_val_predict_and_export(
     found = json.loads(capsys.readouterr().out)
     assert len(found) == 8
     assert len(list((tmp_path / "predict").glob("*.jpg"))) == 8
+
+    assert main(["export", "--weights", weights, "--out", weights]) == 2
+    assert "that is the weights file itself" in capsys.readouterr().err
+    assert main(["val", "--weights", weights, "--data", str(sample_yolo), "--imgsz", "33"]) == 2
+    assert "imgsz: got 33, expected a multiple of 32" in capsys.readouterr().err
 
     for form in ("onnx", "torchscript"):
         out = tmp_path / f"model.{form}"

@@ -76,6 +76,16 @@ def test_equal_scores_are_taken_together() -> None:
     assert (result.precision, result.recall) == (0.5, 1.0)
 
 
+def test_a_threshold_inside_a_group_of_equal_scores_is_no_choice() -> None:
+    """Stopping after the right one of the four at 0.5 would give F1 1; all four give 4/7, 0.6 gives 2/3."""
+    metrics = CocoMetrics(1)
+    boxes = [BOXES[0], BOXES[1], AWAY[0], AWAY[1], AWAY[2]]
+    metrics.update(found(boxes, [0.6, 0.5, 0.5, 0.5, 0.5], [0] * 5), BOXES[:2], [0, 0])
+    result = metrics.compute()
+    assert result.confidence == np.float32(0.6)
+    assert result.f1 == pytest.approx(2 / 3)
+
+
 def test_classes_without_boxes_do_not_count() -> None:
     metrics = CocoMetrics(3)
     metrics.update(found([BOXES[0], AWAY[0]], [0.9, 0.8], [0, 2]), BOXES[:1], [0])

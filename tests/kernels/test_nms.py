@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,3 +111,29 @@ def test_strided_inputs() -> None:
 def test_wrong_arguments(arguments: tuple[object, ...], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         batched_nms(*arguments)
+
+
+def test_another_thread_writing_the_scores_cannot_crash_it() -> None:
+    """The GIL is released, so the arrays may change under the kernel; what comes out is then undefined."""
+    count = 3000
+    rng = np.random.default_rng(0)
+    boxes = rng.uniform(0, 1000, (count, 4)).astype(np.float32)
+    scores, classes = rng.random(count, dtype=np.float32), rng.integers(0, 9, count)
+    values = [rng.random(count, dtype=np.float32) for _ in range(4)]
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for value in values:
+                scores[:] = value
+                classes[:] = (value * 9).astype(np.int64)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(60):
+            assert len(nms(boxes, scores, 0.5)) <= count
+            assert len(batched_nms(boxes, scores, classes, 0.5)) <= count
+    finally:
+        stop.set()
+        writer.join()

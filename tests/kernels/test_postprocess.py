@@ -112,7 +112,7 @@ def test_input_that_is_not_contiguous() -> None:
         (np.zeros((1, 4, 10), np.float32), {}, ValueError, "at least one class"),
         (np.zeros((1, 6, 10), np.int64), {}, TypeError, "dtype int64; expected float32"),
         (np.zeros((1, 6, 10), np.float32), {"max_det": 0}, ValueError, "max_det is 0"),
-        (np.zeros((1, 6, 10), np.float32), {"iou": 2.0}, ValueError, "iou_threshold is 2.0"),
+        (np.zeros((1, 6, 10), np.float32), {"iou": 2.0}, ValueError, "iou is 2.0"),
     ],
 )
 def test_wrong_input_is_named(

@@ -53,6 +53,19 @@ def test_a_cut_checkpoint_is_never_loaded(
     assert str(manager.last) in caplog.text
 
 
+def test_damaged_tensors_are_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A bad disk changes numbers without changing the file's form."""
+    manager = CheckpointManager(tmp_path)
+    manager.save(state(1), is_best=False)
+    manager.save(state(2), is_best=False)
+    whole = manager.last.read_bytes()
+    manager.last.write_bytes(whole[:-4] + b"\xff\xff\xff\xff")
+    found = manager.load_latest()
+    assert found is not None
+    assert found.values == {"epoch": 1}
+    assert "tensors are damaged" in caplog.text
+
+
 def test_all_damaged_is_an_error_that_names_the_files(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path)
     manager.save(state(1), is_best=False)

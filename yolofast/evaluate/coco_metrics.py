@@ -1,14 +1,16 @@
 """mAP by the COCO definition, gathered image by image: the figures every detector is judged by.
 
 Detections are matched when they arrive; of each only its class, score and one bit a threshold stay,
-so memory is 12 bytes a detection. The accumulation follows pycocotools operation by operation,
-vectorised over thresholds, and equals its `precision` array to the last bit.
+12 bytes with float32 scores (16 with float64, which are kept as they are). The accumulation follows
+pycocotools operation by operation, vectorised over thresholds, and equals its `precision` array to
+the last bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +30,7 @@ class _Found:
     """The detections of one image or class, K of them; bit t of the flags belongs to threshold t."""
 
     classes: NDArray[np.int32]
-    scores: NDArray[np.float32]
+    scores: NDArray[np.floating[Any]]
     right: NDArray[np.uint16]
     ignored: NDArray[np.uint16]
 
@@ -171,7 +173,7 @@ class CocoMetrics:
         self._found.append(
             _Found(
                 detections.classes[matches.detections].astype(np.int32),
-                detections.scores[matches.detections].astype(np.float32),
+                detections.scores[matches.detections],
                 _pack((matches.ground_truths >= 0) & ~matches.ignored),
                 _pack(matches.ignored),
             )

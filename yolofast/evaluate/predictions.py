@@ -38,7 +38,7 @@ class CocoResults:
                 "bbox": [round(x1, 3), round(y1, 3), round(x2 - x1, 3), round(y2 - y1, 3)],
                 "score": round(score, 6),
             }
-            self._file.write(self._separator + json.dumps(entry, ensure_ascii=False))
+            self._file.write(self._separator + json.dumps(entry))
             self._separator = ",\n"
 
 

@@ -106,10 +106,11 @@ def _target(out, shape, planar, source=None, in_place=False):
         raise ValueError("out is read-only; expected an array that can be written")
     strides = out.strides
     if planar:
-        row, packed, rows = shape[2], strides[2] == 1, strides[1]
+        row, packed, rows = shape[2], shape[2] == 1 or strides[2] == 1, strides[1]
         apart = shape[0] == 1 or abs(strides[0]) >= (shape[1] - 1) * abs(rows) + row
     else:
-        row, packed, rows = shape[1] * shape[2], strides[1:] == (shape[2], 1), strides[0]
+        inner = (shape[1] == 1 or strides[1] == shape[2]) and (shape[2] == 1 or strides[2] == 1)
+        row, packed, rows = shape[1] * shape[2], inner, strides[0]
         apart = True
     height = shape[1] if planar else shape[0]
     if not packed or not apart or (height > 1 and abs(rows) < row):

@@ -75,6 +75,7 @@ cdef extern from "jpeg_header.hpp" namespace "yf" nogil:
     JpegStatus parse_jpeg_header(const uint8_t* data, size_t size, JpegHeader* header)
 
 
+MOST_PIXELS = 2**62
 LAYOUTS = {"rgb": 0, "bgr": 1, "gray": 2, "ycc": 3}
 SUBSAMPLINGS = ("444", "422", "420", "440", "411", "gray", "other")
 MAX_SIDE = 65535  # a JPEG's own limit
@@ -141,12 +142,21 @@ cdef _target(name, array, tuple shape, JpegOutput* output):
     elif not array.flags.writeable:
         raise ValueError(f"{name} is read-only; expected an array that can be written")
     cdef ptrdiff_t row = shape[1] * (shape[2] if len(shape) == 3 else 1)
-    packed = array.strides[1:] == ((shape[2], 1) if len(shape) == 3 else (1,))
+    wanted = (shape[2], 1) if len(shape) == 3 else (1,)
+    packed = all(n == 1 or s == w for n, s, w in zip(shape[1:], array.strides[1:], wanted))
     if not packed or (shape[0] > 1 and abs(array.strides[0]) < row):
         raise ValueError(f"{name} has strides {array.strides}; expected pixels packed within each row")
     output.data = <uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>array)
     output.stride = array.strides[0]
     return array
+
+
+def _check_apart(arrays):
+    """Refuse an `out` that shares memory with the file's bytes or between its own planes."""
+    for i, one in enumerate(arrays):
+        for other in arrays[i + 1:]:
+            if np.may_share_memory(one, other):
+                raise ValueError("out shares memory with data or between its planes; pass arrays of its own")
 
 
 def decode_jpeg(
@@ -180,13 +190,15 @@ def decode_jpeg(
         ImageError: not a JPEG, incomplete, damaged, 12-bit, lossless, over `max_pixels`, over 500 scans.
         ValueError, TypeError: wrong arguments.
     """
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
     cdef JpegRequest request
     request.layout = <JpegLayout><int>LAYOUTS[layout]
     request.min_height, request.min_width = _min_size(min_size)
     request.orient = orient
     request.salvage = salvage
+    if not 0 < max_pixels <= MOST_PIXELS:
+        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MOST_PIXELS}")
     request.max_pixels = max_pixels
     cdef _Bytes source = _Bytes(data)
     cdef const uint8_t* bytes_ = <const uint8_t*>source.view.buf
@@ -218,6 +230,8 @@ def decode_jpeg(
         shape = (plan.height[0], plan.width[0]) + ((3,) if plan.channels == 3 else ())
         planes = [_target("out", out, shape, &outputs[0])]
         result = planes[0]
+    if out is not None:
+        _check_apart([np.frombuffer(data, np.uint8), *(plane for plane in planes if plane is not None)])
     with nogil:
         status = c_decode_jpeg(bytes_, size, request, plan, outputs)
     if status.error != JpegError.none:
@@ -240,7 +254,9 @@ def jpeg_info(data):
     """
     cdef _Bytes source = _Bytes(data)
     cdef JpegHeader header
-    cdef JpegStatus status = parse_jpeg_header(<const uint8_t*>source.view.buf, source.view.len, &header)
+    cdef JpegStatus status
+    with nogil:
+        status = parse_jpeg_header(<const uint8_t*>source.view.buf, source.view.len, &header)
     if status.error != JpegError.none:
         _raise(status)
     return JpegInfo(

@@ -36,6 +36,7 @@ cdef extern from "labels.hpp" namespace "yf" nogil:
 
 ERROR_CODES = ("syntax", "columns", "non-finite", "class")
 LONGEST_TEXT = 80
+cdef size_t MOST_BYTES = 4 * 80  # a character has at most four bytes
 
 
 cdef object _array(const void* data, size_t count, object dtype):
@@ -48,9 +49,10 @@ cdef object _array(const void* data, size_t count, object dtype):
 
 cdef object _errors(const char* text, const vector[CLabelError]& found):
     errors = []
-    cdef size_t i
+    cdef size_t i, end
     for i in range(found.size()):
-        line = text[found[i].begin:found[i].end].decode("utf-8", "replace")
+        end = min(found[i].end, found[i].begin + MOST_BYTES)
+        line = text[found[i].begin:end].decode("utf-8", "replace")
         errors.append(LabelError(found[i].line, ERROR_CODES[<int> found[i].code], line[:LONGEST_TEXT]))
     return tuple(errors)
 

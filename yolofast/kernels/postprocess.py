@@ -89,5 +89,7 @@ def postprocess(
         raise ValueError(f"raw has shape {array.shape}; expected [B, 4 + C, A] with at least one class")
     if max_det < 1 or max_candidates < 1:
         raise ValueError(f"max_det is {max_det} and max_candidates is {max_candidates}; expected at least 1")
+    if not 0 <= conf <= 1 or not 0 <= iou <= 1:
+        raise ValueError(f"conf is {conf} and iou is {iou}; expected both in 0..1")
     images = array.astype(np.float32, copy=False)
     return [_one_image(one, conf, iou, max_det, multi_label, agnostic, max_candidates) for one in images]

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yolofast.load.dataset import YOLODataset, collate
+from yolofast.load.dataset import SINGLE_CLASS_NAMES, YOLODataset, collate
 
 if TYPE_CHECKING:
     from yolofast.load.torch_loader import TorchLoader, create_dataloader, custom_collate_fn
 
-__all__ = ["TorchLoader", "YOLODataset", "collate", "create_dataloader", "custom_collate_fn"]
+__all__ = [
+    "SINGLE_CLASS_NAMES",
+    "TorchLoader",
+    "YOLODataset",
+    "collate",
+    "create_dataloader",
+    "custom_collate_fn",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.config import AugmentConfig
-from yolofast.errors import DataError
+from yolofast.errors import DataError, YolofastError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.yolo import iter_yolo_records
 from yolofast.load import draws
@@ -24,6 +24,8 @@ from yolofast.types import Batch, Finding, ImageRecord, Sample, Split
 
 _log = logging.getLogger(__name__)
 FINDINGS_SHOWN = 5
+SINGLE_CLASS_NAMES = ("object",)
+"""Class names of a dataset that is taken as one class (`single_cls`)."""
 
 
 class LabelIndex(Sequence[NDArray[np.float32]]):
@@ -72,8 +74,9 @@ class YOLODataset:
         self.data = data if isinstance(data, DataYaml) else read_data_yaml(Path(data))
         self.split, self.imgsz, self.augment = split, imgsz, augment
         self.shuffle, self.seed, self.epochs = shuffle, seed, epochs
-        self.class_names = ("object",) if single_cls else self.data.names
+        self.class_names = SINGLE_CLASS_NAMES if single_cls else self.data.names
         self.epoch = 0
+        self._reported: set[str] = set()
         self._order: tuple[int, NDArray[np.int64]] | None = None
         records, self.findings = self._read(single_cls)
         self.paths = [str(r.path) for r in records]
@@ -100,6 +103,11 @@ class YOLODataset:
                 _log.warning("  ... and %d more; `yolofast check` lists all", len(findings) - FINDINGS_SHOWN)
         return records, tuple(findings)
 
+    def _report(self, path: str, error: YolofastError) -> None:
+        if path not in self._reported:
+            self._reported.add(path)
+            _log.warning("left gray: %s", error)
+
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -111,9 +119,10 @@ class YOLODataset:
         """Image indices in the order of an epoch, int64 [n]."""
         if not self.shuffle:
             return np.arange(len(self), dtype=np.int64)
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, draws.permutation(self.seed, epoch, len(self))
-        return self._order[1]
+        known = self._order  # read once: another thread may ask for another epoch
+        if known is None or known[0] != epoch:
+            known = self._order = epoch, draws.permutation(self.seed, epoch, len(self))
+        return known[1]
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, position = key if isinstance(key, tuple) else (self.epoch, key)
@@ -130,7 +139,7 @@ class YOLODataset:
             mosaic=self.augment is not None and epoch < self.epochs - self.augment.close_mosaic,
         )
         image = int(plan.images[0])
-        pixels, drawn = render_pixels(plan, self.paths, self.shapes)
+        pixels, drawn = render_pixels(plan, self.paths, self.shapes, self._report)
         return Sample(
             pixels[0],
             render_labels(plan, drawn, 0, self.labels, self.shapes, filtered=self.augment is not None),

@@ -6,50 +6,48 @@ same plan gives the same pixels and labels.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolofast import kernels
 from yolofast.errors import ImageError, YolofastError
-from yolofast.images import read_image
+from yolofast.images import ScaledImage, read_scaled_image
 from yolofast.kernels.labels import transform_boxes, visible_boxes, xywhn_to_xyxy, xyxy_to_xywhn
 from yolofast.load.plan import BatchPlan, colour_on_rgb
 
 FILL = 114
-_log = logging.getLogger(__name__)
-_reported: set[str] = set()
 
 
 def render_pixels(
-    plan: BatchPlan, paths: Sequence[str], shapes: NDArray[np.int32]
+    plan: BatchPlan,
+    paths: Sequence[str],
+    shapes: NDArray[np.int32],
+    report: Callable[[str, YolofastError], None],
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Images uint8 [B, 3, H, W] RGB of a plan, and which tiles could be drawn, bool [T].
 
-    `paths` and `shapes` [n, 2] are the dataset's. A tile whose image cannot be decoded stays gray
-    and is reported once with path and reason.
+    `paths` and `shapes` [n, 2] are the dataset's. A tile whose image cannot be decoded stays gray and
+    `report` is called with the image's path and the reason.
     """
     height, width = plan.size
     out = np.full((len(plan), 3, height, width), FILL, dtype=np.uint8)
     drawn = np.ones(len(plan.tile_sample), dtype=bool)
     for tile, (sample, image) in enumerate(zip(plan.tile_sample, plan.tile_image, strict=True)):
-        source_h, source_w = (int(v) for v in shapes[image])
         try:
-            pixels = _decode(paths[image], (source_h, source_w), _zoom(plan.tile_forward[tile]))
+            source = _decode(paths[image], shapes[image], _zoom(plan.tile_forward[tile]))
         except YolofastError as error:
-            if paths[image] not in _reported:
-                _reported.add(paths[image])
-                _log.warning("left gray: %s", error)
+            report(paths[image], error)
             drawn[tile] = False
             continue
         # A DCT-scaled picture is a smaller source: scale the source side of matrix and window.
-        ratio = np.array([pixels.shape[1] / source_w, pixels.shape[0] / source_h])
-        matrix = plan.tile_matrix[tile] * ratio[:, None]
-        kernels.warp_affine(pixels, matrix, out[sample], window=plan.tile_window[tile] * np.tile(ratio, 2))
+        offset = np.array(source.offset)
+        matrix = plan.tile_matrix[tile] * source.scale
+        matrix[:, 2] += offset
+        window = plan.tile_window[tile] * source.scale + np.tile(offset, 2)
+        kernels.warp_affine(source.pixels, matrix, out[sample], window=window)
     identity = np.eye(3, 4)
     for sample, colour in enumerate(plan.colour):
         if not np.array_equal(colour, identity):
@@ -100,22 +98,12 @@ def _zoom(forward: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(forward[:, :2], ord=2))
 
 
-def _decode(path: str, shape: tuple[int, int], zoom: float) -> NDArray[np.uint8]:
-    """The upright image, uint8 [h, w, 3] RGB, at least `zoom` times `shape` in size."""
-    data = _read(path)
-    if not data.startswith(b"\xff\xd8"):
-        return read_image(Path(path))
-    height, width = (min(side, math.ceil(side * zoom)) for side in shape)
-    try:
-        return kernels.decode_jpeg(data, min_size=(height, width))
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError(
-            f"{path}: cannot be read: {error.strerror}. Put the file back or prepare again."
-        ) from None
+def _decode(path: str, shape: NDArray[np.int32], zoom: float) -> ScaledImage:
+    """The upright image, decoded at least `zoom` times its indexed `shape` (height, width)."""
+    height, width = int(shape[0]), int(shape[1])
+    wanted = min(height, math.ceil(height * zoom)), min(width, math.ceil(width * zoom))
+    source = read_scaled_image(path, wanted)
+    if source.shape != (height, width):
+        got = f"{source.shape[1]} x {source.shape[0]}"
+        raise ImageError(f"{path}: got {got} pixels, expected {width} x {height} as when it was indexed.")
+    return source

@@ -5,7 +5,7 @@ from yolofast.train.checkpoint import CheckpointManager, TrainingState
 from yolofast.train.ema import ModelEma
 from yolofast.train.monitor import TrainingMonitor
 from yolofast.train.optim import LearningRate, build_optimizer
-from yolofast.train.trainer import Trainer, TrainResult, select_device
+from yolofast.train.trainer import Trainer, TrainResult, fitness, select_device
 
 __all__ = [
     "CheckpointManager",
@@ -16,6 +16,7 @@ __all__ = [
     "TrainingMonitor",
     "TrainingState",
     "build_optimizer",
+    "fitness",
     "mixed_precision",
     "select_device",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from yolofast.errors import CheckpointError
 from yolofast.files import whole_file
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
-_STATE_KEY = "yolofast_training"
+_STATE_KEY, _CHECKSUM_KEY = "yolofast_training", "yolofast_crc32"
 _log = logging.getLogger(__name__)
 
 Tensors = dict[str, torch.Tensor]
@@ -78,7 +79,7 @@ class CheckpointManager:
             with whole_file(self.best, CheckpointError, sync=True) as temporary:
                 self._write(temporary, state.group("ema"), {})
         with whole_file(self.last, CheckpointError, sync=True) as temporary:
-            self._write(temporary, state.tensors, {_STATE_KEY: json.dumps(state.values)})
+            self._write(temporary, state.tensors, self._state(state))
             if self.last.exists():
                 self.last.replace(self.directory / PREVIOUS)
         for leftover in self.directory.glob(".*.safetensors.*.tmp"):  # of a run that was killed
@@ -104,6 +105,10 @@ class CheckpointManager:
             raise CheckpointError("no checkpoint can be read: " + " ".join(problems))
         return None
 
+    @staticmethod
+    def _state(state: TrainingState) -> dict[str, str]:
+        return {_STATE_KEY: json.dumps(state.values), _CHECKSUM_KEY: _checksum(state.tensors)}
+
     def _write(self, path: Path, tensors: Tensors, extra: Mapping[str, str]) -> None:
         whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         try:
@@ -119,9 +124,20 @@ def _read(path: Path) -> TrainingState:
             if _STATE_KEY not in metadata:
                 raise CheckpointError(f"{path}: weights without a training state; use it with --weights.")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if metadata.get(_CHECKSUM_KEY) != _checksum(tensors):
+            raise CheckpointError(f"{path}: not a whole checkpoint: its tensors are damaged.")
         return TrainingState(tensors, json.loads(metadata[_STATE_KEY]))
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path}: not a whole checkpoint: {error}.") from None
+
+
+def _checksum(tensors: Tensors) -> str:
+    """CRC-32 over names and bytes: a damaged disk changes tensors without changing the file's form."""
+    total = 0
+    for name in sorted(tensors):
+        data = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        total = zlib.crc32(data.numpy().data, zlib.crc32(name.encode(), total))
+    return f"{total:08x}"
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:

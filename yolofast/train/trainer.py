@@ -50,11 +50,22 @@ class TrainLoader(Protocol):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended. `best_metric` is the best mAP50-95; `final_epoch` counts from 1."""
+    """How a run ended. `best_metric` is the best `fitness` (mAP50-95); `final_epoch` counts from 1."""
 
     training_history: tuple[dict[str, float], ...]
     best_metric: float
     final_epoch: int
+
+
+def fitness(row: Mapping[str, float]) -> float:
+    """What the best epoch has most of: mAP50-95.
+
+    Where there is none, because nothing was validated or the split has no boxes, the negative loss.
+    """
+    score = row.get("map50_95", math.nan)
+    if not math.isnan(score):
+        return score
+    return -row.get("val_loss", sum(row[f"train_{name}"] for name in LOSSES))
 
 
 def select_device(name: str) -> torch.device:
@@ -65,6 +76,8 @@ def select_device(name: str) -> torch.device:
         device = torch.device(f"cuda:{name}" if name.isdigit() else name)
     except RuntimeError:
         raise ConfigError(f"device: got '{name}', expected auto, cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device: got '{name}', expected auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"device: got '{name}', but torch sees {torch.cuda.device_count()} CUDA devices; use cpu."
@@ -123,12 +136,10 @@ class Trainer:
             if self.validate is not None:
                 row |= self.validate(self.ema.model)
             self.rate.plateau.step(row.get("val_loss", sum(row[f"train_{name}"] for name in LOSSES)))
-            metric = row.get("map50_95", -row["train_box"])
-            # NaN (a validation split without boxes) beats nothing, but a run always has a best epoch.
-            is_best = metric > self.best_metric or self.epoch == 0
+            metric = fitness(row)
+            is_best = metric > self.best_metric
             if is_best:
-                self.best_metric = -math.inf if math.isnan(metric) else metric
-                self.best_epoch = self.epoch
+                self.best_metric, self.best_epoch = metric, self.epoch
             row["images_per_s"] = row.pop("images") / trained
             row["epoch_s"] = time.perf_counter() - started
             row["memory_mb"] = peak_memory_mb(self.device)
@@ -209,7 +220,6 @@ class Trainer:
             },
             values={
                 "epoch": self.epoch,
-                "step": self.step,
                 "best_metric": self.best_metric,
                 "best_epoch": self.best_epoch,
                 "ema_updates": self.ema.updates,
@@ -225,6 +235,16 @@ class Trainer:
         if state is None:
             _log.info("nothing to resume: this run has no checkpoint yet")
             return
+        try:
+            self._restore(state)
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"the checkpoint's training state is incomplete: {error!r}.") from None
+        if self.epoch >= self.config.epochs:
+            _log.info("this run is finished after %d epochs; give more --epochs to go on", self.epoch)
+        else:
+            _log.info("resumed after epoch %d of %d", self.epoch, self.config.epochs)
+
+    def _restore(self, state: TrainingState) -> None:
         values = state.values
         if values["optimizer"] != type(self.optimizer).__name__:
             raise CheckpointError(
@@ -235,16 +255,17 @@ class Trainer:
             self.model.load_state_dict(state.group("model"))
             self.ema.model.load_state_dict(state.group("ema"))
         except RuntimeError as error:
-            raise CheckpointError(f"the checkpoint is of another model: {error}") from None
+            reason = str(error).splitlines()[1:2] or [str(error)]
+            raise CheckpointError(f"the checkpoint is of another model: {reason[0].strip()}") from None
         load_optimizer(self.optimizer, state.group("optimizer"))
         rng = state.group("rng")
         torch.set_rng_state(rng["cpu"])
         if "cuda" in rng and self.device.type == "cuda":
             torch.cuda.set_rng_state(rng["cuda"], self.device)
-        self.epoch, self.step = values["epoch"], values["step"]
+        self.epoch = values["epoch"]
+        self.step = self.epoch * len(self.loader)
         self.best_metric, self.best_epoch = values["best_metric"], values["best_epoch"]
         self.ema.updates = values["ema_updates"]
         self.rate.load_state_dict(values["rate"])
         self.scaler.load_state_dict(values["scaler"])
         self.monitor.resume(values["history"])
-        _log.info("resumed after epoch %d of %d", self.epoch, self.config.epochs)

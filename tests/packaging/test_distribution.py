@@ -1,0 +1,52 @@
+"""What a user installs: the source archive builds, and the wheel works away from the repository."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def backend(call: str, folder: Path, target: Path) -> Path:
+    """Runs a PEP 517 hook of setuptools in `folder`; the file that it made in `target`."""
+    script = f"import sys; from setuptools.build_meta import {call} as build; print(build(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(target)], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return target / done.stdout.split()[-1]
+
+
+@pytest.mark.slow
+def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
+    with tarfile.open(backend("build_sdist", REPOSITORY, tmp_path)) as archive:
+        names = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]
+        archive.extractall(tmp_path, filter="data")
+    assert {"setup.py", "LICENSE", "Makefile", "csrc/core/jpeg.hpp", "csrc/fuzz/fuzz_jpeg.cpp"} <= set(names)
+    assert len([n for n in names if n.endswith(".pyx")]) == 4
+    assert not [n for n in names if n.endswith(".so") or (n.startswith("yolofast/") and n.endswith(".cpp"))]
+
+    source = next(p for p in tmp_path.iterdir() if p.is_dir())
+    with zipfile.ZipFile(backend("build_wheel", source, tmp_path)) as wheel:
+        members = wheel.namelist()
+        wheel.extractall(tmp_path / "site")
+    assert "yolofast/py.typed" in members
+    assert len([m for m in members if m.endswith(".pyi")]) == 4
+    assert not [m for m in members if m.endswith((".cpp", ".pyx")) or m.startswith("tests")]
+
+    script = (
+        "import sys; sys.path.insert(0, 'site')\n"
+        "import numpy as np, yolofast\n"
+        "from yolofast import kernels\n"
+        "assert 'site' in yolofast.__file__, yolofast.__file__\n"
+        "boxes = np.array([[0, 0, 9, 9], [0, 0, 9, 8]], np.float32)\n"
+        "assert kernels.nms(boxes, np.array([1, 2], np.float32), 0.5).tolist() == [1]\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
