@@ -13,6 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.discover import scan_dataset
+from yolofast.formats.registry import open_dataset
+
 Box = tuple[str, float, float, float, float]
 
 
@@ -104,3 +108,18 @@ def tree_digest(root: Path) -> dict[str, str]:
             content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
             digests[path.relative_to(root).as_posix()] = hashlib.sha256(content).hexdigest()
     return digests
+
+
+def read_all(root: Path) -> tuple[LabelledDataset, dict[str, ReadImage], list[ReadImage]]:
+    """The dataset, its usable images by name, and all that was read; no row may be lost."""
+    dataset = open_dataset(scan_dataset(root))
+    items = list(dataset.read())
+    for item in items:
+        kept = len(item.record.boxes) if item.record else 0
+        assert item.rows == kept + sum(f.code.startswith("box-") for f in item.dropped)
+    return dataset, {i.image.name: i for i in items if i.image and i.record}, items
+
+
+def codes(items: list[ReadImage]) -> list[str]:
+    """The codes of all findings, sorted."""
+    return sorted(f.code for item in items for f in item.findings)

@@ -36,7 +36,12 @@ def test_a_raw_dataset_is_prepared_beside_it(tmp_path: Path) -> None:
     prepared = auto_prepare_dataset_if_needed(raw)
     assert (prepared / "data.yaml").exists()
     assert prepared != raw
+    made = (prepared / "data.yaml").stat().st_ino
     assert find_data_yaml(raw) == prepared / "data.yaml"
+    assert (prepared / "data.yaml").stat().st_ino == made  # nothing changed: it is used as it is
+    (raw / "shape_0000.jpg").touch()
+    assert auto_prepare_dataset_if_needed(raw) == prepared
+    assert (prepared / "data.yaml").stat().st_ino != made
     assert {p.name: p.read_bytes() for p in raw.iterdir()} == before
 
 

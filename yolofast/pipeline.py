@@ -29,7 +29,7 @@ from yolofast.files import write_json
 from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prepare import prepare_dataset
+from yolofast.prepare import default_output, prepare_dataset, prepared_is_current
 from yolofast.types import ExportResult, PreparedDataset, Split
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
     """The folder of a prepared dataset for `root`, preparing it first where that is needed.
 
     Returns `root` at once when it holds data.yaml and train and validation images. Otherwise the
-    dataset is analysed and prepared beside it (the source is not changed) and the prepared folder
-    is returned. Raises `DatasetNotFoundError` (a FileNotFoundError) when there is no such folder,
+    dataset is analysed and prepared beside it (the source is not changed), unless that was done
+    before and nothing has changed since, and the prepared folder is returned. Raises
+    `DatasetNotFoundError` (a FileNotFoundError) when there is no such folder,
     `DataError` when it holds no usable dataset, `ConfigError` for another `model_type`.
     """
     if model_type not in MODEL_TYPES:
@@ -68,7 +69,8 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
     if _is_prepared(root):
         return root
     validate_dataset_input(root)
-    return prepare_dataset(root).root
+    out = default_output(root)
+    return out if prepared_is_current(out, root) else prepare_dataset(root, out).root
 
 
 def _is_prepared(root: Path) -> bool:

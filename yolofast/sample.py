@@ -8,7 +8,6 @@ beside them, without any split.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.errors import DataError
+from yolofast.work_folder import whole_folder
 
 CLASSES = ("circle", "square", "triangle", "star", "ring")
 SIZES = ((240, 320), (320, 240), (300, 400), (360, 360), (360, 480), (256, 448))
@@ -122,12 +122,9 @@ def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) 
         return directory
     if directory.exists() and any(directory.iterdir()):
         raise DataError(f"{directory}: not empty and not the sample dataset; name another folder.")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as partial:
-        finished = Path(partial) / directory.name
+    with whole_folder(directory) as finished:
         finished.mkdir()
         _write(finished, count, seed, info)
-        finished.replace(directory)
     return directory
 
 

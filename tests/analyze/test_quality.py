@@ -37,6 +37,8 @@ def test_label_faults(tmp_path: Path) -> None:
         ("box-duplicate", "a.txt", 7),
         ("box-empty", "a.txt", 4),
         ("box-nan", "a.txt", 2),
+        ("box-no-image", "orphan.txt", 1),
+        ("box-no-image", "orphan.txt", 2),
         ("box-outside", "a.txt", 3),
         ("box-tiny", "b.txt", 2),
         ("label-missing", "c.jpg", None),
@@ -44,7 +46,7 @@ def test_label_faults(tmp_path: Path) -> None:
     ]
     severities = [f.severity for f in report.label_issues]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
-    assert report.errors == 5
+    assert report.errors == 7
 
 
 @pytest.mark.parametrize("decode", [False, True])

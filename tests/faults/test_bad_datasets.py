@@ -111,12 +111,12 @@ def test_only_bad_rows_give_the_first_reason(tmp_path: Path, bad: str) -> None:
 
 def test_unwritable_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_yolo(tmp_path / "set", {"a.jpg": ROW, "b.jpg": ROW})
-    with pytest.raises(DataError, match=r"file/out: cannot be written: .* with out="):
+    with pytest.raises(DataError, match=r"file/out: cannot be written: .*folder \(--out\)"):
         prepare_dataset(root, write_text(tmp_path / "file", "") / "out")
 
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)  # permissions do not stop root, who may run these tests
-    with pytest.raises(DataError, match=r"cannot be written: Permission denied .* with out="):
+    with pytest.raises(DataError, match=r"cannot be written: Permission denied .*folder \(--out\)"):
         prepare_dataset(root)

@@ -64,6 +64,23 @@ def test_hostile_entries_are_refused(tmp_path: Path, entry: zipfile.ZipInfo, exp
     assert [p.name for p in tmp_path.iterdir()] == ["x.zip"]
 
 
+def test_name_that_is_not_the_utf8_it_says(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "x.zip", {"ä.txt": "1"})
+    archive.write_bytes(archive.read_bytes().replace("ä".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match=r"x\.zip: not a zip archive, or a damaged one: .*utf-8"):
+        ingest_local(archive)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zip"]
+
+
+def test_user_folders_of_any_name_stay(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "x.zip", {"a.txt": "1"})
+    for name in (".x.unpacking", ".x.building-1", ".x.old"):
+        write_text(tmp_path / name / "mine.txt", "precious")
+    before = tree_digest(tmp_path)
+    ingest_local(archive)
+    assert {k: v for k, v in tree_digest(tmp_path).items() if not k.startswith("x/")} == before
+
+
 def test_twice_the_same_name_is_refused(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "x.zip", {"a.txt": "1"})
     with zipfile.ZipFile(archive, "a") as zipped, pytest.warns(UserWarning, match="Duplicate"):

@@ -33,6 +33,11 @@ class Answers(BaseHTTPRequestHandler):
             self.send_header("Location", "/cats.zip")
             self.end_headers()
             return
+        if path == "/astray.zip":
+            self.send_response(302)
+            self.send_header("Location", "http://[bad?key=SECRET")
+            self.end_headers()
+            return
         if path == "/page.zip":
             body = b"<html>sign in first</html>"
         self.send_response({"/gone.zip": 404, "/down.zip": 503}.get(path, 200))
@@ -68,7 +73,8 @@ def test_downloads_and_unpacks(server: str, tmp_path: Path, name: str) -> None:
         ("gone.zip", "answered 404 Not Found, expected a zip archive"),
         ("down.zip", "answered 503"),
         ("broken.zip", "broke off"),
-        ("page.zip", "not a zip archive"),
+        ("page.zip", "/page.zip: not a zip archive"),
+        ("astray.zip", "/astray.zip: cannot be downloaded: it is no address, or the server sent us on"),
     ],
 )
 def test_failures_leave_nothing_and_show_no_keys(
@@ -81,10 +87,16 @@ def test_failures_leave_nothing_and_show_no_keys(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["ftp://host/x.zip", "file:///etc/passwd", "cats.zip", "http://"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host/x.zip", "file:///etc/passwd", "cats.zip", "http://", "http://[bad?k=SECRET"]
+)
 def test_other_addresses_are_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(DataError, match="begins with http"):
+    with pytest.raises(DataError, match="begins with http") as caught:
         download_dataset_from_url(url, tmp_path / "x")
+    assert "SECRET" not in str(caught.value)
+    if "://" in url:
+        with pytest.raises(DataError, match="begins with http"):
+            fetch_dataset(url, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,6 +110,12 @@ def test_full_target_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     write_text(tmp_path / "cats/mine.txt", "precious")
     with pytest.raises(DataError, match="not empty"):
         download_dataset_from_url("http://127.0.0.1:9/x.zip", tmp_path / "cats")
+
+
+def test_user_files_of_any_name_stay(server: str, tmp_path: Path) -> None:
+    mine = write_text(tmp_path / ".cats.download.zip", "precious")
+    download_dataset_from_url(f"{server}/cats.zip", tmp_path / "cats")
+    assert mine.read_text() == "precious"
 
 
 def test_fetch_chooses_by_the_source(server: str, tmp_path: Path) -> None:

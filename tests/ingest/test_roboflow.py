@@ -64,7 +64,7 @@ def test_download_is_a_dataset_that_stands_where_it_was_put(
     folder = export_dataset_for_yolo(KEY, "lab", "cells", "3", tmp_path / "cells")
     data = read_data_yaml(folder / "data.yaml")
     assert list_images(data, "valid") == (tmp_path / "cells/valid/images/b.jpg",)
-    assert ".unpacking" not in data.path.read_text()
+    assert ".building" not in data.path.read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["cells"]
     assert capsys.readouterr().out == ""
 

@@ -224,7 +224,7 @@ def test_output_in_the_source_is_refused(tmp_path: Path, out: str) -> None:
     source = flat(tmp_path / "set")
     (tmp_path / "link").symlink_to(source)
     before = tree_digest(source)
-    with pytest.raises(DataError, match="Choose a folder outside"):
+    with pytest.raises(DataError, match=r"Choose another output folder \(--out\), outside of it"):
         prepare_dataset(source, tmp_path / out)
     assert tree_digest(source) == before
 
@@ -264,10 +264,44 @@ def test_failure_keeps_the_old_dataset_and_no_litter(tmp_path: Path, monkeypatch
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set", "set_yolo"]
 
 
-def test_leftovers_of_a_killed_run_are_cleaned(tmp_path: Path) -> None:
-    write_text(tmp_path / ".set_yolo.building/train/images/half.jpg", "x")
-    prepare_dataset(flat(tmp_path / "set"))
+def test_failure_of_the_last_rename_keeps_the_old_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = flat(tmp_path / "set")
+    before = tree_digest(prepare_dataset(source).root)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if target.name == "set_yolo" and path.name == "new":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(DataError, match="cannot be written: Permission denied"):
+        prepare_dataset(source, seed=1)
+    assert tree_digest(tmp_path / "set_yolo") == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set", "set_yolo"]
+
+
+def test_user_folders_of_any_name_stay(tmp_path: Path) -> None:
+    source = flat(tmp_path / "set")
+    names = (".set_yolo.building", ".set_yolo.old", ".set_yolo.building-1")
+    for name in names:
+        write_text(tmp_path / name / "mine.txt", "precious")
+    for _ in range(2):
+        prepare_dataset(source)
+    assert all((tmp_path / name / "mine.txt").read_text() == "precious" for name in names)
+
+
+def test_repeated_long_names_are_shortened(tmp_path: Path) -> None:
+    long, wide = "n" * 250, "ü" * 125
+    images = {f"{folder}/{stem}.jpg": None for folder in ("train", "val") for stem in (long, wide)}
+    source = write_yolo(tmp_path / "set", images | {"train/a.jpg": ROW})
+    done = prepare_dataset(source)
+    assert done.images == {"train": 3, "valid": 2, "test": 0}
+    names = {p.name for p in done.root.glob("*/images/*")}
+    assert len(names) == 5
+    assert all(len(os.fsencode(name)) <= 255 for name in names)
 
 
 @pytest.mark.parametrize(
@@ -286,8 +320,12 @@ def test_wrong_arguments(tmp_path: Path, arguments: dict[str, object], expected:
 
 
 def test_one_image_cannot_be_split(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="got 1 usable training image"):
-        prepare_dataset(flat(tmp_path / "set", 1))
+    source = flat(tmp_path / "set", 2)
+    write_text(source / "1.jpg", "no picture")
+    with pytest.raises(
+        DataError, match=r"/set: got 1 usable training image.* first problem: .*/1\.jpg: error"
+    ):
+        prepare_dataset(source)
     assert not (tmp_path / "set_yolo").exists()
 
 

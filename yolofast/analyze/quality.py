@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from yolofast.analyze.opened import OpenedFolder, open_folder
+from yolofast.analyze.opened import open_folder
 from yolofast.errors import ImageError
-from yolofast.formats.discover import FileTree, scan_dataset
-from yolofast.formats.yolo_folder import orphan_labels
+from yolofast.formats.discover import scan_dataset
 from yolofast.images import image_shape, read_image
 from yolofast.types import Finding, ImageRecord, QualityReport
 
@@ -105,7 +104,7 @@ def check_data_quality(path: str | Path, *, decode: bool = False) -> QualityRepo
     """
     tree = scan_dataset(path)
     opened = open_folder(tree)
-    found: list[Finding] = list(_orphans(tree, opened))
+    found: list[Finding] = []
     classes: Counter[str] = Counter()
     rows = records = empty = unlabelled = 0
     headers_read: set[Path] = set()
@@ -146,11 +145,6 @@ def check_data_quality(path: str | Path, *, decode: bool = False) -> QualityRepo
         images_checked=len(images) + len(broken),
         boxes_checked=rows,
     )
-
-
-def _orphans(tree: FileTree, opened: OpenedFolder) -> Iterator[Finding]:
-    for file in orphan_labels(tree, opened.label_files.get("yolo", ())):
-        yield Finding("warning", "label-orphan", "no image goes with this label file", str(file))
 
 
 def _worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -7,12 +7,15 @@ at once and cannot be YOLO labels; they are left out and listed.
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
@@ -24,6 +27,7 @@ from yolofast.types import Finding, Severity, Split
 
 NUMBERED = "annotation"
 """What `lines` counts here: annotation ids."""
+_INT64 = np.iinfo(np.int64)
 _NO_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
 
 
@@ -53,7 +57,7 @@ def _load(path: Path) -> dict[str, list[dict[str, Any]]]:
         content = json.loads(path.read_bytes())
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg}.") from None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, or a number of 5000 digits
         raise DataError(f"{path}: cannot be read as JSON: {error}") from None
     lists = {}
     for key in ("images", "annotations", "categories"):
@@ -89,6 +93,18 @@ def _all_categories(files: Mapping[Path, list[dict[str, Any]]]) -> dict[int, str
     return {number: merged[number][0] for number in sorted(merged)}
 
 
+def _is_id(value: object) -> bool:
+    return isinstance(value, int | float | str)
+
+
+def _pixels(value: float) -> float:
+    """A json number as float; a whole number too large for one becomes infinite, as 1e999 does."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -108,7 +124,7 @@ def _rows(
         elif not isinstance(category, int) or category not in classes:
             code, message = "box-class", f"category id {category!r}: not in the file's categories"
         else:
-            x, y, width, height = map(float, box)
+            x, y, width, height = map(_pixels, box)
             rows.append(((x, y, x + width, y + height), classes[category], number))
             continue
         dropped.append(row_finding(severity, code, message, path, number, NUMBERED))
@@ -127,10 +143,12 @@ def _size_notes(path: Path, entry: dict[str, Any], read: ReadImage) -> tuple[Fin
 
 
 def _numbered(annotations: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Annotations with their id, or with their position where the id is missing."""
+    """Annotations with their id, or with their position where the id is no int64."""
     for position, annotation in enumerate(annotations):
         number = annotation.get("id")
-        yield (number if isinstance(number, int) else position), annotation
+        if not isinstance(number, int) or not _INT64.min <= number <= _INT64.max:
+            number = position
+        yield number, annotation
 
 
 def _read_file(
@@ -139,11 +157,15 @@ def _read_file(
     content = _load(path)
     by_image: dict[object, list[tuple[int, dict[str, Any]]]] = {}
     for number, annotation in _numbered(content["annotations"]):
-        by_image.setdefault(annotation.get("image_id"), []).append((number, annotation))
+        image_id = annotation.get("image_id")
+        key = image_id if _is_id(image_id) else None  # None is no image's id: the row is listed as a stray
+        by_image.setdefault(key, []).append((number, annotation))
     for entry in content["images"]:
         name = entry.get("file_name")
-        if not isinstance(name, str) or "id" not in entry:
-            raise DataError(f"{path}: image {entry}: expected an 'id' and a text 'file_name'.")
+        if not isinstance(name, str) or not _is_id(entry.get("id")):
+            raise DataError(
+                f"{path}: image {entry}: expected a number or text as 'id' and a text 'file_name'."
+            )
         annotations = by_image.pop(entry["id"], [])
         image = index.find(name, path.parent, split)
         if image is None:

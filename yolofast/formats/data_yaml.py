@@ -8,7 +8,7 @@ names such as `no` or `1e3` stay the text that the user wrote, and every error h
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,8 @@ from yolofast.types import Split
 
 MAX_BYTES = 4 << 20
 """A data.yaml larger than this is refused: real ones are a few kB."""
+MAX_CLASSES = 100_000
+"""An `nc` above this is refused: the largest public detection sets have some ten thousand classes."""
 
 YAML_KEYS: Mapping[Split, tuple[str, ...]] = MappingProxyType(
     {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
@@ -89,6 +91,8 @@ def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, 
     if "nc" in keys:
         node, count_line = keys["nc"]
         count = _whole(node, at(path, count_line), "nc")
+        if not 1 <= count <= MAX_CLASSES:
+            raise DataError(f"{at(path, count_line)}: nc: got {count}, expected 1 to {MAX_CLASSES}.")
     if "names" not in keys:
         if count is None:
             raise DataError(f"{path}: no 'names': list the classes, for example 'names: [cat, dog]'.")
@@ -217,19 +221,28 @@ def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
     return tuple(sorted(images))
 
 
-def label_path(image: str | Path) -> Path:
-    """Where the YOLO label file of an image belongs.
+def label_places(image: str | Path) -> Iterator[Path]:
+    """Every place where the YOLO label file of an image may lie, the usual one first.
 
-    The last folder called `images` becomes `labels` and the suffix .txt; without such a folder
-    the label file lies beside the image. The file need not exist.
+    The last folder called `images` becomes `labels` and the suffix .txt; then beside the image. Datasets
+    made where file names have no case may say `Images`, `Labels` and `.TXT`: these come too.
     """
     image = Path(image)
-    parts = list(image.parts)
+    parts = image.parts
     for i in range(len(parts) - 2, -1, -1):
-        if parts[i] == "images":
-            parts[i] = "labels"
+        if parts[i].lower() == "images":
+            for folder in ("labels", "Labels", "LABELS"):
+                label = Path(*parts[:i], folder, *parts[i + 1 :])
+                yield label.with_suffix(".txt")
+                yield label.with_suffix(".TXT")
             break
-    return Path(*parts).with_suffix(".txt")
+    yield image.with_suffix(".txt")
+    yield image.with_suffix(".TXT")
+
+
+def label_path(image: str | Path) -> Path:
+    """Where the YOLO label file of an image belongs: the first of `label_places`. It need not exist."""
+    return next(label_places(image))
 
 
 def write_data_yaml(path: str | Path, splits: Mapping[Split, str], names: Sequence[str]) -> Path:

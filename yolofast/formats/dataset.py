@@ -7,6 +7,7 @@ Nothing is lost silently: each label row of the source is either in a record or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,31 @@ class ReadImage:
     @property
     def findings(self) -> tuple[Finding, ...]:
         return self.dropped + self.notes
+
+
+class LabelFileError(Exception):
+    """One label file that cannot be used, and the line where that shows.
+
+    Never leaves a reader: the file's image is left out and listed, and all others are read.
+    """
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.message, self.line = message, line
+
+    def finding(self, path: Path) -> Finding:
+        return Finding("error", "image-label-unreadable", self.message, str(path), self.line)
+
+
+@contextmanager
+def parsing() -> Iterator[None]:
+    """Turn what reading and parsing the bytes of one label file may raise into `LabelFileError`."""
+    try:
+        yield
+    except OSError as error:
+        raise LabelFileError(f"cannot be read: {error.strerror}") from None
+    except (ValueError, LookupError, OverflowError) as error:
+        raise LabelFileError(f"cannot be read: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Split
 
 
-def _shared(a: Sequence[str], b: Sequence[str]) -> int:
+def shared(a: Sequence[str], b: Sequence[str]) -> int:
     """How many leading items two sequences have in common."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
 
@@ -49,9 +49,9 @@ class ImageIndex:
 
         def rank(image: Path) -> tuple[int, bool, int]:
             parents = image.parent.parts
-            together = _shared(parents, folder.parts)
+            together = shared(parents, folder.parts)
             return (
-                _shared(parents[::-1], wanted.parent.parts[::-1]),
+                shared(parents[::-1], wanted.parent.parts[::-1]),
                 split is not None and split_of(image.parent.relative_to(self._root)) == split,
                 2 * together - len(parents) - len(folder.parts),
             )

@@ -59,7 +59,7 @@ def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_f
     if len(found) > 1:
         counts = ", ".join(f"{name} ({len(files)} files)" for name, files in found.items())
         raise DataError(
-            f"{tree.root}: labels in several formats: {counts}. Say which one counts (label_format=...)."
+            f"{tree.root}: labels in several formats: {counts}. Say which one counts (--label-format)."
         )
     return next(iter(found))
 

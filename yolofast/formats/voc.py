@@ -18,7 +18,7 @@ from xml.parsers import expat
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
-from yolofast.formats.dataset import LabelledDataset, RawRows, ReadImage, read_image
+from yolofast.formats.dataset import LabelFileError, LabelledDataset, RawRows, ReadImage, parsing, read_image
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import ImageIndex
 from yolofast.formats.splits import SPLITS, split_of
@@ -34,6 +34,7 @@ LISTS: tuple[tuple[str, Split], ...] = (
     ("trainval", "train"),
 )
 """ImageSets files and the split each one is; trainval counts only without train and val."""
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
 _FLAG = re.compile(r"\s+(-1|0|1)$")
 
 
@@ -55,25 +56,41 @@ class _Element:
         return element.text.strip() if element is not None else ""
 
 
-class _XmlError(Exception):
-    """An xml that cannot be used, and the line where that shows."""
-
-    def __init__(self, message: str, line: int | None = None) -> None:
-        super().__init__(message)
-        self.message, self.line = message, line
-
-
 def _parse(path: Path) -> _Element:
-    """The `annotation` element of a file; raises `_XmlError`."""
-    parser = expat.ParserCreate()
+    """The `annotation` element of a file; raises `LabelFileError`."""
+    with parsing():
+        if path.stat().st_size > MAX_BYTES:
+            raise LabelFileError(f"larger than {MAX_BYTES >> 20} MB, expected the xml of one image")
+        data = path.read_bytes()
+        try:
+            root = _parse_bytes(data)
+        except (ValueError, LookupError):
+            # Expat knows no encoding of several bytes a character (gbk, shift_jis); Python does.
+            declared = _ENCODING.match(data)
+            if declared is None:
+                raise
+            text = data.decode(declared[1].decode("ascii"))
+            root = _parse_bytes(text.encode(), "utf-8")
+    found = root.child("annotation")
+    if found is None:
+        raise LabelFileError("not a VOC file: expected an 'annotation' element", 1)
+    return found
+
+
+def _parse_bytes(data: bytes, encoding: str | None = None) -> _Element:
+    """A nameless element that holds the document; `encoding` overrules the one that the xml declares.
+
+    Raises `LabelFileError`, and `ValueError` or `LookupError` for an encoding that expat cannot read.
+    """
+    parser = expat.ParserCreate(encoding)
     stack = [_Element("", 0)]
 
     def refuse(*_: object) -> None:
-        raise _XmlError("has a DOCTYPE, which is refused; remove it", parser.CurrentLineNumber)
+        raise LabelFileError("has a DOCTYPE, which is refused; remove it", parser.CurrentLineNumber)
 
     def start(tag: str, _: dict[str, str]) -> None:
         if len(stack) > MAX_DEPTH:
-            raise _XmlError("elements nested too deeply for a VOC file", parser.CurrentLineNumber)
+            raise LabelFileError("elements nested too deeply for a VOC file", parser.CurrentLineNumber)
         element = _Element(tag, parser.CurrentLineNumber)
         stack[-1].children.append(element)
         stack.append(element)
@@ -89,17 +106,10 @@ def _parse(path: Path) -> _Element:
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _XmlError(f"larger than {MAX_BYTES >> 20} MB, expected the xml of one image")
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise _XmlError(f"not valid XML: {expat.ErrorString(error.code)}", error.lineno) from None
-    except OSError as error:
-        raise _XmlError(f"cannot be read: {error.strerror}") from None
-    root = stack[0].child("annotation")
-    if root is None:
-        raise _XmlError("not a VOC file: expected an 'annotation' element", 1)
-    return root
+        raise LabelFileError(f"not valid XML: {expat.ErrorString(error.code)}", error.lineno) from None
+    return stack[0]
 
 
 def find_voc(tree: FileTree) -> tuple[Path, ...]:
@@ -188,8 +198,8 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     for path in files:
         try:
             found.update(item.value("name") for item in _objects(_parse(path)))
-        except _XmlError as error:
-            broken[path] = Finding("error", "image-label-unreadable", error.message, str(path), error.line)
+        except LabelFileError as error:
+            broken[path] = error.finding(path)
     names = tuple(sorted(found - {""}))
     if not names:
         first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])

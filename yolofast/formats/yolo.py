@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from yolofast.errors import DataError
-from yolofast.formats.boxes import row_finding, xywhn_to_xyxy
-from yolofast.formats.data_yaml import DataYaml, label_path, list_images
-from yolofast.formats.dataset import RawRows, ReadImage, read_image
+from yolofast.formats.boxes import row_finding, rows_without_image, xywhn_to_xyxy
+from yolofast.formats.data_yaml import DataYaml, label_places, list_images
+from yolofast.formats.dataset import LabelFileError, RawRows, ReadImage, parsing, read_image
 from yolofast.kernels import parse_yolo_labels
+from yolofast.kernels.parsed_labels import ParsedLabels
 from yolofast.types import Finding, ImageRecord, Split
 
 _ROW_ERRORS = {
@@ -21,20 +21,37 @@ _ROW_ERRORS = {
 
 
 def find_label(image: Path) -> Path | None:
-    """The label file of an image: where `label_path` says, else beside it, else None."""
-    for candidate in (label_path(image), image.with_suffix(".txt")):
-        if candidate.is_file():
-            return candidate
-    return None
+    """The label file of an image: the first of `label_places` where there is one, else None."""
+    return next((place for place in label_places(image) if place.is_file()), None)
+
+
+def parse_label_file(path: Path) -> ParsedLabels:
+    """The rows of a label file; raises `LabelFileError`."""
+    with parsing():
+        return parse_yolo_labels(path.read_bytes())
+
+
+def rows_of_no_image(
+    label_file: Path, why: str, image: Path | None = None, notes: tuple[Finding, ...] = ()
+) -> ReadImage:
+    """All rows of a label file, left out because its image is not used (None: because it has none)."""
+    try:
+        parsed = parse_label_file(label_file)
+    except LabelFileError as error:
+        return ReadImage(image, None, 0, (error.finding(label_file),), notes)
+    lines = sorted([*parsed.lines.tolist(), *(e.line for e in parsed.errors)])
+    return ReadImage(image, None, len(lines), rows_without_image(lines, why, label_file), notes)
 
 
 def read_yolo_image(image: Path, label_file: Path | None, split: Split | None, num_classes: int) -> ReadImage:
     """One image with the boxes of its label file; no file means an image without boxes."""
-    try:
-        data = label_file.read_bytes() if label_file is not None else b""
-    except OSError as error:
-        raise DataError(f"{label_file}: cannot be read: {error.strerror}") from None
-    parsed = parse_yolo_labels(data)
+    if label_file is None:
+        parsed = parse_yolo_labels(b"")
+    else:
+        try:
+            parsed = parse_label_file(label_file)
+        except LabelFileError as error:
+            return ReadImage(image, None, 0, (error.finding(label_file),))
     dropped = tuple(
         row_finding(
             "error",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from yolofast.errors import DataError
 from yolofast.formats.class_files import read_class_file
-from yolofast.formats.data_yaml import DataYaml, label_path, list_images, read_data_yaml, top_level_keys
-from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.data_yaml import DataYaml, label_places, list_images, read_data_yaml, top_level_keys
+from yolofast.formats.dataset import LabelFileError, LabelledDataset, ReadImage
 from yolofast.formats.discover import FileTree
+from yolofast.formats.image_index import shared
 from yolofast.formats.splits import SPLITS, split_of
-from yolofast.formats.yolo import find_label, read_yolo_image
-from yolofast.kernels import parse_yolo_labels
+from yolofast.formats.yolo import find_label, parse_label_file, read_yolo_image, rows_of_no_image
 from yolofast.types import Finding, Split
 
 MAX_UNNAMED = 9999
@@ -52,40 +54,101 @@ def _looks_like_rows(path: Path) -> bool | None:
 class LabelIndex:
     """Which label file belongs to which image of a tree.
 
-    The usual places first (`find_label`); then a file of the same stem anywhere in the tree, when
-    there is exactly one.
+    The usual places first (`label_places`). What is left over goes by its stem, wherever it lies: an
+    image and a label file are a pair when each is the other's single best match by the folders that their
+    paths share at the end (`pics/a/1.jpg`, `boxes/a/1.txt`), then at the start. Case does not count there.
     """
 
     def __init__(self, tree: FileTree) -> None:
-        self._known = frozenset(tree.texts)
-        self._by_stem: dict[str, Path | None] = {}
-        for path in tree.texts:
-            self._by_stem[path.stem] = None if path.stem in self._by_stem else path
+        self._root = tree.root
+        known = frozenset(tree.texts)
+        stems = frozenset(text.stem for text in known)
+        self._labels: dict[Path, Path] = {}
+        named = [image for image in tree.images if image.stem in stems]
+        for image in named:
+            usual = next((place for place in label_places(image) if place in known), None)
+            if usual is not None:
+                self._labels[image] = usual
+        self._match_by_stem([image for image in named if image not in self._labels], tree.texts)
+        self.paired = frozenset(self._labels.values())
+        self._stems = frozenset(image.stem for image in named)
+        self._folders = frozenset(label.parent for label in self.paired)
 
     def find(self, image: Path) -> Path | None:
-        for candidate in (label_path(image), image.with_suffix(".txt")):
-            if candidate in self._known:
-                return candidate
-        return self._by_stem.get(image.stem)
+        """The label file of an image, or None."""
+        return self._labels.get(image)
+
+    def is_near(self, text: Path) -> bool:
+        """Whether a text file lies among label files, or is named like an image."""
+        return text.parent in self._folders or text.stem in self._stems
+
+    def _match_by_stem(self, images: list[Path], texts: tuple[Path, ...]) -> None:
+        by_tail: dict[tuple[str, ...], list[Path]] = {}  # (stem, last folders...) -> label files
+        for text in sorted(set(texts).difference(self._labels.values())):
+            for tail in self._tails(text):
+                by_tail.setdefault(tail, []).append(text)
+        claims: dict[Path, list[Path]] = {}
+        for image in images:
+            nearest = next((by_tail[tail] for tail in self._tails(image) if tail in by_tail), [])
+            label = self._single_best(image, nearest)
+            if label is not None:
+                claims.setdefault(label, []).append(image)
+        for claimed, claimants in claims.items():
+            best = self._single_best(claimed, claimants)
+            if best is not None:
+                self._labels[best] = claimed
+
+    def _parents(self, path: Path) -> tuple[str, ...]:
+        return tuple(part.casefold() for part in path.relative_to(self._root).parts[:-1])
+
+    def _tails(self, path: Path) -> Iterator[tuple[str, ...]]:
+        """The stem with all of the path's folders, then with fewer, down to none."""
+        parents = self._parents(path)
+        for start in range(len(parents) + 1):
+            yield path.stem, *parents[start:]
+
+    def _single_best(self, path: Path, others: list[Path]) -> Path | None:
+        parents = self._parents(path)
+
+        def rank(other: Path) -> tuple[int, int]:
+            theirs = self._parents(other)
+            return shared(parents[::-1], theirs[::-1]), shared(parents, theirs)
+
+        ranked = sorted(((rank(other), other) for other in others), reverse=True)
+        single = ranked and (len(ranked) == 1 or ranked[0][0] > ranked[1][0])
+        return ranked[0][1] if single else None
 
 
 def find_yolo(tree: FileTree) -> tuple[Path, ...]:
-    """The YOLO label files of a tree: text files that go with an image, and any in a `labels` folder.
+    """The YOLO label files of a tree.
 
-    None when not one of them begins with a row of numbers (captions, notes), unless all are empty.
+    Text files that go with an image, any in a `labels` folder, and rows of numbers that lie among
+    label files or are named like an image. None when not one of them begins with a row of numbers
+    (captions, notes), unless all are empty.
     """
     index = LabelIndex(tree)
-    paired = {index.find(image) for image in tree.images} - {None}
-    labels = tuple(p for p in tree.texts if p in paired or "labels" in p.relative_to(tree.root).parts[:-1])
+
+    def is_label(path: Path) -> bool:
+        folders = path.relative_to(tree.root).parts[:-1]
+        if path in index.paired or any(folder.lower() == "labels" for folder in folders):
+            return True
+        return index.is_near(path) and _looks_like_rows(path) is True
+
+    labels = tuple(filter(is_label, tree.texts))
     verdicts = {_looks_like_rows(path) for path in islice(labels, 1000)}
     return () if verdicts == {False} or verdicts == {False, None} else labels
 
 
-def orphan_labels(tree: FileTree, files: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Those of a tree's YOLO label files that no image goes with."""
-    index = LabelIndex(tree)
-    paired = {index.find(image) for image in tree.images}
-    return tuple(file for file in files if file not in paired)
+def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadImage]:
+    """The label files that no image goes with: their rows are left out and listed."""
+    for file in files:
+        if file not in used:
+            why = "no image goes with this label file"
+            note = Finding("warning", "label-orphan", why, str(file))
+            if _looks_like_rows(file) is False:  # notes that lie in a labels folder hold no rows
+                yield ReadImage(None, None, 0, notes=(note,))
+            else:
+                yield rows_of_no_image(file, why, notes=(note,))
 
 
 def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str]:
@@ -95,7 +158,8 @@ def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], st
         return read_class_file(path), f"class names from {tree.relative(path)}"
     highest = -1
     for path in files:
-        highest = max(highest, int(parse_yolo_labels(path.read_bytes()).classes.max(initial=-1)))
+        with suppress(LabelFileError):  # listed when it is read
+            highest = max(highest, int(parse_label_file(path).classes.max(initial=-1)))
     if highest > MAX_UNNAMED:
         raise DataError(
             f"{tree.root}: a label has class id {highest} and nothing names the classes. "
@@ -114,7 +178,7 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """
     data_yaml = find_data_yaml(tree)
     if data_yaml is not None:
-        return _open_with_yaml(tree, read_data_yaml(data_yaml))
+        return _open_with_yaml(tree, files, read_data_yaml(data_yaml))
     names, source = _names(tree, files)
     if not names:
         raise DataError(
@@ -126,13 +190,15 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     def read() -> Iterator[ReadImage]:
         for image in tree.images:
             yield read_yolo_image(image, index.find(image), splits[image], len(names))
+        yield from _orphans(files, set(index.paired))
 
     named = tuple(s for s in SPLITS if s in splits.values())
     evidence = (f"{len(files)} YOLO label files", source)
     return LabelledDataset("yolo", names, named, read, evidence=evidence)
 
 
-def _open_with_yaml(tree: FileTree, data: DataYaml) -> LabelledDataset:
+def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> LabelledDataset:
+    index = LabelIndex(tree)
     listed: dict[Path, Split] = {}
     notes = []
     for split in data.splits:
@@ -149,12 +215,24 @@ def _open_with_yaml(tree: FileTree, data: DataYaml) -> LabelledDataset:
             notes.append(Finding("warning", "names-conflict", message, str(path)))
 
     def read() -> Iterator[ReadImage]:
+        used: set[Path | None] = set()
         for image, split in listed.items():
-            yield read_yolo_image(image, find_label(image), split, len(data.names))
+            label = index.find(image) or find_label(image)
+            used.add(label)
+            yield read_yolo_image(image, label, split, len(data.names))
         for image in tree.images:
-            if image not in listed:
-                message = f"not in any split of {data.path.name}"
-                yield ReadImage(image, None, 0, (Finding("info", "image-unlisted", message, str(image)),))
+            if image in listed:
+                continue
+            message = f"not in any split of {data.path.name}"
+            gone = Finding("info", "image-unlisted", message, str(image))
+            label = index.find(image)
+            if label is None or label in used:
+                yield ReadImage(image, None, 0, (gone,))
+            else:
+                used.add(label)
+                item = rows_of_no_image(label, f"its image '{image.name}' is {message}", image)
+                yield replace(item, dropped=(gone, *item.dropped))
+        yield from _orphans(files, used)
 
     evidence = f"splits and class names from {tree.relative(data.path)}"
     return LabelledDataset("yolo", data.names, tuple(data.splits), read, tuple(notes), (evidence,))

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.work_folder import whole_folder
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 10_000_000
@@ -26,6 +27,14 @@ MAX_RATIO = 100
 RATIO_FREE_BYTES = 64 << 20
 """Archives that unpack to less than this may have any ratio."""
 _BLOCK = 1 << 20
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    UnicodeDecodeError,  # a name that says it is UTF-8 and is not
+)
 
 
 def check_target(target: Path) -> None:
@@ -38,27 +47,25 @@ def check_target(target: Path) -> None:
 
 @contextmanager
 def installing(target: Path) -> Iterator[Path]:
-    """A path beside `target` for a folder to be made, which becomes `target` when the block ends well."""
+    """A path for a folder to be made, which becomes `target` when the block ends well.
+
+    When all of it lies in one folder, that folder becomes `target`.
+    """
     check_target(target)
-    work = target.with_name(f".{target.name}.unpacking")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if work.exists():  # left by a run that was killed
-            shutil.rmtree(work)
-        try:
-            yield work
-            entries = list(work.iterdir())
-            only = entries[0] if len(entries) == 1 and entries[0].is_dir() else work
-            only.replace(target)
-        finally:
-            if work.exists():
-                shutil.rmtree(work, ignore_errors=True)
+        with whole_folder(target) as made:
+            yield made
+            entries = list(made.iterdir())
+            if len(entries) == 1 and entries[0].is_dir():
+                only = entries[0].rename(made.with_name("only"))
+                made.rmdir()
+                only.rename(made)
     except OSError as error:
         place = error.filename or target
         raise DataError(f"{target}: cannot be written: {error.strerror} ('{place}').") from None
 
 
-def _safe_name(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
+def _safe_name(archive: str, entry: zipfile.ZipInfo) -> PurePosixPath:
     """The entry's path below the target; raises `DataError` for anything that could leave it."""
     raw = entry.filename.replace("\\", "/")
     name, kind = PurePosixPath(raw), stat.S_IFMT(entry.external_attr >> 16)
@@ -80,8 +87,10 @@ def _safe_name(archive: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
     return name
 
 
-def _checked(archive: Path, entries: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """The files of an archive by safe name, after looking at all of them."""
+def _checked(
+    archive: str, packed: int, entries: list[zipfile.ZipInfo]
+) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """The files of an archive of `packed` bytes by safe name, after looking at all of them."""
     if len(entries) > MAX_FILES:
         raise DataError(f"{archive}: holds {len(entries)} entries, more than {MAX_FILES}: refused.")
     files: dict[PurePosixPath, zipfile.ZipInfo] = {}
@@ -93,7 +102,6 @@ def _checked(archive: Path, entries: list[zipfile.ZipInfo]) -> dict[PurePosixPat
             raise DataError(f"{archive}: holds '{name}' twice: refused, nothing was unpacked.")
         files[name] = entry
     size = sum(entry.file_size for entry in files.values())
-    packed = max(1, archive.stat().st_size)
     if size > MAX_BYTES or (size > RATIO_FREE_BYTES and size > MAX_RATIO * packed):
         raise DataError(
             f"{archive}: would unpack {packed} bytes to {size}, more than {MAX_RATIO} times as much: refused."
@@ -101,8 +109,10 @@ def _checked(archive: Path, entries: list[zipfile.ZipInfo]) -> dict[PurePosixPat
     return files
 
 
-def extract_zip(archive: Path, target: Path) -> Path:
+def extract_zip(archive: Path, target: Path, *, name: str | None = None) -> Path:
     """Unpack a zip into the folder `target`, which must be missing or empty, and return it.
+
+    Messages call the archive `name` where it is given: the address that a download came from.
 
     When everything in the archive lies in one folder, that folder becomes `target`. macOS's
     `__MACOSX` entries are skipped. Raises `DatasetNotFoundError` when the archive is missing, and `DataError`
@@ -112,18 +122,19 @@ def extract_zip(archive: Path, target: Path) -> Path:
     """
     if not archive.exists():
         raise DatasetNotFoundError(f"{archive}: no such archive.")
+    shown = name if name is not None else str(archive)
     try:
         with zipfile.ZipFile(archive) as source, installing(target) as work:
-            files = _checked(archive, source.infolist())
+            files = _checked(shown, max(1, archive.stat().st_size), source.infolist())
             if not files:
-                raise DataError(f"{archive}: the archive holds no files.")
-            for name, entry in tqdm(files.items(), "unpacking", leave=False, unit="file", disable=None):
-                place = work / name
+                raise DataError(f"{shown}: the archive holds no files.")
+            for path, entry in tqdm(files.items(), "unpacking", leave=False, unit="file", disable=None):
+                place = work / path
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with source.open(entry) as packed, place.open("xb") as unpacked:
                     shutil.copyfileobj(packed, unpacked, _BLOCK)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
-        raise DataError(f"{archive}: not a zip archive, or a damaged one: {error}") from None
+    except _DAMAGED as error:
+        raise DataError(f"{shown}: not a zip archive, or a damaged one: {error}") from None
     return target
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from pathlib import Path
 
 from yolofast.errors import ConfigError
 from yolofast.ingest.archive import ingest_local
-from yolofast.ingest.download import download_dataset_from_url
+from yolofast.ingest.download import download_dataset_from_url, name_from_url
 from yolofast.ingest.roboflow_export import KEY_VARIABLE, export_dataset_for_yolo
 
 ROBOFLOW = "roboflow:"
@@ -30,6 +29,5 @@ def fetch_dataset(source: str, out: str | Path) -> Path:
         key = os.environ.get(KEY_VARIABLE, "")
         return export_dataset_for_yolo(key, workspace, project, version, Path(out) / f"{project}-{version}")
     if "://" in source:
-        name = PurePosixPath(urlsplit(source).path).stem or "dataset"
-        return download_dataset_from_url(source, Path(out) / name)
+        return download_dataset_from_url(source, Path(out) / name_from_url(source))
     return ingest_local(source, Path(out) / Path(source).stem)

@@ -1,5 +1,7 @@
 """Stage 3: any readable dataset to the YOLO layout. The source is never changed."""
 
+from yolofast.prepare.current import prepared_is_current
 from yolofast.prepare.dataset import prepare_dataset
+from yolofast.prepare.folder import default_output
 
-__all__ = ["prepare_dataset"]
+__all__ = ["default_output", "prepare_dataset", "prepared_is_current"]

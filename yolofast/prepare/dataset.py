@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,7 +19,16 @@ from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
-from yolofast.prepare.folder import MADE_BY, MANIFEST, Link, building, check_output, place_image
+from yolofast.prepare.current import fingerprint, settings_entry
+from yolofast.prepare.folder import (
+    MADE_BY,
+    MANIFEST,
+    Link,
+    building,
+    check_output,
+    default_output,
+    place_image,
+)
 from yolofast.prepare.naming import TargetNames, path_key, split_order
 from yolofast.types import Finding, ImageRecord, PreparedDataset, Split
 
@@ -43,6 +53,13 @@ class _Tally:
     rows: int = 0
     dropped: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
+    outside: bool = False
+    """An image or a label file lies outside of the source's folder."""
+
+    @property
+    def first_problem(self) -> str:
+        """A sentence about the first thing that was left out, or an empty text."""
+        return f" The first problem: {self.dropped[0]}" if self.dropped else ""
 
 
 def _number(value: float) -> str:
@@ -82,6 +99,8 @@ def _fill(work: Path, dataset: LabelledDataset, tree: FileTree, link: Link, use_
         tally.dropped.extend(item.dropped)
         tally.notes.extend(item.notes)
         record = item.record
+        used = (item.image, record.label_file if record is not None else None)
+        tally.outside |= any(path is not None and not path.is_relative_to(tree.root) for path in used)
         if record is None:
             continue
         split = record.split if use_splits else "train"
@@ -100,17 +119,18 @@ def _fill(work: Path, dataset: LabelledDataset, tree: FileTree, link: Link, use_
     return tally
 
 
-def _take_valid(work: Path, placed: list[_Placed], fraction: float, seed: int) -> list[_Placed]:
+def _take_valid(root: Path, work: Path, tally: _Tally, fraction: float, seed: int) -> list[_Placed]:
     """Move a deterministic share of the training images to valid."""
-    train = [p for p in placed if p.split == "train"]
+    train = [p for p in tally.placed if p.split == "train"]
     if len(train) < 2:
         raise DataError(
-            f"got {len(train)} usable training image, expected at least 2: one to train on, one to validate."
+            f"{root}: got {len(train)} usable training image, expected at least 2: one to train on, one to "
+            f"validate.{tally.first_problem}"
         )
     count = min(max(1, round(fraction * len(train))), len(train) - 1)
     chosen = set(split_order((p.key for p in train), seed)[:count])
     result = []
-    for item in placed:
+    for item in tally.placed:
         if item.split == "train" and item.key in chosen:
             for kind, name in (("images", item.name), ("labels", str(Path(item.name).with_suffix(".txt")))):
                 (work / "train" / kind / name).rename(work / "valid" / kind / name)
@@ -120,16 +140,21 @@ def _take_valid(work: Path, placed: list[_Placed], fraction: float, seed: int) -
 
 
 def _manifest(
-    root: Path, dataset: LabelledDataset, tally: _Tally, val_fraction: float, seed: int
+    root: Path, dataset: LabelledDataset, tally: _Tally, settings: dict[str, Any], state: str
 ) -> dict[str, object]:
-    """Everything about where the prepared dataset came from; the same for the same input."""
+    """Everything about where the prepared dataset came from; the same for the same input.
+
+    `state` is the source's fingerprint from before it was read, so that a change meanwhile shows. It
+    does not cover files outside of the source; with such files there is none.
+    """
     kept = sum(p.boxes for p in tally.placed)
     return {
         "made_by": MADE_BY,
         "source": str(root),
         "label_format": dataset.format,
         "classes": list(dataset.names),
-        "settings": {"val_fraction": val_fraction, "seed": seed},
+        "settings": settings,
+        "fingerprint": None if tally.outside else state,
         "source_boxes": tally.rows,
         "kept_boxes": kept,
         "dropped_boxes": sum(f.code.startswith("box-") for f in tally.dropped),
@@ -184,19 +209,20 @@ def prepare_dataset(
         raise DataError(f"link: got '{link}', expected 'hard' or 'copy'.")
     tree = scan_dataset(path)
     root = tree.root
-    target = Path(os.path.abspath(out)) if out is not None else root.with_name(f"{root.name}_yolo")  # noqa: PTH100
+    target = Path(os.path.abspath(out)) if out is not None else default_output(root)  # noqa: PTH100
     check_output(root, target)
+    state = fingerprint(tree)
     dataset = open_dataset(tree, label_format)
     with building(target) as work:
         tally = _fill(work, dataset, tree, link, use_splits="train" in dataset.splits)
         if not any(p.boxes for p in tally.placed):
-            first = f" The first problem: {tally.dropped[0]}" if tally.dropped else ""
-            raise DataError(f"{root}: no usable box in {len(tree.images)} images.{first}")
+            raise DataError(f"{root}: no usable box in {len(tree.images)} images.{tally.first_problem}")
         if not any(p.split == "valid" for p in tally.placed):
-            tally.placed = _take_valid(work, tally.placed, val_fraction, seed)
+            tally.placed = _take_valid(root, work, tally, val_fraction, seed)
         folders = {split: f"{split}/images" for split in SPLITS}
         write_data_yaml(work / "data.yaml", folders, dataset.names)
-        manifest = json.dumps(_manifest(root, dataset, tally, val_fraction, seed), indent=1)
+        settings = settings_entry(val_fraction, seed, link, label_format)
+        manifest = json.dumps(_manifest(root, dataset, tally, settings, state), indent=1)
         (work / MANIFEST).write_text(manifest + "\n", encoding="ascii")
     images = Counter[Split](p.split for p in tally.placed)
     boxes = Counter[Split]()

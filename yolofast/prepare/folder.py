@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from yolofast.errors import DataError
 from yolofast.formats.splits import SPLITS
+from yolofast.work_folder import whole_folder
 
 Link = Literal["hard", "copy"]
 
@@ -24,71 +25,64 @@ def _real(path: Path) -> Path:
     return path.resolve()
 
 
+def default_output(source: Path) -> Path:
+    """Where a dataset is prepared when nothing else is said: `<name>_yolo` beside the source."""
+    return _real(source).with_name(f"{_real(source).name}_yolo")
+
+
 def check_output(source: Path, out: Path) -> None:
     """Refuse an output folder that would touch the source or somebody's files; raises `DataError`."""
     inner, outer = _real(out), _real(source)
     if inner == outer or outer in inner.parents or inner in outer.parents:
         raise DataError(
             f"{out}: got an output folder that is, holds or lies in the source {source}. "
-            "Choose a folder outside of it with out=..."
+            "Choose another output folder (--out), outside of it."
         )
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir() or out.is_symlink():
-        raise DataError(f"{out}: exists and is no folder. Choose another output folder with out=...")
+        raise DataError(f"{out}: exists and is no folder. Choose another output folder (--out).")
     names = sorted(entry.name for entry in out.iterdir())
     if not names:
         return
-    if not _is_ours(out / MANIFEST):
+    if read_manifest(out) is None:
         raise DataError(
             f"{out}: the folder is not empty and was not made by '{MADE_BY}' (it holds '{names[0]}'). "
-            "Choose another output folder with out=..., or empty this one."
+            "Choose another output folder (--out), or empty this one."
         )
     foreign = [name for name in names if name not in _OURS and not name.endswith(".cache")]
     if foreign:
         raise DataError(
             f"{out}: holds '{foreign[0]}', which preparing again would delete. Move it elsewhere, or choose "
-            "another output folder with out=..."
+            "another output folder (--out)."
         )
 
 
-def _is_ours(manifest: Path) -> bool:
+def read_manifest(out: Path) -> dict[str, Any] | None:
+    """The manifest of a prepared dataset; None when there is none, or it is not ours."""
     try:
-        content = json.loads(manifest.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("made_by") == MADE_BY
+        content = json.loads((out / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and content.get("made_by") == MADE_BY else None
 
 
 @contextmanager
 def building(out: Path) -> Iterator[Path]:
-    """A hidden folder beside `out` to build in, which becomes `out` when the block ends well.
+    """A folder to build in, which becomes `out` when the block ends well.
 
-    Whatever goes wrong, `out` is the old dataset or the complete one, and nothing else is left
-    behind. What a killed run left is removed by the next. Raises `DataError` when it cannot be written.
+    Whatever goes wrong, `out` is the old dataset or the complete one (`whole_folder`). Raises
+    `DataError` when it cannot be written.
     """
-    work, old = out.with_name(f".{out.name}.building"), out.with_name(f".{out.name}.old")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in (work, old):
-            if leftover.exists():
-                shutil.rmtree(leftover)
-        work.mkdir()
-        try:
+        with whole_folder(out) as work:
+            work.mkdir()
             yield work
-            if out.exists():
-                out.rename(old)
-            work.rename(out)
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
-        if old.exists():
-            shutil.rmtree(old)
     except OSError as error:
         place = error.filename or out
         raise DataError(
             f"{out}: cannot be written: {error.strerror} ('{place}'). "
-            "Choose an output folder that you may write to, with enough space, with out=..."
+            "Choose another output folder (--out): one that you may write to, with enough space."
         ) from None
 
 

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from yolofast.formats.discover import FileTree
 
+MAX_NAME_BYTES = 255
+"""The longest file name that common file systems take."""
+
 
 def path_key(tree: FileTree, image: Path) -> bytes:
     """The image's path from the dataset's root, as bytes (names need not be valid UTF-8)."""
@@ -24,11 +27,19 @@ def split_order(keys: Iterable[bytes], seed: int) -> list[bytes]:
     return sorted(keys, key=lambda key: (hashlib.sha256(b"%d:" % seed + key).digest(), key))
 
 
+def _shortened(stem: str, size: int) -> str:
+    """As many of the first characters as fit into `size` bytes."""
+    while len(os.fsencode(stem)) > size:
+        stem = stem[:-1]
+    return stem
+
+
 class TargetNames:
     """Gives each image a file name of its own.
 
     A name that several images share (in any folder, in any case, with any suffix, because a.jpg and a.png
-    would share one label file) gets a suffix made from the image's path; all others stay.
+    would share one label file) gets a suffix made from the image's path, and loses its last characters
+    where it would be too long for a file system; all others stay.
     """
 
     def __init__(self, tree: FileTree) -> None:
@@ -43,6 +54,7 @@ class TargetNames:
         length = 0
         while (length == 0 and self._count[image.stem.casefold()] > 1) or stem.casefold() in self._taken:
             length += 8
-            stem = f"{image.stem}-{digest[:length]}"
+            ending = f"-{digest[:length]}"
+            stem = _shortened(image.stem, MAX_NAME_BYTES - len(os.fsencode(ending + image.suffix))) + ending
         self._taken.add(stem.casefold())
         return stem + image.suffix
