@@ -159,6 +159,17 @@ def test_a_damaged_image_is_reported_and_left_gray_without_labels(
     assert (tmp_path / "images" / "1.jpg").read_bytes() == whole[: len(whole) // 2]
 
 
+def test_a_split_without_any_box_is_said(
+    red_boxes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "images").mkdir()
+    source = red_boxes.parent / "train" / "images" / "1.jpg"
+    (tmp_path / "images" / "1.jpg").write_bytes(source.read_bytes())
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [red]\n")
+    assert len(YOLODataset(tmp_path / "data.yaml", "train", imgsz=64)[0].labels) == 0
+    assert "no box for any of 1 images" in caplog.text
+
+
 def test_missing_data_and_empty_split_are_clear(red_boxes: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Add --data DATA\.yaml"):
         create_dataloader(YOLOConfig())

@@ -85,6 +85,14 @@ class YOLODataset:
         if not records:
             places = ", ".join(map(str, self.data.splits.get(split, ()))) or "nothing (no such split)"
             raise DataError(f"{self.data.path}: split '{split}' has no readable image; looked in {places}.")
+        if not len(self.labels.rows):
+            _log.warning(
+                "%s '%s': no box for any of %d images; labels are looked for in labels/ for images/, "
+                "or beside the image. `yolofast prepare` finds them elsewhere too.",
+                self.data.path,
+                split,
+                len(records),
+            )
 
     def _read(self, single_cls: bool) -> tuple[list[ImageRecord], tuple[Finding, ...]]:
         records: list[ImageRecord] = []
