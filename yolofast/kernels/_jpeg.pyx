@@ -75,7 +75,7 @@ cdef extern from "jpeg_header.hpp" namespace "yf" nogil:
     JpegStatus parse_jpeg_header(const uint8_t* data, size_t size, JpegHeader* header)
 
 
-MOST_PIXELS = 2**62
+cdef int64_t MOST_PIXELS = 2**62
 LAYOUTS = {"rgb": 0, "bgr": 1, "gray": 2, "ycc": 3}
 SUBSAMPLINGS = ("444", "422", "420", "440", "411", "gray", "other")
 MAX_SIDE = 65535  # a JPEG's own limit
