@@ -46,7 +46,7 @@ def _check_image(path: Path, header_read: bool, decode: bool) -> Finding | None:
     except ImageError as error:
         return Finding("error", "image-unreadable", str(error).removeprefix(f"{path}: "), str(path))
     if _ends_early(path):
-        message = "the JPEG data stop before the end of the image; the rest will be gray"
+        message = "the JPEG data stop before the end of the image; training leaves it gray, without its boxes"
         return Finding("warning", "image-truncated", message, str(path))
     return None
 
