@@ -94,9 +94,10 @@ def find_data_yaml(data: Path | None) -> Path:
 
 def evaluation_split(data: DataYaml) -> Split:
     """`valid`, or `test` where a dataset has only that; `DataError` with neither."""
-    for split in ("valid", "test"):
-        if split in data.splits:
-            return "valid" if split == "valid" else "test"
+    if "valid" in data.splits:
+        return "valid"
+    if "test" in data.splits:
+        return "test"
     raise DataError(f"{data.path}: no validation split. Run `yolofast prepare`, which makes one.")
 
 
@@ -161,7 +162,7 @@ def train_model(
         monitor=monitor,
     )
     if monitor is not None and monitor.directory is not None:
-        config.to_yaml(monitor.directory / CONFIG_NAME)
+        config.replace(resume=False).to_yaml(monitor.directory / CONFIG_NAME)
     result = trainer.fit()
     return {
         "training_history": list(result.training_history),
@@ -236,10 +237,10 @@ def evaluate_run(
     from yolofast.train import select_device
 
     model = load_weights(weights)
-    config = config.replace(data=find_data_yaml(config.dataset.data))
-    data = read_data_yaml(find_data_yaml(config.dataset.data))
-    if model.class_names == SINGLE_CLASS_NAMES:
-        config = config.replace(single_cls=True)
+    path = find_data_yaml(config.dataset.data)
+    data = read_data_yaml(path)
+    single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
+    config = config.replace(data=path, single_cls=single)
     loader = create_dataloader(config, split or evaluation_split(data), augment=False, shuffle=False)
     if loader.dataset.class_names != model.class_names:
         raise DataError(
