@@ -45,6 +45,13 @@ def test_a_raw_dataset_is_prepared_beside_it(tmp_path: Path) -> None:
     assert {p.name: p.read_bytes() for p in raw.iterdir()} == before
 
 
+def test_a_linked_dataset_is_prepared_beside_the_link(tmp_path: Path) -> None:
+    raw = make_sample_dataset(tmp_path / "elsewhere" / "raw", count=4)
+    (tmp_path / "mine").symlink_to(raw)
+    assert auto_prepare_dataset_if_needed(tmp_path / "mine") == tmp_path / "mine_yolo"
+    assert [p.name for p in raw.parent.iterdir()] == ["raw"]
+
+
 def test_no_folder_says_what_to_create(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Create it and put your images and annotations in it"):
         auto_prepare_dataset_if_needed(tmp_path / "none")

@@ -68,9 +68,11 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
         )
     if _is_prepared(root):
         return root
-    validate_dataset_input(root)
     out = default_output(root)
-    return out if prepared_is_current(out, root) else prepare_dataset(root, out).root
+    if prepared_is_current(out, root):
+        return out
+    validate_dataset_input(root)
+    return prepare_dataset(root, out).root
 
 
 def _is_prepared(root: Path) -> bool:

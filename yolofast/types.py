@@ -72,9 +72,8 @@ class Letterbox:
     def fit(source: tuple[int, int], target: tuple[int, int]) -> Letterbox:
         """The placement that shows all of `source` as large as it fits, centred in `target`."""
         scale = min(target[0] / source[0], target[1] / source[1])
-        new_h = max(1, round(source[0] * scale))
-        new_w = max(1, round(source[1] * scale))
-        return Letterbox(scale, (target[1] - new_w) // 2, (target[0] - new_h) // 2, source, target)
+        inner_h, inner_w = Letterbox(scale, 0, 0, source, target).inner
+        return Letterbox(scale, (target[1] - inner_w) // 2, (target[0] - inner_h) // 2, source, target)
 
     @property
     def inner(self) -> tuple[int, int]:

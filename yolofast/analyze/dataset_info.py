@@ -8,8 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from yolofast.analyze.opened import open_folder
-from yolofast.errors import DataError, DatasetNotFoundError
-from yolofast.formats.discover import list_folder, scan_dataset
+from yolofast.errors import DataError
+from yolofast.formats.discover import check_folder, list_folder, scan_dataset
 from yolofast.formats.registry import READERS, find_label_files
 from yolofast.formats.splits import SPLITS
 from yolofast.formats.structure import decide_structure
@@ -47,10 +47,7 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
 
     Raises `DatasetNotFoundError` when there is no such folder, `DataError` when `path` is a file.
     """
-    if not Path(path).exists():
-        raise DatasetNotFoundError(f"{path}: no such folder. Give the folder with your images and labels.")
-    if not Path(path).is_dir():
-        raise DataError(f"{path}: got a file, expected a dataset folder (an archive: ingest it first).")
+    check_folder(Path(path))
     tree = list_folder(path)
     opened = open_folder(tree)
     structure, reason = decide_structure(tree, (f for files in opened.label_files.values() for f in files))

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from yolofast.analyze.opened import open_folder
 from yolofast.errors import ImageError
+from yolofast.formats.boxes import row_finding, rows_numbered_by
 from yolofast.formats.discover import scan_dataset
 from yolofast.images import image_shape, read_image
 from yolofast.types import Finding, ImageRecord, QualityReport
@@ -54,13 +55,11 @@ def _check_image(path: Path, header_read: bool, decode: bool) -> Finding | None:
 def _check_boxes(record: ImageRecord) -> Iterator[Finding]:
     """Boxes that are valid but hardly usable."""
     sides = (record.boxes[:, 2:] - record.boxes[:, :2]).min(axis=1, initial=np.inf)
-    place = str(record.label_file or record.path)
+    place = record.label_file or record.path
     for i in np.flatnonzero(sides < TINY_PX).tolist():
         message = f"a side of only {sides[i]:.2g} px"
-        if record.label_file is not None and record.label_file.suffix.lower() == ".json":
-            yield Finding("info", "box-tiny", f"annotation {record.lines[i]}: {message}", place)
-        else:
-            yield Finding("info", "box-tiny", message, place, int(record.lines[i]))
+        line = int(record.lines[i])
+        yield row_finding("info", "box-tiny", message, place, line, rows_numbered_by(place))
 
 
 def _recommend(

@@ -20,7 +20,7 @@ from yolofast.evaluate.coco_metrics import CocoMetrics
 from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_panels, plot_pr_curves
 from yolofast.evaluate.predict import DetectionModel, to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
-from yolofast.kernels import postprocess
+from yolofast.kernels import postprocess, xywhn_to_xyxy
 from yolofast.types import Batch, ClassMetrics, Detections, Letterbox, Metrics
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ class _Run:
                     f"{path}: its labels have class {classes.max()}, expected 0 to "
                     f"{len(run.class_names) - 1}. Check the dataset with `yolofast check`."
                 )
-            truth = _xyxy(own[:, 2:6], size)
+            truth = xywhn_to_xyxy(own[:, 2:6], size[1], size[0])
             placement = Letterbox.fit((int(shape[0]), int(shape[1])), size)
             detections = to_original(network, placement)
             with self._timed("matching"):
@@ -274,13 +274,6 @@ class _Run:
             overall["loss"] = float(self.losses.sum() / self.images)
         totals = Totals(self.images, self.boxes, self.detections, dict(self.seconds))
         return Evaluation({c.name: c for c in metrics.classes}, overall, totals, metrics)
-
-
-def _xyxy(xywhn: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Normalised centre boxes [N, 4] as xyxy pixels of a letterboxed image of `size` (height, width)."""
-    pixels = xywhn * np.array([size[1], size[0], size[1], size[0]], np.float32)
-    half = pixels[:, 2:] / 2
-    return np.concatenate((pixels[:, :2] - half, pixels[:, :2] + half), axis=1)
 
 
 def _panel(

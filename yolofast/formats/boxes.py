@@ -52,6 +52,11 @@ def xyxy_to_xywhn(boxes: NDArray[np.float64], width: int, height: int) -> NDArra
     return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2 / size, (boxes[:, 2:] - boxes[:, :2]) / size])
 
 
+def rows_numbered_by(file: Path) -> str:
+    """What the `lines` of a record from `file` count: COCO's annotations, or else lines of the file."""
+    return "annotation" if file.suffix.lower() == ".json" else "line"
+
+
 def row_finding(
     severity: Severity, code: str, message: str, file: str | Path, line: int, numbered: str = "line"
 ) -> Finding:

@@ -124,6 +124,16 @@ def list_folder(root: str | Path) -> FileTree:
     )
 
 
+def check_folder(path: Path) -> None:
+    """Raise `DatasetNotFoundError` when there is nothing at `path`, `DataError` when it is no folder."""
+    if not path.exists():
+        raise DatasetNotFoundError(
+            f"{path}: no such folder. Give the folder that holds your images and labels."
+        )
+    if not path.is_dir():
+        raise DataError(f"{path}: got a file, expected a dataset folder (an archive: ingest it first).")
+
+
 def scan_dataset(path: str | Path) -> FileTree:
     """The tree of a dataset's folder, which must be there and hold images.
 
@@ -131,12 +141,7 @@ def scan_dataset(path: str | Path) -> FileTree:
     empty folder, or a folder without a single image.
     """
     path = Path(path)
-    if not path.exists():
-        raise DatasetNotFoundError(
-            f"{path}: no such folder. Give the folder that holds your images and labels."
-        )
-    if not path.is_dir():
-        raise DataError(f"{path}: got a file, expected a dataset folder (an archive: ingest it first).")
+    check_folder(path)
     tree = list_folder(path)
     if not tree.images:
         if next(iter(path.iterdir()), None) is None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from yolofast.config import AugmentConfig
 from yolofast.errors import DataError, YolofastError
+from yolofast.formats.boxes import xyxy_to_xywhn
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.yolo import iter_yolo_records
 from yolofast.load import draws
@@ -162,9 +163,7 @@ class YOLODataset:
 def _as_labels(record: ImageRecord, single_cls: bool) -> NDArray[np.float32]:
     rows = np.zeros((len(record.boxes), 5), dtype=np.float32)
     rows[:, 0] = 0 if single_cls else record.classes
-    size = np.array([record.width, record.height], dtype=np.float64)
-    rows[:, 1:3] = (record.boxes[:, :2] + record.boxes[:, 2:]) / 2 / size
-    rows[:, 3:5] = (record.boxes[:, 2:] - record.boxes[:, :2]) / size
+    rows[:, 1:] = xyxy_to_xywhn(record.boxes, record.width, record.height)
     return rows
 
 

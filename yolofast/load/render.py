@@ -83,8 +83,10 @@ def render_labels(
         x0, y0, x1, y1 = plan.tile_window[tile]
         boxes[:, 0::2] = boxes[:, 0::2].clip(x0, x1)
         boxes[:, 1::2] = boxes[:, 1::2].clip(y0, y1)
-        moved = transform_boxes(boxes, plan.tile_forward[tile], None)
-        shown = transform_boxes(boxes, plan.tile_forward[tile], (width, height))
+        moved = transform_boxes(boxes, plan.tile_forward[tile])
+        shown = moved.copy()
+        shown[:, 0::2] = shown[:, 0::2].clip(0, width)
+        shown[:, 1::2] = shown[:, 1::2].clip(0, height)
         classes = rows[:, :1]
         if filtered:
             keep = visible_boxes(moved, shown)

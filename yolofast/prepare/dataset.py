@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from yolofast.errors import DataError
-from yolofast.formats.boxes import rows_without_image, xyxy_to_xywhn
+from yolofast.formats.boxes import rows_numbered_by, rows_without_image, xyxy_to_xywhn
 from yolofast.formats.data_yaml import write_data_yaml
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree, scan_dataset
@@ -78,11 +78,10 @@ def label_text(record: ImageRecord) -> str:
 def _left_out(record: ImageRecord, code: str, message: str) -> tuple[Finding, ...]:
     """Findings for an image that is left out although it could be read, and for each of its boxes."""
     source = record.label_file or record.path
-    numbered = "annotation" if source.suffix.lower() == ".json" else "line"
     why = f"its image '{record.path.name}' is left out: {message}"
     return (
         Finding("warning", code, message, str(record.path)),
-        *rows_without_image(record.lines, why, source, numbered),
+        *rows_without_image(record.lines, why, source, rows_numbered_by(source)),
     )
 
 

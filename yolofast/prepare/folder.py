@@ -27,7 +27,8 @@ def _real(path: Path) -> Path:
 
 def default_output(source: Path) -> Path:
     """Where a dataset is prepared when nothing else is said: `<name>_yolo` beside the source."""
-    return _real(source).with_name(f"{_real(source).name}_yolo")
+    absolute = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would follow a link elsewhere
+    return absolute.with_name(f"{absolute.name}_yolo")
 
 
 def check_output(source: Path, out: Path) -> None:
