@@ -13,14 +13,15 @@ NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/fuzz/*.cpp)
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg62-turbo-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help system setup build demo test lint format bench sanitize clean
+.PHONY: help system setup build demo test lint format bench sanitize tsan clean
 
 help:
 	@echo "make demo      set up, build, and walk the whole road on the sample dataset (about 6 minutes)"
 	@echo "make test      set up, build, and run the tests"
 	@echo "make lint      formatting, lint, types and layer rules"
 	@echo "make bench     measure the kernels against OpenCV and rewrite the README table"
-	@echo "make sanitize  run the kernel tests and fuzz targets under ASan and UBSan"
+	@echo "make sanitize  run the kernel tests, fuzz targets and the engine under ASan and UBSan"
+	@echo "make tsan      run the engine under ThreadSanitizer"
 	@echo "make clean     remove everything that was built (not runs/)"
 
 # The compiler and headers: installed by apt when we may, else named.
@@ -74,22 +75,37 @@ bench: build
 	$(BIN)/python benchmarks/readme_table.py
 
 # The kernel tests on an ASan + UBSan build of the native modules, made apart in build/sanitize; then the
-# fuzz targets, replayed over CORPUS.
-SANITIZE := -std=c++20 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -DYOLOFAST_NO_MULTIVERSION
+# fuzz targets, replayed over CORPUS, and the engine under load.
+CHECKED := -std=c++20 -O1 -g -fno-sanitize-recover=all -DYOLOFAST_NO_MULTIVERSION -Icsrc/core
+SANITIZE := $(CHECKED) -fsanitize=address,undefined,float-cast-overflow
 CORPUS ?= tests
+FUZZ := csrc/fuzz
+PICTURE := $(addprefix csrc/core/,picture.cpp render.cpp jpeg.cpp)
+ENGINE := csrc/core/engine.cpp $(PICTURE)
 sanitize: $(READY)
 	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize
-	rm -f build/sanitize/yolofast/kernels/*.so
+	rm -f build/sanitize/yolofast/*/*.so
 	cd build/sanitize && YOLOFAST_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace -j 2
 	cd build/sanitize && LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels \
-	  --ignore tests/kernels/test_fuzz_smoke.py --ignore tests/kernels/test_import.py
-	g++ $(SANITIZE) -Icsrc/core csrc/fuzz/fuzz_jpeg.cpp csrc/fuzz/replay_main.cpp csrc/core/jpeg.cpp -ljpeg -o build/replay_jpeg
-	g++ $(SANITIZE) -Icsrc/core csrc/fuzz/fuzz_labels.cpp csrc/fuzz/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
+	  YOLOFAST_DATA="$${YOLOFAST_DATA:-$(CURDIR)/../shared/data}" $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels \
+	  tests/parity/test_hostile_jpeg.py --ignore tests/kernels/test_fuzz_smoke.py --ignore tests/kernels/test_import.py
+	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg.cpp $(FUZZ)/replay_main.cpp csrc/core/jpeg.cpp -ljpeg -o build/replay_jpeg
+	g++ $(SANITIZE) $(FUZZ)/fuzz_picture.cpp $(FUZZ)/replay_main.cpp $(PICTURE) -ljpeg -o build/replay_picture
+	g++ $(SANITIZE) $(FUZZ)/fuzz_labels.cpp $(FUZZ)/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
+	g++ $(SANITIZE) $(FUZZ)/stress_engine.cpp $(ENGINE) -ljpeg -pthread -o build/stress_engine
 	build/replay_jpeg $(CORPUS)
+	build/replay_picture $(CORPUS)
 	build/replay_labels $(CORPUS)
+	build/stress_engine build/stress
+
+# The engine under load with ThreadSanitizer.
+tsan:
+	mkdir -p build
+	g++ $(CHECKED) -fsanitize=thread $(FUZZ)/stress_engine.cpp $(ENGINE) -ljpeg -pthread -o build/stress_tsan
+	build/stress_tsan build/stress
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
-	rm -f yolofast/kernels/*.so yolofast/kernels/_*.cpp
+	rm -f yolofast/*/*.so yolofast/*/_*.cpp
 	find yolofast tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

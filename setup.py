@@ -24,16 +24,18 @@ if os.environ.get("YOLOFAST_SANITIZE") == "1":
 
 # extension module -> (csrc/core sources, libraries)
 MODULES: dict[str, tuple[list[str], list[str]]] = {
-    "_jpeg": (["jpeg.cpp"], ["jpeg"]),
-    "_image": (["image.cpp"], []),
-    "_boxes": (["boxes.cpp", "nms.cpp"], []),
-    "_labels": (["labels.cpp"], []),
+    "kernels._jpeg": (["jpeg.cpp"], ["jpeg"]),
+    "kernels._image": (["image.cpp"], []),
+    "kernels._boxes": (["boxes.cpp", "nms.cpp"], []),
+    "kernels._labels": (["labels.cpp"], []),
+    "kernels._render": (["render.cpp"], []),
+    "load._engine": (["engine.cpp", "picture.cpp", "render.cpp", "jpeg.cpp"], ["jpeg"]),
 }
 
 extensions = [
     Extension(
-        f"yolofast.kernels.{name}",
-        sources=[f"yolofast/kernels/{name}.pyx", *(str(CORE / s) for s in sources)],
+        f"yolofast.{name}",
+        sources=[f"yolofast/{name.replace('.', '/')}.pyx", *(str(CORE / s) for s in sources)],
         include_dirs=[str(CORE), np.get_include()],
         depends=[str(h) for h in CORE.glob("*.hpp")],
         libraries=libraries,

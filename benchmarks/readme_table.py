@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from yolofast.load.bench_report import described
+
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
 
@@ -43,13 +45,49 @@ def training(document: dict[str, Any]) -> str:
     )
 
 
-SECTIONS = {"kernels": table, "train_bccd": training}
+def loader(document: dict[str, Any]) -> str:
+    """A Markdown table, one row a job and peer, and what the figures include."""
+    entries = list(document["entries"].values())
+    first = entries[0]
+    lines = [
+        "Images/s of one thread on one core, every side in a process of its own, "
+        f"{first['rounds']} alternating rounds of {first['round_seconds']:g} s, medians (20th to 80th "
+        "percentile of the ratio); from the file or the cache to uint8 RGB planes and labels, "
+        f"{first['data']}. {document['machine']['cpu']}, {document['date']}.",
+        "",
+        "| job | yolofast | peer | yolofast / peer |",
+        "|---|---|---|---|",
+    ]
+    for entry in entries:
+        for peer, ratio in entry["ratio"].items():
+            side = entry["sides"][peer]
+            rates = [entry["images_per_s"], side["images_per_s"]["median"]]
+            spread = f"{ratio['median']:.2f}x ({ratio['p20']:.2f} to {ratio['p80']:.2f})"
+            lines.append(
+                f"| {entry['what']} | {rates[0]:.0f} | {described(peer, side)} {rates[1]:.0f} | {spread} |"
+            )
+    lines += ["", *(_floor_and_scaling(entry) for entry in entries)]
+    return "\n".join(lines)
+
+
+def _floor_and_scaling(entry: dict[str, Any]) -> str:
+    """One list item: decode alone beside ours, ours with more threads, and which peers are not there."""
+    said = [f"{name} alone {floor['images_per_s']['median']:.0f}/s" for name, floor in entry["floor"].items()]
+    said += [f"{threads} threads {gain['median']:.2f}x one" for threads, gain in entry["scaling"].items()]
+    said += [f"without {peer} ({why})" for peer, why in entry["left_out"].items()]
+    return f"- {entry['what']}: {', '.join(said)}."
+
+
+SECTIONS = {"kernels": table, "train_bccd": training, "loader": loader}
 
 
 def main() -> None:
     text = README.read_text(encoding="utf-8")
     for name, write in SECTIONS.items():
         start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+        if start not in text:
+            print(f"README.md has no section '{name}': left out")
+            continue
         document = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
         before, rest = text.split(start)
         after = rest.split(end)[1]

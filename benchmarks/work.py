@@ -6,6 +6,7 @@ runs on one thread and from memory.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast import kernels
+from yolofast.config import AugmentConfig
 from yolofast.kernels import reference
+from yolofast.load.plan import plan_batch
 from yolofast.sample import make_sample_dataset
+from yolofast.types import BatchPlan, Ycc
 
 IMAGES = 16
 
@@ -151,6 +155,100 @@ def warp() -> Case:
     )
 
 
+SAMPLES = 8
+
+
+@cache
+def planes() -> list[Ycc]:
+    return [kernels.decode_jpeg(data, layout="ycc") for data in jpegs()]
+
+
+def training_plan(augment: AugmentConfig) -> BatchPlan:
+    """Mosaics of the sample pictures at 640 x 640."""
+    shapes = np.array([(480, 640)] * IMAGES, dtype=np.int32)
+    order = np.arange(IMAGES)
+    return plan_batch(order, order[:SAMPLES], shapes, (640, 640), augment, seed=0, epoch=0)
+
+
+GENERAL = AugmentConfig(degrees=10, shear=2, perspective=0.0005)
+STILL = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
+
+
+def _render(what: str, augment: AugmentConfig) -> Case:
+    """A mosaic sample from planes in memory, against OpenCV's warp of a ready canvas and its HSV jitter."""
+    plan = training_plan(augment)
+    out = np.empty((SAMPLES, 3, 640, 640), np.uint8)
+    tables = [
+        ((np.arange(256) * gain) % top).astype(np.uint8)
+        for gain, top in ((1.01, 180), (0.9, 256), (0.8, 256))
+    ]
+
+    def canvas(still: BatchPlan, sample: int) -> NDArray[np.uint8]:
+        """What OpenCV warps: the four pictures as they meet, not yet zoomed or turned."""
+        made = np.full((1280, 1280, 3), 114, np.uint8)
+        for tile in np.flatnonzero(still.tile_sample == sample):
+            # The window's place on the canvas: pictures of 640 x 480 are placed at their own size.
+            x0, y0, x1, y1 = (round(v) for v in still.tile_window[tile])
+            left, top = (round(v) for v in still.tile_forward[tile][:2, 2] + 320)
+            into = np.s_[max(top + y0, 0) : top + y1, max(left + x0, 0) : left + x1]
+            part = pictures()[still.tile_image[tile]][y0:y1, x0:x1]
+            made[into] = part[-made[into].shape[0] :, -made[into].shape[1] :]
+        return made
+
+    # Without zoom and move the output is the middle of the canvas, so forward matrices give the placement.
+    placed = training_plan(AugmentConfig(**STILL, scale=0, translate=0, fliplr=0))
+    canvases = [canvas(placed, sample) for sample in range(SAMPLES)]
+    # canvas -> output of each sample, from two descriptions of its first tile
+    moves = []
+    for sample in range(SAMPLES):
+        tile = int(np.flatnonzero(plan.tile_sample == sample)[0])
+        other = int(
+            np.flatnonzero((placed.tile_image == plan.tile_image[tile]) & (placed.tile_sample == sample))[0]
+        )
+        shift = np.array([[1, 0, 320], [0, 1, 320], [0, 0, 1.0]])
+        forward = plan.tile_forward[tile] @ np.linalg.inv(shift @ placed.tile_forward[other])
+        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+        moves.append(np.linalg.inv(half) @ forward @ half)  # OpenCV counts from pixel centres
+
+    def warped(sample: int) -> NDArray[np.uint8]:
+        if np.abs(moves[sample][2, :2]).max() > 1e-12:
+            return cv2.warpPerspective(canvases[sample], moves[sample], (640, 640), borderValue=(114,) * 3)
+        return cv2.warpAffine(canvases[sample], moves[sample][:2], (640, 640), borderValue=(114,) * 3)
+
+    def opencv() -> None:
+        for sample in range(SAMPLES):
+            image = warped(sample)
+            hsv = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
+            jittered = cv2.merge(
+                [cv2.LUT(channel, table) for channel, table in zip(hsv, tables, strict=True)]
+            )
+            cv2.cvtColor(jittered, cv2.COLOR_HSV2RGB, dst=image)
+
+    def same() -> None:
+        still = dataclasses.replace(plan, colour=placed.colour)
+        for sample, ours in enumerate(kernels.render(still, planes())):
+            difference = np.abs(ours.transpose(1, 2, 0).astype(int) - warped(sample).astype(int))
+            assert np.median(difference) <= 1, np.median(difference)
+            assert (difference <= 16).mean() > 0.97, (difference <= 16).mean()
+
+    return Case(
+        what,
+        lambda: kernels.render(plan, planes(), out),
+        {"opencv warp + HSV of a ready canvas": opencv},
+        same,
+    )
+
+
+def render() -> Case:
+    return _render(
+        f"render {SAMPLES} mosaics to 640x640, default augmentation", AugmentConfig(close_mosaic=0)
+    )
+
+
+def render_general() -> Case:
+    return _render(f"render {SAMPLES} mosaics to 640x640, rotation, shear and perspective", GENERAL)
+
+
 def boxes(count: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     rng = np.random.default_rng(0)
     low = rng.uniform(0, 600, (count, 2))
@@ -220,5 +318,5 @@ def labels() -> Case:
 
 
 CASES: dict[str, Callable[[], Case]] = {
-    f.__name__: f for f in (decode, decode_half, letterbox, warp, nms, iou, labels)
+    f.__name__: f for f in (decode, decode_half, letterbox, warp, render, render_general, nms, iou, labels)
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ import tyro
 
 from yolofast.config import (
     AugmentConfig,
+    Cache,
     DatasetConfig,
     ExportConfig,
     LoggingConfig,
@@ -166,22 +168,38 @@ class ExportArgs:
 
 
 @dataclass(frozen=True)
-class BenchLoaderArgs(Section):
-    """Measure how many samples a second the loader gives."""
+class LoadingArgs(Section):
+    """What is loaded, and how long it is measured."""
 
     data: Path
     """data.yaml or dataset folder."""
     imgsz: int = 640
     """Side of the square sample in pixels."""
     threads: int = bounded(1, 1)
-    """Threads that load."""
-    cache: Literal["none"] = "none"
-    """none: every sample is read and decoded from its file."""
+    """Threads that load. With --peers every side has one; more are measured beside that."""
+    cache: Cache = "none"
+    """none: every sample is read and decoded from its file; ram or disk: from decoded images."""
     augment: Literal["none", "default"] = "default"
     """default: training augmentation with mosaic; none: letterbox."""
     split: Literal["train", "valid", "test"] = "train"
     """Which split."""
-    seconds: float = bounded(5.0, 0.0, open_low=True)
-    """How long to measure."""
+    seconds: float | None = bounded(None, 0.0, open_low=True)
+    """How long to measure: by default 5, or 2 a side and round with --peers."""
+    rounds: int = bounded(7, 1)
+    """Rounds with --peers: every side once a round."""
+
+
+@dataclass(frozen=True)
+class BenchLoaderArgs:
+    """Measure how many samples a second the loader gives, alone or beside other loaders."""
+
+    loading: LoadingArgs
+    peers: tuple[Literal["all", "ultralytics", "opencv", "torchvision", "dali"], ...] | None = None
+    """Other loaders to do the same job in alternating rounds; all, also without a name. One that is not
+    installed is left out. They work on a copy of at most 1024 images."""
+    peers_python: Path = Path(sys.executable)
+    """Python interpreter of the environment that holds the peers; by default this one."""
+    out: Path | None = None
+    """Folder for loader.json and the chart loader.png (the chart needs --peers)."""
     json: bool = False
     """Print one JSON object."""

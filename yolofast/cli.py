@@ -41,6 +41,7 @@ USER_ERROR = 2
 INTERRUPTED = 130
 TRAIN_PACKAGES = ("torch", "safetensors")
 FINDINGS_SHOWN = 20
+BENCH_SECONDS = 5.0
 
 ArgsT = TypeVar("ArgsT")
 
@@ -233,22 +234,64 @@ def export(args: ExportArgs) -> None:
 
 
 def bench_loader(args: BenchLoaderArgs) -> None:
+    from yolofast.files import write_json
     from yolofast.load.bench import measure_loader
     from yolofast.pipeline import find_data_yaml
 
+    work = args.loading
+    if args.peers is not None:
+        _bench_peers(args)
+        return
     figures = measure_loader(
-        find_data_yaml(args.data),
-        args.split,
-        imgsz=DatasetConfig(imgsz=args.imgsz).imgsz,
-        threads=args.threads,
-        augment=AugmentConfig() if args.augment == "default" else None,
-        seconds=args.seconds,
+        find_data_yaml(work.data),
+        work.split,
+        imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
+        threads=work.threads,
+        augment=AugmentConfig() if work.augment == "default" else None,
+        cache=work.cache,
+        seconds=work.seconds or BENCH_SECONDS,
     )
+    if args.out is not None:
+        write_json(args.out / "loader.json", figures)
     if args.json:
         _print_json(figures)
         return
-    print(f"{figures['images_per_s']:.1f} images/s with {args.threads} threads, {args.imgsz} px, "
-          f"augment {args.augment}, cache {args.cache}")  # fmt: skip
+    print(f"{figures['images_per_s']:.1f} images/s with {work.threads} threads, {work.imgsz} px, "
+          f"augment {work.augment}, cache {work.cache}")  # fmt: skip
+
+
+def _bench_peers(args: BenchLoaderArgs) -> None:
+    from yolofast.files import write_json
+    from yolofast.load.bench import ROUND_SECONDS, Comparison, compare_loaders
+    from yolofast.load.bench_report import draw_chart, text_table
+    from yolofast.load.peers import PEERS
+    from yolofast.pipeline import find_data_yaml
+
+    work = args.loading
+    named = tuple(dict.fromkeys(args.peers or ("all",)))
+    figures = compare_loaders(
+        Comparison(
+            find_data_yaml(work.data),
+            work.split,
+            imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
+            augment=work.augment == "default",
+            cache=work.cache,
+            peers=tuple(PEERS) if "all" in named else named,
+            peers_python=args.peers_python,
+            threads=work.threads,
+            rounds=work.rounds,
+            seconds=work.seconds or ROUND_SECONDS,
+        )
+    )
+    if args.out is not None:
+        write_json(args.out / "loader.json", figures)
+        draw_chart([figures], args.out / "loader.png")
+    if args.json:
+        _print_json(figures)
+        return
+    print(text_table(figures))
+    if args.out is not None:
+        print(f"written to {args.out}")
 
 
 # ---------------------------------------------------------------- entry

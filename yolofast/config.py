@@ -25,6 +25,7 @@ MODEL_STRIDE = 32
 UNIONS = (types.UnionType, typing.Union)
 EXPORT_FORMATS = ("onnx", "torchscript")
 
+Cache = Literal["none", "ram", "disk"]
 Optimizer = Literal["auto", "sgd", "adamw"]
 Schedule = Literal["cosine", "linear", "plateau"]
 Amp = Literal["auto", "on", "off"]
@@ -130,10 +131,20 @@ class DatasetConfig(Section):
     imgsz: int = bounded(640, 32)
     """Side of the square training image in pixels, a multiple of 32."""
     workers: int | None = bounded(None, 0)
-    """Loader processes, 0 = load in the training process; by default one a core, at most 8, beside a GPU,
-    and 0 for training on the CPU, whose cores have enough to do."""
+    """Loader threads, 0 = load in the training thread; by default one a core, at most 16, beside a GPU, and 0
+    for training on the CPU, whose cores have enough to do."""
     prefetch: int = bounded(4, 1)
-    """Batches that each worker keeps ready."""
+    """Batches that are kept ready."""
+    cache: Cache = "none"
+    """Keep decoded images: none, ram, or disk (one file a dataset that all processes share)."""
+    cache_dir: Path | None = None
+    """Where --cache disk keeps its files; by default the user's cache folder."""
+    rect: bool = False
+    """Rectangular batches of images of like shape, with little padding; no mosaic, no shuffling."""
+    multi_scale: float = bounded(0.0, 0.0, 0.9)
+    """Draw each training batch's side within +- this share of imgsz; 0 = always imgsz."""
+    max_bad_share: float = bounded(0.25, 0.0, 1.0)
+    """Stop when more than this share of a split's images cannot be read."""
     pin_memory: bool = True
     """Page-locked batches, when the training device is CUDA."""
     drop_last: bool = False
@@ -224,16 +235,20 @@ class AugmentConfig(Section):
     """Zoom, as a gain of 1 +- this."""
     shear: float = bounded(0.0, 0.0, 45.0)
     """Shear, +- degrees."""
+    perspective: float = bounded(0.0, 0.0, 0.001)
+    """Perspective, +- this share a pixel."""
     flipud: float = bounded(0.0, 0.0, 1.0)
     """Probability of an up-down flip."""
     fliplr: float = bounded(0.5, 0.0, 1.0)
     """Probability of a left-right flip."""
     mosaic: float = bounded(1.0, 0.0, 1.0)
     """Probability of a 4-image mosaic."""
+    mixup: float = bounded(0.0, 0.0, 1.0)
+    """Probability of blending in a second augmented picture."""
     mosaic_block: int = bounded(256, 0)
-    """Mosaic partners come from the sample's own block of this many images; 0 = from all."""
+    """Mosaic and mixup partners come from the sample's own block of this many images; 0 = from all."""
     close_mosaic: int = bounded(10, 0)
-    """Mosaic is off for this many last epochs."""
+    """Mosaic and mixup are off for this many last epochs."""
 
     @staticmethod
     def none() -> AugmentConfig:

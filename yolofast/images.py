@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,21 +21,6 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 64 * 1024
 
 
-class ScaledImage(NamedTuple):
-    """A picture decoded at a DCT scale, and where its pixels lie in the full picture.
-
-    Pixel-edge coordinates: a point (x, y) of the full, upright picture is at
-    `(x, y) * scale + offset` in `pixels`.
-    """
-
-    pixels: NDArray[np.uint8]
-    """uint8 [h, w, 3] RGB."""
-    scale: float
-    offset: tuple[float, float]
-    shape: tuple[int, int]
-    """(height, width) of the full, upright picture."""
-
-
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """The picture in a file as uint8 [H, W, 3] RGB.
 
@@ -47,39 +31,13 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         ImageError: the file is missing, empty, unreadable, incomplete or no image; names path and reason.
     """
-    return read_scaled_image(path, None).pixels
-
-
-def read_scaled_image(path: str | Path, min_size: tuple[int, int] | None) -> ScaledImage:
-    """As `read_image`; a JPEG at the smallest DCT scale M/8 that is still at least `min_size` (h, w).
-
-    Other formats, and JPEGs with `min_size` None, come at full size.
-    """
     data = _read(path)
     if not data.startswith(_JPEG):
-        pixels = _decode_other(data, path)
-        return ScaledImage(pixels, 1.0, (0.0, 0.0), pixels.shape[:2])
+        return _decode_other(data, path)
     try:
-        info = jpeg_info(data)
-        pixels = decode_jpeg(data, min_size=min_size)
+        return decode_jpeg(data)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
-    height, width = info.shape
-    eighths = _dct_eighths(info.shape, min_size)
-    # A DCT-scaled pixel covers exactly 8 / M source pixels; the last one of a stored row or column may
-    # be part filled. Where the orientation mirrors an axis, that one comes first.
-    mirrored_x, mirrored_y = info.orientation in (2, 3, 6, 7), info.orientation in (3, 4, 7, 8)
-    offset_x = pixels.shape[1] - width * eighths / 8 if mirrored_x else 0.0
-    offset_y = pixels.shape[0] - height * eighths / 8 if mirrored_y else 0.0
-    return ScaledImage(pixels, eighths / 8, (offset_x, offset_y), info.shape)
-
-
-def _dct_eighths(shape: tuple[int, int], min_size: tuple[int, int] | None) -> int:
-    """The M of the scale M/8 that `decode_jpeg` chooses."""
-    if min_size is None:
-        return 8
-    fits = (m for m in range(1, 8) if all(-(-s * m // 8) >= w for s, w in zip(shape, min_size, strict=True)))
-    return next(fits, 8)
 
 
 def image_shape(path: str | Path) -> tuple[int, int]:
@@ -141,6 +99,11 @@ def _bmp_shape(head: bytes) -> tuple[int, int] | None:
     else:
         width, height = struct.unpack_from("<ii", head, 18)  # rows are stored top first when negative
     return (abs(height), width) if width > 0 and height != 0 else None
+
+
+def decode_other(path: str | Path) -> NDArray[np.uint8]:
+    """The picture in a file that is no JPEG, as `read_image` gives it; raises `ImageError`."""
+    return _decode_other(_read(path), path)
 
 
 def _decode_other(data: bytes, path: str | Path) -> NDArray[np.uint8]:

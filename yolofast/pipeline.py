@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CONFIG_NAME, METRICS_NAME, SUMMARY_NAME = "config.yaml", "metrics.json", "summary.json"
-DETECTIONS_NAME = "detections.json"
+DETECTIONS_NAME, DATA_FLOW_NAME = "detections.json", "dataflow.json"
 CHECK_IMAGES = 16
 MODEL_TYPES = ("yolo",)
 
@@ -132,21 +132,23 @@ def train_model(
 ) -> dict[str, Any]:
     """Train `model` on `config.dataset.data`, validating and saving after every epoch.
 
-    A monitor with a folder gets the run's config.yaml beside its results.csv. With
+    A monitor with a folder gets the run's config.yaml and dataflow.json (where the loader's time went)
+    beside its results.csv. With
     `config.training.resume` it goes on from the manager's latest checkpoint. Returns
     `training_history` (a dict of figures an epoch), `best_metric` (mAP50-95) and `final_epoch`.
     """
     import torch
 
     from yolofast.evaluate import YOLOEvaluator
-    from yolofast.load import create_dataloader
+    from yolofast.load import DataFlowMonitor, create_loader
     from yolofast.train import Trainer
 
     torch.manual_seed(config.training.seed)
     config = config.replace(data=find_data_yaml(config.dataset.data))
-    loader = create_dataloader(config, "train", augment=True, shuffle=True)
+    flow = DataFlowMonitor()
+    loader = create_loader(config, "train", augment=True, shuffle=True, monitor=flow)
     split = evaluation_split(loader.dataset.data)
-    valid = create_dataloader(config, split, augment=False, shuffle=False)
+    valid = create_loader(config, split, augment=False, shuffle=False)
 
     def validate(average: nn.Module) -> dict[str, float]:
         evaluator = YOLOEvaluator(average, class_names=model.class_names, device=trainer.device)
@@ -166,6 +168,8 @@ def train_model(
     if monitor is not None and monitor.directory is not None:
         config.replace(resume=False).to_yaml(monitor.directory / CONFIG_NAME)
     result = trainer.fit()
+    if monitor is not None and monitor.directory is not None:
+        write_json(monitor.directory / DATA_FLOW_NAME, flow.report())
     return {
         "training_history": list(result.training_history),
         "best_metric": result.best_metric,
@@ -234,7 +238,7 @@ def evaluate_run(
     With `save_dir`: metrics.json, predictions.json and plots are written there.
     """
     from yolofast.evaluate import YOLOEvaluator
-    from yolofast.load import create_dataloader
+    from yolofast.load import create_loader
     from yolofast.models import load_weights
     from yolofast.train import select_device
 
@@ -243,7 +247,7 @@ def evaluate_run(
     data = read_data_yaml(path)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
     config = config.replace(data=path, single_cls=single)
-    loader = create_dataloader(config, split or evaluation_split(data), augment=False, shuffle=False)
+    loader = create_loader(config, split or evaluation_split(data), augment=False, shuffle=False)
     if loader.dataset.class_names != model.class_names:
         raise DataError(
             f"{data.path}: the dataset's classes {list(loader.dataset.class_names)} are not the model's "

@@ -56,6 +56,26 @@ class Ycc:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """Planes as a renderer takes them: as stored, and where the upright picture lies in them.
+
+    `place` float64 [2, 3] takes a point of the upright picture at full size (pixel edges) to a point of
+    `ycc.y`: EXIF orientation and reduction in one. `shape` is (height, width) of that upright picture.
+    A point of `y` lies in `cb` and `cr` at its coordinates divided by the factors of `ycc.subsampling`.
+    """
+
+    ycc: Ycc
+    place: NDArray[np.float64]
+    shape: tuple[int, int]
+
+    @staticmethod
+    def of(ycc: Ycc) -> Picture:
+        """Planes at full size that need no turning."""
+        height, width = ycc.y.shape
+        return Picture(ycc, np.eye(2, 3), (height, width))
+
+
+@dataclass(frozen=True, slots=True)
 class Letterbox:
     """How a source image was placed in a padded square: `target = source * scale + pad`.
 
@@ -201,6 +221,63 @@ class PreparedDataset:
 
 
 # ---------------------------------------------------------------- loading
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """How to render B samples of one size from T tiles. Pixel-edge coordinates throughout.
+
+    A tile is one source picture that gives pixels to one sample. All that is random is in here, and no
+    pixel is: the same plan and pictures give the same samples, whoever executes it.
+
+    size          (height, width) of the output
+    images        int64 [B]        the image each sample is about (its path and original shape)
+    tile_sample   int64 [T]        ascending: the sample each tile belongs to
+    tile_layer    int64 [T]        0, or 1 for a tile of the picture that is mixed in (mixup)
+    tile_image    int64 [T]        the image each tile is cut from
+    tile_matrix   float64 [T,3,3]  output point -> source point (of the upright image, full size)
+    tile_forward  float64 [T,3,3]  source point -> output point (for the labels)
+    tile_window   float64 [T,4]    x0, y0, x1, y1 in source pixels, half-open: what the tile may show
+    mix           float64 [B]      weight of layer 0; layer 1 has the rest; 1 = no mixup
+    colour        float64 [B,3,4]  (Y, Cb, Cr, 1) -> (R, G, B), levels 0..255, colour jitter included
+
+    The last row of a matrix is 0, 0, 1 unless there is perspective. `kernels.reference.render` says
+    exactly which pixel a tile owns and what colour it gets; where no tile of a layer owns a pixel, that
+    layer is 114 there.
+    """
+
+    size: tuple[int, int]
+    images: NDArray[np.int64]
+    tile_sample: NDArray[np.int64]
+    tile_layer: NDArray[np.int64]
+    tile_image: NDArray[np.int64]
+    tile_matrix: NDArray[np.float64]
+    tile_forward: NDArray[np.float64]
+    tile_window: NDArray[np.float64]
+    mix: NDArray[np.float64]
+    colour: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: slice) -> BatchPlan:
+        """The plan of samples `rows` (a slice of step 1); arrays are shared, not copied."""
+        begin, end, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError(f"a plan is cut in steps of 1; got {step}")
+        tiles = slice(*np.searchsorted(self.tile_sample, (begin, max(begin, end))))
+        return BatchPlan(
+            self.size,
+            self.images[rows],
+            self.tile_sample[tiles] - begin,
+            self.tile_layer[tiles],
+            self.tile_image[tiles],
+            self.tile_matrix[tiles],
+            self.tile_forward[tiles],
+            self.tile_window[tiles],
+            self.mix[rows],
+            self.colour[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,13 @@
 #define YF_MULTIVERSION
 #endif
 
+// A function in which independent scalar loads and stores stay what they are.
+#if defined(__GNUC__) && !defined(__clang__)
+#define YF_SCALAR __attribute__((optimize("no-tree-vectorize")))
+#else
+#define YF_SCALAR
+#endif
+
 namespace yf {
 
 // Rows of interleaved bytes, `stride` bytes apart (it may be negative); pixels in a row are contiguous.

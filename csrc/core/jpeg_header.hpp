@@ -107,6 +107,11 @@ inline JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, 
         if (marker == 0xD9 || marker == 0xDA) break;                                        // EOI, SOS
         if (size - at < 2) break;
         const std::size_t length = read16(data + at, false);
+        const bool is_note = (marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE;
+        if (length < 2 && is_note) {  // libjpeg takes such a one as empty
+            at += 2;
+            continue;
+        }
         if (length < 2) return status(JpegError::corrupt, "a marker segment has an impossible length");
         if (size - at < length) break;
         const std::uint8_t* payload = data + at + 2;

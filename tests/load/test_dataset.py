@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError, DataError
-from yolofast.load import YOLODataset, collate, create_dataloader
+from yolofast.load import YOLODataset, create_dataloader
+from yolofast.load.dataset import collate
 
 RED = np.array([230, 20, 30])
 
@@ -136,7 +137,7 @@ def test_single_class_and_drop_last(red_boxes: Path) -> None:
     assert len(create_dataloader(config, "valid", augment=False, shuffle=False)) == 3
 
 
-def test_a_damaged_image_is_reported_and_left_gray_without_labels(
+def test_a_damaged_image_is_reported_once_and_replaced(
     red_boxes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = red_boxes.parent / "train"
@@ -149,13 +150,15 @@ def test_a_damaged_image_is_reported_and_left_gray_without_labels(
         text = (source / "labels" / f"{number}.txt").read_text()
         (tmp_path / "labels" / f"{number}.txt").write_text(text)
     (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [red]\n")
-    dataset = YOLODataset(tmp_path / "data.yaml", "train", imgsz=64)
+    dataset = YOLODataset(tmp_path / "data.yaml", "train", imgsz=64, max_bad_share=0.5)
     damaged, good = dataset[0], dataset[1]
-    assert (damaged.image == 114).all()
-    assert len(damaged.labels) == 0
+    np.testing.assert_array_equal(damaged.image, good.image)
+    np.testing.assert_array_equal(damaged.labels, good.labels)
+    assert (damaged.path, damaged.shape) == (good.path, good.shape)
     assert len(good.labels) == 1
     dataset[0]
     assert caplog.text.count("1.jpg") == 1
+    assert len(dataset.bad_images) == 1
     assert (tmp_path / "images" / "1.jpg").read_bytes() == whole[: len(whole) // 2]
 
 

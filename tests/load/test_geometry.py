@@ -11,8 +11,8 @@ import pytest
 
 from yolofast.config import AugmentConfig
 from yolofast.load import YOLODataset
-from yolofast.load.plan import colour_on_rgb, plan_batch
-from yolofast.load.render import render_labels
+from yolofast.load.labels import render_labels
+from yolofast.load.plan import plan_batch
 
 SHARE = 0.9
 
@@ -71,8 +71,8 @@ def test_zoom_and_rotation_keep_shapes() -> None:
     """Without shear the 2 x 2 part of every warp is a rotation (and flip) times one gain."""
     shapes = np.array([[100, 100]] * 64)
     augment = AugmentConfig(degrees=90, scale=0.5, mosaic=0, fliplr=0.5, flipud=0.5)
-    plan = plan_batch(np.arange(64), np.arange(64), shapes, 100, augment, seed=1, epoch=0)
-    linear = plan.tile_forward[:, :, :2]
+    plan = plan_batch(np.arange(64), np.arange(64), shapes, (100, 100), augment, seed=1, epoch=0)
+    linear = plan.tile_forward[:, :2, :2]
     gram = linear.transpose(0, 2, 1) @ linear
     gains = np.sqrt(np.abs(np.linalg.det(linear)))
     np.testing.assert_allclose(gram, gains[:, None, None] ** 2 * np.eye(2), atol=1e-9)
@@ -86,16 +86,16 @@ def test_mosaic_boxes_are_cut_at_their_tile() -> None:
     """A box over a whole image covers exactly what its tile shows."""
     shapes = np.array([[300, 400]] * 32)
     augment = AugmentConfig(mosaic=1, scale=0, translate=0, fliplr=0)
-    plan = plan_batch(np.arange(32), np.arange(32), shapes, 320, augment, seed=0, epoch=0)
-    labels = [np.array([[0, 0.5, 0.5, 1, 1]], np.float32)] * 32
-    drawn = np.ones(len(plan.tile_sample), bool)
+    plan = plan_batch(np.arange(32), np.arange(32), shapes, (320, 320), augment, seed=0, epoch=0)
+    boxes = np.array([[0, 0.5, 0.5, 1, 1]] * 32, np.float32)
+    targets = render_labels(plan, boxes, np.arange(33), shapes.astype(np.int32), filtered=False)
     cut = 0
     for sample in range(32):
-        rows = render_labels(plan, drawn, sample, labels, shapes, filtered=False)
+        rows = targets[targets[:, 0] == sample, 1:]
         tiles = np.flatnonzero(plan.tile_sample == sample)
         for (_, cx, cy, w, h), tile in zip(rows, tiles, strict=True):
-            low = (plan.tile_forward[tile] @ [*plan.tile_window[tile, :2], 1]).clip(0, 320)
-            high = (plan.tile_forward[tile] @ [*plan.tile_window[tile, 2:], 1]).clip(0, 320)
+            low = (plan.tile_forward[tile, :2] @ [*plan.tile_window[tile, :2], 1]).clip(0, 320)
+            high = (plan.tile_forward[tile, :2] @ [*plan.tile_window[tile, 2:], 1]).clip(0, 320)
             np.testing.assert_allclose([w * 320, h * 320], high - low, atol=1e-3)
             np.testing.assert_allclose([cx * 320, cy * 320], (low + high) / 2, atol=1e-3)
             cut += int((plan.tile_window[tile] != [0, 0, 400, 300]).any())
@@ -115,21 +115,16 @@ def picture_of_one_colour(root: Path) -> Path:
 
 
 def test_colour_jitter_reaches_the_pixels_as_drawn(tmp_path: Path) -> None:
-    """The centre pixel is the drawn affine map of (Y, Cb, Cr), computed here from JFIF's own formulas."""
+    """The centre pixel is the drawn map of the (Y, Cb, Cr) that JFIF's own formulas give."""
     augment = AugmentConfig(hsv_h=0.1, mosaic=0, scale=0, translate=0, fliplr=0)
     dataset = YOLODataset(picture_of_one_colour(tmp_path), "train", imgsz=64, augment=augment, seed=4)
     seen = set()
     for epoch in range(6):
         order = np.zeros(1, np.int64)
-        plan = plan_batch(order, order, dataset.shapes, 64, augment, seed=4, epoch=epoch)
+        plan = plan_batch(order, order, dataset.shapes, (64, 64), augment, seed=4, epoch=epoch)
         r, g, b = RED
         y = 0.299 * r + 0.587 * g + 0.114 * b
-        ycc = plan.colour[0] @ [y, (b - y) / 1.772 + 128, (r - y) / 1.402 + 128, 1]
-        wanted = [
-            ycc[0] + 1.402 * (ycc[2] - 128),
-            ycc[0] - 0.344136 * (ycc[1] - 128) - 0.714136 * (ycc[2] - 128),
-            ycc[0] + 1.772 * (ycc[1] - 128),
-        ]
+        wanted = plan.colour[0] @ [y, (b - y) / 1.772 + 128, (r - y) / 1.402 + 128, 1]
         got = dataset[epoch, 0].image[:, 32, 32]
         np.testing.assert_allclose(got, np.clip(wanted, 0, 255), atol=1.1)
         seen.add(tuple(got.tolist()))
@@ -142,9 +137,11 @@ def test_jitter_does_to_a_colour_what_its_names_say() -> None:
     def jitter(**changes: float) -> np.ndarray:
         augment = AugmentConfig(**{"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "mosaic": 0.0} | changes)
         maps = plan_batch(
-            np.zeros(40, np.int64), np.arange(40), np.array([[9, 9]]), 32, augment, seed=0, epoch=0
+            np.zeros(40, np.int64), np.arange(40), np.array([[9, 9]]), (32, 32), augment, seed=0, epoch=0
         ).colour
-        return np.array([colour_on_rgb(m) @ [120.0, 100.0, 90.0, 1.0] for m in maps])
+        r, g, b = 120.0, 100.0, 90.0
+        y = 0.299 * r + 0.587 * g + 0.114 * b
+        return maps @ [y, (b - y) / 1.772 + 128, (r - y) / 1.402 + 128, 1]
 
     value = jitter(hsv_v=0.4)
     gains = value / [120.0, 100.0, 90.0]
@@ -162,14 +159,16 @@ def test_jitter_does_to_a_colour_what_its_names_say() -> None:
     assert 0.02 < max(turned) < 0.08
 
 
-def test_a_file_that_changed_size_since_it_was_indexed_is_left_gray(
+def test_a_file_that_changed_size_since_it_was_indexed_is_replaced(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_dataset(tmp_path, 200, 100, 1)
-    dataset = YOLODataset(tmp_path / "data.yaml", "train", imgsz=64)
+    (tmp_path / "images" / "b.jpg").write_bytes((tmp_path / "images" / "a.jpg").read_bytes())
+    dataset = YOLODataset(tmp_path / "data.yaml", "train", imgsz=64, max_bad_share=0.5)
     data = cv2.imencode(".jpg", np.zeros((300, 50, 3), np.uint8))[1].tobytes()
     (tmp_path / "images" / "a.jpg").write_bytes(data)
     sample = dataset[0]
-    assert (sample.image == 114).all()
+    assert sample.path == dataset.paths[1]
+    np.testing.assert_array_equal(sample.image, dataset[1].image)
     assert len(sample.labels) == 0
-    assert "got 50 x 300 pixels, expected 200 x 100" in caplog.text
+    assert "a.jpg: got 50 x 300 pixels, expected 200 x 100" in caplog.text

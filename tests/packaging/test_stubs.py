@@ -6,17 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from yolofast import kernels
+import yolofast
 
-FOLDER = Path(kernels.__file__).parent
+FOLDER = Path(yolofast.__file__).parent
 
 
 def test_every_native_module_has_a_stub_that_agrees_with_it(tmp_path: Path) -> None:
-    modules = [f"yolofast.kernels.{path.stem}" for path in sorted(FOLDER.glob("_*.pyx"))]
-    assert len(modules) == 4
+    sources = sorted(FOLDER.glob("*/_*.pyx"))
+    modules = [f"yolofast.{path.parent.name}.{path.stem}" for path in sources]
+    assert len(modules) == 6
     allowed = tmp_path / "allowed.txt"
     allowed.write_text("".join(f"{module}.__test__\n" for module in modules))  # Cython's own
     command = [sys.executable, "-m", "mypy.stubtest", "--allowlist", str(allowed), *modules]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parent.parent)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parent)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(path.with_suffix(".pyi").exists() for path in FOLDER.glob("_*.pyx"))
+    assert all(path.with_suffix(".pyi").exists() for path in sources)

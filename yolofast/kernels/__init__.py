@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
     from ._jpeg import decode_jpeg, jpeg_info
     from ._labels import parse_yolo_labels
+    from ._render import render
     from .labels import transform_boxes, xywhn_to_xyxy, xyxy_to_xywhn
     from .matching import match_detections
     from .postprocess import postprocess
@@ -31,6 +32,7 @@ __all__ = [
     "nms",
     "parse_yolo_labels",
     "postprocess",
+    "render",
     "transform_boxes",
     "warp_affine",
     "xywhn_to_xyxy",
@@ -42,6 +44,7 @@ _HOMES = {
     "_image": ("color_matrix", "flip", "hsv_jitter", "letterbox", "warp_affine"),
     "_jpeg": ("decode_jpeg", "jpeg_info"),
     "_labels": ("parse_yolo_labels",),
+    "_render": ("render",),
     "labels": ("transform_boxes", "xywhn_to_xyxy", "xyxy_to_xywhn"),
     "matching": ("match_detections",),
     "postprocess": ("postprocess",),

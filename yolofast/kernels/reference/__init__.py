@@ -12,6 +12,7 @@ from yolofast.kernels.reference.boxes import (
 )
 from yolofast.kernels.reference.image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
 from yolofast.kernels.reference.metrics import average_precision, coco_iou, match_image
+from yolofast.kernels.reference.render import render
 
 __all__ = [
     "average_precision",
@@ -25,6 +26,7 @@ __all__ = [
     "match_image",
     "nms",
     "parse_yolo_labels",
+    "render",
     "transform_boxes",
     "visible_boxes",
     "warp_affine",

@@ -1,0 +1,269 @@
+// Drives the engine as a loader with many threads does: batches, shared and mixed-in pictures, cached planes,
+// failing files, files that somebody else decodes, resets in the middle, stop. Meant for ThreadSanitizer and
+// AddressSanitizer; it also checks that each sample is the one that a single thread renders.
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "engine.hpp"
+
+// clang-format off: jpeglib.h needs <cstdio> before it.
+#include <jpeglib.h>
+// clang-format on
+
+namespace {
+
+constexpr int kImages = 24, kSide = 40, kThreads = 4, kRounds = 60, kSamples = 6, kTiles = 4;
+enum class Kind { jpeg, cached, foreign, refused, missing, empty, damaged };
+
+// Bad files are few, so that most samples can be compared.
+Kind kind_of(std::int64_t image) {
+    constexpr Kind kBad[] = {Kind::refused, Kind::missing, Kind::empty, Kind::damaged};
+    if (image >= kImages - 4) return kBad[image - (kImages - 4)];
+    return image % 4 == 3 ? Kind::foreign : image % 4 == 2 ? Kind::cached : Kind::jpeg;
+}
+
+bool is_bad(std::int64_t image) { return image >= kImages - 4; }
+
+int width_of(std::int64_t image) { return 33 + 3 * static_cast<int>(image); }
+int height_of(std::int64_t image) { return 70 - static_cast<int>(image); }
+
+void require(bool holds, const char* what) {
+    if (holds) return;
+    std::fprintf(stderr, "stress: %s\n", what);
+    std::abort();
+}
+
+std::vector<std::uint8_t> pixels_of(std::int64_t image) {
+    std::vector<std::uint8_t> rgb(static_cast<std::size_t>(3 * width_of(image) * height_of(image)));
+    for (std::size_t i = 0; i < rgb.size(); ++i) rgb[i] = static_cast<std::uint8_t>(i * (image + 3) / 7);
+    return rgb;
+}
+
+std::vector<std::uint8_t> encode(std::int64_t image) {
+    jpeg_compress_struct cinfo;
+    jpeg_error_mgr errors;
+    cinfo.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&cinfo);
+    unsigned char* bytes = nullptr;
+    unsigned long size = 0;
+    jpeg_mem_dest(&cinfo, &bytes, &size);
+    cinfo.image_width = static_cast<JDIMENSION>(width_of(image));
+    cinfo.image_height = static_cast<JDIMENSION>(height_of(image));
+    cinfo.input_components = 3;
+    cinfo.in_color_space = JCS_RGB;
+    jpeg_set_defaults(&cinfo);
+    jpeg_start_compress(&cinfo, TRUE);
+    std::vector<std::uint8_t> rgb = pixels_of(image);
+    while (cinfo.next_scanline < cinfo.image_height) {
+        JSAMPROW row = rgb.data() + 3 * cinfo.image_width * cinfo.next_scanline;
+        jpeg_write_scanlines(&cinfo, &row, 1);
+    }
+    jpeg_finish_compress(&cinfo);
+    jpeg_destroy_compress(&cinfo);
+    std::vector<std::uint8_t> result(bytes, bytes + size);
+    std::free(bytes);
+    return result;
+}
+
+void convert(std::int64_t image, yf::Picture& out) {
+    const std::vector<std::uint8_t> rgb = pixels_of(image);
+    yf::convert_rgb({rgb.data(), 3 * width_of(image), height_of(image), width_of(image)}, out);
+}
+
+// The files, the cached planes, and the arrays that tell the engine of them.
+struct Dataset {
+    std::string paths;
+    std::int64_t path_at[kImages];
+    std::int32_t shapes[2 * kImages];
+    std::vector<yf::Picture> planes{kImages};
+    std::uint64_t cached[kImages] = {};
+    std::int32_t sides[6 * kImages] = {};
+    double place[6 * kImages] = {};
+
+    explicit Dataset(const std::filesystem::path& folder) {
+        std::filesystem::create_directories(folder);
+        for (std::int64_t i = 0; i < kImages; ++i) {
+            const std::string path = (folder / std::to_string(i)).string();
+            path_at[i] = static_cast<std::int64_t>(paths.size());
+            paths += path + '\0';
+            shapes[2 * i] = height_of(i);
+            shapes[2 * i + 1] = width_of(i);
+            write(i, path);
+            if (kind_of(i) == Kind::cached) hold(i);
+        }
+    }
+
+    static void write(std::int64_t image, const std::string& path) {
+        const Kind kind = kind_of(image);
+        std::filesystem::remove(path);
+        if (kind == Kind::missing || kind == Kind::cached) return;
+        std::vector<std::uint8_t> bytes;
+        if (kind == Kind::jpeg || kind == Kind::damaged) bytes = encode(image);
+        if (kind == Kind::damaged) bytes.resize(bytes.size() / 2);
+        if (kind == Kind::foreign || kind == Kind::refused) bytes = {0x89, 'P', 'N', 'G', 1, 2, 3, 4};
+        std::ofstream(path, std::ios::binary)
+            .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    }
+
+    void hold(std::int64_t image) {
+        yf::Picture& picture = planes[static_cast<std::size_t>(image)];
+        convert(image, picture);
+        const yf::PictureView& view = picture.view;
+        cached[image] = reinterpret_cast<std::uintptr_t>(view.y.data);
+        const std::int32_t row[6] = {view.y.height, view.y.width,  view.cb.height,
+                                     view.cb.width, view.factor_x, view.factor_y};
+        std::memcpy(sides + 6 * image, row, sizeof row);
+        std::memcpy(place + 6 * image, view.place, sizeof view.place);
+    }
+
+    yf::Sources sources() const { return {kImages, paths.data(), path_at, shapes, 48, cached, sides, place}; }
+};
+
+// A batch with the arrays that its jobs borrow.
+struct Plan {
+    std::vector<std::int64_t> images, layers;
+    std::vector<double> matrices, windows, colour;
+    std::vector<std::uint8_t> pixels;
+    yf::JobBatch batch;
+
+    explicit Plan(unsigned seed) {
+        std::mt19937 random(seed);
+        const auto below = [&](int count) {
+            return static_cast<int>(random() % static_cast<unsigned>(count));
+        };
+        colour = {1, 0, 1.402, -179.456, 1, -0.344136, -0.714136, 135.459, 1, 1.772, 0, -226.816};
+        pixels.resize(kSamples * 3 * kSide * kSide);
+        for (int t = 0; t < kSamples * kTiles; ++t) {
+            const int image = below(20) == 0 ? below(kImages) : below(kImages - 4);
+            images.push_back(image);
+            layers.push_back(t % kTiles == 3);
+            const double turn = t % 3 == 0 ? 0.3 : 0.0, step = 1.0 + below(8) / 4.0;
+            const double matrix[9] = {step, -turn, below(20) - 10.0, turn, step, below(20) - 10.0, 0, 0, 1};
+            matrices.insert(matrices.end(), matrix, matrix + 9);
+            const double window[4] = {0, 0, 1.0 * width_of(image), 1.0 * height_of(image)};
+            windows.insert(windows.end(), window, window + 4);
+        }
+        constexpr std::ptrdiff_t plane = kSide * kSide;
+        for (int s = 0; s < kSamples; ++s) {
+            const std::size_t first = static_cast<std::size_t>(s * kTiles);
+            batch.jobs.push_back({&images[first],
+                                  &layers[first],
+                                  &matrices[9 * first],
+                                  &windows[4 * first],
+                                  kTiles,
+                                  s % 2 == 0 ? 1.0 : 0.5,
+                                  colour.data(),
+                                  {pixels.data() + 3 * plane * s, plane, kSide, kSide, kSide}});
+        }
+        batch.remaining = batch.jobs.size();
+    }
+
+    void announce(yf::Engine& engine) const {
+        for (const std::int64_t image : images) {
+            const std::int64_t once = 1;
+            engine.expect(&image, &once, 1);
+        }
+    }
+
+    bool is_drawn(int sample) const {
+        for (int t = 0; t < kTiles; ++t)
+            if (is_bad(images[static_cast<std::size_t>(sample * kTiles + t)])) return false;
+        return true;
+    }
+};
+
+// What Python does with an image that is no JPEG.
+void supply(yf::Engine& engine, std::int64_t image) {
+    auto picture = std::make_shared<yf::Picture>();
+    yf::PictureStatus status{yf::PictureError::none, {}};
+    if (kind_of(image) == Kind::refused)
+        status = {yf::PictureError::refused, "refused"};
+    else
+        convert(image, *picture);
+    engine.supply(image, std::move(picture), status);
+}
+
+void work(yf::Engine& engine) {
+    yf::Worker worker;
+    while (engine.work(worker) == yf::Work::foreign) supply(engine, worker.foreign);
+}
+
+void run(yf::Engine& engine, Plan& plan) {
+    yf::Worker worker;
+    plan.announce(engine);
+    while (engine.run(worker, plan.batch) == yf::Work::foreign) supply(engine, worker.foreign);
+}
+
+void compare(const Plan& plan, const Plan& expected) {
+    std::size_t bad = 0;
+    for (std::size_t t = 0; t < plan.images.size(); ++t) bad += is_bad(plan.images[t]);
+    require(plan.batch.failures.size() == bad, "each bad tile is a failure, and nothing else is");
+    for (const yf::Failure& failure : plan.batch.failures)
+        require(is_bad(failure.image) && failure.status.reason[0] != 0,
+                "a failure names its image and reason");
+    constexpr std::size_t size = 3 * kSide * kSide;
+    for (int s = 0; s < kSamples; ++s)
+        require(
+            !plan.is_drawn(s) || std::memcmp(&plan.pixels[s * size], &expected.pixels[s * size], size) == 0,
+            "a sample is the one that a single thread renders");
+}
+
+void stress(const Dataset& dataset, std::size_t idle_bytes) {
+    yf::Engine engine(dataset.sources(), idle_bytes), alone(dataset.sources(), 0);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < kThreads; ++i) threads.emplace_back([&] { work(engine); });
+    std::atomic<bool> done{false};
+    threads.emplace_back([&] {  // somebody who asks how much is held, and renders for himself
+        for (unsigned seed = 1000; !done; ++seed) {
+            Plan mine(seed), expected(seed);
+            run(engine, mine);
+            engine.held_bytes();
+            compare(mine, (run(alone, expected), expected));
+        }
+    });
+    for (unsigned round = 0; round < kRounds; ++round) {
+        Plan first(2 * round), second(2 * round + 1), expected(2 * round);
+        for (Plan* plan : {&first, &second}) {
+            plan->announce(engine);
+            engine.submit(&plan->batch);
+        }
+        if (round % 5 == 4) {
+            engine.reset();  // what is queued is dropped; the batches may go
+            continue;
+        }
+        require(engine.wait(&first.batch, 60) && engine.wait(&second.batch, 1e300),
+                "a batch is done in a minute");
+        yf::Engine single(dataset.sources(), 0);
+        run(single, expected);
+        compare(first, expected);
+        require(single.held_bytes() == 0, "nothing is held once it is used up");
+    }
+    done = true;
+    threads.back().join();
+    threads.pop_back();
+    engine.reset();
+    require(engine.held_bytes() == 0, "nothing is held after a reset");
+    engine.stop();
+    for (std::thread& thread : threads) thread.join();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 2) {
+        std::fprintf(stderr, "usage: %s FOLDER_FOR_ITS_FILES\n", argv[0]);
+        return 2;
+    }
+    const Dataset dataset(argv[1]);
+    for (const std::size_t idle_bytes : {std::size_t{0}, std::size_t{20000}, std::size_t{1} << 30})
+        stress(dataset, idle_bytes);
+    std::puts("the engine holds");
+    return 0;
+}

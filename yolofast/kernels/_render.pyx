@@ -1,0 +1,224 @@
+# distutils: language = c++
+"""The native executor of a plan: checked, GIL-free calls into csrc/core/render.cpp.
+
+Defined by reference/render.py.
+"""
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t, uint8_t
+from libcpp.memory cimport unique_ptr
+from libcpp.vector cimport vector
+cimport numpy as cnp
+
+import numpy as np
+
+from yolofast.types import Picture, Ycc
+
+cnp.import_array()
+
+
+cdef extern from "common.hpp" namespace "yf" nogil:
+    struct Planes:
+        uint8_t* data
+        ptrdiff_t plane
+        ptrdiff_t stride
+        int height
+        int width
+
+cdef extern from "render.hpp" namespace "yf" nogil:
+    struct PlaneView:
+        const uint8_t* data
+        ptrdiff_t stride
+        int height
+        int width
+
+    struct PictureView:
+        PlaneView y
+        PlaneView cb
+        PlaneView cr
+        int factor_x
+        int factor_y
+        double* place
+
+    struct Tile:
+        PictureView picture
+        double* matrix
+        double* window
+        int layer
+
+    cppclass Renderer:
+        Renderer() except +
+        void render(
+            const Tile* tiles, size_t count, double mix, const double* colour, Planes dst) except +
+
+
+FACTORS = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1), "gray": (1, 1)}
+cdef int MAX_SIDE = 2**24
+cdef int MAX_BYTES = 2**30
+cdef double MAX_MATRIX = 1e12
+cdef double MAX_GAIN = 7.99  # fixed point: see ColourRow in csrc/core/render_rows.hpp
+cdef double MAX_LEVEL = 2047.0
+
+
+cdef PlaneView _view(name, plane) except *:
+    if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8 or plane.ndim != 2 or plane.size == 0:
+        got = f"{plane.dtype} {plane.shape}" if isinstance(plane, np.ndarray) else type(plane).__name__
+        raise ValueError(f"{name} is {got}; expected uint8 [H, W], not empty")
+    if max(plane.shape) > MAX_SIDE:
+        raise ValueError(f"{name} is {plane.shape[1]} x {plane.shape[0]}; expected sides up to {MAX_SIDE}")
+    if plane.shape[1] > 1 and plane.strides[1] != 1:
+        raise ValueError(f"{name} has strides {plane.strides}; expected pixels packed within each row")
+    # A broadcast plane has a stride of 0.
+    if plane.shape[0] * max(abs(plane.strides[0]), plane.shape[1]) > MAX_BYTES:
+        raise ValueError(f"{name} has more than {MAX_BYTES} bytes from end to end; expected a smaller plane")
+    cdef PlaneView view
+    view.data = <const uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>plane)
+    view.stride = plane.strides[0]
+    view.height, view.width = plane.shape
+    return view
+
+
+cdef PictureView _picture_view(name, picture) except *:
+    if isinstance(picture, Ycc):
+        picture = Picture.of(picture)
+    if not isinstance(picture, Picture):
+        raise TypeError(f"{name} is {type(picture).__name__}; expected a Picture or Ycc")
+    ycc = picture.ycc
+    if ycc.subsampling not in FACTORS:
+        raise ValueError(f"{name} has subsampling '{ycc.subsampling}'; expected one of {', '.join(FACTORS)}")
+    cdef PictureView view
+    view.factor_x, view.factor_y = FACTORS[ycc.subsampling]
+    view.y = _view(f"{name}.y", ycc.y)
+    view.cb.data = view.cr.data = NULL
+    if ycc.subsampling != "gray":
+        view.cb, view.cr = _view(f"{name}.cb", ycc.cb), _view(f"{name}.cr", ycc.cr)
+        wanted = (
+            (view.y.height + view.factor_y - 1) // view.factor_y,
+            (view.y.width + view.factor_x - 1) // view.factor_x,
+        )
+        if ycc.cb.shape != wanted or ycc.cr.shape != wanted:
+            raise ValueError(
+                f"{name} has chroma {ycc.cb.shape} and {ycc.cr.shape}; expected {wanted} for a luma plane of "
+                f"{ycc.y.shape} and subsampling {ycc.subsampling}"
+            )
+    place = _numbers(f"{name}.place", picture.place, (2, 3))
+    cdef double[:, ::1] values = place
+    cdef int i
+    for i in range(6):
+        view.place[i] = values[i // 3, i % 3]
+    return view
+
+
+def _numbers(name, values, shape, limit=MAX_MATRIX):
+    array = np.ascontiguousarray(values, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
+    if array.size and not np.abs(array).max() <= limit:  # NaN fails too
+        raise ValueError(f"{name} has a value that is not finite or above {limit:g} in magnitude")
+    return array
+
+
+def _whole(name, values, shape, low, high):
+    array = np.ascontiguousarray(values, dtype=np.int64)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
+    if array.size and not (low <= array.min() and array.max() <= high):
+        raise ValueError(f"{name} has values {array.min()}..{array.max()}; expected {low}..{high}")
+    return array
+
+
+def checked_plan(plan):
+    """The numeric arrays of a plan (matrix, window, sample, layer, mix, colour), checked and contiguous.
+
+    Raises:
+        ValueError: a shape or value that a renderer cannot take.
+    """
+    height, width = plan.size
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise ValueError(f"plan.size is {plan.size}; expected sides of 1..{MAX_SIDE}")
+    samples, tiles = len(plan.images), len(plan.tile_image)
+    sample = _whole("plan.tile_sample", plan.tile_sample, (tiles,), 0, samples - 1)
+    if (np.diff(sample) < 0).any():
+        raise ValueError("plan.tile_sample is not ascending")
+    colour = _numbers("plan.colour", plan.colour, (samples, 3, 4))
+    reach = np.abs(colour[..., :3]).sum(axis=2) * 128
+    centre = np.abs(colour[..., 3] + colour[..., :3].sum(axis=2) * 128)
+    if samples and (np.abs(colour[..., :3]).max() > MAX_GAIN or (reach + centre).max() > MAX_LEVEL):
+        raise ValueError(
+            f"plan.colour is out of range; expected gains up to {MAX_GAIN} and levels up to {MAX_LEVEL}"
+        )
+    mix = _numbers("plan.mix", plan.mix, (samples,), 1.0)
+    if samples and mix.min() < 0:
+        raise ValueError(f"plan.mix is {mix.min()}; expected 0..1")
+    return (
+        _numbers("plan.tile_matrix", plan.tile_matrix, (tiles, 3, 3)),
+        _numbers("plan.tile_window", plan.tile_window, (tiles, 4), MAX_SIDE),
+        sample,
+        _whole("plan.tile_layer", plan.tile_layer, (tiles,), 0, 1),
+        mix,
+        colour,
+    )
+
+
+def render(plan, images, out=None):
+    """Render a plan: resize, mosaic, affine or perspective, flips, mixup and colour in one pass over planes.
+
+    Which pixel shows what is defined by `kernels.reference.render`; this stays within 1 level of it.
+
+    Args:
+        plan: a `BatchPlan`.
+        images: the pictures that `plan.tile_image` names: a mapping or sequence of `Picture` or `Ycc` (planes
+            at full size, upright), indexed by those numbers.
+        out: uint8 [B, 3, H, W], C-contiguous, to fill.
+
+    Returns:
+        uint8 [B, 3, H, W] RGB; 114 where no tile shows.
+
+    Raises:
+        ValueError, TypeError, LookupError: a plan, picture or `out` that does not fit; says which.
+    """
+    matrix, window, sample, layer, mix, colour = checked_plan(plan)
+    cdef int height, width
+    height, width = plan.size
+    shape = (len(plan.images), 3, height, width)
+    if out is None:
+        out = np.empty(shape, np.uint8)
+    elif not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape != shape:
+        got = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out is {got}; expected a uint8 array of shape {shape}")
+    elif not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError("out is read-only or not C-contiguous; expected an array that can be written whole")
+    if not out.size:
+        return out
+    cdef double[:, :, ::1] matrices = matrix
+    cdef double[:, ::1] windows = window
+    cdef int64_t[::1] samples = sample, layers = layer
+    cdef double[::1] mixes = mix
+    cdef double[:, :, ::1] colours = colour
+    cdef vector[Tile] tiles
+    cdef Tile tile
+    cdef int i, t, count = len(sample), batch = shape[0]
+    pictures = {}
+    for t in range(count):
+        number = int(plan.tile_image[t])
+        if number not in pictures:
+            pictures[number] = images[number]  # held while their planes are read
+        tile.picture = _picture_view(f"images[{number}]", pictures[number])
+        for i in range(9):
+            tile.matrix[i] = matrices[t, i // 3, i % 3]
+        for i in range(4):
+            tile.window[i] = windows[t, i]
+        tile.layer = layers[t]
+        tiles.push_back(tile)
+    cdef Planes dst = Planes(<uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>out), height * <ptrdiff_t>width, width,
+                             height, width)
+    cdef unique_ptr[Renderer] renderer = unique_ptr[Renderer](new Renderer())
+    cdef int begin = 0, end = 0
+    with nogil:
+        for i in range(batch):
+            while end < count and samples[end] == i:
+                end += 1
+            renderer.get().render(tiles.data() + begin, end - begin, mixes[i], &colours[i, 0, 0], dst)
+            begin = end
+            dst.data += 3 * dst.plane
+    return out

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from yolofast.load.cache import PlaneTable
+from yolofast.load.index import PackedPaths
+from yolofast.types import BatchPlan, Picture
+
+SUBSAMPLINGS: dict[tuple[int, int], str]
+
+def load_picture(
+    path: str | Path, shape: tuple[int, int], cover: int, *, compact: bool = False
+) -> Picture: ...
+
+@disjoint_base
+class RenderJobs:
+    plan: BatchPlan
+    out: NDArray[np.uint8]
+    def __init__(self, plan: BatchPlan, out: NDArray[np.uint8]) -> None: ...
+    def failures(self) -> list[tuple[int, int, str]]: ...
+    def seconds(self) -> dict[str, float]: ...
+
+@disjoint_base
+class Engine:
+    def __init__(
+        self,
+        paths: PackedPaths,
+        shapes: NDArray[np.int32],
+        cover: int,
+        *,
+        table: PlaneTable | None = None,
+        idle_bytes: int = 0,
+    ) -> None: ...
+    def expect(self, plan: BatchPlan) -> None: ...
+    def submit(self, jobs: RenderJobs) -> None: ...
+    def wait(self, jobs: RenderJobs, seconds: float) -> bool: ...
+    def run(self, jobs: RenderJobs) -> None: ...
+    def work(self) -> None: ...
+    def reset(self) -> None: ...
+    def stop(self) -> None: ...
+    @property
+    def held_bytes(self) -> int: ...
