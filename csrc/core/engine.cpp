@@ -8,8 +8,8 @@
 namespace yf {
 namespace {
 
-constexpr std::size_t kSpares = 512;  // pictures whose memory waits for the next ones: fresh pages are slow
-constexpr double kForever = 1e9;      // seconds; a clock that counts nanoseconds cannot add much more
+constexpr std::size_t kSpares = 64;  // pictures in memory, in use or spare, that are always allowed
+constexpr double kForever = 1e9;     // seconds; a clock that counts nanoseconds cannot add much more
 
 using Clock = std::chrono::steady_clock;
 
@@ -145,7 +145,7 @@ PictureStatus Engine::acquire(std::int64_t image, Worker& worker, StageSeconds& 
             return {PictureError::none, {}};
         }
         entry.state = Entry::State::busy;
-        picture = spare();
+        picture = take_spare(image);
     }
     PictureStatus status{PictureError::out_of_memory, "out of memory"};
     if (picture != nullptr) {
@@ -172,7 +172,10 @@ void Engine::supply(std::int64_t image, std::shared_ptr<Picture> picture, const 
     Entry& entry = entries_[image];
     entry.state = Entry::State::ready;
     entry.status = status;
-    if (status.error == PictureError::none) entry.picture = std::move(picture);
+    if (status.error == PictureError::none) {
+        entry.picture = std::move(picture);
+        most_held_ = std::max(most_held_, ++held_);
+    }
     decoded_.notify_all();
 }
 
@@ -209,8 +212,10 @@ void Engine::drop(std::int64_t image) {
     const auto found = entries_.find(image);
     std::shared_ptr<const Picture> picture = std::move(found->second.picture);
     entries_.erase(found);
-    if (picture != nullptr && picture.use_count() == 1 && spares_.size() < kSpares)
-        spares_.push_back(std::const_pointer_cast<Picture>(picture));
+    if (picture == nullptr) return;
+    --held_;
+    if (picture.use_count() == 1)
+        spares_.emplace_back(pixels(image), std::const_pointer_cast<Picture>(picture));
 }
 
 void Engine::trim() {
@@ -222,15 +227,26 @@ void Engine::trim() {
     }
 }
 
-// Memory for a picture, used before if possible; null when there is none. Called with the lock held.
-std::shared_ptr<Picture> Engine::spare() {
-    if (!spares_.empty()) {
-        std::shared_ptr<Picture> picture = std::move(spares_.back());
-        spares_.pop_back();
-        return picture;
+std::int64_t Engine::pixels(std::int64_t image) const {
+    const std::int32_t* shape = sources_.shapes + 2 * image;
+    return static_cast<std::int64_t>(shape[0]) * shape[1];
+}
+
+// Memory for a picture; null when there is none. Used before for one of this size if possible: fresh pages
+// are slow. Where no spare fits and there are as many pictures as ever were needed at once, one is given up,
+// so that memory does not grow. Called with the lock held.
+std::shared_ptr<Picture> Engine::take_spare(std::int64_t image) {
+    const auto fits = [size = pixels(image)](const auto& spare) { return spare.first == size; };
+    const auto found = std::find_if(spares_.begin(), spares_.end(), fits);
+    std::shared_ptr<Picture> picture;
+    if (found != spares_.end()) {
+        picture = std::move(found->second);
+        spares_.erase(found);
+    } else if (!spares_.empty() && held_ + spares_.size() >= std::max(most_held_, kSpares)) {
+        spares_.erase(spares_.begin());
     }
     try {
-        return std::make_shared<Picture>();
+        return picture != nullptr ? picture : std::make_shared<Picture>();
     } catch (const std::bad_alloc&) {
         return nullptr;
     }
@@ -247,6 +263,7 @@ void Engine::reset() {
     queue_.clear();
     finished_.wait(lock, [&] { return running_ == 0; });
     entries_.clear();
+    held_ = 0;
     idle_.clear();
     idle_held_ = 0;
 }

@@ -113,7 +113,8 @@ class Engine {
     void release(const Job& job);
     void drop(std::int64_t image);
     void trim();
-    std::shared_ptr<Picture> spare();
+    std::int64_t pixels(std::int64_t image) const;
+    std::shared_ptr<Picture> take_spare(std::int64_t image);
 
     const Sources sources_;
     const std::size_t idle_bytes_;
@@ -123,7 +124,8 @@ class Engine {
     std::unordered_map<std::int64_t, Entry> entries_;
     std::list<std::int64_t> idle_;  // longest unused first
     std::size_t idle_held_ = 0;
-    std::vector<std::shared_ptr<Picture>> spares_;
+    std::vector<std::pair<std::int64_t, std::shared_ptr<Picture>>> spares_;  // by pixels, oldest first
+    std::size_t held_ = 0, most_held_ = 0;                                   // pictures in entries_
     std::size_t running_ = 0;
     bool stopping_ = false;
 };

@@ -24,6 +24,8 @@ from yolofast.load.peers import private_stdout, serve, timed, versions
 from yolofast.types import Batch, Split
 
 BATCH = 16
+ENDLESS = 2**31
+"""Epochs of the run that is measured: past the last one there would be no more mosaics."""
 FLOORS: Mapping[str, str] = {"decode to planes": "ycc", "decode to RGB": "rgb"}
 """Decode alone, of the same files at full size, bytes in memory: side -> layout."""
 
@@ -48,6 +50,7 @@ class LoaderWork:
             imgsz=self.imgsz,
             augment=augment,
             shuffle=augment is not None,
+            epochs=ENDLESS,
             cache=self.cache,
         )
         return Loader(dataset, batch_size=BATCH, threads=self.threads, monitor=DataFlowMonitor())
