@@ -141,6 +141,10 @@ class DatasetConfig(Section):
     """Where --cache disk keeps its files; by default the user's cache folder."""
     rect: bool = False
     """Rectangular batches of images of like shape, with little padding; no mosaic, no shuffling."""
+    stride: int = bounded(MODEL_STRIDE, 1)
+    """Sides of rectangular and multi-scale batches are multiples of this."""
+    pad: float = bounded(0.5, 0.0)
+    """Strides added to the sides of rectangular batches."""
     multi_scale: float = bounded(0.0, 0.0, 0.9)
     """Draw each training batch's side within +- this share of imgsz; 0 = always imgsz."""
     max_bad_share: float = bounded(0.25, 0.0, 1.0)

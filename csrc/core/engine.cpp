@@ -84,7 +84,8 @@ Work Engine::run(Worker& worker, JobBatch& batch) {
 // One sample. False when an image has to be decoded elsewhere first; calling again goes on.
 bool Engine::render(Worker& worker, JobBatch& batch) {
     const Job& job = batch.jobs[worker.sample];
-    StageSeconds seconds;
+    StageSeconds& seconds = worker.seconds;
+    worker.foreign = -1;
     std::vector<Failure> failures;
     try {
         worker.tiles.resize(job.tiles);
@@ -107,7 +108,7 @@ bool Engine::render(Worker& worker, JobBatch& batch) {
         const auto started = Clock::now();
         if (failures.empty())
             worker.renderer.render(worker.tiles.data(), job.tiles, job.mix, job.colour, job.out);
-        seconds.render = since(started);
+        seconds.render += since(started);
     } catch (const std::bad_alloc&) {
         failures.push_back({static_cast<std::int64_t>(worker.sample),
                             job.tiles > 0 ? job.images[0] : -1,
@@ -121,6 +122,7 @@ bool Engine::render(Worker& worker, JobBatch& batch) {
     batch.seconds.decode += seconds.decode;
     batch.seconds.render += seconds.render;
     batch.seconds.wait += seconds.wait;
+    seconds = {};
     return true;
 }
 
@@ -181,7 +183,8 @@ void Engine::supply(std::int64_t image, std::shared_ptr<Picture> picture, const 
 
 void Engine::abandon(Worker& worker) {
     const std::lock_guard lock(mutex_);
-    entries_[worker.foreign].state = Entry::State::empty;
+    if (worker.foreign >= 0) entries_[worker.foreign].state = Entry::State::empty;
+    worker.foreign = -1;
     decoded_.notify_all();
     if (worker.batch == nullptr) return;
     worker.batch = nullptr;  // its batch will never be done

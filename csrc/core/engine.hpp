@@ -19,7 +19,6 @@ namespace yf {
 
 // Where the pictures come from. Arrays are borrowed and outlive the engine.
 struct Sources {
-    std::int64_t count;
     const char* paths;            // NUL-ended, one after the other
     const std::int64_t* path_at;  // [count]
     const std::int32_t* shapes;   // [count, 2] height, width
@@ -70,6 +69,7 @@ struct Worker {
     JobBatch* batch = nullptr;  // the job in hand
     std::size_t sample = 0;
     std::int64_t foreign = -1;  // the image that Python has to decode
+    StageSeconds seconds;       // of the job in hand
 };
 
 class Engine {

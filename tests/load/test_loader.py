@@ -520,3 +520,28 @@ def test_memory_stays_flat(data: Path) -> None:
         list(loader)
         loader.close()
     assert eventually(lambda: resident_bytes() - before < 8 * 2**20)
+
+
+def test_multi_scale_samples_do_not_depend_on_the_number_of_ranks(data: Path) -> None:
+    """Every batch has a size of its own, whoever it is dealt to."""
+
+    def sizes(world_size: int) -> dict[str, set[tuple[int, ...]]]:
+        found: dict[str, set[tuple[int, ...]]] = {}
+        for rank in range(world_size):
+            dataset = YOLODataset(data, "train", imgsz=96, augment=AugmentConfig(), multi_scale=0.6, batch=3)
+            for batch in Loader(dataset, 3, threads=1, rank=rank, world_size=world_size):
+                for path in batch.paths:
+                    found.setdefault(path, set()).add(batch.images.shape[2:])
+        return found
+
+    assert sizes(1) == sizes(2) == sizes(4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epoch": -1}, {"dealt": [[0, 5]]}, {"dealt": [[1, -3]]}, {"dealt": [[1, 10**6]]}, {"position": 1}],
+)
+def test_a_state_that_cannot_be_is_refused(data: Path, change: dict[str, object]) -> None:
+    loader = Loader(YOLODataset(data, "train", imgsz=64), 2, threads=0)
+    with pytest.raises(DataError, match="state"):
+        loader.load_state_dict(loader.state_dict() | change)

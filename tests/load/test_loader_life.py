@@ -24,6 +24,7 @@ from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import YolofastError
 from yolofast.load import Loader, YOLODataset, create_dataloader
 from yolofast.load import _engine as engine_module
+from yolofast.load.index import PackedPaths
 
 COUNT = 22
 LONG = 30.0  # seconds after which a subprocess hangs
@@ -219,6 +220,28 @@ def test_an_error_that_is_not_the_images_fault_reaches_the_consumer(
             list(subject.dataset)
     assert len(subject.dataset.bad_images) == 0
     assert plain_samples(subject) == expected
+
+
+def test_a_thread_that_fails_elsewhere_hangs_nobody_and_leaves_no_thread(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = loader(data, 2)
+    read = PackedPaths.__getitem__
+
+    def fail(paths: PackedPaths, index: int) -> str:
+        if threading.current_thread().name.startswith("yolofast-"):
+            raise MemoryError("none left")
+        return read(paths, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PackedPaths, "__getitem__", fail)
+        for _ in range(3):
+            started = time.monotonic()
+            with pytest.raises(YolofastError, match="none left"):
+                list(subject)
+            assert time.monotonic() - started < 5
+    subject.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("yolofast-")]
 
 
 def test_an_interrupt_while_a_dataset_decodes_leaves_it_usable(

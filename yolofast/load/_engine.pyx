@@ -6,6 +6,7 @@ each runs `Engine.work`, which releases the GIL and comes back only for images t
 """
 
 import os
+import time
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
@@ -92,7 +93,6 @@ cdef extern from "picture.hpp" namespace "yf" nogil:
 
 cdef extern from "engine.hpp" namespace "yf" nogil:
     struct Sources:
-        int64_t count
         const char* paths
         const int64_t* path_at
         const int32_t* shapes
@@ -135,6 +135,7 @@ cdef extern from "engine.hpp" namespace "yf" nogil:
 
     cppclass Worker:
         int64_t foreign
+        StageSeconds seconds
 
     cppclass CEngine "yf::Engine":
         CEngine(const Sources& sources, size_t idle_bytes) except +
@@ -147,7 +148,6 @@ cdef extern from "engine.hpp" namespace "yf" nogil:
         cbool wait(const JobBatch* batch, double seconds) except +
         void reset() except +
         void stop() except +
-        size_t held_bytes() except +
 
 cdef extern from *:
     """
@@ -368,7 +368,6 @@ cdef class Engine:
         self.paths, self.shapes, self.cover = paths, shapes, cover
         self.jobs = set()
         cdef Sources sources
-        sources.count = count
         sources.paths = <const char*>cnp.PyArray_DATA(paths.data)
         sources.path_at = <const int64_t*>cnp.PyArray_DATA(paths.offsets)
         sources.shapes = <const int32_t*>cnp.PyArray_DATA(shapes)
@@ -434,8 +433,12 @@ cdef class Engine:
         cdef Worker worker
         cdef Work outcome = Work.foreign
         while outcome != Work.stopped:
-            with nogil:
-                outcome = self.engine.get().work(worker)
+            try:
+                with nogil:
+                    outcome = self.engine.get().work(worker)
+            except BaseException:
+                self.engine.get().abandon(worker)  # so that nobody waits for this job
+                raise
             if outcome == Work.foreign:
                 self._supply(worker)
 
@@ -443,14 +446,17 @@ cdef class Engine:
         """Decode an image that is no JPEG, for all who wait for it. Raises what is not the image's fault."""
         cdef shared_ptr[CPicture] picture
         cdef PictureStatus status = make_status(<int>PictureError.none, b"")
-        path = self.paths[worker.foreign]
+        path = f"image {worker.foreign}"
         try:
+            path = self.paths[worker.foreign]
             picture = make_shared[CPicture]()
+            started = time.perf_counter()
             try:
                 _decode_foreign(path, self.shapes[worker.foreign].tolist(), self.cover, picture.get())
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ").encode("utf-8", "replace")
                 status = make_status(<int>PictureError.refused, reason)
+            worker.seconds.decode += time.perf_counter() - started
             self.engine.get().supply(worker.foreign, picture, status)
         except BaseException as error:
             self.engine.get().abandon(worker)
@@ -467,8 +473,3 @@ cdef class Engine:
     def stop(self):
         """Make every `work` return."""
         self.engine.get().stop()
-
-    @property
-    def held_bytes(self):
-        """Bytes of decoded pictures held at this moment."""
-        return self.engine.get().held_bytes()

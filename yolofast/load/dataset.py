@@ -83,6 +83,14 @@ class YOLODataset:
                 f"rect: excludes {'shuffle' if shuffle else 'multi_scale'}, because its batches are images "
                 "of like shape. Switch one of them off."
             )
+        for name, value, low in (
+            ("imgsz", imgsz, 1), ("batch", batch, 1), ("stride", stride, 1), ("seed", seed, 0),
+            ("epochs", epochs, 1), ("pad", pad, 0), ("multi_scale", multi_scale, 0),
+        ):  # fmt: skip
+            if value < low:
+                raise ConfigError(f"{name}: got {value}, expected at least {low}.")
+        if multi_scale >= 1:
+            raise ConfigError(f"multi_scale: got {multi_scale}, expected a share below 1.")
         self.data = data if isinstance(data, DataYaml) else read_data_yaml(Path(data))
         self.split, self.imgsz, self.augment = split, imgsz, augment
         self.shuffle, self.seed, self.epochs = shuffle, seed, epochs

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from yolofast.load.dataset import YOLODataset
 from yolofast.load.dealing import DEFAULT_BLOCK, Positions, deal, remaining
 from yolofast.load.monitor import DataFlowMonitor
 from yolofast.load.sizes import FixedSize, RectangularSizes
-from yolofast.types import Batch
+from yolofast.types import Batch, BatchPlan
 
 MAX_THREADS = 16
 WAIT_SLICE_S = 0.1  # how long Ctrl-C may have to wait
@@ -115,6 +116,8 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration. The epoch of a loaded state goes on where it was."""
+        if epoch < 0:
+            raise ConfigError(f"epoch: got {epoch}, expected at least 0.")
         if epoch != self.epoch:
             self.epoch, self._dealt, self._taken = epoch, [], 0
 
@@ -149,6 +152,8 @@ class Loader:
             dealt = [(int(world), int(taken)) for world, taken in state.get("dealt", [[1, position]])]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a loader's state: {error!r}; expected what state_dict() gives.") from None
+        if epoch < 0 or any(world < 1 or taken < 0 for world, taken in dealt):
+            raise DataError(f"not a loader's state: {state}; expected what state_dict() gives.")
         if seed != self.dataset.seed:
             raise DataError(f"the state is of seed {seed}, this loader's is {self.dataset.seed}.")
         left = len(self._remaining(dealt))
@@ -178,7 +183,11 @@ class Loader:
         if isinstance(self.dataset.sizes, RectangularSizes):
             return self.batch_size, self.batch_size
         augment = self.dataset.augment
-        return (augment.mosaic_block if augment is not None else 0) or DEFAULT_BLOCK, 1
+        block = (augment.mosaic_block if augment is not None else 0) or DEFAULT_BLOCK
+        if isinstance(self.dataset.sizes, FixedSize):
+            return block, 1
+        # Every batch has a size of its own, so batches are not cut apart.
+        return -(-block // self.batch_size) * self.batch_size, self.batch_size
 
     def _remaining(self, dealt: list[tuple[int, int]]) -> Positions:
         return remaining(len(self.dataset), dealt, *self._layout())
@@ -195,18 +204,28 @@ class Loader:
             mine = mine[: full * self.batch_size]
         return [mine[at : at + self.batch_size] for at in range(0, len(mine), self.batch_size)]
 
-    def _chunks(self, batches: list[Positions], epoch: int) -> Iterator[tuple[list[Positions], Positions]]:
-        """Runs of batches that are planned at once: of one size, about a block long."""
-        sizes = self.dataset.sizes
-        at = 0
-        while at < len(batches):
-            size, begin, samples = sizes.at(epoch, int(batches[at][0])), at, 0
-            while at < len(batches) and samples < DEFAULT_BLOCK:
-                if sizes.at(epoch, int(batches[at][0])) != size:
-                    break
-                samples += len(batches[at])
-                at += 1
-            yield batches[begin:at], np.concatenate(batches[begin:at])
+    def _blocks(self, batches: list[Positions]) -> Iterator[list[Positions]]:
+        """Runs of batches whose samples share images: about a block long."""
+        size, _ = self._layout()
+        block: list[Positions] = []
+        samples = 0
+        for batch in batches:
+            block.append(batch)
+            samples += len(batch)
+            if samples >= size:
+                yield block
+                block, samples = [], 0
+        if block:
+            yield block
+
+    def _plans(self, batches: list[Positions], epoch: int) -> Iterator[tuple[Positions, BatchPlan]]:
+        """Every batch with its plan; neighbours of one size are planned at once."""
+        for _, run in groupby(batches, lambda batch: self.dataset.sizes.at(epoch, int(batch[0]))):
+            together = list(run)
+            plan = self.dataset.plan(epoch, np.concatenate(together))
+            ends = np.cumsum([len(batch) for batch in together]).tolist()
+            for batch, end in zip(together, ends, strict=True):
+                yield batch, plan[end - len(batch) : end]
 
     # ------------------------------------------------------------ iteration
 
@@ -239,15 +258,13 @@ class Loader:
 
     def _submit_all(self, pool: _Pool, epoch: int) -> Any:
         """Generator of the epoch's batches, each submitted when it is asked for."""
-        for batches, positions in self._chunks(self._batches(self._dealt), epoch):
-            plan = self.dataset.plan(epoch, positions)
-            pool.engine.expect(plan)
-            begin = 0
-            for batch in batches:
-                rows = plan[begin : begin + len(batch)]
-                begin += len(batch)
-                out = self._buffers.take((len(rows), 3, *rows.size), pinned=self.tensors and self.pin_memory)
-                jobs = RenderJobs(rows, out)
+        for block in self._blocks(self._batches(self._dealt)):
+            plans = list(self._plans(block, epoch))
+            for _, plan in plans:
+                pool.engine.expect(plan)
+            for batch, plan in plans:
+                out = self._buffers.take((len(plan), 3, *plan.size), pinned=self.tensors and self.pin_memory)
+                jobs = RenderJobs(plan, out)
                 if self.threads:
                     pool.engine.submit(jobs)
                 yield _Pending(batch, jobs)
@@ -279,6 +296,7 @@ class Loader:
 
     def _open_pool(self) -> _Pool:
         if self._pool is None or not self._pool.is_open():
+            self.close()
             self._pool = _Pool(self.dataset.make_engine(), self.threads)
             # At exit too: a thread must not wait in native code while the interpreter is taken down.
             self._end_pool = weakref.finalize(self, _Pool.close, self._pool)

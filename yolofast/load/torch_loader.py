@@ -75,6 +75,8 @@ def _dataset(config: YOLOConfig, split: Split, augment: bool, shuffle: bool) -> 
         rect=settings.rect,
         multi_scale=settings.multi_scale if augment and not settings.rect else 0.0,
         batch=config.training.batch,
+        stride=settings.stride,
+        pad=settings.pad,
         max_bad_share=settings.max_bad_share,
     )
 
