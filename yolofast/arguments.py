@@ -113,7 +113,7 @@ class ValArgs(Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     workers: int | None = bounded(None, 0)
-    """Loader processes; by default 0 on the CPU, up to 8 beside a GPU."""
+    """Loader threads; by default 0 (the same thread) on the CPU, up to 16 beside a GPU."""
     split: Literal["train", "valid", "test"] | None = None
     """Which split; by default the validation split."""
     project: Path = Path("runs")

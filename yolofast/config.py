@@ -38,6 +38,13 @@ def bounded(
     return field(default=default, metadata={"low": low, "high": high, "open_low": open_low})
 
 
+def at_least(**limits: tuple[float, float]) -> None:
+    """Raise `ConfigError` for the first `name=(value, lowest)` whose value is under its lowest."""
+    for name, (value, lowest) in limits.items():
+        if value < lowest:
+            raise ConfigError(f"{name}: got {value}, expected at least {lowest}.")
+
+
 def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))

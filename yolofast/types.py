@@ -41,6 +41,17 @@ class JpegInfo:
         return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
+SUBSAMPLING_FACTORS = {
+    "444": (1, 1),
+    "422": (2, 1),
+    "420": (2, 2),
+    "440": (1, 2),
+    "411": (4, 1),
+    "gray": (1, 1),
+}
+"""Luma samples a chroma sample, across and down, of every `Ycc.subsampling`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ycc:
     """Decoded JPEG planes, full-range BT.601, before any colour conversion or orientation.

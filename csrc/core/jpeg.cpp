@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "jpeg_header.hpp"
+#include "ycc.hpp"
 
 // clang-format off: jpeglib.h needs <cstdio> before it, and jerror.h (the message codes) comes after it.
 #include <jpeglib.h>
@@ -248,13 +249,12 @@ void ink_to_rgb(std::uint8_t* row, int width) {
     }
 }
 
-// JFIF (BT.601 full range), 16 fractional bits; the last 0x7fff of chroma keeps 255.5 from rounding to 256.
 void rgb_to_ycc(std::uint8_t* row, int width) {
     for (int x = 0; x < width; ++x, row += 3) {
         const int r = row[0], g = row[1], b = row[2];
-        row[0] = static_cast<std::uint8_t>((19595 * r + 38470 * g + 7471 * b + 32768) >> 16);
-        row[1] = static_cast<std::uint8_t>((-11059 * r - 21709 * g + 32768 * b + (128 << 16) + 32767) >> 16);
-        row[2] = static_cast<std::uint8_t>((32768 * r - 27439 * g - 5329 * b + (128 << 16) + 32767) >> 16);
+        row[0] = luma_of(r, g, b);
+        row[1] = cb_of(r, g, b);
+        row[2] = cr_of(r, g, b);
     }
 }
 
@@ -272,7 +272,7 @@ void convert_row(const jpeg_decompress_struct& cinfo, JpegLayout layout, std::ui
         if (layout == JpegLayout::gray)
             for (int x = 0; x < width; ++x) {
                 const std::uint8_t* p = row + 3 * x;
-                row[x] = static_cast<std::uint8_t>((19595 * p[0] + 38470 * p[1] + 7471 * p[2] + 32768) >> 16);
+                row[x] = luma_of(p[0], p[1], p[2]);
             }
     }
     if (layout == JpegLayout::ycc && cinfo.out_color_space != JCS_YCbCr) rgb_to_ycc(row, width);

@@ -13,6 +13,7 @@
 #include <new>
 
 #include "jpeg_header.hpp"
+#include "ycc.hpp"
 
 namespace yf {
 namespace {
@@ -171,10 +172,9 @@ void convert_rgb(ConstImage rgb, Picture& out) {
         const std::uint8_t* in = rgb.data + row * rgb.stride;
         for (int x = 0; x < rgb.width; ++x, in += 3) {
             const int r = in[0], g = in[1], b = in[2];
-            *y++ = static_cast<std::uint8_t>((19595 * r + 38470 * g + 7471 * b + 32768) >> 16);
-            *cb++ =
-                static_cast<std::uint8_t>((-11059 * r - 21709 * g + 32768 * b + (128 << 16) + 32767) >> 16);
-            *cr++ = static_cast<std::uint8_t>((32768 * r - 27439 * g - 5329 * b + (128 << 16) + 32767) >> 16);
+            *y++ = luma_of(r, g, b);
+            *cb++ = cb_of(r, g, b);
+            *cr++ = cr_of(r, g, b);
         }
     }
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from coloured_dataset import exif
 
 from yolofast.config import AugmentConfig
 from yolofast.load import YOLODataset
@@ -15,17 +16,6 @@ from yolofast.load.labels import render_labels
 from yolofast.load.plan import plan_batch
 
 SHARE = 0.9
-
-
-def exif(orientation: int) -> bytes:
-    """An APP1 segment with nothing but an orientation."""
-    tiff = (
-        b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00"
-        + bytes([orientation])
-        + b"\x00" * 7
-    )
-    body = b"Exif\x00\x00" + tiff
-    return b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
 
 
 def write_dataset(root: Path, width: int, height: int, orientation: int) -> float:

@@ -47,7 +47,7 @@ def _check_image(path: Path, header_read: bool, decode: bool) -> Finding | None:
     except ImageError as error:
         return Finding("error", "image-unreadable", str(error).removeprefix(f"{path}: "), str(path))
     if _ends_early(path):
-        message = "the JPEG data stop before the end of the image; training leaves it gray, without its boxes"
+        message = "the JPEG data stop before the end of the image; training puts another image in its place"
         return Finding("warning", "image-truncated", message, str(path))
     return None
 

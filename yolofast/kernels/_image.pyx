@@ -1,9 +1,10 @@
 # distutils: language = c++
 """Image kernels: checked, GIL-free calls into csrc/core/image.cpp. Defined by reference/image.py."""
 
-from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t
 cimport numpy as cnp
+
+from yolofast.kernels._core cimport ConstImage, ConstPlanes, Image, Planes
 
 import math
 
@@ -13,33 +14,6 @@ from yolofast.types import Letterbox
 
 cnp.import_array()
 
-
-cdef extern from "common.hpp" namespace "yf" nogil:
-    struct ConstImage:
-        const uint8_t* data
-        ptrdiff_t stride
-        int height
-        int width
-
-    struct Image:
-        uint8_t* data
-        ptrdiff_t stride
-        int height
-        int width
-
-    struct ConstPlanes:
-        const uint8_t* data
-        ptrdiff_t plane
-        ptrdiff_t stride
-        int height
-        int width
-
-    struct Planes:
-        uint8_t* data
-        ptrdiff_t plane
-        ptrdiff_t stride
-        int height
-        int width
 
 cdef extern from "image.hpp" namespace "yf" nogil:
     struct Window:

@@ -5,8 +5,6 @@ from numpy.typing import NDArray
 
 from yolofast.types import BatchPlan, Picture, Ycc
 
-FACTORS: dict[str, tuple[int, int]]
-
 def checked_plan(
     plan: BatchPlan,
 ) -> tuple[

@@ -10,36 +10,17 @@ from libcpp.memory cimport unique_ptr
 from libcpp.vector cimport vector
 cimport numpy as cnp
 
+from yolofast.kernels._core cimport PictureView, Planes, PlaneView
+
 import numpy as np
 
+from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
 from yolofast.types import Picture, Ycc
 
 cnp.import_array()
 
 
-cdef extern from "common.hpp" namespace "yf" nogil:
-    struct Planes:
-        uint8_t* data
-        ptrdiff_t plane
-        ptrdiff_t stride
-        int height
-        int width
-
 cdef extern from "render.hpp" namespace "yf" nogil:
-    struct PlaneView:
-        const uint8_t* data
-        ptrdiff_t stride
-        int height
-        int width
-
-    struct PictureView:
-        PlaneView y
-        PlaneView cb
-        PlaneView cr
-        int factor_x
-        int factor_y
-        double* place
-
     struct Tile:
         PictureView picture
         double* matrix
@@ -52,7 +33,6 @@ cdef extern from "render.hpp" namespace "yf" nogil:
             const Tile* tiles, size_t count, double mix, const double* colour, Planes dst) except +
 
 
-FACTORS = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1), "gray": (1, 1)}
 cdef int MAX_SIDE = 2**24
 cdef int MAX_BYTES = 2**30
 cdef double MAX_MATRIX = 1e12
@@ -84,10 +64,11 @@ cdef PictureView _picture_view(name, picture) except *:
     if not isinstance(picture, Picture):
         raise TypeError(f"{name} is {type(picture).__name__}; expected a Picture or Ycc")
     ycc = picture.ycc
-    if ycc.subsampling not in FACTORS:
-        raise ValueError(f"{name} has subsampling '{ycc.subsampling}'; expected one of {', '.join(FACTORS)}")
+    if ycc.subsampling not in _FACTORS:
+        known = ", ".join(_FACTORS)
+        raise ValueError(f"{name} has subsampling '{ycc.subsampling}'; expected one of {known}")
     cdef PictureView view
-    view.factor_x, view.factor_y = FACTORS[ycc.subsampling]
+    view.factor_x, view.factor_y = _FACTORS[ycc.subsampling]
     view.y = _view(f"{name}.y", ycc.y)
     view.cb.data = view.cr.data = NULL
     if ycc.subsampling != "gray":

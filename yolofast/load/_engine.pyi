@@ -8,8 +8,6 @@ from yolofast.load.cache import PlaneTable
 from yolofast.load.index import PackedPaths
 from yolofast.types import BatchPlan, Picture
 
-SUBSAMPLINGS: dict[tuple[int, int], str]
-
 def load_picture(
     path: str | Path, shape: tuple[int, int], cover: int, *, compact: bool = False
 ) -> Picture: ...

@@ -17,44 +17,18 @@ from libcpp.vector cimport vector
 cimport cython
 cimport numpy as cnp
 
+from yolofast.kernels._core cimport ConstImage, PictureView, Planes, PlaneView
+
 import numpy as np
 
 from yolofast.errors import ImageError, YolofastError
 from yolofast.images import decode_other
 from yolofast.kernels._render import checked_plan
+from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
 from yolofast.types import Picture, Ycc
 
 cnp.import_array()
 
-
-cdef extern from "common.hpp" namespace "yf" nogil:
-    struct ConstImage:
-        const uint8_t* data
-        ptrdiff_t stride
-        int height
-        int width
-
-    struct Planes:
-        uint8_t* data
-        ptrdiff_t plane
-        ptrdiff_t stride
-        int height
-        int width
-
-cdef extern from "render.hpp" namespace "yf" nogil:
-    struct PlaneView:
-        const uint8_t* data
-        ptrdiff_t stride
-        int height
-        int width
-
-    struct PictureView:
-        PlaneView y
-        PlaneView cb
-        PlaneView cr
-        int factor_x
-        int factor_y
-        double* place
 
 cdef extern from "picture.hpp" namespace "yf" nogil:
     cdef enum class PictureError(int):
@@ -159,7 +133,7 @@ cdef extern from *:
     """
     PictureStatus make_status(int error, const char* reason) nogil
 
-SUBSAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411"}
+_SUBSAMPLINGS = {factors: name for name, factors in _FACTORS.items() if name != "gray"}
 _ADVICE = {
     <int>PictureError.missing: "expected an image; was it moved since it was indexed?",
     <int>PictureError.unreadable: "check its permissions",
@@ -221,7 +195,7 @@ cdef _to_python(const CPicture& picture, shape):
     y = _plane_array(view.y)
     if view.cb.data == NULL:
         return Picture(Ycc(y, None, None, "gray"), place, tuple(shape))
-    subsampling = SUBSAMPLINGS[view.factor_x, view.factor_y]
+    subsampling = _SUBSAMPLINGS[view.factor_x, view.factor_y]
     ycc = Ycc(y, _plane_array(view.cb), _plane_array(view.cr), subsampling)
     return Picture(ycc, place, tuple(shape))
 

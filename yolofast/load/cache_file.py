@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.kernels.reference.render import SUBSAMPLING
-from yolofast.types import Picture
+from yolofast.types import SUBSAMPLING_FACTORS, Picture
 
 ALIGN = 64
 """Planes of an image start at a multiple of this many bytes."""
@@ -78,7 +77,7 @@ def set_row(columns: Columns, row: int, offset: int, picture: Picture) -> None:
     columns["place"][row] = picture.place
     columns["height"][row], columns["width"][row] = ycc.y.shape
     columns["c_height"][row], columns["c_width"][row] = (0, 0) if ycc.cb is None else ycc.cb.shape
-    factor_x, factor_y = SUBSAMPLING.get(ycc.subsampling, (1, 1))
+    factor_x, factor_y = SUBSAMPLING_FACTORS[ycc.subsampling]
     columns["factor_x"][row], columns["factor_y"][row] = factor_x, factor_y
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache
+from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
 from yolofast.errors import ConfigError, DataError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.yolo import iter_yolo_records
@@ -83,12 +83,15 @@ class YOLODataset:
                 f"rect: excludes {'shuffle' if shuffle else 'multi_scale'}, because its batches are images "
                 "of like shape. Switch one of them off."
             )
-        for name, value, low in (
-            ("imgsz", imgsz, 1), ("batch", batch, 1), ("stride", stride, 1), ("seed", seed, 0),
-            ("epochs", epochs, 1), ("pad", pad, 0), ("multi_scale", multi_scale, 0),
-        ):  # fmt: skip
-            if value < low:
-                raise ConfigError(f"{name}: got {value}, expected at least {low}.")
+        at_least(
+            imgsz=(imgsz, 1),
+            batch=(batch, 1),
+            stride=(stride, 1),
+            seed=(seed, 0),
+            epochs=(epochs, 1),
+            pad=(pad, 0),
+            multi_scale=(multi_scale, 0),
+        )
         if multi_scale >= 1:
             raise ConfigError(f"multi_scale: got {multi_scale}, expected a share below 1.")
         self.data = data if isinstance(data, DataYaml) else read_data_yaml(Path(data))
@@ -254,8 +257,9 @@ class YOLODataset:
                 one = RenderJobs(plan[row : row + 1], jobs.out[row : row + 1])
                 engine.expect(one.plan)
                 engine.run(one)
-                failures += one.failures()
-                failed |= {row} if one.failures() else set()
+                found = one.failures()
+                failures += found
+                failed |= {row} if found else set()
         return plan
 
     def render(self, epoch: int, positions: NDArray[np.int64]) -> Batch:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from yolofast.errors import ConfigError, DataError
+from yolofast.config import at_least
+from yolofast.errors import DataError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.yolo import iter_yolo_records
 from yolofast.load._engine import Engine, RenderJobs
@@ -36,8 +37,7 @@ class LazyDataset:
     def __init__(
         self, data: DataYaml | str | Path, split: Split = "train", *, imgsz: int = 640, capacity: int = 128
     ) -> None:
-        if capacity < 1:
-            raise ConfigError(f"capacity: got {capacity}, expected at least 1.")
+        at_least(capacity=(capacity, 1))
         self.dataset = YOLODataset(data, split, imgsz=imgsz)
         self.capacity = capacity
         self.hits = self.misses = 0
@@ -79,8 +79,7 @@ def stream_process_dataset(
     Raises `ConfigError` for a batch_size under 1, `DataError` for data that cannot be used or when no image
     can be read.
     """
-    if batch_size < 1:
-        raise ConfigError(f"batch_size: got {batch_size}, expected at least 1.")
+    at_least(batch_size=(batch_size, 1))
     place = Path(path)
     data = read_data_yaml(place / "data.yaml" if place.is_dir() else place)
     records = _records(data, split)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.config import at_least
 from yolofast.errors import ConfigError, DataError, YolofastError
 from yolofast.load._engine import Engine, RenderJobs
 from yolofast.load.dataset import YOLODataset
@@ -76,12 +77,13 @@ class Loader:
         monitor: DataFlowMonitor | None = None,
     ) -> None:
         threads = min(MAX_THREADS, os.cpu_count() or 1) if threads is None else threads
-        for name, value, low in (
-            ("batch_size", batch_size, 1), ("threads", threads, 0), ("prefetch", prefetch, 1),
-            ("world_size", world_size, 1), ("rank", rank, 0),
-        ):  # fmt: skip
-            if value < low:
-                raise ConfigError(f"{name}: got {value}, expected at least {low}.")
+        at_least(
+            batch_size=(batch_size, 1),
+            threads=(threads, 0),
+            prefetch=(prefetch, 1),
+            world_size=(world_size, 1),
+            rank=(rank, 0),
+        )
         if rank >= world_size:
             raise ConfigError(f"rank: got {rank}, expected less than the world_size of {world_size}.")
         if not isinstance(dataset.sizes, FixedSize) and dataset.batch != batch_size:
@@ -116,8 +118,7 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration. The epoch of a loaded state goes on where it was."""
-        if epoch < 0:
-            raise ConfigError(f"epoch: got {epoch}, expected at least 0.")
+        at_least(epoch=(epoch, 0))
         if epoch != self.epoch:
             self.epoch, self._dealt, self._taken = epoch, [], 0
 

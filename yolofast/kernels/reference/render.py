@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.kernels.reference.image import sample_bilinear
-from yolofast.types import BatchPlan, Picture, Ycc
+from yolofast.types import SUBSAMPLING_FACTORS, BatchPlan, Picture, Ycc
 
 Array = NDArray[np.float64]
 
 FILL = 114.0
 NO_COLOUR = 128.0  # the level of Cb and Cr in a gray picture
-SUBSAMPLING = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1)}
-"""How many luma pixels, (x, y), share a chroma pixel."""
 
 
 def owned_pixels(matrix: NDArray[Any], window: NDArray[Any], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -53,7 +51,7 @@ def sample_planes(picture: Picture, x: Array, y: Array) -> Array:
     out = np.full((*x.shape, 3), NO_COLOUR)
     out[..., 0] = sample_bilinear(ycc.y[..., None], column, row)[..., 0]
     if ycc.cb is not None and ycc.cr is not None:
-        across, down = SUBSAMPLING[ycc.subsampling]
+        across, down = SUBSAMPLING_FACTORS[ycc.subsampling]
         chroma = np.stack([ycc.cb, ycc.cr], axis=-1)
         out[..., 1:] = sample_bilinear(chroma, column / across, row / down)
     return out

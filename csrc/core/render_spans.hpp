@@ -1,0 +1,83 @@
+// Which pixels of the output a tile owns: exact, by the expressions of reference/render.py in their order.
+#pragma once
+
+#include <algorithm>
+
+#include "render.hpp"
+
+namespace yf {
+
+struct Span {
+    int begin, end;
+};
+
+// The first index in [0, count) at which `holds` differs from its value at 0, for a test that changes at most
+// once; `guess` is where that should be.
+template <typename Test>
+int first_change(int count, double guess, Test holds) {
+    const bool start = holds(0);
+    if (holds(count - 1) == start) return count;
+    int i = guess >= count ? count : guess > 0 ? static_cast<int>(guess) : 0;
+    while (i > 0 && holds(i - 1) != start) --i;
+    while (i < count && holds(i) == start) ++i;
+    return i;
+}
+
+// Keeps of `span` the indices i at which `a * (i + 0.5) + b` passes `test` (a comparison with 0). Rounding
+// leaves that expression monotone in i, so the answer is that of the same expression at every pixel.
+template <typename Test>
+void keep(Span& span, int count, double a, double b, Test test) {
+    const auto holds = [=](int i) { return test(a * (i + 0.5) + b); };
+    if (a == 0) {
+        if (!holds(0)) span.end = span.begin;
+        return;
+    }
+    const int change = first_change(count, -b / a - 0.5, holds);
+    if (holds(0))
+        span.end = std::min(span.end, change);
+    else
+        span.begin = std::max(span.begin, change);
+}
+
+// Row y of the output: see reference/render.py, whose order of operations this keeps.
+inline Span owned(const Tile& tile, int y, int width) {
+    const double *m = tile.matrix, *window = tile.window;
+    const double v = y + 0.5;
+    const double depth = m[7] * v + m[8];
+    Span span{0, width};
+    for (int axis = 0; axis < 2; ++axis) {
+        const double slope = m[3 * axis], offset = m[3 * axis + 1] * v + m[3 * axis + 2];
+        const double low = window[axis], high = window[axis + 2];
+        keep(span, width, slope - low * m[6], offset - low * depth, [](double t) { return t >= 0; });
+        keep(span, width, slope - high * m[6], offset - high * depth, [](double t) { return t < 0; });
+        if (span.begin >= span.end) return {0, 0};
+    }
+    keep(span, width, m[6], depth, [](double t) { return t > 0; });
+    return span.begin < span.end ? span : Span{0, 0};
+}
+
+inline bool is_upright(const Tile& tile) {
+    const double *m = tile.matrix, *p = tile.picture.place;
+    return m[1] == 0 && m[3] == 0 && m[6] == 0 && m[7] == 0 && m[8] == 1 && p[1] == 0 && p[3] == 0;
+}
+
+// The spans of all rows. Those of an upright tile are one span in one run of rows: what depends on the column
+// is the same in every row, and the rest is the same in every column.
+inline void find_spans(const Tile& tile, int height, int width, Span* spans) {
+    if (!is_upright(tile)) {
+        for (int y = 0; y < height; ++y) spans[y] = owned(tile, y, width);
+        return;
+    }
+    const double *m = tile.matrix, *window = tile.window;
+    Span columns{0, width};
+    keep(columns, width, m[0], m[2] - window[0], [](double t) { return t >= 0; });
+    keep(columns, width, m[0], m[2] - window[2], [](double t) { return t < 0; });
+    if (columns.begin >= columns.end) columns = {0, 0};
+    for (int y = 0; y < height; ++y) {
+        const double offset = m[4] * (y + 0.5) + m[5];
+        const bool inside = offset - window[1] >= 0 && offset - window[3] < 0;
+        spans[y] = inside ? columns : Span{0, 0};
+    }
+}
+
+}  // namespace yf
