@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEP517 := setuptools wheel Cython numpy
-NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/fuzz/*.cpp)
+NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/core/*/*.[ch]pp csrc/fuzz/*.[ch]pp)
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg62-turbo-dev
 
 .DEFAULT_GOAL := help
@@ -80,7 +80,8 @@ CHECKED := -std=c++20 -O1 -g -fno-sanitize-recover=all -DYOLOFAST_NO_MULTIVERSIO
 SANITIZE := $(CHECKED) -fsanitize=address,undefined,float-cast-overflow
 CORPUS ?= tests
 FUZZ := csrc/fuzz
-PICTURE := $(addprefix csrc/core/,picture.cpp render.cpp jpeg.cpp)
+JPEG := $(wildcard csrc/core/jpeg/*.cpp)
+PICTURE := $(addprefix csrc/core/,picture.cpp render.cpp) $(JPEG)
 ENGINE := csrc/core/engine.cpp $(PICTURE)
 sanitize: $(READY)
 	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize
@@ -90,11 +91,17 @@ sanitize: $(READY)
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	  YOLOFAST_DATA="$${YOLOFAST_DATA:-$(CURDIR)/../shared/data}" $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels \
 	  tests/parity/test_hostile_jpeg.py --ignore tests/kernels/test_fuzz_smoke.py --ignore tests/kernels/test_import.py
-	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg.cpp $(FUZZ)/replay_main.cpp csrc/core/jpeg.cpp -ljpeg -o build/replay_jpeg
+	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg
+	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_differential.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_differential
+	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_kernels.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_kernels
+	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_restart.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_restart
 	g++ $(SANITIZE) $(FUZZ)/fuzz_picture.cpp $(FUZZ)/replay_main.cpp $(PICTURE) -ljpeg -o build/replay_picture
 	g++ $(SANITIZE) $(FUZZ)/fuzz_labels.cpp $(FUZZ)/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
 	g++ $(SANITIZE) $(FUZZ)/stress_engine.cpp $(ENGINE) -ljpeg -pthread -o build/stress_engine
 	build/replay_jpeg $(CORPUS)
+	build/replay_jpeg_differential $(CORPUS)
+	build/replay_jpeg_kernels $(CORPUS)
+	build/replay_jpeg_restart $(CORPUS)
 	build/replay_picture $(CORPUS)
 	build/replay_labels $(CORPUS)
 	build/stress_engine build/stress

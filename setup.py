@@ -22,14 +22,16 @@ if os.environ.get("YOLOFAST_SANITIZE") == "1":
     COMPILE += [*sanitizers, "-DYOLOFAST_NO_MULTIVERSION"]
     LINK += sanitizers
 
+JPEG = sorted(f"jpeg/{path.name}" for path in CORE.glob("jpeg/*.cpp"))
+
 # extension module -> (csrc/core sources, libraries)
 MODULES: dict[str, tuple[list[str], list[str]]] = {
-    "kernels._jpeg": (["jpeg.cpp"], ["jpeg"]),
+    "kernels._jpeg": (JPEG, ["jpeg"]),
     "kernels._image": (["image.cpp"], []),
     "kernels._boxes": (["boxes.cpp", "nms.cpp"], []),
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (["render.cpp"], []),
-    "load._engine": (["engine.cpp", "picture.cpp", "render.cpp", "jpeg.cpp"], ["jpeg"]),
+    "load._engine": (["engine.cpp", "picture.cpp", "render.cpp", *JPEG], ["jpeg"]),
 }
 
 extensions = [
@@ -37,7 +39,7 @@ extensions = [
         f"yolofast.{name}",
         sources=[f"yolofast/{name.replace('.', '/')}.pyx", *(str(CORE / s) for s in sources)],
         include_dirs=[str(CORE), np.get_include()],
-        depends=[str(h) for h in CORE.glob("*.hpp")],
+        depends=[str(h) for h in CORE.rglob("*.hpp")],
         libraries=libraries,
         extra_compile_args=COMPILE,
         extra_link_args=LINK,

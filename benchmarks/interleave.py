@@ -47,12 +47,13 @@ def compare(
             for _ in range(calls[name]):
                 work()
             times[name].append((time.perf_counter() - started) / calls[name] * 1e3)
-    result: dict[str, Any] = {"rounds": rounds, "ms": {n: _spread(t) for n, t in times.items()}}
-    result["ratio"] = {name: _spread(np.array(times[name]) / np.array(times["yolofast"])) for name in peers}
+    result: dict[str, Any] = {"rounds": rounds, "ms": {n: spread(t) for n, t in times.items()}}
+    result["ratio"] = {name: spread(np.array(times[name]) / np.array(times["yolofast"])) for name in peers}
     return result
 
 
-def _spread(values: Any) -> dict[str, float]:
+def spread(values: Any) -> dict[str, float]:
+    """Median, and 20th and 80th percentile."""
     low, middle, high = np.percentile(values, [20, 50, 80])
     return {"median": round(float(middle), 4), "p20": round(float(low), 4), "p80": round(float(high), 4)}
 
@@ -71,19 +72,28 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write_result(name: str, entries: Mapping[str, Any], packages: tuple[str, ...]) -> Path:
-    """Write `results/NAME.json` with figures, machine, library versions and commit."""
+def write_result(
+    name: str,
+    entries: Mapping[str, Any],
+    packages: tuple[str, ...],
+    more_versions: Mapping[str, str] | None = None,
+    folder: Path = RESULTS,
+) -> Path:
+    """Write `NAME.json` with figures, machine, library versions and commit.
+
+    `more_versions` are of what is not installed here as a package.
+    """
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=RESULTS.parent
     ).stdout.strip()
     document = {
         "machine": machine(),
-        "versions": {package: metadata.version(package) for package in packages},
+        "versions": {**{package: metadata.version(package) for package in packages}, **(more_versions or {})},
         "commit": commit,
         "date": time.strftime("%Y-%m-%d"),
         "entries": dict(entries),
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return path

@@ -138,6 +138,7 @@ def prepare(args: PrepareArgs) -> None:
         seed=args.seed,
         link=args.link,
         label_format=args.label_format,
+        restart_rows=args.restart_rows,
     )
     if args.json:
         _print_json(dataclasses.asdict(done))

@@ -59,4 +59,9 @@ struct Planes {
     int width;
 };
 
+// Columns [x0, x1), rows [y0, y1) of a picture.
+struct Region {
+    int x0, y0, x1, y1;
+};
+
 }  // namespace yf

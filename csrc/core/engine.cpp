@@ -157,7 +157,7 @@ PictureStatus Engine::acquire(std::int64_t image, Worker& worker, StageSeconds& 
         if (status.error == PictureError::none) {
             started = Clock::now();
             const PictureRequest request{sources_.shapes[2 * image], sources_.shapes[2 * image + 1],
-                                         sources_.cover};
+                                         sources_.cover, sources_.decoder};
             status = decode_picture(worker.file.data(), worker.file.size(), request, *picture);
             seconds.decode += since(started);
         }

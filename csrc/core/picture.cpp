@@ -12,7 +12,8 @@
 #include <cstring>
 #include <new>
 
-#include "jpeg_header.hpp"
+#include "jpeg/header.hpp"
+#include "jpeg/plan.hpp"
 #include "ycc.hpp"
 
 namespace yf {
@@ -47,25 +48,6 @@ void place_stored(int orientation, double w, double h, double scale, double* pla
         {0, 1, 0, 1, 0, 0}, {0, 1, 0, -1, 0, h}, {0, -1, w, -1, 0, h}, {0, -1, w, 1, 0, 0},
     };
     for (int i = 0; i < 6; ++i) place[i] = table[orientation - 1][i] * scale;
-}
-
-struct Factors {
-    int x, y;
-};
-
-Factors factors_of(Subsampling subsampling) {
-    switch (subsampling) {
-        case Subsampling::s422:
-            return {2, 1};
-        case Subsampling::s420:
-            return {2, 2};
-        case Subsampling::s440:
-            return {1, 2};
-        case Subsampling::s411:
-            return {4, 1};
-        default:
-            return {1, 1};
-    }
 }
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
@@ -135,7 +117,8 @@ PictureStatus decode_picture(const std::uint8_t* data, std::size_t size, const P
     const double gain = std::min(1.0, static_cast<double>(request.cover) / std::max(height, width));
     // 0 is full size, said so because a side below 8 pixels is as many pixels at scale 7/8.
     const auto least = [&](int side) { return gain < 1 ? static_cast<int>(std::ceil(side * gain)) : 0; };
-    const JpegRequest wanted{JpegLayout::ycc, least(height), least(width), true, false, kMaxPixels};
+    const JpegRequest wanted{JpegLayout::ycc, least(height), least(width), true,
+                             false,           kMaxPixels,    {},           request.decoder};
     JpegPlan plan;
     status = plan_jpeg(data, size, wanted, &plan);
     if (status.error == JpegError::none) {
@@ -152,7 +135,7 @@ PictureStatus decode_picture(const std::uint8_t* data, std::size_t size, const P
         std::snprintf(s.reason, sizeof s.reason, "cannot decode JPEG: %s", status.reason);
         return s;
     }
-    const Factors factors = factors_of(plan.subsampling);
+    const ChromaFactors factors = chroma_factors(plan.subsampling);
     out.view.factor_x = factors.x;
     out.view.factor_y = factors.y;
     place_stored(header.orientation, header.width, header.height, plan.scale / 8.0, out.view.place);

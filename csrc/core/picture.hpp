@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "jpeg/jpeg.hpp"
 #include "render.hpp"
 
 namespace yf {
@@ -54,6 +55,7 @@ struct Picture {
 struct PictureRequest {
     int height, width;  // upright, as indexed
     int cover;          // the longer side needed, in pixels; a smaller picture is taken as it is
+    JpegDecoder decoder;
 };
 
 constexpr std::int64_t kMaxPixels = std::int64_t{1} << 28;

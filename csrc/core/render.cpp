@@ -20,8 +20,7 @@ constexpr int kReach = 16;   // bytes that a byte shuffle picks from
 constexpr int kChunk = 128;  // pixels a step of the general path
 constexpr int kPlanes = 3;
 constexpr int kCacheLine = 64;
-constexpr double kRowsAhead = 4;   // output rows before it is needed, a source row is asked for,
-constexpr double kMostAhead = 64;  // but at most so many source rows
+constexpr int kRowsTouched = 64;  // source rows of luma that are brought into the cache at a time
 
 // ---------------------------------------------------------------------------------- one axis of a plane
 
@@ -96,19 +95,34 @@ PlaneView at_least_two(PlaneView plane, std::vector<std::uint8_t>& copy) {
 
 // The rows of one plane, resampled across, of which the last two stay.
 struct PlaneRows {
-    Across across;
+    Across own;
+    const Across* across;  // `own`, or that of a plane which is sampled in the same places
     std::vector<std::uint8_t> copy;
     std::vector<std::int16_t> rows[2], blended;
-    int held[2], ahead;
+    int held[2];
     PlaneView plane;
 
-    void start(PlaneView source, double gain, double offset, Span columns, double gain_y) {
-        ahead = static_cast<int>(std::clamp(gain_y * kRowsAhead, -kMostAhead, kMostAhead));
+    // `like` is a plane that has been started, or null; `same` says that its samples lie where these do.
+    void start(PlaneView source, double gain, double offset, Span columns, const PlaneRows* like, bool same) {
         plane = at_least_two(source, copy);
         // Past the last true column everything equals it, so a repeated one changes nothing.
-        across.plan(gain, offset, columns.begin, columns.end - columns.begin, plane.width);
-        for (auto* row : {&rows[0], &rows[1], &blended}) row->resize(across.index.size());
+        if (like != nullptr && same && like->plane.width == plane.width) {
+            across = like->across;
+        } else {
+            across = &own;
+            own.plan(gain, offset, columns.begin, columns.end - columns.begin, plane.width);
+        }
+        for (auto* row : {&rows[0], &rows[1], &blended}) row->resize(across->index.size());
         held[0] = held[1] = -1;
+    }
+
+    // Brings the part of a row that will be sampled into the cache. Resampling jumps too much for the
+    // hardware to see what comes next, and prefetch instructions gained nothing here: loads do.
+    void touch(int index) const {
+        if (index >= plane.height) return;
+        const auto [low, high] = std::minmax(across->index.front(), across->index.back());
+        const volatile std::uint8_t* row = plane.data + index * plane.stride;
+        for (int x = low; x <= high; x += kCacheLine) static_cast<void>(row[x]);
     }
 
     const std::int16_t* row(int index, int other, std::uint16_t* pairs) {
@@ -116,17 +130,8 @@ struct PlaneRows {
             if (held[k] == index) return rows[k].data();
         const int free = held[0] == other ? 1 : 0;
         held[free] = index;
-        across.sample(plane.data + index * plane.stride, pairs, rows[free].data());
-        prefetch(index + ahead);
+        across->sample(plane.data + index * plane.stride, pairs, rows[free].data());
         return rows[free].data();
-    }
-
-    // Asks for a row that will be needed soon: rows are too short for the hardware to see them coming.
-    void prefetch(int index) const {
-        if (index < 0 || index >= plane.height) return;
-        const auto [low, high] = std::minmax(across.index.front(), across.index.back());
-        const std::uint8_t* row = plane.data + index * plane.stride;
-        for (int x = low; x <= high; x += kCacheLine) __builtin_prefetch(row + x, 0, 2);
     }
 
     // The row at `at` (index units, pixel centres), blended from the two around it.
@@ -143,6 +148,17 @@ struct PlaneRows {
         return blended.data();
     }
 };
+
+// Brings the rows between two positions of luma, and of chroma there, into the cache: in the order of memory,
+// where the rows of chroma follow those of luma.
+void touch_rows(const PlaneRows* planes, int count, int factor_y, double from, double to) {
+    const int last = planes[0].plane.height - 1;
+    const auto row_at = [last](double at) { return static_cast<int>(std::clamp(at, 0.0, 1.0 * last)); };
+    const int end = row_at(std::max(from, to) + 1);
+    for (int y = row_at(std::min(from, to) - 1); y <= end; ++y)
+        for (int c = 0; c < count; ++c)
+            if (c == 0 || y % factor_y == 0) planes[c].touch(c == 0 ? y : y / factor_y);
+}
 
 // ---------------------------------------------------------------------------------- colour
 
@@ -208,13 +224,19 @@ void draw_upright(const Tile& tile, const Span* spans, const Colours& colours, P
     const double gain_y = p[4] * m[4], offset_y = p[4] * m[5] + p[5];
     const int planes = tile.picture.cb.data == nullptr ? 1 : kPlanes;
     for (int c = 0; c < planes; ++c) {
-        const int factor = c == 0 ? 1 : tile.picture.factor_x, factor_y = c == 0 ? 1 : tile.picture.factor_y;
+        const int factor = c == 0 ? 1 : tile.picture.factor_x;
+        const PlaneRows* before = c == 0 ? nullptr : &scratch.planes[c - 1];
         scratch.planes[c].start(*plane_of(tile.picture, c), gain_x / factor, offset_x / factor, columns,
-                                gain_y / factor_y);
+                                before, c == 2 || factor == 1);
     }
     const std::int16_t* samples[kPlanes] = {nullptr, scratch.zeros.data(), scratch.zeros.data()};
+    const int together =
+        static_cast<int>(std::clamp(kRowsTouched / std::abs(gain_y), 1.0, kRowsTouched * 1.0));
     for (int y = top; y < bottom; ++y) {
         const double at = gain_y * (y + 0.5) + offset_y;
+        if ((y - top) % together == 0)
+            touch_rows(scratch.planes, planes, tile.picture.factor_y, at,
+                       at + gain_y * (std::min(together, bottom - y) - 1));
         for (int c = 0; c < planes; ++c) {
             const int factor = c == 0 ? 1 : tile.picture.factor_y;
             samples[c] = scratch.planes[c].sample(at / factor - 0.5, scratch.pairs.data());

@@ -1,46 +1,67 @@
-// Fuzz target for the JPEG decoder: any bytes, every layout, never a crash, never a write past an output.
+// Fuzz target for the JPEG decoders: any bytes, every layout, never a crash, never a write past an output,
+// also when the bytes change between the plan and the decode.
 //
 // With libFuzzer, link it as it is. With any compiler, add replay_main.cpp, which feeds it files.
-#include <cstddef>
-#include <cstdint>
-#include <cstdlib>
-#include <memory>
+#include <vector>
 
-#include "jpeg.hpp"
-#include "jpeg_header.hpp"
+#include "jpeg_inputs.hpp"
 
 namespace {
 
-constexpr std::int64_t kMaxPixels = 1 << 22;  // keeps one input under a second or so
+constexpr std::int64_t kMaxPixels = 1 << 20;  // keeps one input under a second or so
 
-void decode(const std::uint8_t* data, std::size_t size, const yf::JpegRequest& request) {
-    yf::JpegPlan plan;
-    if (yf::plan_jpeg(data, size, request, &plan).error != yf::JpegError::none) return;
-    // Exactly the bytes that the plan asks for, so that the sanitizer sees one byte too many.
-    std::unique_ptr<std::uint8_t[]> memory[3];
-    yf::JpegOutput outputs[3] = {};
-    for (int i = 0; i < plan.outputs; ++i) {
-        const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(plan.width[i]) * plan.channels;
-        if (plan.width[i] < 1 || plan.height[i] < 1) std::abort();
-        memory[i] = std::make_unique<std::uint8_t[]>(static_cast<std::size_t>(stride) * plan.height[i]);
-        outputs[i] = {memory[i].get(), stride};
-    }
-    yf::decode_jpeg(data, size, request, plan, outputs);
+void check_reason(const yf::JpegStatus& status) {
+    require(std::memchr(status.reason, 0, sizeof status.reason) != nullptr);
+    if (status.error != yf::JpegError::none) require(status.reason[0] != '\0');
+}
+
+// Into memory of its own, by a plan that may have been made for other bytes.
+void decode(const std::uint8_t* data, std::size_t size, const yf::JpegRequest& request,
+            const yf::JpegPlan& plan) {
+    const ExactOutputs made(plan, 0xA5);
+    check_reason(yf::decode_jpeg(data, size, request, plan, made.outputs));
+}
+
+// A copy with one byte changed, somewhere in the headers or anywhere.
+std::vector<std::uint8_t> changed(const std::uint8_t* data, std::size_t size, Choices& choices) {
+    std::vector<std::uint8_t> copy(data, data + size);
+    const std::size_t most = choices.one_in(2) || size < 700 ? size : 700;
+    const std::size_t at = static_cast<std::size_t>(choices.below(65536)) % most;
+    copy[at] = static_cast<std::uint8_t>(choices.byte());
+    return copy;
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    Choices choices(data, size);
     yf::JpegHeader header;
-    yf::parse_jpeg_header(data, size, &header);
-    if (header.orientation < 1 || header.orientation > 8) std::abort();
-    // The last byte chooses among the request's options; every layout is tried each time.
-    const unsigned choice = size > 0 ? data[size - 1] : 0;
+    check_reason(yf::parse_jpeg_header(data, size, &header));
+    require(header.orientation >= 1 && header.orientation <= 8);
+    yf::JpegRequest request = choose_request(header, kMaxPixels, choices);
+    request.decoder = choices.one_in(4) ? yf::JpegDecoder::turbo : yf::JpegDecoder::automatic;
+    const bool part = choices.one_in(2), race = choices.one_in(8);
     for (const yf::JpegLayout layout :
          {yf::JpegLayout::rgb, yf::JpegLayout::bgr, yf::JpegLayout::gray, yf::JpegLayout::ycc}) {
-        const int side = choice & 1 ? 1 << (choice >> 4) : 0;
-        const yf::JpegRequest request{layout, side, side, (choice & 2) == 0, (choice & 4) == 0, kMaxPixels};
-        decode(data, size, request);
+        request.layout = layout;
+        request.region = {};
+        yf::JpegPlan plan;
+        yf::JpegStatus status = yf::plan_jpeg(data, size, request, &plan);
+        check_reason(status);
+        if (status.error != yf::JpegError::none) continue;
+        if (part) {
+            request.region = choose_region(plan, choices);
+            status = yf::plan_jpeg(data, size, request, &plan);
+            check_reason(status);
+            require(status.error == yf::JpegError::none || status.error == yf::JpegError::bad_region);
+            if (status.error != yf::JpegError::none) continue;
+        }
+        decode(data, size, request, plan);
+        if (race && size > 0) {
+            const std::vector<std::uint8_t> other = changed(data, size, choices);
+            decode(other.data(), other.size(), request, plan);
+        }
+        if (header.progressive) break;  // hundreds of scans are slow, and the layouts share what reads them
     }
     return 0;
 }

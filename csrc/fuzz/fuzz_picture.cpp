@@ -13,7 +13,7 @@
 #include <memory>
 #include <vector>
 
-#include "jpeg_header.hpp"
+#include "jpeg/header.hpp"
 #include "picture.hpp"
 
 namespace {

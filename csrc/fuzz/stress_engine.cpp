@@ -123,7 +123,9 @@ struct Dataset {
         std::memcpy(place + 6 * image, view.place, sizeof view.place);
     }
 
-    yf::Sources sources() const { return {kImages, paths.data(), path_at, shapes, 48, cached, sides, place}; }
+    yf::Sources sources() const {
+        return {kImages, paths.data(), path_at, shapes, 48, yf::JpegDecoder::automatic, cached, sides, place};
+    }
 };
 
 // A batch with the arrays that its jobs borrow.

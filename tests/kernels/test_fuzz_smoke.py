@@ -1,57 +1,92 @@
-"""The JPEG fuzz target, built with sanitizers, over good, cut and bit-flipped files: no crash."""
+"""The JPEG fuzz targets, built with sanitizers, over good, cut and flipped files: no crash, no difference."""
 
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from jpeg_files import coded_file, drawn_file
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CORE, FUZZ = REPOSITORY / "csrc" / "core", REPOSITORY / "csrc" / "fuzz"
+TARGETS = ("fuzz_jpeg", "fuzz_jpeg_differential", "fuzz_jpeg_kernels", "fuzz_jpeg_restart")
+FLAGS = ["-std=c++20", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+FLAGS += ["-DYOLOFAST_NO_MULTIVERSION", f"-I{CORE}"]
 
 
-@pytest.fixture(scope="module")
-def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program of csrc/fuzz/README.md that feeds files to the fuzz target."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("no g++ here")
-    if not FUZZ.is_dir():
-        pytest.skip("no sources here (an installed package)")
-    program = tmp_path_factory.mktemp("fuzz") / "replay_jpeg"
-    command = [
-        compiler,
-        "-std=c++20",
-        "-O1",
-        "-g",
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-    ]
-    command += ["-DYOLOFAST_NO_MULTIVERSION", f"-I{CORE}"]
-    command += [str(FUZZ / "fuzz_jpeg.cpp"), str(FUZZ / "replay_main.cpp"), str(CORE / "jpeg.cpp")]
-    built = subprocess.run(
-        [*command, "-ljpeg", "-o", str(program)], capture_output=True, text=True, check=False
-    )
-    if "cannot find -lasan" in built.stderr or "cannot find -lubsan" in built.stderr:
+def compile_apart(folder: Path, sources: list[Path], *flags: str) -> list[Path]:
+    """Object files of the sources, compiled at once."""
+    folder.mkdir()
+
+    def compile_one(source: Path) -> Path:
+        made = folder / f"{source.stem}.o"
+        command = ["g++", *FLAGS, *flags, "-c", str(source), "-o", str(made)]
+        built = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert built.returncode == 0, built.stderr
+        return made
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(compile_one, sources))
+
+
+def link(program: Path, objects: list[Path]) -> Path:
+    command = ["g++", *FLAGS, *map(str, objects), "-ljpeg", "-o", str(program)]
+    linked = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "cannot find -lasan" in linked.stderr or "cannot find -lubsan" in linked.stderr:
         pytest.skip("g++ has no sanitizer libraries here")
-    assert built.returncode == 0, built.stderr
+    assert linked.returncode == 0, linked.stderr
     return program
 
 
-def feed(program: Path, *paths: Path) -> int:
-    """How many inputs the target survived; fails with the sanitizer's report when it did not."""
+@pytest.fixture(scope="module")
+def sources() -> list[Path]:
+    """What every target is linked with: the decoder, and the program that feeds files."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ here")
+    if not FUZZ.is_dir():
+        pytest.skip("no sources here (an installed package)")
+    return [*sorted(CORE.glob("jpeg/*.cpp")), FUZZ / "replay_main.cpp"]
+
+
+@pytest.fixture(scope="module")
+def programs(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The programs of csrc/fuzz/README.md that feed files to a fuzz target."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    targets = [FUZZ / f"{target}.cpp" for target in TARGETS]
+    made = compile_apart(folder / "objects", [*sources, *targets])
+    shared, own = made[: len(sources)], made[len(sources) :]
+    return {t: link(folder / t, [*shared, o]) for t, o in zip(TARGETS, own, strict=True)}
+
+
+def feed(program: Path, *paths: Path) -> tuple[int, str]:
+    """How many inputs the target survived, and what it said; fails with its report when it did not."""
     done = subprocess.run(
         [program, *paths], capture_output=True, text=True, timeout=300, errors="replace", check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    return int(done.stdout.split()[0])
+    return int(done.stdout.split()[0]), done.stderr
+
+
+def decodes(said: str) -> tuple[int, int]:
+    """Of the differential target: how many decodes, and how many of them by our own decoder."""
+    found = re.search(r"(\d+) decodes, (\d+) by our own decoder", said)
+    assert found is not None, said
+    return int(found[1]), int(found[2])
+
+
+def save(folder: Path, inputs: list[bytes]) -> None:
+    for i, data in enumerate(inputs):
+        (folder / f"{i:04}.jpg").write_bytes(data)
 
 
 def good_files() -> list[bytes]:
@@ -64,37 +99,67 @@ def good_files() -> list[bytes]:
     image = Image.fromarray(picture)
     exif = Image.Exif()
     exif[0x0112] = 6
-    for mode, options in [
+    kinds: list[tuple[str, dict[str, Any]]] = [
         ("L", {}),
         ("CMYK", {}),
         ("RGB", {"keep_rgb": True}),
         ("RGB", {"progressive": True, "exif": exif}),
         ("RGB", {"restart_marker_blocks": 3, "exif": exif}),
-    ]:
+    ]
+    for mode, options in kinds:
         buffer = io.BytesIO()
         image.convert(mode).save(buffer, "JPEG", **options)
         files.append(buffer.getvalue())
-    return files
+    return [*files, *(coded_file(seed) for seed in range(3))]
 
 
-def test_damaged_files_never_crash(replay: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_damaged_files_never_crash(programs: dict[str, Path], tmp_path: Path, target: str) -> None:
     rng = np.random.default_rng(1)
     inputs = [b"", b"\xff\xd8", b"\xff\xd8\xff"]
     for data in good_files():
-        inputs += [data, *(data + bytes([choice]) for choice in rng.integers(0, 256, 8))]
+        # What lies behind the end of the picture are choices: scale, orientation, salvage, region.
+        inputs += [data, *(data + rng.bytes(24) for _ in range(10))]
         inputs += [data[:cut] for cut in rng.integers(1, len(data), 8)]
         for _ in range(24):
             damaged = bytearray(data)
             for place in rng.integers(0, len(data), 4):
                 damaged[place] ^= 1 << int(rng.integers(8))
-            inputs.append(bytes(damaged))
-    for i, data in enumerate(inputs):
-        (tmp_path / f"{i:04}.jpg").write_bytes(data)
-    assert feed(replay, tmp_path) == len(inputs)
+            inputs.append(bytes(damaged + rng.bytes(24)))
+    save(tmp_path, inputs)
+    assert feed(programs[target], tmp_path)[0] == len(inputs)
 
 
+def test_our_own_decoder_decodes_to_the_end(programs: dict[str, Path], tmp_path: Path) -> None:
+    """What encoders write is never left to libjpeg-turbo: else all comparisons would hold for nothing."""
+    rng = np.random.default_rng(2)
+    files = [drawn_file(seed) for seed in range(150)] + [coded_file(seed) for seed in range(50)]
+    save(tmp_path, [data + rng.bytes(24) for data in files])
+    fed, said = feed(programs["fuzz_jpeg_differential"], tmp_path)
+    assert fed == len(files)
+    assert decodes(said) == (len(files), len(files))
+
+
+def test_machines_without_newer_instructions(sources: list[Path], tmp_path: Path) -> None:
+    """As if the CPU had none of what is asked for at run time: the same pixels as libjpeg-turbo's."""
+    parts = [*sources, FUZZ / "fuzz_jpeg_differential.cpp"]
+    objects = compile_apart(tmp_path / "objects", parts, "-D__builtin_cpu_supports(name)=0")
+    program = link(tmp_path / "replay", objects)
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    rng = np.random.default_rng(3)
+    files = [drawn_file(seed) for seed in range(100)] + [coded_file(seed) for seed in range(50)]
+    save(inputs, [data + rng.bytes(24) for data in files])
+    fed, said = feed(program, inputs)
+    assert fed == len(files)
+    assert decodes(said) == (len(files), len(files))
+
+
+@pytest.mark.parametrize("target", TARGETS[:2])
 @pytest.mark.parametrize("archive", ["afl_jpeg.tar", "afl_jpeg_turbo.tar"])
-def test_hostile_files_never_crash(replay: Path, shared_data: Path, tmp_path: Path, archive: str) -> None:
+def test_hostile_files_never_crash(
+    programs: dict[str, Path], shared_data: Path, tmp_path: Path, archive: str, target: str
+) -> None:
     with tarfile.open(shared_data / "jpeg" / archive) as tar:
         sample = [member for member in tar.getmembers() if member.isfile()][::10]
         for i, member in enumerate(sample):
@@ -102,4 +167,4 @@ def test_hostile_files_never_crash(replay: Path, shared_data: Path, tmp_path: Pa
             assert stream is not None
             (tmp_path / str(i)).write_bytes(stream.read())
     assert len(sample) > 50
-    assert feed(replay, tmp_path) == len(sample)
+    assert feed(programs[target], tmp_path)[0] == len(sample)

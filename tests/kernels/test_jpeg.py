@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from yolofast.errors import ImageError
-from yolofast.kernels import decode_jpeg, jpeg_info
+from yolofast.kernels import decode_jpeg, decode_jpeg_batch, jpeg_info
 from yolofast.types import Ycc
 
 SAMPLING = {"444": 0x111111, "422": 0x211111, "420": 0x221111, "440": 0x121111, "411": 0x411111}
@@ -330,12 +330,14 @@ def test_truncated_files_are_refused_unless_salvaged(progressive: bool, share: f
     with pytest.raises(ImageError, match="truncated"):
         decode_jpeg(part, layout=layout)
     if jpeg_info(part).height == 200:
-        assert decode_jpeg(part, salvage=True).shape == (200, 300, 3)
+        with pytest.warns(RuntimeWarning, match="what could be decoded was kept"):
+            assert decode_jpeg(part, salvage=True).shape == (200, 300, 3)
 
 
 def test_salvage_keeps_the_top_of_a_cut_file() -> None:
     data = pillow(Image.fromarray(picture(400, 300)), quality=95, subsampling=0)
-    part = decode_jpeg(data[: len(data) * 3 // 4], salvage=True)
+    with pytest.warns(RuntimeWarning, match="damaged JPEG"):
+        part = decode_jpeg(data[: len(data) * 3 // 4], salvage=True)
     np.testing.assert_array_equal(part[:200], decode_jpeg(data)[:200])
 
 
@@ -426,3 +428,36 @@ def test_threads_decode_at_once_and_the_interpreter_runs_on() -> None:
         np.testing.assert_array_equal(result, expected)
     begin, end = min(b for b, _ in busy), max(e for _, e in busy)
     assert sum(begin < t < end for t in ticks) > 5
+
+
+# ------------------------------------------------------------------------------------------ batches
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("layout", ["rgb", "gray"])
+def test_a_batch_is_its_files_in_order(threads: int, layout: Any) -> None:
+    files = [encode(20 + i, 30 + i, sampling) for i, sampling in enumerate(SAMPLING)]
+    decoded = decode_jpeg_batch(iter(files), layout=layout, threads=threads)
+    assert len(decoded) == len(files)
+    for data, pixels in zip(files, decoded, strict=True):
+        np.testing.assert_array_equal(pixels, decode_jpeg(data, layout=layout))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_batch_names_the_file_that_fails(threads: int) -> None:
+    files = [encode(), b"no picture", encode()[:-40]]
+    with pytest.raises(ImageError, match=r"datas\[1\]: .*JPEG marker"):
+        decode_jpeg_batch(files, threads=threads)
+    first, second, third = decode_jpeg_batch(files, threads=threads, errors="return")
+    assert first.shape == (61, 83, 3)
+    assert isinstance(second, ImageError)
+    assert isinstance(third, ImageError)
+    assert "datas[2]" in str(third)
+    with pytest.warns(RuntimeWarning, match=r"datas\[1\]: damaged JPEG"):
+        decode_jpeg_batch([files[0], files[2]], threads=threads, salvage=True)
+
+
+@pytest.mark.parametrize("arguments", [{"threads": 0}, {"threads": 1.5}, {"errors": "ignore"}])
+def test_wrong_batch_arguments(arguments: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        decode_jpeg_batch([encode()], **arguments)

@@ -15,7 +15,6 @@ import shutil
 import struct
 import subprocess
 import sys
-import tarfile
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -153,22 +152,6 @@ def in_process_apart(argument: str, text: str = "") -> str:
 
 
 # ---------------------------------------------------------------------------------- the archives
-
-
-@pytest.fixture(scope="module")
-def hostile_files(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("hostile")
-    paths: list[Path] = []
-    for archive in ("afl_jpeg", "afl_jpeg_turbo"):
-        with tarfile.open(shared_data / "jpeg" / f"{archive}.tar") as tar:
-            for member in tar.getmembers():
-                stream = tar.extractfile(member) if member.isfile() else None
-                if stream is not None:
-                    path = folder / f"{archive}_{len(paths):04}_{Path(member.name).name.split(',')[0]}"
-                    path.write_bytes(stream.read())
-                    paths.append(path)
-    assert len(paths) > 2900
-    return paths
 
 
 def ask_libjpeg(folder: Path, paths: list[Path]) -> tuple[str, list[Reference]]:

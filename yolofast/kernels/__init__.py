@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._boxes import batched_nms, box_iou, nms
     from ._image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
-    from ._jpeg import decode_jpeg, jpeg_info
+    from ._jpeg import decode_jpeg, decode_jpeg_batch, jpeg_info, rewrite_jpeg
     from ._labels import parse_yolo_labels
     from ._render import render
     from .labels import transform_boxes, xywhn_to_xyxy, xyxy_to_xywhn
@@ -24,6 +24,7 @@ __all__ = [
     "box_iou",
     "color_matrix",
     "decode_jpeg",
+    "decode_jpeg_batch",
     "flip",
     "hsv_jitter",
     "jpeg_info",
@@ -33,6 +34,7 @@ __all__ = [
     "parse_yolo_labels",
     "postprocess",
     "render",
+    "rewrite_jpeg",
     "transform_boxes",
     "warp_affine",
     "xywhn_to_xyxy",
@@ -42,7 +44,7 @@ __all__ = [
 _HOMES = {
     "_boxes": ("batched_nms", "box_iou", "nms"),
     "_image": ("color_matrix", "flip", "hsv_jitter", "letterbox", "warp_affine"),
-    "_jpeg": ("decode_jpeg", "jpeg_info"),
+    "_jpeg": ("decode_jpeg", "decode_jpeg_batch", "jpeg_info", "rewrite_jpeg"),
     "_labels": ("parse_yolo_labels",),
     "_render": ("render",),
     "labels": ("transform_boxes", "xywhn_to_xyxy", "xyxy_to_xywhn"),

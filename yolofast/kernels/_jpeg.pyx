@@ -1,11 +1,16 @@
 # distutils: language = c++
-"""JPEG decode: checked, GIL-free calls into csrc/core/jpeg.cpp."""
+"""JPEG decode: checked, GIL-free calls into csrc/core/jpeg/."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint8_t
+from libcpp.vector cimport vector
 cimport cython
 cimport numpy as cnp
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -15,7 +20,7 @@ from yolofast.types import JpegInfo, Ycc
 cnp.import_array()
 
 
-cdef extern from "jpeg.hpp" namespace "yf" nogil:
+cdef extern from "jpeg/jpeg.hpp" namespace "yf" nogil:
     cdef enum class JpegError(int):
         none
         not_jpeg
@@ -25,6 +30,11 @@ cdef extern from "jpeg.hpp" namespace "yf" nogil:
         too_large
         out_of_memory
         changed
+        bad_region
+
+    cdef enum class JpegDecoder(int):
+        automatic
+        turbo
 
     cdef enum class JpegLayout(int):
         rgb
@@ -47,6 +57,12 @@ cdef extern from "jpeg.hpp" namespace "yf" nogil:
         Subsampling subsampling
         bint progressive
 
+    struct Region:
+        int x0
+        int y0
+        int x1
+        int y1
+
     struct JpegRequest:
         JpegLayout layout
         int min_height
@@ -54,6 +70,8 @@ cdef extern from "jpeg.hpp" namespace "yf" nogil:
         bint orient
         bint salvage
         int64_t max_pixels
+        Region region
+        JpegDecoder decoder
 
     struct JpegPlan:
         int channels
@@ -71,14 +89,19 @@ cdef extern from "jpeg.hpp" namespace "yf" nogil:
         const uint8_t* data, size_t size, const JpegRequest& request, const JpegPlan& plan,
         const JpegOutput* outputs)
 
-cdef extern from "jpeg_header.hpp" namespace "yf" nogil:
+cdef extern from "jpeg/header.hpp" namespace "yf" nogil:
     JpegStatus parse_jpeg_header(const uint8_t* data, size_t size, JpegHeader* header)
+
+cdef extern from "jpeg/restart.hpp" namespace "yf" nogil:
+    JpegStatus add_restarts(
+        const uint8_t* data, size_t size, int restart_rows, int64_t max_pixels, vector[uint8_t]* out)
 
 
 cdef int64_t MOST_PIXELS = 2**62
 LAYOUTS = {"rgb": 0, "bgr": 1, "gray": 2, "ycc": 3}
 SUBSAMPLINGS = ("444", "422", "420", "440", "411", "gray", "other")
 MAX_SIDE = 65535  # a JPEG's own limit
+DECODERS = {"auto": 0, "turbo": 1}
 
 _ADVICE = {
     <int>JpegError.not_jpeg: "expected the bytes of a JPEG file",
@@ -89,13 +112,31 @@ _ADVICE = {
     <int>JpegError.changed: "do not write to the buffer while it is being decoded",
 }
 
+_REWRITE_ADVICE = _ADVICE | {
+    <int>JpegError.truncated: "the file is incomplete: get it again",
+    <int>JpegError.corrupt: "the file is damaged: get it again",
+    <int>JpegError.unsupported: "keep the file as it is",
+    <int>JpegError.changed: "do not write to the buffer while it is being rewritten",
+}
 
-cdef _raise(JpegStatus status):
+
+def jpeg_decoder(decoder=None):
+    """The number that native code has for a decoder's name; None is YOLOFAST_JPEG, or "auto" without it."""
+    name = decoder if decoder is not None else os.environ.get("YOLOFAST_JPEG") or "auto"
+    if not isinstance(name, str) or name not in DECODERS:
+        source = "YOLOFAST_JPEG" if decoder is None else "decoder"
+        raise ValueError(f"{source} is {name!r}; expected one of {', '.join(DECODERS)}")
+    return DECODERS[name]
+
+
+cdef _raise(JpegStatus status, str doing="decode", dict advice=_ADVICE):
     reason = status.reason.decode("ascii", "replace")
+    if status.error == JpegError.bad_region:
+        raise ValueError(reason)
     if status.error == JpegError.out_of_memory:
-        raise MemoryError(f"cannot decode JPEG: {reason}")
+        raise MemoryError(f"cannot {doing} JPEG: {reason}")
     word = "truncated: " if status.error == JpegError.truncated else ""
-    raise ImageError(f"cannot decode JPEG: {word}{reason}; {_ADVICE[<int>status.error]}")
+    raise ImageError(f"cannot {doing} JPEG: {word}{reason}; {advice[<int>status.error]}")
 
 
 @cython.auto_pickle(False)
@@ -132,6 +173,19 @@ def _min_size(min_size):
     return tuple(min(int(s), MAX_SIDE) for s in sides)
 
 
+cdef Region _region(region) except *:
+    cdef Region result = Region(0, 0, 0, 0)
+    if region is None:
+        return result
+    edges = tuple(region) if isinstance(region, (tuple, list)) else ()
+    if len(edges) != 4 or any(not isinstance(e, (int, np.integer)) or not 0 <= e <= MAX_SIDE for e in edges):
+        raise ValueError(f"region is {region!r}; expected (x0, y0, x1, y1) in whole pixels from 0, or None")
+    x0, y0, x1, y1 = edges
+    if x0 >= x1 or y0 >= y1:
+        raise ValueError(f"region is {region!r}; expected x0 < x1 and y0 < y1")
+    return Region(x0, y0, x1, y1)
+
+
 cdef _target(name, array, tuple shape, JpegOutput* output):
     """Point `output` at `array`, or at a fresh array of `shape` when it is None; returns the array."""
     if array is None:
@@ -160,13 +214,24 @@ def _check_apart(arrays):
 
 
 def decode_jpeg(
-    data, *, layout="rgb", min_size=None, orient=True, salvage=False, max_pixels=2**28, out=None
+    data,
+    *,
+    layout="rgb",
+    min_size=None,
+    region=None,
+    orient=True,
+    salvage=False,
+    max_pixels=2**28,
+    decoder=None,
+    out=None,
 ):
     """Decode a JPEG to packed pixels or to its own planes.
 
     Pixels are those of libjpeg-turbo with its defaults (accurate integer inverse DCT, smooth chroma
-    upsampling), as Pillow gives them. CMYK and YCCK files are taken as Adobe writes them (inverted) and
-    become RGB by `channel * K / 255`. The GIL is released while decoding.
+    upsampling), as Pillow gives them, bit for bit. Baseline and extended-sequential files in gray or YCbCr
+    are decoded by our own decoder, all others, and damaged ones, by libjpeg-turbo. CMYK and YCCK files are
+    taken as Adobe writes them (inverted) and become RGB by `channel * K / 255`. The GIL is released while
+    decoding.
 
     Args:
         data: the file's bytes: bytes, bytearray, memoryview or contiguous uint8 array.
@@ -178,9 +243,16 @@ def decode_jpeg(
             `orient`): decode at the smallest M/8 of full size (M = 1..8) that is at least this large on both
             sides; full size where the picture is smaller. Reduced 4:2:0 files come out as 4:4:4 planes,
             because libjpeg then reduces chroma less than luma.
+        region: (x0, y0, x1, y1), half-open, in pixels of the decoded picture (so after `min_size` and
+            `orient`): only that part, as if it were cut from the whole, `[y0:y1, x0:x1]`. Rows below it are
+            not read, so damage there is not seen. For "ycc" x0 and y0 have to be multiples of the chroma
+            factors; the planes are cut at x0 / factor, and x1 / factor rounded up.
         orient: turn "rgb", "bgr" and "gray" upright by the EXIF orientation. Planes are always as stored.
-        salvage: return what can be decoded of damaged or incomplete data instead of raising.
+        salvage: return what can be decoded of damaged or incomplete data, with a RuntimeWarning, instead of
+            raising.
         max_pixels: refuse larger pictures (stored width x height) before any memory is taken.
+        decoder: "auto", or "turbo" for libjpeg-turbo alone; None takes the environment variable
+            YOLOFAST_JPEG, and "auto" where it is not set.
         out: array to fill ("ycc": a `Ycc` of arrays): uint8, the exact shape, pixels packed within each row.
 
     Returns:
@@ -188,8 +260,17 @@ def decode_jpeg(
 
     Raises:
         ImageError: not a JPEG, incomplete, damaged, 12-bit, lossless, over `max_pixels`, over 500 scans.
-        ValueError, TypeError: wrong arguments.
+        ValueError, TypeError: wrong arguments, a region outside the picture.
     """
+    result, damage = _decode(
+        data, layout, min_size, region, orient, salvage, max_pixels, decoder, out
+    )
+    _warn_of_damage("", damage)
+    return result
+
+
+def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder, out):
+    """What `decode_jpeg` returns, and what is wrong with a file that was salvaged, or ""."""
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
     cdef JpegRequest request
@@ -200,6 +281,8 @@ def decode_jpeg(
     if not 0 < max_pixels <= MOST_PIXELS:
         raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MOST_PIXELS}")
     request.max_pixels = max_pixels
+    request.region = _region(region)
+    request.decoder = <JpegDecoder><int>jpeg_decoder(decoder)
     cdef _Bytes source = _Bytes(data)
     cdef const uint8_t* bytes_ = <const uint8_t*>source.view.buf
     cdef size_t size = source.view.len
@@ -236,7 +319,67 @@ def decode_jpeg(
         status = c_decode_jpeg(bytes_, size, request, plan, outputs)
     if status.error != JpegError.none:
         _raise(status)
-    return result
+    return result, status.reason.decode("ascii", "replace")
+
+
+def _warn_of_damage(str place, str reason):
+    if reason:
+        message = f"{place}damaged JPEG: {reason}; what could be decoded was kept"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def decode_jpeg_batch(
+    datas,
+    *,
+    layout="rgb",
+    min_size=None,
+    region=None,
+    orient=True,
+    salvage=False,
+    max_pixels=2**28,
+    decoder=None,
+    errors="raise",
+    threads=1,
+):
+    """Decode several JPEGs, on one thread or more.
+
+    Args:
+        datas: the files' bytes, each as `decode_jpeg` takes them.
+        errors: "raise" raises the first file's error that comes up; "return" puts the `ImageError` of a file
+            that cannot be decoded in the place of its pixels.
+        threads: threads that decode, at least 1; the GIL is released while they do.
+        layout, min_size, region, orient, salvage, max_pixels, decoder: as for `decode_jpeg`, for all files.
+
+    Returns:
+        list of what `decode_jpeg` gives for each of `datas`, in their order.
+
+    Raises:
+        ImageError: as `decode_jpeg`; the message begins with the file's position in `datas`.
+        ValueError, TypeError: wrong arguments.
+    """
+    if errors not in ("raise", "return"):
+        raise ValueError(f"errors is {errors!r}; expected 'raise' or 'return'")
+    if not isinstance(threads, (int, np.integer)) or threads < 1:
+        raise ValueError(f"threads is {threads!r}; expected a whole number from 1")
+
+    def decode(position, data):
+        try:
+            return _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder, None)
+        except ImageError as error:
+            named = ImageError(f"datas[{position}]: {error}")
+            if errors == "return":
+                return named, ""
+            raise named from error
+
+    datas = list(datas)
+    if threads == 1 or len(datas) < 2:
+        decoded = [decode(position, data) for position, data in enumerate(datas)]
+    else:
+        with ThreadPoolExecutor(min(int(threads), len(datas))) as pool:
+            decoded = list(pool.map(decode, range(len(datas)), datas))
+    for position, (_, damage) in enumerate(decoded):
+        _warn_of_damage(f"datas[{position}]: ", damage)
+    return [result for result, _ in decoded]
 
 
 def jpeg_info(data):
@@ -267,3 +410,45 @@ def jpeg_info(data):
         progressive=bool(header.progressive),
         orientation=header.orientation,
     )
+
+
+def rewrite_jpeg(data, *, restart_rows, max_pixels=2**28):
+    """Rewrite a JPEG without loss, with restart markers: places at which decoding can begin.
+
+    The result is an ordinary sequential file with Huffman tables made for it, also where the input is
+    progressive or arithmetic-coded. It holds the same quantised coefficients, which is checked by reading it
+    again, the same quantisation tables, and all APPn and COM segments (EXIF, ICC, JFIF, Adobe) in their
+    order, before the picture; so every decoder gives the same pixels for both. Bytes behind the end of the
+    picture are not kept. The same input gives the same bytes. The GIL is released.
+
+    Memory: the coefficients twice (12 bytes a pixel in 4:4:4, 6 in 4:2:0), and the output.
+
+    Args:
+        data: the file's bytes: bytes, bytearray, memoryview or contiguous uint8 array.
+        restart_rows: MCU rows between two restart markers, 1..65535 (an MCU is 8 or 16 pixels high, by the
+            subsampling). Fewer where so many rows hold more than 65535 MCUs, which is the format's limit.
+        max_pixels: refuse larger pictures (width x height) before any memory is taken.
+
+    Returns:
+        bytes: the new file.
+
+    Raises:
+        ImageError: not a JPEG, incomplete (also where only its end marker is missing), damaged, 12-bit,
+            lossless, over `max_pixels`, over 500 scans; or a file that decodes but that no single sequential
+            scan can say alike: incomplete progressive scans, components that do not fit into one scan.
+        ValueError, TypeError: wrong arguments.
+    """
+    if not isinstance(restart_rows, (int, np.integer)) or not 1 <= restart_rows <= MAX_SIDE:
+        raise ValueError(f"restart_rows is {restart_rows!r}; expected a whole number, 1..{MAX_SIDE}")
+    if not 0 < max_pixels <= MOST_PIXELS:
+        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MOST_PIXELS}")
+    cdef _Bytes source = _Bytes(data)
+    cdef int rows = restart_rows
+    cdef int64_t most = max_pixels
+    cdef vector[uint8_t] out
+    cdef JpegStatus status
+    with nogil:
+        status = add_restarts(<const uint8_t*>source.view.buf, source.view.len, rows, most, &out)
+    if status.error != JpegError.none:
+        _raise(status, "rewrite", _REWRITE_ADVICE)
+    return (<char*>out.data())[:out.size()]

@@ -23,12 +23,18 @@ import numpy as np
 
 from yolofast.errors import ImageError, YolofastError
 from yolofast.images import decode_other
+from yolofast.kernels._jpeg import jpeg_decoder
 from yolofast.kernels._render import checked_plan
 from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
 from yolofast.types import Picture, Ycc
 
 cnp.import_array()
 
+
+cdef extern from "jpeg/jpeg.hpp" namespace "yf" nogil:
+    cdef enum class JpegDecoder(int):
+        automatic
+        turbo
 
 cdef extern from "picture.hpp" namespace "yf" nogil:
     cdef enum class PictureError(int):
@@ -57,6 +63,7 @@ cdef extern from "picture.hpp" namespace "yf" nogil:
         int height
         int width
         int cover
+        JpegDecoder decoder
 
     PictureStatus read_file(const char* path, Bytes& bytes)
     PictureStatus decode_picture(
@@ -71,6 +78,7 @@ cdef extern from "engine.hpp" namespace "yf" nogil:
         const int64_t* path_at
         const int32_t* shapes
         int cover
+        JpegDecoder decoder
         const uint64_t* cached
         const int32_t* cached_sides
         const double* cached_place
@@ -225,7 +233,9 @@ def load_picture(path, shape, int cover, *, bint compact=False):
     cdef const char* raw = name
     cdef Bytes data
     cdef CPicture picture, reduced
-    cdef PictureRequest request = PictureRequest(shape[0], shape[1], cover)
+    cdef PictureRequest request = PictureRequest(
+        shape[0], shape[1], cover, <JpegDecoder><int>jpeg_decoder()
+    )
     cdef PictureStatus status
     with nogil:
         status = read_file(raw, data)
@@ -346,6 +356,7 @@ cdef class Engine:
         sources.path_at = <const int64_t*>cnp.PyArray_DATA(paths.offsets)
         sources.shapes = <const int32_t*>cnp.PyArray_DATA(shapes)
         sources.cover = cover
+        sources.decoder = <JpegDecoder><int>jpeg_decoder()
         sources.cached = NULL
         sources.cached_sides = NULL
         sources.cached_place = NULL

@@ -16,13 +16,16 @@ from yolofast.formats.splits import SPLITS
 from yolofast.prepare.folder import Link, read_manifest
 
 
-def settings_entry(val_fraction: float, seed: int, link: Link, label_format: str | None) -> dict[str, Any]:
+def settings_entry(
+    val_fraction: float, seed: int, link: Link, label_format: str | None, restart_rows: int
+) -> dict[str, Any]:
     """What decides the result apart from the source, as the manifest holds it."""
     return {
         "val_fraction": val_fraction,
         "seed": seed,
         "link": link,
         "label_format": label_format,
+        "restart_rows": restart_rows,
         "version": __version__,
     }
 
@@ -49,6 +52,7 @@ def prepared_is_current(
     seed: int = 0,
     link: Link = "hard",
     label_format: str | None = None,
+    restart_rows: int = 0,
 ) -> bool:
     """Whether `out` holds what `prepare_dataset(source, out, ...)` with the same settings would write.
 
@@ -56,25 +60,36 @@ def prepared_is_current(
     source's files have kept their names, sizes and times, and no image or label file of `out` is missing.
     False in doubt: also when images or labels lie outside of the source's folder. Raises nothing.
     """
-    out = Path(out)
+    settings = settings_entry(val_fraction, seed, link, label_format, restart_rows)
+    return current_manifest(Path(out), list_folder(source), settings) is not None
+
+
+def current_manifest(out: Path, tree: FileTree, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of `out` when it holds what preparing `tree` with `settings` would give, else None."""
     manifest = read_manifest(out)
-    if manifest is None or not (out / "data.yaml").is_file():
-        return False
-    tree = list_folder(source)
-    return bool(
-        manifest.get("source") == str(tree.root)
-        and manifest.get("settings") == settings_entry(val_fraction, seed, link, label_format)
+    current = (
+        manifest is not None
+        and (out / "data.yaml").is_file()
+        and manifest.get("source") == str(tree.root)
+        and manifest.get("settings") == settings
         and manifest.get("fingerprint") == fingerprint(tree)
         and _is_complete(out, manifest)
     )
+    return manifest if current else None
+
+
+_IMAGE_KEYS = {"name", "split", "bytes", "boxes"}
 
 
 def _is_complete(out: Path, manifest: dict[str, Any]) -> bool:
-    """Whether the folders hold exactly the images of the manifest, and each has its label file."""
-    names = {split: {e["name"] for e in manifest["images"] if e["split"] == split} for split in SPLITS}
-    for split, wanted in names.items():
+    """Whether the folders hold exactly the images of the manifest, of their sizes, each with its labels."""
+    images = manifest["images"]
+    if not all(entry.keys() >= _IMAGE_KEYS for entry in images):
+        return False
+    sizes = {split: {e["name"]: e["bytes"] for e in images if e["split"] == split} for split in SPLITS}
+    for split, wanted in sizes.items():
         tree = list_folder(out / split)
-        if {path.name for path in tree.images} != wanted:
+        if {path.name: path.stat().st_size for path in tree.images} != wanted:
             return False
         if {path.stem for path in tree.texts} != {Path(name).stem for name in wanted}:
             return False

@@ -19,7 +19,7 @@ from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
-from yolofast.prepare.current import fingerprint, settings_entry
+from yolofast.prepare.current import current_manifest, fingerprint, settings_entry
 from yolofast.prepare.folder import (
     MADE_BY,
     MANIFEST,
@@ -30,9 +30,11 @@ from yolofast.prepare.folder import (
     place_image,
 )
 from yolofast.prepare.naming import TargetNames, path_key, split_order
-from yolofast.types import Finding, ImageRecord, PreparedDataset, Split
+from yolofast.prepare.restart import rewrite_images
+from yolofast.types import Finding, ImageRecord, PreparedDataset, Severity, Split
 
 _DECIMALS = 10
+MAX_RESTART_ROWS = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,16 @@ class _Placed:
     key: bytes
     name: str
     split: Split
-    boxes: int
+    record: ImageRecord
+
+    @property
+    def boxes(self) -> int:
+        return len(self.record.boxes)
+
+    def files(self, root: Path) -> tuple[Path, Path]:
+        """Its image and its label file in a prepared folder."""
+        folder = root / self.split
+        return folder / "images" / self.name, folder / "labels" / Path(self.name).with_suffix(".txt")
 
 
 @dataclass(slots=True)
@@ -75,12 +86,14 @@ def label_text(record: ImageRecord) -> str:
     )
 
 
-def _left_out(record: ImageRecord, code: str, message: str) -> tuple[Finding, ...]:
+def _left_out(
+    record: ImageRecord, code: str, message: str, severity: Severity = "warning"
+) -> tuple[Finding, ...]:
     """Findings for an image that is left out although it could be read, and for each of its boxes."""
     source = record.label_file or record.path
     why = f"its image '{record.path.name}' is left out: {message}"
     return (
-        Finding("warning", code, message, str(record.path)),
+        Finding(severity, code, message, str(record.path)),
         *rows_without_image(record.lines, why, source, rows_numbered_by(source)),
     )
 
@@ -110,12 +123,32 @@ def _fill(work: Path, dataset: LabelledDataset, tree: FileTree, link: Link, use_
         if split is None:
             tally.dropped.extend(_left_out(record, "image-unlisted", "the image is in no split"))
             continue
-        name = names.of(record.path)
-        place_image(record.path, work / split / "images" / name, link)
-        label = work / split / "labels" / Path(name).with_suffix(".txt")
+        placed = _Placed(path_key(tree, record.path), names.of(record.path), split, record)
+        image, label = placed.files(work)
+        place_image(record.path, image, link)
         label.write_text(label_text(record), encoding="ascii")
-        tally.placed.append(_Placed(path_key(tree, record.path), name, split, len(record.boxes)))
+        tally.placed.append(placed)
     return tally
+
+
+def _add_restarts(work: Path, tally: _Tally, restart_rows: int) -> None:
+    """Rewrite the JPEGs that were placed; those that turn out to be damaged are left out."""
+    images = [item.files(work)[0] for item in tally.placed]
+    found = tqdm(
+        zip(tally.placed, rewrite_images(images, restart_rows), strict=True),
+        "rewriting", len(images), False, unit="img", disable=None,
+    )  # fmt: skip
+    kept = []
+    for item, finding in found:
+        if finding is not None and finding.severity == "error":
+            tally.dropped.extend(_left_out(item.record, finding.code, finding.message, "error"))
+            for path in item.files(work):
+                path.unlink()
+            continue
+        if finding is not None:
+            tally.notes.append(dataclasses.replace(finding, file=str(item.record.path)))
+        kept.append(item)
+    tally.placed = kept
 
 
 def _take_valid(root: Path, work: Path, tally: _Tally, fraction: float, seed: int) -> list[_Placed]:
@@ -131,16 +164,17 @@ def _take_valid(root: Path, work: Path, tally: _Tally, fraction: float, seed: in
     result = []
     for item in tally.placed:
         if item.split == "train" and item.key in chosen:
-            for kind, name in (("images", item.name), ("labels", str(Path(item.name).with_suffix(".txt")))):
-                (work / "train" / kind / name).rename(work / "valid" / kind / name)
-            item = dataclasses.replace(item, split="valid")
+            moved = dataclasses.replace(item, split="valid")
+            for old, new in zip(item.files(work), moved.files(work), strict=True):
+                old.rename(new)
+            item = moved
         result.append(item)
     return result
 
 
 def _manifest(
-    root: Path, dataset: LabelledDataset, tally: _Tally, settings: dict[str, Any], state: str
-) -> dict[str, object]:
+    root: Path, work: Path, dataset: LabelledDataset, tally: _Tally, settings: dict[str, Any], state: str
+) -> dict[str, Any]:
     """Everything about where the prepared dataset came from; the same for the same input.
 
     `state` is the source's fingerprint from before it was read, so that a change meanwhile shows. It
@@ -160,7 +194,13 @@ def _manifest(
         "dropped": [_as_json(f, root) for f in tally.dropped],
         "notes": [_as_json(f, root) for f in tally.notes],
         "images": [
-            {"source": os.fsdecode(p.key), "split": p.split, "name": p.name, "boxes": p.boxes}
+            {
+                "source": os.fsdecode(p.key),
+                "split": p.split,
+                "name": p.name,
+                "bytes": (work / p.split / "images" / p.name).stat().st_size,
+                "boxes": p.boxes,
+            }
             for p in tally.placed
         ],
     }
@@ -173,6 +213,29 @@ def _as_json(finding: Finding, root: Path) -> dict[str, object]:
     return entry
 
 
+def _from_json(entry: dict[str, Any], root: Path) -> Finding:
+    finding = Finding(**entry)
+    return finding if finding.file is None else dataclasses.replace(finding, file=str(root / finding.file))
+
+
+def _described(target: Path, manifest: dict[str, Any]) -> PreparedDataset:
+    """The prepared dataset that a manifest tells of."""
+    images, boxes = Counter[Split](), Counter[Split]()
+    for item in manifest["images"]:
+        images[item["split"]] += 1
+        boxes[item["split"]] += item["boxes"]
+    root = Path(manifest["source"])
+    return PreparedDataset(
+        root=target,
+        data_yaml=target / "data.yaml",
+        class_names=tuple(manifest["classes"]),
+        images={split: images[split] for split in SPLITS},
+        boxes={split: boxes[split] for split in SPLITS},
+        source_boxes=manifest["source_boxes"],
+        dropped=tuple(_from_json(entry, root) for entry in manifest["dropped"]),
+    )
+
+
 def prepare_dataset(
     path: str | Path,
     out: str | Path | None = None,
@@ -181,6 +244,7 @@ def prepare_dataset(
     seed: int = 0,
     link: Link = "hard",
     label_format: str | None = None,
+    restart_rows: int = 0,
 ) -> PreparedDataset:
     """Write a dataset in the YOLO layout: `{train,valid,test}/{images,labels}`, data.yaml, manifest.json.
 
@@ -195,6 +259,10 @@ def prepare_dataset(
         link: 'hard' links images where the file system can (no extra space) and copies where it cannot;
             'copy' always copies.
         label_format: which labels count when there are several kinds: 'yolo', 'coco' or 'voc'.
+        restart_rows: 0, or rewrite the JPEGs without loss with a restart marker after every so many rows of
+            MCUs (`kernels.rewrite_jpeg`): new files instead of links. An image found to be damaged is left
+            out; one that decodes but cannot be rewritten is placed as it is, with a note in manifest.json.
+            Nothing is done where `out` already is what it would become (`prepared_is_current`).
 
     Every box and image that is left out is in `dropped`, with file, line and reason, and in
     manifest.json; `source_boxes` is the sum of the boxes kept and those dropped. The same input gives the
@@ -206,33 +274,32 @@ def prepare_dataset(
         raise DataError(f"val_fraction: got {val_fraction}, expected a share between 0 and 1, such as 0.2.")
     if link not in ("hard", "copy"):
         raise DataError(f"link: got '{link}', expected 'hard' or 'copy'.")
+    if not isinstance(restart_rows, int) or not 0 <= restart_rows <= MAX_RESTART_ROWS:
+        raise DataError(f"restart_rows: got {restart_rows}, expected 0 (off) to {MAX_RESTART_ROWS}.")
     tree = scan_dataset(path)
     root = tree.root
     target = Path(os.path.abspath(out)) if out is not None else default_output(root)  # noqa: PTH100
     check_output(root, target)
-    state = fingerprint(tree)
-    dataset = open_dataset(tree, label_format)
+    settings = settings_entry(val_fraction, seed, link, label_format, restart_rows)
+    # Links are made again in no time, which also mends an output that somebody changed; rewriting takes long.
+    manifest = current_manifest(target, tree, settings) if restart_rows else None
+    return _described(target, manifest or _build(target, tree, settings))
+
+
+def _build(target: Path, tree: FileTree, settings: dict[str, Any]) -> dict[str, Any]:
+    """Make the prepared dataset at `target`; returns its manifest."""
+    root, state = tree.root, fingerprint(tree)
+    dataset = open_dataset(tree, settings["label_format"])
     with building(target) as work:
-        tally = _fill(work, dataset, tree, link, use_splits="train" in dataset.splits)
+        tally = _fill(work, dataset, tree, settings["link"], use_splits="train" in dataset.splits)
+        if settings["restart_rows"]:
+            _add_restarts(work, tally, settings["restart_rows"])
         if not any(p.boxes for p in tally.placed):
             raise DataError(f"{root}: no usable box in {len(tree.images)} images.{tally.first_problem}")
         if not any(p.split == "valid" for p in tally.placed):
-            tally.placed = _take_valid(root, work, tally, val_fraction, seed)
+            tally.placed = _take_valid(root, work, tally, settings["val_fraction"], settings["seed"])
         folders = {split: f"{split}/images" for split in SPLITS}
         write_data_yaml(work / "data.yaml", folders, dataset.names)
-        settings = settings_entry(val_fraction, seed, link, label_format)
-        manifest = json.dumps(_manifest(root, dataset, tally, settings, state), indent=1)
-        (work / MANIFEST).write_text(manifest + "\n", encoding="ascii")
-    images = Counter[Split](p.split for p in tally.placed)
-    boxes = Counter[Split]()
-    for item in tally.placed:
-        boxes[item.split] += item.boxes
-    return PreparedDataset(
-        root=target,
-        data_yaml=target / "data.yaml",
-        class_names=dataset.names,
-        images={split: images[split] for split in SPLITS},
-        boxes={split: boxes[split] for split in SPLITS},
-        source_boxes=tally.rows,
-        dropped=tuple(tally.dropped),
-    )
+        manifest = _manifest(root, work, dataset, tally, settings, state)
+        (work / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="ascii")
+    return manifest

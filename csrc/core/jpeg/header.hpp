@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "jpeg.hpp"
+#include "jpeg/jpeg.hpp"
 
 namespace yf {
 
@@ -54,6 +54,8 @@ inline JpegStatus status(JpegError error, const char* reason) {
     std::snprintf(s.reason, sizeof s.reason, "%s", reason);
     return s;
 }
+
+inline constexpr char kChanged[] = "the data changed while it was being decoded";
 
 // SOFn payload: precision, height, width, components, then (id, sampling, table) each.
 inline JpegStatus parse_frame(int marker, const std::uint8_t* p, std::size_t size, JpegHeader* header) {

@@ -1,4 +1,5 @@
-// JPEG decoding over libjpeg-turbo: header facts, packed pixels, or the planes as they are stored.
+// JPEG decoding: header facts, packed pixels, or the planes as they are stored. README.md says how it is
+// done.
 //
 // Two steps, so that the caller owns all memory: `plan_jpeg` reads the header and says which sizes come out,
 // `decode_jpeg` writes them. Both are stateless and safe to call from any number of threads.
@@ -6,6 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
+
+#include "common.hpp"
 
 namespace yf {
 
@@ -17,9 +20,11 @@ enum class JpegError : int {
     unsupported,
     too_large,
     out_of_memory,
-    changed,  // the bytes changed between plan and decode
+    changed,     // the bytes changed between plan and decode
+    bad_region,  // the request, not the file: a region outside the picture, or off the chroma grid
 };
 
+// Without an error the reason is empty, or says what is wrong with a file that was salvaged.
 struct JpegStatus {
     JpegError error;
     char reason[256];
@@ -39,6 +44,9 @@ struct JpegHeader {
     bool arithmetic;
 };
 
+// Who decodes: our own decoder where it can (see baseline.hpp), or libjpeg-turbo always.
+enum class JpegDecoder : int { automatic = 0, turbo };
+
 struct JpegRequest {
     JpegLayout layout;
     int min_height;  // smallest size wanted, 0 = full size; in the oriented frame when `orient`
@@ -46,14 +54,18 @@ struct JpegRequest {
     bool orient;   // turn packed pixels upright by the EXIF orientation (planes stay as stored)
     bool salvage;  // keep what can be decoded of damaged data instead of failing
     std::int64_t max_pixels;
+    Region region;  // of the decoded picture, all zero = the whole; in the oriented frame when packed and
+                    // `orient`
+    JpegDecoder decoder;
 };
 
 struct JpegPlan {
     int scale;        // DCT scale, eighths
     int orientation;  // applied to packed pixels: 1 when nothing is to be done
+    Region window;    // what is decoded, in the stored frame at that scale
     int channels;     // bytes a pixel: 3 (rgb, bgr), 1 (gray, planes)
     int outputs;      // arrays written: 1 (packed), 1 or 3 (planes)
-    int height[3];    // of each output, after orientation
+    int height[3];    // of each output, after orientation and of the region alone
     int width[3];
     Subsampling subsampling;  // of the planes that come out
 };

@@ -1,0 +1,77 @@
+// Who decodes. See jpeg.hpp for the contract and README.md for the safety rules.
+#include "jpeg/jpeg.hpp"
+
+#include <cstdio>
+#include <cstring>
+
+#include "jpeg/baseline.hpp"
+#include "jpeg/header.hpp"
+#include "jpeg/turbo.hpp"
+
+namespace yf {
+namespace {
+
+// Facts that need no decoder: supported at all, small enough, and (strict) at least one bit for each MCU.
+JpegStatus check(const std::uint8_t* data, std::size_t size, const JpegRequest& request, JpegHeader* header) {
+    JpegStatus s = parse_jpeg_header(data, size, header);
+    if (s.error != JpegError::none) return s;
+    const std::int64_t pixels = static_cast<std::int64_t>(header->width) * header->height;
+    if (pixels > request.max_pixels) {
+        s.error = JpegError::too_large;
+        std::snprintf(s.reason, sizeof s.reason, "%d x %d pixels is over the limit of %lld", header->width,
+                      header->height, static_cast<long long>(request.max_pixels));
+    } else if (!request.salvage && !header->arithmetic &&
+               pixels / (32 * 32) / 8 > static_cast<std::int64_t>(size)) {
+        s = status(JpegError::truncated, "too few bytes for a picture of that size");
+    }
+    return s;
+}
+
+// Says where our own decoder saw the damage; libjpeg-turbo does not tell.
+void add_offset(JpegStatus* s, std::size_t offset) {
+    const std::size_t length = std::strlen(s->reason);
+    std::snprintf(s->reason + length, sizeof s->reason - length, " (near byte %zu)", offset);
+}
+
+}  // namespace
+
+JpegStatus plan_jpeg(const std::uint8_t* data, std::size_t size, const JpegRequest& request,
+                     JpegPlan* plan) noexcept {
+    JpegHeader header;
+    const JpegStatus checked = check(data, size, request, &header);
+    if (checked.error != JpegError::none) return checked;
+    JpegStatus planned;
+    if (request.decoder == JpegDecoder::automatic &&
+        plan_baseline(data, size, request, header, plan, &planned))
+        return planned;
+    return plan_turbo(data, size, request, header, plan);
+}
+
+JpegStatus decode_jpeg(const std::uint8_t* data, std::size_t size, const JpegRequest& request,
+                       const JpegPlan& plan, const JpegOutput* outputs) noexcept {
+    JpegHeader header;
+    const JpegStatus checked = check(data, size, request, &header);
+    if (checked.error != JpegError::none) return checked;
+    std::size_t offset = 0;
+    BaselineResult result = BaselineResult::not_ours;
+    if (request.decoder == JpegDecoder::automatic)
+        result = decode_baseline(data, size, request, header, plan, outputs, &offset);
+    switch (result) {
+        case BaselineResult::done:
+            return status(JpegError::none, "");
+        case BaselineResult::changed:
+            return status(JpegError::changed, kChanged);
+        case BaselineResult::out_of_memory:
+            return status(JpegError::out_of_memory, "out of memory");
+        case BaselineResult::not_ours:
+        case BaselineResult::gave_up:
+            break;
+    }
+    JpegStatus s = decode_turbo(data, size, request, header, plan, outputs);
+    const bool damaged = s.error == JpegError::corrupt || s.error == JpegError::truncated ||
+                         (s.error == JpegError::none && s.reason[0] != '\0');
+    if (result == BaselineResult::gave_up && damaged) add_offset(&s, offset);
+    return s;
+}
+
+}  // namespace yf
