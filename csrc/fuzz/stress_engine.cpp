@@ -124,7 +124,7 @@ struct Dataset {
     }
 
     yf::Sources sources() const {
-        return {kImages, paths.data(), path_at, shapes, 48, yf::JpegDecoder::automatic, cached, sides, place};
+        return {paths.data(), path_at, shapes, 48, yf::JpegDecoder::automatic, cached, sides, place};
     }
 };
 

@@ -89,6 +89,15 @@ def save(folder: Path, inputs: list[bytes]) -> None:
         (folder / f"{i:04}.jpg").write_bytes(data)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
+@pytest.mark.parametrize("source", sorted(FUZZ.glob("*.cpp")), ids=lambda path: path.name)
+def test_every_program_still_compiles(source: Path) -> None:
+    """Not all of them are run here."""
+    command = ["g++", *FLAGS, "-fsyntax-only", str(source)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
 def good_files() -> list[bytes]:
     rng = np.random.default_rng(0)
     picture = cv2.resize(rng.integers(0, 256, (9, 13, 3), dtype=np.uint8), (83, 61))
