@@ -59,6 +59,8 @@ struct Planes {
     int width;
 };
 
+constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
 // Columns [x0, x1), rows [y0, y1) of a picture.
 struct Region {
     int x0, y0, x1, y1;

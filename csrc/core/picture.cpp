@@ -50,8 +50,6 @@ void place_stored(int orientation, double w, double h, double scale, double* pla
     for (int i = 0; i < 6; ++i) place[i] = table[orientation - 1][i] * scale;
 }
 
-int ceil_div(int a, int b) { return (a + b - 1) / b; }
-
 // Lays out the planes row by row: each row of y is followed by the chroma rows that are sampled with it, so
 // that what a renderer reads together lies together. `chroma` is false for gray.
 void lay_planes(Picture& out, int height, int width, int c_height, int c_width, bool chroma) {

@@ -198,7 +198,7 @@ def _manifest(
                 "source": os.fsdecode(p.key),
                 "split": p.split,
                 "name": p.name,
-                "bytes": (work / p.split / "images" / p.name).stat().st_size,
+                "bytes": p.files(work)[0].stat().st_size,
                 "boxes": p.boxes,
             }
             for p in tally.placed

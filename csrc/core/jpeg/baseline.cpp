@@ -138,8 +138,8 @@ bool Decoder::build_tables() {
 }
 
 void Decoder::lay_strips(JpegLayout layout) {
-    mcus_across_ = (frame_.width + 8 * frame_.max_h - 1) / (8 * frame_.max_h);
-    mcus_down_ = (frame_.height + 8 * frame_.max_v - 1) / (8 * frame_.max_v);
+    mcus_across_ = ceil_div(frame_.width, 8 * frame_.max_h);
+    mcus_down_ = ceil_div(frame_.height, 8 * frame_.max_v);
     std::size_t bytes = 0;
     for (int i = 0; i < frame_.count; ++i) {
         Channel& c = channels_[i];
@@ -167,9 +167,9 @@ void Decoder::lay_strips(JpegLayout layout) {
 void Decoder::choose_mcus(const Region& needed) {
     const int across = frame_.max_h * scale_, down = frame_.max_v * scale_;
     first_column_ = needed.x0 / across;
-    last_column_ = (needed.x1 + across - 1) / across;
+    last_column_ = ceil_div(needed.x1, across);
     first_row_ = needed.y0 / down;
-    last_row_ = (needed.y1 + down - 1) / down;
+    last_row_ = ceil_div(needed.y1, down);
 }
 
 bool Decoder::begin_segment(int index) {

@@ -22,8 +22,6 @@ Widening widening_of(const PlaneSizes& s, int chroma_width) {
     return s.factor_x == 1 ? Widening::same : Widening::repeat;
 }
 
-constexpr int divided_up(int a, int b) { return (a + b - 1) / b; }
-
 // Copies `count` pixels that lie side by side in memory from `to` on, upwards or downwards (`to_step`). A
 // pixel of 3 bytes is copied as 4 while the next one is still to be written over the fourth.
 template <int channels>
@@ -83,13 +81,13 @@ PackedRows::PackedRows(PixelOrder order, const PlaneSizes& sizes, const Region& 
       pack_(pack_row_function(order, form)),
       width_(window.x1 - window.x0) {
     if (sizes_.components == 1) sizes_.factor_x = sizes_.factor_y = 1;
-    widening_ = widening_of(sizes_, divided_up(sizes_.width, sizes_.factor_x));
+    widening_ = widening_of(sizes_, ceil_div(sizes_.width, sizes_.factor_x));
     first_ = window_.x0 / sizes_.factor_x;
-    last_ = divided_up(window_.x1, sizes_.factor_x);
-    chroma_height_ = divided_up(sizes_.height, sizes_.factor_y);
+    last_ = ceil_div(window_.x1, sizes_.factor_x);
+    chroma_height_ = ceil_div(sizes_.height, sizes_.factor_y);
     top_ = blends_rows() ? (window_.y0 - 1) / 2 : window_.y0 / sizes_.factor_y;
-    bottom_ = blends_rows() ? std::min(window_.y1 / 2 + 1, chroma_height_)
-                            : divided_up(window_.y1, sizes_.factor_y);
+    bottom_ =
+        blends_rows() ? std::min(window_.y1 / 2 + 1, chroma_height_) : ceil_div(window_.y1, sizes_.factor_y);
 
     const int count = last_ - first_;
     const auto size = [](int n) { return static_cast<std::size_t>(n); };
@@ -129,7 +127,7 @@ PackedRows::Chroma PackedRows::widened() {
 
 // Copies the wanted samples of a chroma row and one more at each end; at the picture's edge, the edge again.
 void PackedRows::load_line(const Strip& strip, int component, int chroma_row, int strip_row) {
-    const int width = divided_up(sizes_.width, sizes_.factor_x), count = last_ - first_;
+    const int width = ceil_div(sizes_.width, sizes_.factor_x), count = last_ - first_;
     const int from = std::max(first_ - 1, 0), to = std::min(last_ + 1, width);
     std::uint8_t* out = line(component, chroma_row);
     std::memcpy(out + from - (first_ - 1), strip.data + strip_row * strip.stride + from,
@@ -188,7 +186,7 @@ void PackedRows::take(const Strip* strips, int first_row, int rows) noexcept {
 void PackedRows::take_blended(const Strip* strips, int first_row, int rows) {
     const auto luma = [&](int y) { return strips[0].data + (y - first_row) * strips[0].stride + window_.x0; };
     const int top = first_row / 2;
-    const int from = std::max(top, top_), to = std::min(top + divided_up(rows, 2), bottom_);
+    const int from = std::max(top, top_), to = std::min(top + ceil_div(rows, 2), bottom_);
     for (int row = from; row < to; ++row) {
         for (int i = 1; i <= 2; ++i) load_line(strips[i], i, row, row - top);
         newest_ = row;

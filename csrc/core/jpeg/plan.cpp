@@ -30,8 +30,6 @@ Region stored_region(const Region& upright, int orientation, int width, int heig
     return r;
 }
 
-int ceil_div(int a, int b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 ChromaFactors chroma_factors(Subsampling subsampling) noexcept {

@@ -16,7 +16,7 @@ ChromaFactors chroma_factors(Subsampling subsampling) noexcept;
 int choose_scale(const JpegHeader& header, const JpegRequest& request) noexcept;
 
 // A side at a scale in eighths.
-inline int scaled_side(int side, int scale) { return (side * scale + 7) / 8; }
+inline int scaled_side(int side, int scale) { return ceil_div(side * scale, 8); }
 
 // The plan for a scale. `planes` is the subsampling of the planes that come out, `other` for made 4:4:4 ones;
 // it is looked at for planes only.
