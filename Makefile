@@ -81,7 +81,7 @@ SANITIZE := $(CHECKED) -fsanitize=address,undefined,float-cast-overflow
 CORPUS ?= tests
 FUZZ := csrc/fuzz
 JPEG := $(wildcard csrc/core/jpeg/*.cpp)
-PICTURE := $(addprefix csrc/core/,picture.cpp render.cpp) $(JPEG)
+PICTURE := csrc/core/picture.cpp $(wildcard csrc/core/render*.cpp) $(JPEG)
 ENGINE := csrc/core/engine.cpp $(PICTURE)
 sanitize: $(READY)
 	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize

@@ -23,6 +23,7 @@ if os.environ.get("YOLOFAST_SANITIZE") == "1":
     LINK += sanitizers
 
 JPEG = sorted(f"jpeg/{path.name}" for path in CORE.glob("jpeg/*.cpp"))
+RENDER = sorted(path.name for path in CORE.glob("render*.cpp"))
 
 # extension module -> (csrc/core sources, libraries)
 MODULES: dict[str, tuple[list[str], list[str]]] = {
@@ -30,8 +31,8 @@ MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._image": (["image.cpp"], []),
     "kernels._boxes": (["boxes.cpp", "nms.cpp"], []),
     "kernels._labels": (["labels.cpp"], []),
-    "kernels._render": (["render.cpp"], []),
-    "load._engine": (["engine.cpp", "picture.cpp", "render.cpp", *JPEG], ["jpeg"]),
+    "kernels._render": (RENDER, []),
+    "load._engine": (["engine.cpp", "picture.cpp", *RENDER, *JPEG], ["jpeg"]),
 }
 
 extensions = [

@@ -97,33 +97,6 @@ inline void interleave_row(const std::uint8_t* __restrict first, const std::uint
     }
 }
 
-// (Y, Cb, Cr) -> one of R, G, B: coefficients in 1/4096, products and offset in 1/16 level.
-struct ColourRow {
-    std::int16_t y, cb, cr, offset;
-};
-
-inline std::uint8_t mix_colour(const ColourRow& c, std::int16_t y, std::int16_t cb, std::int16_t cr) {
-    const std::int16_t sum =
-        static_cast<std::int16_t>(scale(y, c.y) + scale(cb, c.cb) + scale(cr, c.cr) + c.offset);
-    const std::int16_t level = static_cast<std::int16_t>(sum >> 4);
-    return static_cast<std::uint8_t>(std::min<std::int16_t>(std::max<std::int16_t>(level, 0), 255));
-}
-
-YF_MULTIVERSION
-inline void colour_rows(const std::int16_t* __restrict y, const std::int16_t* __restrict cb,
-                        const std::int16_t* __restrict cr, const ColourRow* __restrict colour, int count,
-                        std::uint8_t* __restrict red, std::uint8_t* __restrict green,
-                        std::uint8_t* __restrict blue) {
-    const ColourRow r = colour[0], g = colour[1], b = colour[2];
-    for (std::ptrdiff_t at = 0; at < count; at += kLanes)
-        for (int k = 0; k < kLanes; ++k) {
-            const std::ptrdiff_t i = at + k;
-            red[i] = mix_colour(r, y[i], cb[i], cr[i]);
-            green[i] = mix_colour(g, y[i], cb[i], cr[i]);
-            blue[i] = mix_colour(b, y[i], cb[i], cr[i]);
-        }
-}
-
 // ---------------------------------------------------------------------------------- fetching neighbours
 
 // The pair (source[index], source[index + 1]) of each pixel. Groups of 8 or 4 pixels whose bytes all lie
