@@ -1,36 +1,19 @@
-"""Loader: the same samples, bit for bit, whatever the threads, batches, ranks and interruptions."""
+"""Loader: the same samples, bit for bit, whatever the threads, batches, epochs and caches."""
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from coloured_dataset import (
-    CLASSES,
-    Plain,
-    eventually,
-    names,
-    plain,
-    plain_samples,
-    resident_bytes,
-    write_coloured,
-)
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from coloured_dataset import CLASSES, eventually, names, plain_samples, resident_bytes
+from loader_cases import COUNT, SIZE, dataset, one_by_one
 
 from yolofast.config import AugmentConfig, YOLOConfig
-from yolofast.errors import ConfigError, DataError
-from yolofast.load import Loader, YOLODataset, create_dataloader, create_loader
-from yolofast.load.dealing import deal, remaining
-from yolofast.types import Batch
+from yolofast.errors import ConfigError
+from yolofast.load import Loader, create_dataloader, create_loader
 
-COUNT = 23
-SIZE = 64
 PERSPECTIVE = AugmentConfig(degrees=20, shear=5, perspective=0.001, flipud=0.5, mosaic=0.7, mixup=0.5)
 AUGMENTS = {
     "letterbox": None,
@@ -39,20 +22,6 @@ AUGMENTS = {
     "all partners": AugmentConfig(mosaic_block=0, mixup=0.3),
     "perspective": PERSPECTIVE,
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_coloured(tmp_path_factory.mktemp("coloured"), COUNT)
-
-
-def dataset(data: Path, **options: Any) -> YOLODataset:
-    options = {"imgsz": SIZE, "augment": AugmentConfig(mosaic_block=8, mixup=0.3), "shuffle": True} | options
-    return YOLODataset(data, "train", **options)
-
-
-def one_by_one(samples: YOLODataset, epoch: int = 0) -> list[Plain]:
-    return [plain(samples[epoch, position]) for position in range(len(samples))]
 
 
 # ------------------------------------------------------------ the same samples
@@ -174,233 +143,6 @@ def test_wrong_settings_are_said(data: Path, changes: dict[str, int], said: str)
         Loader(dataset(data), **changes)
 
 
-# ------------------------------------------------------------ resume
-
-
-def stream(loader: Loader, epochs: int) -> Iterator[Batch]:
-    """All batches up to the end of an epoch."""
-    while loader.epoch < epochs:
-        yield from loader
-
-
-def through_json(state: dict[str, Any]) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(json.dumps(state))
-    return loaded
-
-
-@pytest.mark.parametrize(
-    ("threads", "batch", "options", "loading"),
-    [
-        (2, 4, {}, {}),
-        (0, 1, {}, {}),
-        (2, 16, {}, {}),
-        (2, 4, {}, {"drop_last": True}),
-        (1, 4, {"rect": True, "shuffle": False, "batch": 4}, {}),
-        (2, 4, {"multi_scale": 0.5, "batch": 4}, {"drop_last": True}),
-        (2, 2, {}, {"rank": 1, "world_size": 2}),
-        (2, 2, {}, {"rank": 2, "world_size": 4, "drop_last": True}),
-        (2, 2, {"augment": AugmentConfig(mosaic_block=3)}, {"rank": 0, "world_size": 2}),
-    ],
-    ids=str,
-)
-def test_resumed_anywhere_the_stream_goes_on(
-    data: Path, threads: int, batch: int, options: dict[str, Any], loading: dict[str, Any]
-) -> None:
-    """Before the first batch, after each of two epochs, and at each boundary; then once more after that."""
-
-    def fresh() -> Loader:
-        return Loader(dataset(data, **options), batch, threads=threads, prefetch=2, **loading)
-
-    loader = fresh()
-    states, whole = [loader.state_dict()], []
-    for each in stream(loader, 2):
-        whole.append(plain_samples([each]))
-        states.append(through_json(loader.state_dict()))
-    assert len(whole) == 2 * len(loader)
-    assert states[len(loader)]["epoch"] == 1
-    for at, state in enumerate(states[:-1]):
-        resumed = fresh()
-        resumed.load_state_dict(state)
-        assert through_json(resumed.state_dict()) == state
-        got = []
-        again = None
-        for each in stream(resumed, 2):
-            got.append(plain_samples([each]))
-            assert through_json(resumed.state_dict()) == states[at + len(got)]
-            again = again or resumed.state_dict()
-        assert got == whole[at:], at
-        if again is not None and at + 1 < len(whole):
-            twice = fresh()
-            twice.load_state_dict(again)
-            assert plain_samples([next(iter(twice))]) == whole[at + 1]
-        resumed.close()
-
-
-def test_the_state_is_where_the_consumer_is_not_where_the_pool_is(data: Path) -> None:
-    loader = Loader(dataset(data), 4, threads=2, prefetch=8)
-    for number, _ in enumerate(loader, 1):
-        expected = (0, 4 * number) if number < 6 else (1, 0)
-        state = loader.state_dict()
-        assert (state["epoch"], state["position"]) == expected
-    assert loader.state_dict()["epoch"] == 1
-    list(itertools.islice(loader, 2))
-    iterator = iter(loader)
-    assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (1, 0)
-    next(iterator)
-    assert loader.state_dict()["position"] == 4
-
-
-def test_a_state_loaded_during_an_iteration_ends_it(data: Path) -> None:
-    loader = Loader(dataset(data), 4, threads=2)
-    iterator = iter(loader)
-    next(iterator)
-    state = loader.state_dict()
-    next(iterator)
-    loader.load_state_dict(state)
-    assert next(iterator, None) is None
-    assert plain_samples(loader) == one_by_one(dataset(data), 0)[4:]
-    assert loader.epoch == 1
-
-
-def test_set_epoch_of_a_loaded_state_goes_on_in_it(data: Path) -> None:
-    """Trainers call set_epoch at the head of every epoch, also of the one that they resume."""
-    state = {"seed": 0, "epoch": 3, "position": 8, "dealt": [[1, 8]]}
-    loader = Loader(dataset(data), 4, threads=2)
-    loader.load_state_dict(state)
-    loader.set_epoch(3)
-    assert plain_samples(loader) == one_by_one(dataset(data), 3)[8:]
-    assert plain_samples(loader) == one_by_one(dataset(data), 4)
-
-
-@pytest.mark.parametrize(
-    ("state", "said"),
-    [
-        ({}, "not a loader's state"),
-        ({"seed": 0, "epoch": "x", "position": 0}, "not a loader's state"),
-        ({"seed": 1, "epoch": 0, "position": 0, "dealt": []}, "seed 1"),
-        ({"seed": 0, "epoch": 0, "position": 99, "dealt": [[1, 99]]}, "99 samples behind it"),
-    ],
-)
-def test_a_state_of_another_run_is_refused(data: Path, state: dict[str, Any], said: str) -> None:
-    with pytest.raises(DataError, match=said):
-        Loader(dataset(data), 4).load_state_dict(state)
-
-
-# ------------------------------------------------------------ ranks
-
-
-def ranks(data: Path, world_size: int, batch: int, options: dict[str, Any], **loading: Any) -> list[Loader]:
-    return [
-        Loader(dataset(data, **options), batch, threads=1, rank=rank, world_size=world_size, **loading)
-        for rank in range(world_size)
-    ]
-
-
-RANKED = {
-    "default": {},
-    "small blocks": {"augment": AugmentConfig(mosaic_block=3)},
-    "letterbox": {"augment": None},
-    "rect": {"rect": True, "shuffle": False, "batch": 3},
-}
-
-
-@pytest.mark.parametrize("name", RANKED)
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_ranks_share_out_an_epoch(data: Path, world_size: int, name: str) -> None:
-    whole = one_by_one(dataset(data, **RANKED[name]), 0)
-    parts = [plain_samples(loader) for loader in ranks(data, world_size, 3, RANKED[name])]
-    assert sorted(itertools.chain(*parts)) == sorted(whole)
-    assert max(map(len, parts)) - min(map(len, parts)) <= (3 if name == "rect" else 1)
-
-
-@pytest.mark.parametrize("name", RANKED)
-@pytest.mark.parametrize("world_size", [2, 3, 4])
-def test_with_drop_last_all_ranks_have_as_many_full_batches(data: Path, world_size: int, name: str) -> None:
-    loaders = ranks(data, world_size, 3, RANKED[name], drop_last=True)
-    batches = [list(loader) for loader in loaders]
-    assert {len(each) for each in batches} == {len(loaders[0])}
-    assert len(loaders[0]) > 0
-    assert all(len(batch) == 3 for batch in itertools.chain(*batches))
-    samples = list(itertools.chain(*map(plain_samples, batches)))
-    assert len(set(names(samples))) == len(samples)
-
-
-@pytest.mark.parametrize("name", RANKED)
-@pytest.mark.parametrize(
-    "worlds", [(1, 2), (2, 4), (4, 1), (2, 1, 4), (2, 4, 2), (4, 3, 1), (3, 3, 2)], ids=str
-)
-def test_ranks_may_change_in_the_middle_of_an_epoch(data: Path, worlds: tuple[int, ...], name: str) -> None:
-    """Two batches of each stage but the last: no sample is lost and none comes twice."""
-    options = RANKED[name]
-    whole = one_by_one(dataset(data, **options), 0)
-    state, seen = None, []
-    for stage, world_size in enumerate(worlds):
-        loaders = ranks(data, world_size, 3 if name == "rect" else 2, options)
-        states = []
-        for loader in loaders:
-            if state is not None:
-                loader.load_state_dict(state)
-            most = None if stage == len(worlds) - 1 else 1
-            if loader.epoch == 0:
-                seen += plain_samples(itertools.islice(loader, most))
-            states.append(through_json(loader.state_dict()))
-        if stage < len(worlds) - 1:
-            assert all(each == states[0] for each in states)
-        state = states[0]
-    assert state is not None
-    assert (state["epoch"], state["position"]) == (1, 0)
-    assert sorted(seen) == sorted(whole)
-
-
-@given(
-    count=st.integers(0, 500),
-    world_size=st.integers(1, 9),
-    block=st.integers(1, 70),
-    unit_is_block=st.booleans(),
-)
-@settings(deadline=None)
-def test_dealing_is_fair_and_complete(count: int, world_size: int, block: int, unit_is_block: bool) -> None:
-    unit = block if unit_is_block else 1
-    everything = np.arange(count, dtype=np.int64)
-    parts = deal(everything, world_size, block, unit)
-    assert len(parts) == world_size
-    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), everything)
-    for part in parts:
-        assert part.dtype == np.int64
-        assert (np.diff(part) > 0).all()
-    assert max(map(len, parts)) - min(map(len, parts)) <= unit
-    # Blocks of the full rounds are not torn.
-    rounds = count // block // world_size * world_size
-    owners = [
-        {rank for rank, part in enumerate(parts) if (part // block == number).any()}
-        for number in range(rounds)
-    ]
-    assert all(len(owner) == 1 for owner in owners)
-
-
-@given(
-    count=st.integers(0, 300),
-    block=st.integers(1, 40),
-    unit_is_block=st.booleans(),
-    stages=st.lists(st.tuples(st.integers(1, 6), st.integers(0, 8)), max_size=4),
-)
-@settings(deadline=None)
-def test_nothing_is_lost_when_ranks_change(
-    count: int, block: int, unit_is_block: bool, stages: list[tuple[int, int]]
-) -> None:
-    unit = block if unit_is_block else 1
-    dealt = [(world_size, batches * unit) for world_size, batches in stages]
-    left = np.arange(count, dtype=np.int64)
-    taken = []
-    for number, (world_size, most) in enumerate(dealt):
-        np.testing.assert_array_equal(left, remaining(count, dealt[:number], block, unit))
-        parts = deal(left, world_size, block, unit)
-        assert max(map(len, parts)) - min(map(len, parts)) <= unit
-        taken += [part[:most] for part in parts]
-        left = remaining(count, dealt[: number + 1], block, unit)
-    np.testing.assert_array_equal(np.sort(np.concatenate([*taken, left])), np.arange(count))
-
-
 # ------------------------------------------------------------ shapes
 
 
@@ -520,28 +262,3 @@ def test_memory_stays_flat(data: Path) -> None:
         list(loader)
         loader.close()
     assert eventually(lambda: resident_bytes() - before < 8 * 2**20)
-
-
-def test_multi_scale_samples_do_not_depend_on_the_number_of_ranks(data: Path) -> None:
-    """Every batch has a size of its own, whoever it is dealt to."""
-
-    def sizes(world_size: int) -> dict[str, set[tuple[int, ...]]]:
-        found: dict[str, set[tuple[int, ...]]] = {}
-        for rank in range(world_size):
-            dataset = YOLODataset(data, "train", imgsz=96, augment=AugmentConfig(), multi_scale=0.6, batch=3)
-            for batch in Loader(dataset, 3, threads=1, rank=rank, world_size=world_size):
-                for path in batch.paths:
-                    found.setdefault(path, set()).add(batch.images.shape[2:])
-        return found
-
-    assert sizes(1) == sizes(2) == sizes(4)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"epoch": -1}, {"dealt": [[0, 5]]}, {"dealt": [[1, -3]]}, {"dealt": [[1, 10**6]]}, {"position": 1}],
-)
-def test_a_state_that_cannot_be_is_refused(data: Path, change: dict[str, object]) -> None:
-    loader = Loader(YOLODataset(data, "train", imgsz=64), 2, threads=0)
-    with pytest.raises(DataError, match="state"):
-        loader.load_state_dict(loader.state_dict() | change)

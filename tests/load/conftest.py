@@ -1,0 +1,14 @@
+"""The dataset that the loader's tests load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from coloured_dataset import write_coloured
+from loader_cases import COUNT
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_coloured(tmp_path_factory.mktemp("coloured"), COUNT)
