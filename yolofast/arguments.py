@@ -20,6 +20,7 @@ from yolofast.config import (
     TrainingConfig,
     bounded,
 )
+from yolofast.types import MAX_RESTART_ROWS
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class PrepareArgs(Section):
     """hard: link images where the file system allows, else copy; copy: always copy."""
     label_format: Literal["yolo", "coco", "voc"] | None = None
     """Which labels count, in a folder that holds several formats."""
-    restart_rows: int = bounded(0, 0, 65535)
+    restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
     """Rewrite JPEGs without loss, with a restart marker after every so many rows of blocks (MCUs), so that
     a part of a picture can be decoded alone; 0: keep the files as they are."""
     json: bool = False

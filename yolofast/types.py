@@ -51,6 +51,9 @@ SUBSAMPLING_FACTORS = {
 }
 """Luma samples a chroma sample, across and down, of every `Ycc.subsampling`."""
 
+MAX_RESTART_ROWS = 65535
+"""MCU rows between two restart markers of a JPEG, at most: the format counts up to so many MCUs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ycc:

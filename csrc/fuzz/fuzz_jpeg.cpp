@@ -4,6 +4,7 @@
 // With libFuzzer, link it as it is. With any compiler, add replay_main.cpp, which feeds it files.
 #include <vector>
 
+#include "jpeg/header.hpp"
 #include "jpeg_inputs.hpp"
 
 namespace {

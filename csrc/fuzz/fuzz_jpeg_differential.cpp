@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "jpeg/baseline.hpp"
+#include "jpeg/header.hpp"
 #include "jpeg/plan.hpp"
 #include "jpeg_inputs.hpp"
 

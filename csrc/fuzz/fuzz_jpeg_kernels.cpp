@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "choices.hpp"
 #include "jpeg/colour.hpp"
 #include "jpeg/idct.hpp"
-#include "jpeg_inputs.hpp"
 
 namespace {
 

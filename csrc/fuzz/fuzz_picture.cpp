@@ -1,18 +1,17 @@
 // Fuzz target for what lies between a file and a sample: any bytes to planes, planes reduced, planes
 // rendered.
 //
-// The last bytes of the input are choices: how large, where to, which colours. A JPEG decoder does not look
-// behind the end of the picture, so any JPEG file is an input as it is, and an engine can change the one
-// without the other. Numbers go up to what the checks of yolofast/kernels/_render.pyx let through.
+// The last bytes of the input are choices: how large, where to, which colours. Numbers go up to what the
+// checks of yolofast/kernels/_render.pyx let through.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <vector>
 
+#include "choices.hpp"
 #include "jpeg/header.hpp"
 #include "picture.hpp"
 
@@ -22,34 +21,17 @@ constexpr std::int64_t kMostPixels = 1 << 18;  // keeps an input to some millise
 constexpr double kMostMatrix = 1e12, kMostSide = 1 << 24, kMostGain = 7.99, kMostLevel = 2047.0;
 constexpr std::uint8_t kGuard = 0xA5;
 
-void require(bool holds) {
-    if (!holds) std::abort();
+// Ordinary, tiny, enormous, or one at which arithmetic changes its mind.
+double choose_number(double limit, Choices& choices) {
+    constexpr double kOdd[] = {0.0,  -0.0,  1.0,    -1.0,    0.5,     -0.5,  1e-12,  5e-324,
+                               1e12, -1e12, 1e-300, -1e-300, 1 << 24, 1e-30, -1e-30, 32767.5};
+    const double mantissa = choices.byte() * 256 + choices.byte() - 32768.0;
+    double value = mantissa / 256;
+    const int kind = choices.byte();
+    if (kind < 128) value = kOdd[kind % 16];
+    if (kind >= 240) value = std::ldexp(mantissa, choices.byte() - 128);
+    return std::clamp(value, -limit, limit);
 }
-
-// The input's bytes from the last one on; zeros when there are no more.
-class Choices {
-  public:
-    Choices(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
-    int byte() { return left_ > 0 ? data_[--left_] : 0; }
-    int below(int count) { return (byte() * 256 + byte()) % count; }
-    bool often() { return byte() >= 64; }
-
-    // Ordinary, tiny, enormous, or one at which arithmetic changes its mind.
-    double number(double limit) {
-        constexpr double kOdd[] = {0.0,  -0.0,  1.0,    -1.0,    0.5,     -0.5,  1e-12,  5e-324,
-                                   1e12, -1e12, 1e-300, -1e-300, 1 << 24, 1e-30, -1e-30, 32767.5};
-        const double mantissa = byte() * 256 + byte() - 32768.0;
-        double value = mantissa / 256;
-        const int kind = byte();
-        if (kind < 128) value = kOdd[kind % 16];
-        if (kind >= 240) value = std::ldexp(mantissa, byte() - 128);
-        return std::clamp(value, -limit, limit);
-    }
-
-  private:
-    const std::uint8_t* data_;
-    std::size_t left_;
-};
 
 // Planes in memory of exactly their size each, so that the sanitizer sees a read one byte too far.
 struct Apart {
@@ -94,7 +76,7 @@ yf::Tile letterbox(const yf::PictureView& picture, int full_h, int full_w, int h
 void disturb(double* values, int count, double limit, Choices& choices) {
     const int share = std::max(0, choices.byte() - 128) * 2;
     for (int i = 0; i < count; ++i)
-        if (choices.byte() < share) values[i] = choices.number(limit);
+        if (choices.byte() < share) values[i] = choose_number(limit, choices);
 }
 
 std::vector<yf::Tile> choose_tiles(const yf::PictureView& picture, int full_h, int full_w, int height,
@@ -103,10 +85,10 @@ std::vector<yf::Tile> choose_tiles(const yf::PictureView& picture, int full_h, i
     std::vector<yf::Tile> tiles{whole, whole, whole};
     // A part, mirrored: still without rotation.
     double* upright = tiles[1].matrix;
-    upright[0] = -choices.number(kMostMatrix);
-    upright[2] = choices.number(kMostMatrix);
-    upright[4] = choices.number(kMostMatrix);
-    upright[5] = choices.number(kMostMatrix);
+    upright[0] = -choose_number(kMostMatrix, choices);
+    upright[2] = choose_number(kMostMatrix, choices);
+    upright[4] = choose_number(kMostMatrix, choices);
+    upright[5] = choose_number(kMostMatrix, choices);
     disturb(tiles[1].window, 4, kMostSide, choices);
     // Turned, with perspective.
     double* general = tiles[2].matrix;

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from PIL import Image
 from yolofast.cli import main
 from yolofast.errors import DataError
 from yolofast.images import read_image
-from yolofast.prepare import prepare_dataset, prepared_is_current
+from yolofast.kernels import jpeg_info, rewrite_jpeg
+from yolofast.prepare import prepare_dataset, prepared_is_current, restart
 from yolofast.types import PreparedDataset
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
@@ -216,6 +219,31 @@ def test_the_longest_file_names(tmp_path: Path) -> None:
     os.replace(source / "b.jpg", source / name)  # noqa: PTH105 - the label keeps a name of its own
     done = prepare_dataset(source, restart_rows=1)
     assert interval(images(done)[name]) == 7
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 2])
+def test_so_many_pixels_at_one_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: int) -> None:
+    source = mixed(tmp_path / "set")
+    info = jpeg_info((source / "0.jpg").read_bytes())
+    working, seen, lock = 0, [], threading.Lock()
+
+    def watched(data: bytes, **options: Any) -> bytes:
+        nonlocal working
+        with lock:
+            working += 1
+            seen.append(working)
+        time.sleep(0.02)
+        with lock:
+            working -= 1
+        return rewrite_jpeg(data, **options)
+
+    monkeypatch.setattr(restart, "rewrite_jpeg", watched)
+    monkeypatch.setattr(restart, "_MOST_PIXELS", pictures * info.width * info.height)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    done = prepare_dataset(source, restart_rows=1)
+    assert len(seen) == 6
+    assert max(seen) == max(pictures, 1)
+    assert interval(images(done)["0.jpg"]) == 7
 
 
 @pytest.mark.parametrize("rows", [-1, 65536])

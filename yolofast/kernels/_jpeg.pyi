@@ -8,6 +8,7 @@ from yolofast.types import JpegInfo, Ycc
 
 LAYOUTS: dict[str, int]
 SUBSAMPLINGS: tuple[str, ...]
+MAX_RESTART_ROWS: int
 MAX_SIDE: int
 DECODERS: dict[str, int]
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from yolofast.errors import ImageError
-from yolofast.types import JpegInfo, Ycc
+from yolofast.types import MAX_RESTART_ROWS, JpegInfo, Ycc
 
 cnp.import_array()
 
@@ -438,8 +438,8 @@ def rewrite_jpeg(data, *, restart_rows, max_pixels=2**28):
             scan can say alike: incomplete progressive scans, components that do not fit into one scan.
         ValueError, TypeError: wrong arguments.
     """
-    if not isinstance(restart_rows, (int, np.integer)) or not 1 <= restart_rows <= MAX_SIDE:
-        raise ValueError(f"restart_rows is {restart_rows!r}; expected a whole number, 1..{MAX_SIDE}")
+    if not isinstance(restart_rows, (int, np.integer)) or not 1 <= restart_rows <= MAX_RESTART_ROWS:
+        raise ValueError(f"restart_rows is {restart_rows!r}; expected a whole number, 1..{MAX_RESTART_ROWS}")
     if not 0 < max_pixels <= MOST_PIXELS:
         raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MOST_PIXELS}")
     cdef _Bytes source = _Bytes(data)

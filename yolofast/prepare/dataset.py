@@ -31,10 +31,9 @@ from yolofast.prepare.folder import (
 )
 from yolofast.prepare.naming import TargetNames, path_key, split_order
 from yolofast.prepare.restart import rewrite_images
-from yolofast.types import Finding, ImageRecord, PreparedDataset, Severity, Split
+from yolofast.types import MAX_RESTART_ROWS, Finding, ImageRecord, PreparedDataset, Severity, Split
 
 _DECIMALS = 10
-MAX_RESTART_ROWS = 65535
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "jpeg/batch.hpp"
@@ -41,13 +42,16 @@ struct McuBlock {
 
 class Decoder {
   public:
-    Decoder(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
+    // What it is given has to outlive it.
+    Decoder(const std::uint8_t* data, std::size_t size, const JpegRequest& request, const JpegPlan& plan,
+            const JpegOutput* outputs)
+        : data_(data), size_(size), request_(request), plan_(plan), outputs_(outputs) {}
 
     // False when the file is not for this decoder.
-    bool prepare(const JpegRequest& request, const JpegHeader& header) {
+    bool prepare(const JpegHeader& header) {
         if (!read_frame(data_, size_, &frame_)) return false;
         if (frame_.width != header.width || frame_.height != header.height) return false;
-        scale_ = choose_scale(header, request);
+        scale_ = choose_scale(header, request_);
         scaling_ = choose_scaling(frame_, scale_);
         return scaling_.planes != Subsampling::other;
     }
@@ -61,7 +65,7 @@ class Decoder {
     }
 
     // True when every pixel of the plan's window was decoded and nothing was amiss. May throw std::bad_alloc.
-    bool decode(const JpegRequest& request, const JpegPlan& plan, const JpegOutput* outputs);
+    bool decode();
 
   private:
     using Run = bool (Decoder::*)(int column, int count);
@@ -72,7 +76,7 @@ class Decoder {
     }
 
     bool build_tables();
-    void lay_strips(JpegLayout layout);
+    void lay_strips();
     void choose_mcus(const Region& needed);
     bool decode_mcus();
     bool begin_segment(int index);
@@ -87,6 +91,8 @@ class Decoder {
     __attribute__((target("bmi,bmi2"))) bool run_bmi2(int column, int count);
 #endif
     void emit(int row);
+    void emit_colours(int row);
+    void emit_gray(int row);
     void emit_planes(int row);
 
     const std::uint8_t* data_;
@@ -109,10 +115,11 @@ class Decoder {
     int first_column_ = 0, last_column_ = 0, first_row_ = 0, last_row_ = 0;  // of the MCUs that are wanted
     int segment_ = 0;
 
-    const JpegPlan* plan_ = nullptr;
-    const JpegOutput* outputs_ = nullptr;
-    PackedRows* packed_ = nullptr;
-    Placement place_{};
+    const JpegRequest& request_;
+    const JpegPlan& plan_;
+    const JpegOutput* outputs_;
+    Placement place_{};                 // of packed pixels
+    std::optional<PackedRows> packed_;  // for colours
 };
 
 // Tables are shared by components that name the same ones.
@@ -137,7 +144,7 @@ bool Decoder::build_tables() {
     return true;
 }
 
-void Decoder::lay_strips(JpegLayout layout) {
+void Decoder::lay_strips() {
     mcus_across_ = ceil_div(frame_.width, 8 * frame_.max_h);
     mcus_down_ = ceil_div(frame_.height, 8 * frame_.max_v);
     std::size_t bytes = 0;
@@ -147,7 +154,7 @@ void Decoder::lay_strips(JpegLayout layout) {
         c.v = frame_.components[i].v;
         c.size = scaling_.size[i];
         c.quantisers = frame_.quantisers[frame_.components[i].quantiser];
-        c.wanted = i == 0 || layout != JpegLayout::gray;
+        c.wanted = i == 0 || request_.layout != JpegLayout::gray;
         c.stride = static_cast<std::ptrdiff_t>(mcus_across_) * c.h * c.size;
         bytes += static_cast<std::size_t>(c.stride) * static_cast<std::size_t>(c.v * c.size);
     }
@@ -291,66 +298,71 @@ bool Decoder::run_bmi2(int column, int count) {
 }
 #endif
 
-// The part of a row of MCUs that is in the window, as planes: rows of luma with those of chroma that belong
-// to them, in which order callers lay them out.
+// The part of a row of MCUs that is in the window, as the layout wants it.
+void Decoder::emit(int row) {
+    switch (request_.layout) {
+        case JpegLayout::rgb:
+        case JpegLayout::bgr:
+            return emit_colours(row);
+        case JpegLayout::gray:
+            return emit_gray(row);
+        case JpegLayout::ycc:
+            return emit_planes(row);
+    }
+}
+
+void Decoder::emit_colours(int row) {
+    const int rows = channels_[0].v * channels_[0].size, first = row * rows;
+    Strip strips[3] = {};
+    for (int i = 0; i < frame_.count; ++i) strips[i] = {channels_[i].strip, channels_[i].stride};
+    packed_->take(strips, first, std::min(rows, scaled_side(frame_.height, scale_) - first));
+}
+
+void Decoder::emit_gray(int row) {
+    const Region& window = plan_.window;
+    const Channel& luma = channels_[0];
+    const int rows = luma.v * luma.size, first = row * rows;
+    const int from = std::max(first, window.y0), to = std::min(first + rows, window.y1);
+    place_.place(from - window.y0, to - from, luma.strip + (from - first) * luma.stride + window.x0,
+                 luma.stride, window.x1 - window.x0);
+}
+
+// Rows of luma with those of chroma that belong to them, in which order callers lay them out.
 void Decoder::emit_planes(int row) {
     const int luma_rows = channels_[0].v * channels_[0].size;
     for (int r = 0; r < luma_rows; ++r)
-        for (int i = 0; i < plan_->outputs; ++i) {
+        for (int i = 0; i < plan_.outputs; ++i) {
             const Channel& c = channels_[i];
-            const ChromaFactors f = i == 0 ? ChromaFactors{1, 1} : chroma_factors(plan_->subsampling);
+            const ChromaFactors f = i == 0 ? ChromaFactors{1, 1} : chroma_factors(plan_.subsampling);
             if (r % f.y != 0) continue;
-            const int y = (row * luma_rows + r - plan_->window.y0) / f.y, x0 = plan_->window.x0 / f.x;
-            if (row * luma_rows + r < plan_->window.y0 || y >= plan_->height[i]) continue;
+            const int y = (row * luma_rows + r - plan_.window.y0) / f.y, x0 = plan_.window.x0 / f.x;
+            if (row * luma_rows + r < plan_.window.y0 || y >= plan_.height[i]) continue;
             std::memcpy(outputs_[i].data + y * outputs_[i].stride, c.strip + r / f.y * c.stride + x0,
-                        static_cast<std::size_t>(plan_->width[i]));
+                        static_cast<std::size_t>(plan_.width[i]));
         }
 }
 
-void Decoder::emit(int row) {
-    const Region& window = plan_->window;
-    const Channel& luma = channels_[0];
-    const int rows = luma.v * luma.size, first = row * rows;
-    if (packed_ != nullptr) {
-        Strip strips[3] = {};
-        for (int i = 0; i < frame_.count; ++i) strips[i] = {channels_[i].strip, channels_[i].stride};
-        packed_->take(strips, first, std::min(rows, scaled_side(frame_.height, scale_) - first));
-    } else if (place_.channels == 1) {
-        const int from = std::max(first, window.y0), to = std::min(first + rows, window.y1);
-        place_.place(from - window.y0, to - from, luma.strip + (from - first) * luma.stride + window.x0,
-                     luma.stride, window.x1 - window.x0);
-    } else {
-        emit_planes(row);
-    }
-}
-
-bool Decoder::decode(const JpegRequest& request, const JpegPlan& plan, const JpegOutput* outputs) {
-    plan_ = &plan;
-    outputs_ = outputs;
+bool Decoder::decode() {
     if (!build_tables()) return false;
-    lay_strips(request.layout);
-    if (request.layout == JpegLayout::ycc || request.layout == JpegLayout::gray) {
-        if (request.layout == JpegLayout::gray)
-            place_ = place_packed(outputs[0].data, outputs[0].stride, plan.height[0], plan.width[0], 1,
-                                  plan.orientation);
-        choose_mcus(plan.window);
-        return decode_mcus();
+    lay_strips();
+    const JpegLayout layout = request_.layout;
+    if (layout != JpegLayout::ycc)
+        place_ = place_packed(outputs_[0].data, outputs_[0].stride, plan_.height[0], plan_.width[0],
+                              plan_.channels, plan_.orientation);
+    if (layout == JpegLayout::rgb || layout == JpegLayout::bgr) {
+        const ChromaFactors factors = chroma_factors(scaling_.planes);
+        const PlaneSizes sizes{frame_.count,
+                               scaled_side(frame_.width, scale_),
+                               scaled_side(frame_.height, scale_),
+                               factors.x,
+                               factors.y,
+                               scale_ > 1};
+        packed_.emplace(layout == JpegLayout::rgb ? PixelOrder::rgb : PixelOrder::bgr, sizes, plan_.window,
+                        place_);
     }
-    const ChromaFactors factors = chroma_factors(scaling_.planes);
-    const PlaneSizes sizes{frame_.count,
-                           scaled_side(frame_.width, scale_),
-                           scaled_side(frame_.height, scale_),
-                           factors.x,
-                           factors.y,
-                           scale_ > 1};
-    const Placement place =
-        place_packed(outputs[0].data, outputs[0].stride, plan.height[0], plan.width[0], 3, plan.orientation);
-    const PixelOrder order = request.layout == JpegLayout::rgb ? PixelOrder::rgb : PixelOrder::bgr;
-    PackedRows packed(order, sizes, plan.window, place);
-    packed_ = &packed;
-    choose_mcus(packed.context());
+    choose_mcus(packed_ ? packed_->context() : plan_.window);
     if (!decode_mcus()) return false;
-    packed.finish();
+    if (packed_) packed_->finish();
     return true;
 }
 
@@ -371,14 +383,14 @@ bool plan_baseline(const std::uint8_t* data, std::size_t size, const JpegRequest
 BaselineResult decode_baseline(const std::uint8_t* data, std::size_t size, const JpegRequest& request,
                                const JpegHeader& header, const JpegPlan& plan, const JpegOutput* outputs,
                                std::size_t* offset) noexcept try {
-    const auto decoder = std::make_unique<Decoder>(data, size);
-    if (!decoder->prepare(request, header)) return BaselineResult::not_ours;
+    const auto decoder = std::make_unique<Decoder>(data, size, request, plan, outputs);
+    if (!decoder->prepare(header)) return BaselineResult::not_ours;
     JpegPlan again;
     const JpegStatus planned = make_plan(header, request, decoder->scale(), decoder->planes(), &again);
     // The caller sized its arrays by `plan`; bytes that changed since must not write past them.
     if (planned.error != JpegError::none || std::memcmp(&again, &plan, sizeof again) != 0)
         return BaselineResult::changed;
-    if (decoder->decode(request, plan, outputs)) return BaselineResult::done;
+    if (decoder->decode()) return BaselineResult::done;
     *offset = decoder->offset();
     return BaselineResult::gave_up;
 } catch (const std::bad_alloc&) {

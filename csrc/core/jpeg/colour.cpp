@@ -6,9 +6,8 @@
 // each clamped to 0..255. The vector forms reach the same in 16 bits:
 // - R, B: the rounded product (2c * k + 16384) / 32768 (pmulhrsw) equals the definition for all 256 values of
 //   c with the k below; the assertions prove it.
-// - G: both coefficients are even. Half of them, split into bytes, gives two sums of products that fit 16
-// bits
-//   (pmaddubsw): high = 44 u + 91 v and low = 13 u + 105 v. As floors nest,
+// - G: both coefficients are even. Half of them, split into bytes, gives two sums of products that fit
+//   16 bits (pmaddubsw): high = 44 u + 91 v and low = 13 u + 105 v. As floors nest,
 //     (-256 high - low + 16384) / 32768 = (low * -256 / 65536 - high + 64) / 128,
 //   a high product (pmulhw) and a rounded one by 256.
 #include "colour.hpp"
@@ -118,126 +117,112 @@ constexpr Bytes mask_of(int remainder) {
 constexpr Bytes kSpread[3] = {spread_of(0), spread_of(1), spread_of(2)};
 constexpr Bytes kMask[3] = {mask_of(0), mask_of(1), mask_of(2)};
 
-__attribute__((target("avx2"), always_inline)) inline __m256i load_avx2(const std::uint8_t* from) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+// -------------------------------------------------------------------------------------- SSE4.1: 16 pixels
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("sse4.1"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("sse4.1")
+#endif
+
+namespace sse41 {
+
+using Vector = __m128i;
+
+constexpr int kGroup = 16;  // pixels
+
+inline Vector load(const std::uint8_t* from) {
+    return _mm_loadu_si128(reinterpret_cast<const Vector*>(from));
+}
+inline Vector words(int value) { return _mm_set1_epi16(static_cast<short>(value)); }
+inline Vector centre(Vector bytes) { return _mm_xor_si128(bytes, _mm_set1_epi8(-128)); }
+inline Vector low_words(Vector bytes) { return _mm_unpacklo_epi8(bytes, _mm_setzero_si128()); }
+inline Vector high_words(Vector bytes) { return _mm_unpackhi_epi8(bytes, _mm_setzero_si128()); }
+inline Vector low_pairs(Vector a, Vector b) { return _mm_unpacklo_epi8(a, b); }
+inline Vector high_pairs(Vector a, Vector b) { return _mm_unpackhi_epi8(a, b); }
+inline Vector add16(Vector a, Vector b) { return _mm_add_epi16(a, b); }
+inline Vector sub16(Vector a, Vector b) { return _mm_sub_epi16(a, b); }
+inline Vector mulhi(Vector a, Vector b) { return _mm_mulhi_epi16(a, b); }
+inline Vector mulhrs(Vector a, Vector b) { return _mm_mulhrs_epi16(a, b); }
+inline Vector maddubs(Vector a, Vector b) { return _mm_maddubs_epi16(a, b); }
+inline Vector saturate(Vector a, Vector b) { return _mm_packus_epi16(a, b); }
+inline Vector shuffle(Vector bytes, Vector order) { return _mm_shuffle_epi8(bytes, order); }
+inline Vector blend(Vector a, Vector b, Vector mask) { return _mm_blendv_epi8(a, b, mask); }
+inline void put_pixels(Vector a, Vector b, Vector c, std::uint8_t* out) {
+    auto* to = reinterpret_cast<Vector*>(out);
+    _mm_storeu_si128(to, a);
+    _mm_storeu_si128(to + 1, b);
+    _mm_storeu_si128(to + 2, c);
 }
 
-template <PixelOrder order>
-__attribute__((target("avx2"))) void groups_avx2(const std::uint8_t* y, const std::uint8_t* cb,
-                                                 const std::uint8_t* cr, int count, std::uint8_t* out) {
-    const __m256i zero = _mm256_setzero_si256(), sign = _mm256_set1_epi8(-128);
-    const __m256i twice_u = _mm256_set1_epi16(byte_factors(2, 0)),
-                  twice_v = _mm256_set1_epi16(byte_factors(0, 2));
-    const __m256i red_factor = _mm256_set1_epi16(kRedFactor), blue_factor = _mm256_set1_epi16(kBlueFactor);
-    const __m256i high_factors = _mm256_set1_epi16(byte_factors(kHighCb, kHighCr));
-    const __m256i low_factors = _mm256_set1_epi16(byte_factors(kLowCb, kLowCr));
-    const __m256i minus_256th = _mm256_set1_epi16(-256), rounded_128th = _mm256_set1_epi16(256);
-    const __m256i spread_0 = load_avx2(kSpread[0].data()), spread_1 = load_avx2(kSpread[1].data()),
-                  spread_2 = load_avx2(kSpread[2].data());
-    const __m256i mask_0 = load_avx2(kMask[0].data()), mask_1 = load_avx2(kMask[1].data()),
-                  mask_2 = load_avx2(kMask[2].data());
+#include "colour_lanes.hpp"
 
-    for (std::ptrdiff_t i = 0; i < count; i += 32) {
-        const __m256i luma = load_avx2(y + i);
-        const __m256i u = _mm256_xor_si256(load_avx2(cb + i), sign),
-                      v = _mm256_xor_si256(load_avx2(cr + i), sign);
-        const __m256i levels[2] = {_mm256_unpacklo_epi8(luma, zero), _mm256_unpackhi_epi8(luma, zero)};
-        const __m256i pairs[2] = {_mm256_unpacklo_epi8(u, v), _mm256_unpackhi_epi8(u, v)};
-        __m256i red[2], green[2], blue[2];
-        for (int k = 0; k < 2; ++k) {
-            const __m256i u2 = _mm256_maddubs_epi16(twice_u, pairs[k]),
-                          v2 = _mm256_maddubs_epi16(twice_v, pairs[k]);
-            const __m256i high = _mm256_maddubs_epi16(high_factors, pairs[k]);
-            const __m256i low = _mm256_maddubs_epi16(low_factors, pairs[k]);
-            const __m256i sum = _mm256_sub_epi16(_mm256_mulhi_epi16(low, minus_256th), high);
-            red[k] = _mm256_add_epi16(levels[k], _mm256_mulhrs_epi16(v2, red_factor));
-            green[k] = _mm256_add_epi16(levels[k], _mm256_mulhrs_epi16(sum, rounded_128th));
-            blue[k] = _mm256_add_epi16(levels[k], _mm256_mulhrs_epi16(u2, blue_factor));
-        }
-        const __m256i reds = _mm256_packus_epi16(red[0], red[1]),
-                      blues = _mm256_packus_epi16(blue[0], blue[1]);
-        const __m256i first = _mm256_shuffle_epi8(order == PixelOrder::rgb ? reds : blues, spread_0);
-        const __m256i second = _mm256_shuffle_epi8(_mm256_packus_epi16(green[0], green[1]), spread_1);
-        const __m256i third = _mm256_shuffle_epi8(order == PixelOrder::rgb ? blues : reds, spread_2);
-        const __m256i a = _mm256_blendv_epi8(_mm256_blendv_epi8(first, second, mask_1), third, mask_2);
-        const __m256i b = _mm256_blendv_epi8(_mm256_blendv_epi8(first, second, mask_0), third, mask_1);
-        const __m256i c = _mm256_blendv_epi8(_mm256_blendv_epi8(first, second, mask_2), third, mask_0);
-        auto* to = reinterpret_cast<__m256i*>(out + 3 * i);
-        // The low halves hold the first 16 pixels, the high halves the other 16.
-        _mm256_storeu_si256(to, _mm256_permute2x128_si256(a, b, 0x20));
-        _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(c, a, 0x30));
-        _mm256_storeu_si256(to + 2, _mm256_permute2x128_si256(b, c, 0x31));
-    }
+}  // namespace sse41
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+// ------------------------------------------------------------------------------------------ AVX2: 32 pixels
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+
+namespace avx2 {
+
+using Vector = __m256i;
+
+constexpr int kGroup = 32;  // pixels
+
+inline Vector load(const std::uint8_t* from) {
+    return _mm256_loadu_si256(reinterpret_cast<const Vector*>(from));
+}
+inline Vector words(int value) { return _mm256_set1_epi16(static_cast<short>(value)); }
+inline Vector centre(Vector bytes) { return _mm256_xor_si256(bytes, _mm256_set1_epi8(-128)); }
+inline Vector low_words(Vector bytes) { return _mm256_unpacklo_epi8(bytes, _mm256_setzero_si256()); }
+inline Vector high_words(Vector bytes) { return _mm256_unpackhi_epi8(bytes, _mm256_setzero_si256()); }
+inline Vector low_pairs(Vector a, Vector b) { return _mm256_unpacklo_epi8(a, b); }
+inline Vector high_pairs(Vector a, Vector b) { return _mm256_unpackhi_epi8(a, b); }
+inline Vector add16(Vector a, Vector b) { return _mm256_add_epi16(a, b); }
+inline Vector sub16(Vector a, Vector b) { return _mm256_sub_epi16(a, b); }
+inline Vector mulhi(Vector a, Vector b) { return _mm256_mulhi_epi16(a, b); }
+inline Vector mulhrs(Vector a, Vector b) { return _mm256_mulhrs_epi16(a, b); }
+inline Vector maddubs(Vector a, Vector b) { return _mm256_maddubs_epi16(a, b); }
+inline Vector saturate(Vector a, Vector b) { return _mm256_packus_epi16(a, b); }
+inline Vector shuffle(Vector bytes, Vector order) { return _mm256_shuffle_epi8(bytes, order); }
+inline Vector blend(Vector a, Vector b, Vector mask) { return _mm256_blendv_epi8(a, b, mask); }
+// The low halves hold the first 16 pixels, the high halves the other 16.
+inline void put_pixels(Vector a, Vector b, Vector c, std::uint8_t* out) {
+    auto* to = reinterpret_cast<Vector*>(out);
+    _mm256_storeu_si256(to, _mm256_permute2x128_si256(a, b, 0x20));
+    _mm256_storeu_si256(to + 1, _mm256_permute2x128_si256(c, a, 0x30));
+    _mm256_storeu_si256(to + 2, _mm256_permute2x128_si256(b, c, 0x31));
 }
 
-__attribute__((target("sse4.1"), always_inline)) inline __m128i load_sse41(const std::uint8_t* from) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-}
+#include "colour_lanes.hpp"
 
-template <PixelOrder order>
-__attribute__((target("sse4.1"))) void groups_sse41(const std::uint8_t* y, const std::uint8_t* cb,
-                                                    const std::uint8_t* cr, int count, std::uint8_t* out) {
-    const __m128i zero = _mm_setzero_si128(), sign = _mm_set1_epi8(-128);
-    const __m128i twice_u = _mm_set1_epi16(byte_factors(2, 0)), twice_v = _mm_set1_epi16(byte_factors(0, 2));
-    const __m128i red_factor = _mm_set1_epi16(kRedFactor), blue_factor = _mm_set1_epi16(kBlueFactor);
-    const __m128i high_factors = _mm_set1_epi16(byte_factors(kHighCb, kHighCr));
-    const __m128i low_factors = _mm_set1_epi16(byte_factors(kLowCb, kLowCr));
-    const __m128i minus_256th = _mm_set1_epi16(-256), rounded_128th = _mm_set1_epi16(256);
-    const __m128i spread_0 = load_sse41(kSpread[0].data()), spread_1 = load_sse41(kSpread[1].data()),
-                  spread_2 = load_sse41(kSpread[2].data());
-    const __m128i mask_0 = load_sse41(kMask[0].data()), mask_1 = load_sse41(kMask[1].data()),
-                  mask_2 = load_sse41(kMask[2].data());
+}  // namespace avx2
 
-    for (std::ptrdiff_t i = 0; i < count; i += 16) {
-        const __m128i luma = load_sse41(y + i);
-        const __m128i u = _mm_xor_si128(load_sse41(cb + i), sign),
-                      v = _mm_xor_si128(load_sse41(cr + i), sign);
-        const __m128i levels[2] = {_mm_unpacklo_epi8(luma, zero), _mm_unpackhi_epi8(luma, zero)};
-        const __m128i pairs[2] = {_mm_unpacklo_epi8(u, v), _mm_unpackhi_epi8(u, v)};
-        __m128i red[2], green[2], blue[2];
-        for (int k = 0; k < 2; ++k) {
-            const __m128i u2 = _mm_maddubs_epi16(twice_u, pairs[k]),
-                          v2 = _mm_maddubs_epi16(twice_v, pairs[k]);
-            const __m128i high = _mm_maddubs_epi16(high_factors, pairs[k]);
-            const __m128i low = _mm_maddubs_epi16(low_factors, pairs[k]);
-            const __m128i sum = _mm_sub_epi16(_mm_mulhi_epi16(low, minus_256th), high);
-            red[k] = _mm_add_epi16(levels[k], _mm_mulhrs_epi16(v2, red_factor));
-            green[k] = _mm_add_epi16(levels[k], _mm_mulhrs_epi16(sum, rounded_128th));
-            blue[k] = _mm_add_epi16(levels[k], _mm_mulhrs_epi16(u2, blue_factor));
-        }
-        const __m128i reds = _mm_packus_epi16(red[0], red[1]), blues = _mm_packus_epi16(blue[0], blue[1]);
-        const __m128i first = _mm_shuffle_epi8(order == PixelOrder::rgb ? reds : blues, spread_0);
-        const __m128i second = _mm_shuffle_epi8(_mm_packus_epi16(green[0], green[1]), spread_1);
-        const __m128i third = _mm_shuffle_epi8(order == PixelOrder::rgb ? blues : reds, spread_2);
-        const __m128i a = _mm_blendv_epi8(_mm_blendv_epi8(first, second, mask_1), third, mask_2);
-        const __m128i b = _mm_blendv_epi8(_mm_blendv_epi8(first, second, mask_0), third, mask_1);
-        const __m128i c = _mm_blendv_epi8(_mm_blendv_epi8(first, second, mask_2), third, mask_0);
-        auto* to = reinterpret_cast<__m128i*>(out + 3 * i);
-        _mm_storeu_si128(to, a);
-        _mm_storeu_si128(to + 1, b);
-        _mm_storeu_si128(to + 2, c);
-    }
-}
-
-template <PixelOrder order>
-void pack_avx2(const std::uint8_t* y, const std::uint8_t* cb, const std::uint8_t* cr, int count,
-               std::uint8_t* out) {
-    in_groups<32>(groups_avx2<order>, y, cb, cr, count, out);
-}
-
-template <PixelOrder order>
-void pack_sse41(const std::uint8_t* y, const std::uint8_t* cb, const std::uint8_t* cr, int count,
-                std::uint8_t* out) {
-    in_groups<16>(groups_sse41<order>, y, cb, cr, count, out);
-}
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
 
 template <PixelOrder order>
 PackRow of_form(PackForm form) {
     switch (form) {
         case PackForm::avx2:
-            return pack_avx2<order>;
+            return avx2::pack<order>;
         case PackForm::sse41:
-            return pack_sse41<order>;
+            return sse41::pack<order>;
         case PackForm::plain:
             break;
     }

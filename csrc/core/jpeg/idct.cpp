@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "idct_plain.hpp"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -24,7 +26,7 @@ constexpr int kRounding1 = 1 << (kShift1 - 1), kRounding2 = 1 << (kShift2 - 1);
 // The first pass of libjpeg-turbo takes a short cut for a block whose rows 1 to 7 are zero. It differs from
 // the long way for values past 14 bits: it wraps around where the other saturates.
 [[gnu::noinline, gnu::cold]] bool only_first_row(const std::int16_t* coefficients) {
-    return std::all_of(coefficients + 8, coefficients + 64, [](std::int16_t c) { return c == 0; });
+    return rows_are_zero(coefficients, 1, 8);
 }
 
 // ------------------------------------------------------------------------------------------ plain C++
@@ -35,14 +37,7 @@ std::int16_t saturate16(std::int32_t value) {
     return static_cast<std::int16_t>(std::clamp(value, -32768, 32767));
 }
 
-std::uint8_t sample(std::int32_t value) {
-    return static_cast<std::uint8_t>(std::clamp(value, -128, 127) + 128);
-}
-
-// 32-bit products and sums that wrap around
-std::uint32_t product(std::int16_t value, int factor) { return static_cast<std::uint32_t>(value * factor); }
-
-// Eight outputs of the 1-D transform of in[0], in[step], ..., descaled.
+// Eight outputs of the 1-D transform of in[0], in[step], ..., descaled. Sums wrap around at 32 bits.
 void transform_line(const std::int16_t* in, int step, int shift, std::int32_t* out) {
     const std::int16_t in1 = in[step], in2 = in[2 * step], in3 = in[3 * step], in5 = in[5 * step];
     const std::int16_t in6 = in[6 * step], in7 = in[7 * step];

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "idct.hpp"
+#include "idct_plain.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -124,21 +125,6 @@ std::int32_t wrap(std::int32_t value, int bits) {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(value) << (32 - bits)) >> (32 - bits);
 }
 
-std::uint32_t product(std::int32_t value, std::int32_t factor) {
-    return static_cast<std::uint32_t>(value) * static_cast<std::uint32_t>(factor);
-}
-
-std::uint8_t sample(std::int32_t level) {
-    return static_cast<std::uint8_t>(std::clamp(level, -128, 127) + 128);
-}
-
-// 4x4 has the short cut of 8x8 (see idct.cpp), but looks only at the rows that it uses.
-bool only_first_row(const std::int16_t* coefficients) {
-    const auto zero = [](std::int16_t c) { return c == 0; };
-    return std::all_of(coefficients + 8, coefficients + 32, zero) &&
-           std::all_of(coefficients + 40, coefficients + 64, zero);
-}
-
 // Dequantises the rows in use. Whether all values are so small that 32 bits hold the sums of the first pass,
 // and that nothing wraps around.
 bool dequantise(const Matrix& m, const Block& block, Inputs* in) {
@@ -152,11 +138,13 @@ bool dequantise(const Matrix& m, const Block& block, Inputs* in) {
     return large == 0;
 }
 
-// Cuts large values as the SIMD code does.
+// Cuts large values as the SIMD code does. 4x4 has the short cut of 8x8 (see idct.cpp), but looks only at the
+// rows that it uses.
 void wrap_inputs(const Matrix& m, const Block& block, Inputs* in) {
     for (auto& row : in->at)
         for (std::int32_t& value : row) value = wrap(value, 16);
-    if (m.size == 4 && only_first_row(block.coefficients))
+    const std::int16_t* c = block.coefficients;
+    if (m.size == 4 && rows_are_zero(c, 1, 4) && rows_are_zero(c, 5, 8))
         for (std::int32_t& value : in->at[0]) value = wrap(value, 14);
 }
 

@@ -1,0 +1,134 @@
+// See header.hpp.
+#include "jpeg/header.hpp"
+
+#include <cstdio>
+#include <cstring>
+
+namespace yf {
+namespace {
+
+std::uint32_t read16(const std::uint8_t* p, bool little) {
+    return little ? p[0] | (p[1] << 8) : (p[0] << 8) | p[1];
+}
+
+std::uint32_t read32(const std::uint8_t* p, bool little) {
+    return little ? read16(p, true) | (read16(p + 2, true) << 16)
+                  : (read16(p, false) << 16) | read16(p + 2, false);
+}
+
+// Orientation tag (0x0112) of IFD0 in an APP1 payload "Exif\0\0" + TIFF; 0 when this is no EXIF payload.
+int exif_orientation(const std::uint8_t* payload, std::size_t size) {
+    if (size < 14 || std::memcmp(payload, "Exif\0\0", 6) != 0) return 0;
+    const std::uint8_t* tiff = payload + 6;
+    size -= 6;
+    const bool little = tiff[0] == 'I' && tiff[1] == 'I';
+    if (!little && !(tiff[0] == 'M' && tiff[1] == 'M')) return 1;
+    if (read16(tiff + 2, little) != 42) return 1;
+    const std::size_t ifd = read32(tiff + 4, little);
+    if (ifd > size || size - ifd < 2) return 1;
+    const std::size_t entries = read16(tiff + ifd, little);
+    for (std::size_t i = 0; i < entries; ++i) {
+        const std::size_t at = ifd + 2 + 12 * i;
+        if (size - ifd < 2 + 12 * (i + 1)) return 1;
+        if (read16(tiff + at, little) != 0x0112) continue;
+        const std::uint32_t value = read16(tiff + at + 8, little);
+        const bool is_short = read16(tiff + at + 2, little) == 3;
+        return is_short && value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
+    }
+    return 1;
+}
+
+// SOFn payload: precision, height, width, components, then (id, sampling, table) each.
+JpegStatus parse_frame(int marker, const std::uint8_t* p, std::size_t size, JpegHeader* header) {
+    if (marker != 0xC0 && marker != 0xC1 && marker != 0xC2 && marker != 0xC9 && marker != 0xCA)
+        return status(JpegError::unsupported, "lossless and hierarchical JPEG are not supported");
+    if (size < 6) return status(JpegError::corrupt, "the frame header is too short");
+    if (p[0] != 8) {
+        JpegStatus s{JpegError::unsupported, {}};
+        std::snprintf(s.reason, sizeof s.reason, "%d-bit samples are not supported, only 8-bit", p[0]);
+        return s;
+    }
+    header->height = static_cast<int>(read16(p + 1, false));
+    header->width = static_cast<int>(read16(p + 3, false));
+    header->components = p[5];
+    header->arithmetic = marker >= 0xC9;
+    header->progressive = marker == 0xC2 || marker == 0xCA;
+    if (header->height == 0 || header->width == 0)
+        return status(JpegError::unsupported, "the frame header gives no size");
+    if (size < 6 + 3 * static_cast<std::size_t>(header->components))
+        return status(JpegError::corrupt, "the frame header is too short");
+    if (header->components != 1 && header->components != 3 && header->components != 4) {
+        JpegStatus s{JpegError::unsupported, {}};
+        std::snprintf(s.reason, sizeof s.reason, "%d colour components, expected 1, 3 or 4",
+                      header->components);
+        return s;
+    }
+    header->subsampling = Subsampling::gray;
+    if (header->components >= 3) {
+        const int y = p[7], cb = p[10], cr = p[13];
+        const int h = cb >> 4, v = cb & 15;
+        const bool regular = cb == cr && h > 0 && v > 0 && (y >> 4) % h == 0 && (y & 15) % v == 0;
+        header->subsampling = regular ? name_factors((y >> 4) / h, (y & 15) / v) : Subsampling::other;
+    }
+    return status(JpegError::none, "");
+}
+
+}  // namespace
+
+JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader* header) noexcept {
+    *header = JpegHeader{0, 0, 0, 1, Subsampling::other, false, false};
+    if (size < 3 || data[0] != 0xFF || data[1] != 0xD8 || data[2] != 0xFF)
+        return status(JpegError::not_jpeg, "the data does not begin with a JPEG marker (FF D8 FF)");
+    bool have_frame = false, have_exif = false;
+    std::size_t at = 2;
+    while (at < size) {
+        // To the next marker: past garbage, stuffed zeros and fill bytes, as libjpeg does.
+        while (at < size && data[at] != 0xFF) ++at;
+        while (at < size && data[at] == 0xFF) ++at;
+        if (at >= size) break;
+        const int marker = data[at++];
+        if (marker == 0 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue;  // no payload
+        if (marker == 0xD9 || marker == 0xDA) break;                                        // EOI, SOS
+        if (size - at < 2) break;
+        const std::size_t length = read16(data + at, false);
+        const bool is_note = (marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE;
+        if (length < 2 && is_note) {  // libjpeg takes such a one as empty
+            at += 2;
+            continue;
+        }
+        if (length < 2) return status(JpegError::corrupt, "a marker segment has an impossible length");
+        if (size - at < length) break;
+        const std::uint8_t* payload = data + at + 2;
+        const bool is_frame =
+            marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+        if (is_frame && !have_frame) {
+            const JpegStatus frame = parse_frame(marker, payload, length - 2, header);
+            if (frame.error != JpegError::none) return frame;
+            have_frame = true;
+        } else if (marker == 0xE1 && !have_exif) {
+            const int orientation = exif_orientation(payload, length - 2);
+            have_exif = orientation != 0;
+            if (have_exif) header->orientation = orientation;
+        }
+        at += length;
+    }
+    if (!have_frame) return status(JpegError::truncated, "the data ends before the frame header");
+    return status(JpegError::none, "");
+}
+
+Subsampling name_factors(int across, int down) {
+    if (across == 1 && down == 1) return Subsampling::s444;
+    if (across == 2 && down == 1) return Subsampling::s422;
+    if (across == 2 && down == 2) return Subsampling::s420;
+    if (across == 1 && down == 2) return Subsampling::s440;
+    if (across == 4 && down == 1) return Subsampling::s411;
+    return Subsampling::other;
+}
+
+JpegStatus status(JpegError error, const char* reason) {
+    JpegStatus s{error, {}};
+    std::snprintf(s.reason, sizeof s.reason, "%s", reason);
+    return s;
+}
+
+}  // namespace yf
