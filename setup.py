@@ -30,6 +30,8 @@ MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._jpeg": (JPEG, ["jpeg"]),
     "kernels._image": (["image.cpp"], []),
     "kernels._boxes": (["boxes.cpp", "nms.cpp"], []),
+    "kernels._annotations": (["coco/annotations.cpp", "coco/json.cpp"], []),
+    "kernels._coco": (["coco/match.cpp", "coco/accumulate.cpp"], []),
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (RENDER, []),
     "load._engine": (["engine.cpp", "picture.cpp", *RENDER, *JPEG], ["jpeg"]),

@@ -368,6 +368,18 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfidenceCurves:
+    """Precision, recall and F1 at IoU 0.5 over the score threshold; NaN rows for classes without boxes."""
+
+    confidence: NDArray[np.float64] = field(repr=False)
+    """Score thresholds [N], rising from 0 to 1."""
+    precision: NDArray[np.float64] = field(repr=False)
+    """[num_classes, N]; 0 where nothing has such a score."""
+    recall: NDArray[np.float64] = field(repr=False)
+    f1: NDArray[np.float64] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """Figures of one evaluation: COCO definition, IoU 0.50:0.05:0.95, 101 recall points."""
 
@@ -386,6 +398,13 @@ class Metrics:
     """Recall points of the PR curves [101]."""
     pr_precision: NDArray[np.float64] = field(repr=False)
     """Interpolated precision at IoU 0.5 [num_classes, 101]; NaN rows for classes without boxes."""
+    stats: NDArray[np.float64] = field(repr=False)
+    """pycocotools' twelve figures: AP, AP50, AP75, AP small, medium, large; AR at 1, 10 and 100 detections,
+    AR small, medium, large; -1 where there is no ground truth."""
+    eval: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    """pycocotools' arrays: `precision` and `scores` [T, R, K, A, M], `recall` [T, K, A, M] over IoU
+    thresholds, recall points, classes, area ranges and limits of detections."""
+    confidence_curves: ConfidenceCurves = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from yolofast.errors import DataError, MissingExtraError
 from yolofast.evaluate import draw_detections, drawing, plot_pr_curves, plot_prediction_grid, plot_training
 from yolofast.images import read_image
-from yolofast.types import ClassMetrics, Detections, Metrics
+from yolofast.types import ClassMetrics, ConfidenceCurves, Detections, Metrics
 
 NAMES = ("disc", "猫", "costs $5")
 
@@ -35,7 +35,12 @@ def metrics(classes: int) -> Metrics:
     if classes > 1:  # the last class has no ground truth
         curves[-1] = np.nan
         rows[-1] = ClassMetrics("absent", 0, 0, *[np.nan] * 5)
-    return Metrics(0.8, 0.5, 0.8, 0.7, 0.75, 0.4, tuple(rows), 10, 30, 90, recall, curves)
+    rates = ConfidenceCurves(
+        recall, curves, curves[:, ::-1], np.sqrt(np.maximum(curves * curves[:, ::-1], 0))
+    )
+    return Metrics(
+        0.8, 0.5, 0.8, 0.7, 0.75, 0.4, tuple(rows), 10, 30, 90, recall, curves, np.full(12, 0.5), {}, rates
+    )
 
 
 def is_png(path: Path) -> bool:

@@ -113,5 +113,5 @@ def test_nan_boxes_match_nothing(column: int) -> None:
 def test_wrong_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"dt_boxes has shape \(1, 4\); expected \[2, 4\]"):
         match_detections([BOX], [0.5, 0.5], [0, 0], [], [])
-    with pytest.raises(ValueError, match="dt_scores has NaN"):
+    with pytest.raises(ValueError, match="the score of detection 0 is NaN"):
         match([BOX], [np.nan], [])

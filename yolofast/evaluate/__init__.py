@@ -1,11 +1,21 @@
-"""How good a detector is: COCO metrics, saved predictions, and pictures to look at."""
+"""How good a detector is: COCO metrics, saved predictions, and pictures to look at.
 
-from yolofast.evaluate.coco_metrics import CocoMetrics
-from yolofast.evaluate.drawing import draw_detections
-from yolofast.evaluate.evaluator import Evaluation, Totals, YOLOEvaluator
-from yolofast.evaluate.plots import plot_pr_curves, plot_prediction_grid, plot_training
-from yolofast.evaluate.predict import predict_images
-from yolofast.evaluate.predictions import coco_results
+Each name is imported from its module when it is first used (PEP 562): metrics need neither OpenCV nor torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .coco_files import evaluate_coco
+    from .coco_metrics import CocoMetrics
+    from .drawing import draw_detections
+    from .evaluator import Evaluation, Totals, YOLOEvaluator
+    from .plots import plot_pr_curves, plot_prediction_grid, plot_training
+    from .predict import predict_images
+    from .predictions import coco_results
 
 __all__ = [
     "CocoMetrics",
@@ -14,8 +24,33 @@ __all__ = [
     "YOLOEvaluator",
     "coco_results",
     "draw_detections",
+    "evaluate_coco",
     "plot_pr_curves",
     "plot_prediction_grid",
     "plot_training",
     "predict_images",
 ]
+
+_HOMES = {
+    "coco_files": ("evaluate_coco",),
+    "coco_metrics": ("CocoMetrics",),
+    "drawing": ("draw_detections",),
+    "evaluator": ("Evaluation", "Totals", "YOLOEvaluator"),
+    "plots": ("plot_pr_curves", "plot_prediction_grid", "plot_training"),
+    "predict": ("predict_images",),
+    "predictions": ("coco_results",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

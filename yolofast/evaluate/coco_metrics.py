@@ -1,295 +1,273 @@
-"""mAP by the COCO definition, gathered image by image: the figures every detector is judged by.
+"""mAP by the COCO definition, gathered batch by batch: the figures every detector is judged by.
 
-Detections are matched when they arrive; of each only its class, score and one bit a threshold stay,
-12 bytes with float32 scores (16 with float64, which are kept as they are). The accumulation follows
-pycocotools operation by operation, vectorised over thresholds, and equals its `precision` array to
-the last bit.
+Detections are matched when they arrive; of each only 32 bytes stay: class, score, rank and one bit a
+threshold and area range. The accumulation follows pycocotools operation by operation and equals its
+arrays to the last bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import itertools
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from yolofast.errors import DataError
-from yolofast.kernels.matching import IOU_THRESHOLDS, match_detections
-from yolofast.types import ClassMetrics, Detections, Metrics
-
-RECALL_POINTS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
-_BITS = np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)
-_LARGEST_AREA = 1e10
-"""The upper end of COCO's area range 'all', in square pixels."""
+from yolofast.evaluate.coco_columns import Columns, judge, offsets_of
+from yolofast.evaluate.coco_curves import AREA_RANGES, MAX_DETS
+from yolofast.evaluate.coco_figures import ApMethod, Gathered, figures
+from yolofast.kernels import _coco
+from yolofast.types import Detections, Metrics
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The detections of one image or class, K of them; bit t of the flags belongs to threshold t."""
-
-    classes: NDArray[np.int32]
-    scores: NDArray[np.floating[Any]]
-    right: NDArray[np.uint16]
-    ignored: NDArray[np.uint16]
-
-    def take(self, index: NDArray[np.int64] | slice) -> _Found:
-        return _Found(self.classes[index], self.scores[index], self.right[index], self.ignored[index])
-
-
-@dataclass(frozen=True, slots=True)
-class _OperatingPoint:
-    """What the classes reach at one score threshold, arrays [num_classes], NaN without ground truth."""
-
-    confidence: float
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    f1: NDArray[np.float64]
-
-
-def _pack(flags: NDArray[np.bool_]) -> NDArray[np.uint16]:
-    """bool [T, K] to one number a detection."""
-    packed: NDArray[np.uint16] = (flags.astype(np.uint16) << _BITS[:, None]).sum(axis=0, dtype=np.uint16)
-    return packed
-
-
-def _unpack(flags: NDArray[np.uint16]) -> NDArray[np.bool_]:
-    """One number a detection to bool [T, K]."""
-    return (flags >> _BITS[:, None] & 1).astype(np.bool_)
-
-
-def _ltwh(boxes: ArrayLike, count: int) -> NDArray[np.float64]:
+def _ltwh(name: str, boxes: ArrayLike) -> NDArray[np.float64]:
     """xyxy [N, 4] to left, top, width, height in float64."""
-    array = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    if len(array) != count:
-        raise ValueError(f"got {len(array)} boxes and {count} classes; expected one class a box")
-    return np.concatenate([array[:, :2], array[:, 2:] - array[:, :2]], axis=1)
+    array = np.asarray(boxes)
+    if array.size == 0:
+        array = array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"{name} has shape {array.shape}; expected [N, 4] (x1, y1, x2, y2)")
+    ltwh = array.astype(np.float64)
+    ltwh[:, 2:] -= ltwh[:, :2]
+    return ltwh
 
 
-def _outside_all(ltwh: NDArray[np.float64]) -> NDArray[np.bool_]:
-    area = ltwh[:, 2] * ltwh[:, 3]
-    outside: NDArray[np.bool_] = (area < 0) | (area > _LARGEST_AREA)
-    return outside
-
-
-def _interpolated_precision(found: _Found, boxes: int) -> NDArray[np.float64]:
-    """Precision [T, 101] at the recall points; `found` in descending score, `boxes` > 0 ground truths.
-
-    The best precision at this recall or a larger one, 0 beyond the largest recall reached (COCO).
-    """
-    ignored = _unpack(found.ignored)
-    tp = np.cumsum(_unpack(found.right), axis=1).astype(np.float64)
-    fp = np.cumsum(~(_unpack(found.right) | ignored), axis=1).astype(np.float64)
-    recall = tp / boxes
-    precision = tp / (fp + tp + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    padded = np.concatenate([envelope, np.zeros((len(tp), 1))], axis=1)
-    return np.stack([row[np.searchsorted(r, RECALL_POINTS)] for row, r in zip(padded, recall, strict=True)])
-
-
-def _nanmean(values: NDArray[np.float64]) -> float:
-    """Mean of the numbers among `values`, in their order in memory; NaN when there is none."""
-    numbers = values[~np.isnan(values)]
-    return float(numbers.mean()) if numbers.size else float("nan")
+def _column(name: str, values: ArrayLike | None, dtype: type[Any], count: int) -> NDArray[Any]:
+    column = np.zeros(count, dtype) if values is None else np.asarray(values).reshape(-1)
+    if column.shape != (count,):
+        raise ValueError(f"{name} has {len(column)} values; expected {count}, one a box")
+    if dtype is np.int64 and column.size and not np.issubdtype(column.dtype, np.integer):
+        raise TypeError(f"{name} has dtype {column.dtype}; expected whole numbers: convert with .astype(int)")
+    return column.astype(dtype, copy=False)
 
 
 class CocoMetrics:
-    """Gathers detections and ground truth and computes COCO's AP, and P, R and F1.
+    """Gathers detections and ground truth and computes COCO's AP and AR, and P, R and F1.
 
     Args:
         num_classes: number of classes, C.
         class_names: their names; default '0' .. 'C-1'.
-        max_det: most detections of a class in an image that count (COCO: 100).
+        max_dets: the limits of AR, rising; of a class in an image the last and best-scored of them count
+            (COCO: 1, 10, 100).
+        threads: for large batches and the accumulation; default one a core. The figures do not depend on it.
 
-    Equal scores keep the order in which images were added, which pycocotools takes from the image ids.
+    Equal scores keep the order of the images, which pycocotools takes from the image ids: without
+    `image_ids` the order in which they were added.
     """
 
     def __init__(
-        self, num_classes: int, class_names: Sequence[str] | None = None, *, max_det: int = 100
+        self,
+        num_classes: int,
+        class_names: Sequence[str] | None = None,
+        *,
+        max_dets: Sequence[int] = MAX_DETS,
+        threads: int | None = None,
     ) -> None:
         names = tuple(map(str, range(num_classes) if class_names is None else class_names))
         if num_classes < 1 or len(names) != num_classes:
             raise ValueError(
                 f"got {num_classes} classes and {len(names)} names; expected as many, at least 1"
             )
+        limits = tuple(int(limit) for limit in max_dets)
+        if not limits or limits[0] < 1 or list(limits) != sorted(set(limits)):
+            raise ValueError(
+                f"max_dets is {max_dets}; expected rising whole numbers from 1, such as 1, 10, 100"
+            )
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}; expected at least 1")
         self.num_classes = num_classes
         self.class_names = names
-        self.max_det = max_det
-        self._found: list[_Found] = []
+        self.max_dets = limits
+        self.threads = threads or os.cpu_count() or 1
+        self._judged: list[NDArray[np.void]] = []
+        self._offsets: list[NDArray[np.int64]] = []
+        self._image_ids: list[NDArray[np.int64]] = []
+        self._known: set[int] = set()
         self._images = 0
         self._detections = 0
-        self._boxes = np.zeros(num_classes, dtype=np.int64)
-        self._images_with = np.zeros(num_classes, dtype=np.int64)
+        self._positives = np.zeros((num_classes, len(AREA_RANGES)), np.int64)
+        self._images_with = np.zeros(num_classes, np.int64)
 
     def update(
         self,
-        detections: Detections,
+        detections: Detections | Sequence[Detections],
         gt_boxes: ArrayLike,
         gt_classes: ArrayLike,
         gt_crowd: ArrayLike | None = None,
-    ) -> None:
-        """Add ONE image.
+        *,
+        gt_images: ArrayLike | None = None,
+        gt_areas: ArrayLike | None = None,
+        image_ids: ArrayLike | None = None,
+    ) -> CocoMetrics:
+        """Add a batch of images, or one.
 
         Args:
-            detections: of this image, in any order; boxes in the pixels of `gt_boxes`.
-            gt_boxes: [M, 4] xyxy pixels.
+            detections: of each of B images, in any order; boxes in the pixels of `gt_boxes`. A single
+                `Detections` is one image.
+            gt_boxes: [M, 4] xyxy pixels, of all images.
             gt_classes: whole numbers [M].
             gt_crowd: bool [M]; a crowd region is no object to find, and detections in it do not count
                 as wrong.
+            gt_images: whole numbers [M], the place of each box's image in the batch, 0 to B - 1. Needed
+                when B is not 1.
+            gt_areas: float [M], square pixels, to sort objects into small, medium and large (COCO uses the
+                area of the outline); default width times height.
+            image_ids: whole numbers [B], all different and new; give them always or never.
+
+        Returns:
+            This object.
 
         Raises:
-            DataError: a class is outside 0 .. C-1.
-            ValueError: shapes do not fit, or a score is NaN.
+            DataError: a class is outside 0 .. C-1, or an image id was there before.
+            ValueError: shapes do not fit, or a score is NaN. Nothing is added then.
+            TypeError: classes or images are not whole numbers.
+
+        Degenerate boxes: a box with a NaN matches nothing; one without area has IoU 0 with all. The GIL is
+        released while matching.
         """
-        labels = np.asarray(gt_classes, dtype=np.int64).reshape(-1)
-        for what, classes in (("a label", labels), ("a detection", detections.classes)):
-            wrong = classes[(classes < 0) | (classes >= self.num_classes)]
-            if len(wrong):
-                raise DataError(
-                    f"{what} has class {wrong[0]}; expected 0 to {self.num_classes - 1}: "
-                    "check the dataset's class names"
-                )
-        dt = _ltwh(detections.boxes, len(detections.classes))
-        gt = _ltwh(gt_boxes, len(labels))
-        crowd = np.zeros(len(labels), np.bool_) if gt_crowd is None else np.asarray(gt_crowd, dtype=np.bool_)
-        gt_ignore = crowd | _outside_all(gt)
-        matches = match_detections(
-            dt,
-            detections.scores,
-            detections.classes,
-            gt,
-            labels,
-            gt_crowd=crowd,
-            gt_ignore=gt_ignore,
-            dt_ignore=_outside_all(dt),
-            max_det=self.max_det,
+        images = [detections] if isinstance(detections, Detections) else list(detections)
+        count = len(images)
+        gt = _ltwh("gt_boxes", gt_boxes)
+        labels = _column("gt_classes", gt_classes, np.int64, len(gt))
+        places = _column("gt_images", gt_images, np.int64, len(gt))
+        if gt_images is None and count != 1:
+            raise ValueError(f"got {count} images without gt_images; expected the image of each ground truth")
+        if len(places) and not 0 <= places.min() <= places.max() < count:
+            raise ValueError(f"gt_images are {places.min()} to {places.max()}; expected 0 to {count - 1}")
+        areas = (
+            gt[:, 2] * gt[:, 3] if gt_areas is None else _column("gt_areas", gt_areas, np.float64, len(gt))
         )
-        counted = np.bincount(labels[~gt_ignore], minlength=self.num_classes)
-        self._images += 1
-        self._detections += len(detections)
-        self._boxes += counted
-        self._images_with += counted > 0
-        self._found.append(
-            _Found(
-                detections.classes[matches.detections].astype(np.int32),
-                detections.scores[matches.detections],
-                _pack((matches.ground_truths >= 0) & ~matches.ignored),
-                _pack(matches.ignored),
+        crowd = _column("gt_crowd", gt_crowd, np.bool_, len(gt))
+        if (np.diff(places) < 0).any():
+            order = np.argsort(places, kind="stable")
+            gt, labels, places, areas, crowd = (a[order] for a in (gt, labels, places, areas, crowd))
+        boxes = _ltwh("boxes", _joined([d.boxes for d in images], (0, 4)))
+        self.add_columns(
+            Columns(
+                boxes,
+                _column("scores", _joined([d.scores for d in images], (0,)), np.float64, len(boxes)),
+                self._known_classes(
+                    "a detection",
+                    _column("classes", _joined([d.classes for d in images], (0,)), np.int64, len(boxes)),
+                ),
+                np.cumsum([0, *(len(d.scores) for d in images)], dtype=np.int64),
+                gt,
+                self._known_classes("a label", labels),
+                areas,
+                crowd,
+                np.ones(len(gt), np.bool_),
+                offsets_of(places, count),
+            ),
+            None if image_ids is None else _column("image_ids", image_ids, np.int64, count),
+        )
+        return self
+
+    def _known_classes(self, what: str, classes: NDArray[np.int64]) -> NDArray[np.int32]:
+        if len(classes) and not 0 <= classes.min() <= classes.max() < self.num_classes:
+            wrong = classes[(classes < 0) | (classes >= self.num_classes)][0]
+            raise DataError(
+                f"{what} has class {wrong}; expected 0 to {self.num_classes - 1}: "
+                "check the dataset's class names"
             )
-        )
+        return classes.astype(np.int32)
 
-    def merge(self, other: CocoMetrics) -> None:
-        """Add the images of `other` after those here (another process's share of a dataset).
+    def add_columns(self, columns: Columns, image_ids: NDArray[np.int64] | None = None) -> None:
+        """Add images given as columns (see `Columns`); what `update` and `evaluate_coco` end in."""
+        count = len(columns.dt_offsets) - 1
+        new = self._checked_ids(image_ids, count)
+        for judged, offsets, positives, images_with in judge(
+            columns, self.num_classes, self.max_dets[-1], self.threads
+        ):
+            self._judged.append(judged)
+            self._offsets.append(offsets)
+            self._positives += positives
+            self._images_with += images_with
+        self._images += count
+        self._detections += len(columns.dt_scores)
+        if image_ids is not None:
+            self._image_ids.append(image_ids)
+            self._known |= new
 
-        Raises:
-            ValueError: `other` has other classes or another `max_det`.
-        """
-        if (other.class_names, other.max_det) != (self.class_names, self.max_det):
+    def _checked_ids(self, image_ids: NDArray[np.int64] | None, count: int) -> set[int]:
+        if self._images and count and (image_ids is None) != (not self._known):
             raise ValueError(
-                f"cannot merge metrics of {other.num_classes} classes and max_det {other.max_det} into "
-                f"{self.num_classes} classes and max_det {self.max_det}; expected the same settings and names"
+                "some images have ids and some have none; expected image_ids for all images or for none"
             )
-        self._found.extend(other._found)
+        new = set() if image_ids is None else set(image_ids.tolist())
+        if image_ids is not None and (len(new) != count or new & self._known):
+            seen = set(self._known)
+            twice = next(i for i in image_ids.tolist() if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise DataError(
+                f"image {twice} was added twice; expected each image once: "
+                "a sampler that pads its last batch repeats images"
+            )
+        return new
+
+    def merge(self, other: CocoMetrics) -> CocoMetrics:
+        """Add the images of `other` (another process's share of a dataset), and return this object.
+
+        Without image ids they come after those here.
+
+        Raises:
+            ValueError: `other` has other classes or limits.
+            DataError: an image is in both.
+        """
+        if (other.class_names, other.max_dets) != (self.class_names, self.max_dets):
+            raise ValueError(
+                f"cannot merge metrics of {other.num_classes} classes and max_dets {other.max_dets} into "
+                f"{self.num_classes} classes and max_dets {self.max_dets}; expected the same"
+            )
+        ids = np.concatenate(other._image_ids) if other._known else None
+        self._known |= self._checked_ids(ids, other._images)
+        self._judged.extend(other._judged)
+        self._offsets.extend(other._offsets)
+        self._image_ids.extend(other._image_ids)
         self._images += other._images
         self._detections += other._detections
-        self._boxes += other._boxes
+        self._positives += other._positives
         self._images_with += other._images_with
+        return self
 
-    def _by_class(self) -> Iterator[tuple[int, _Found]]:
-        """(class, its detections in descending score, earlier first among equals), if it has boxes."""
-        parts = self._found
-        found = _Found(
-            np.concatenate([np.empty(0, np.int32), *(p.classes for p in parts)]),
-            np.concatenate([np.empty(0, np.float32), *(p.scores for p in parts)]),
-            np.concatenate([np.empty(0, np.uint16), *(p.right for p in parts)]),
-            np.concatenate([np.empty(0, np.uint16), *(p.ignored for p in parts)]),
-        )
-        found = found.take(np.lexsort((-found.scores, found.classes)))
-        edges = np.searchsorted(found.classes, np.arange(self.num_classes + 1))
-        for label in np.flatnonzero(self._boxes):
-            yield int(label), found.take(slice(edges[label], edges[label + 1]))
+    def _in_image_order(self) -> list[NDArray[np.void]]:
+        ids = np.concatenate(self._image_ids) if self._image_ids else np.empty(0, np.int64)
+        if (np.diff(ids) > 0).all():
+            return self._judged
+        images = [
+            judged[start:end]
+            for judged, offsets in zip(self._judged, self._offsets, strict=True)
+            for start, end in itertools.pairwise(offsets)
+        ]
+        return [images[i] for i in np.argsort(ids)]
 
-    def precision(self) -> NDArray[np.float64]:
-        """Interpolated precision [T, 101, C] at IoU 0.50:0.05:0.95 and recall 0:0.01:1.
-
-        pycocotools' `eval['precision'][:, :, :, 0, -1]`, with NaN instead of -1 for classes without
-        ground truth.
-        """
-        out = np.full((len(IOU_THRESHOLDS), len(RECALL_POINTS), self.num_classes), np.nan)
-        for label, found in self._by_class():
-            out[:, :, label] = _interpolated_precision(found, int(self._boxes[label]))
-        return out
-
-    def _operating_point(self) -> _OperatingPoint:
-        """The score threshold with the best mean F1 over classes at IoU 0.5, and what it gives.
-
-        F1 of a class changes only at its own scores, so the mean over classes at every score is the
-        running sum of those changes: exact, without a grid of thresholds.
-        """
-        scores, changes, curves = [], [], {}
-        for label, found in self._by_class():
-            counted = (found.ignored & 1) == 0
-            tp = np.cumsum(found.right & 1, dtype=np.int64)
-            total = np.cumsum(counted, dtype=np.int64)
-            f1 = 2 * tp / (total + self._boxes[label])
-            scores.append(found.scores)
-            changes.append(np.diff(f1, prepend=0.0))
-            curves[label] = (found.scores, tp, total, f1)
-        confidence = 0.0
-        if sum(map(len, scores)):
-            merged = np.concatenate(scores)
-            order = np.argsort(-merged, kind="stable")
-            merged = merged[order]
-            mean_f1 = np.cumsum(np.concatenate(changes)[order])
-            # A threshold takes all detections of one score or none.
-            last_of_score = np.append(merged[1:] != merged[:-1], True)
-            confidence = float(merged[np.argmax(np.where(last_of_score, mean_f1, -np.inf))])
-        precision, recall, best_f1 = np.full((3, self.num_classes), np.nan)
-        for label, (class_scores, tp, total, f1) in curves.items():
-            count = int(np.count_nonzero(class_scores >= confidence))
-            right, counted_here = (int(tp[count - 1]), int(total[count - 1])) if count else (0, 0)
-            precision[label] = right / counted_here if counted_here else 0.0
-            recall[label] = right / self._boxes[label]
-            best_f1[label] = f1[count - 1] if count else 0.0
-        return _OperatingPoint(confidence, precision, recall, best_f1)
-
-    def compute(self) -> Metrics:
+    def compute(self, ap_method: ApMethod = "101-point") -> Metrics:
         """The figures over all images so far.
 
-        AP: area under the 101-point interpolated precision-recall curve, mean over the classes that
-        have ground truth (Lin et al., ECCV 2014, arXiv:1405.0312, and the COCO evaluation code).
-        Without any ground truth every figure is NaN and `confidence` is 0. `boxes` counts no crowds.
+        AP: area under the precision-recall curve, mean over the classes that have ground truth. COCO
+        interpolates it at 101 recall points (Lin et al., ECCV 2014, arXiv:1405.0312, and its evaluation
+        code); Pascal VOC at 11 (to 2009) or at all (from 2010; Everingham et al., IJCV 2010). `ap_method`
+        chooses which `map50`, `map50_95` and the classes' AP are; matching, `stats` and `eval` are COCO's.
+        Without any ground truth every figure is NaN (-1 in `stats`) and `confidence` is 0. `boxes` counts
+        no crowds.
+
+        Raises:
+            ValueError: `ap_method` is unknown.
         """
-        precision = self.precision()
-        valid = self._boxes > 0
-        # Means over exactly pycocotools' elements in its order: a mean of means would round otherwise.
-        of_classes = precision[:, :, valid]
-        ap = np.array([precision[:, :, k].mean(axis=1) for k in range(self.num_classes)])
-        point = self._operating_point()
-        return Metrics(
-            map50=_nanmean(of_classes[0]),
-            map50_95=_nanmean(of_classes),
-            precision=_nanmean(point.precision),
-            recall=_nanmean(point.recall),
-            f1=_nanmean(point.f1),
-            confidence=point.confidence,
-            classes=tuple(
-                ClassMetrics(
-                    name=name,
-                    images=int(self._images_with[k]),
-                    boxes=int(self._boxes[k]),
-                    precision=float(point.precision[k]),
-                    recall=float(point.recall[k]),
-                    f1=float(point.f1[k]),
-                    ap50=float(ap[k, 0]),
-                    ap50_95=float(ap[k].mean()),
-                )
-                for k, name in enumerate(self.class_names)
-            ),
-            images=self._images,
-            boxes=int(self._boxes.sum()),
-            detections=self._detections,
-            pr_recall=RECALL_POINTS.copy(),
-            pr_precision=np.ascontiguousarray(precision[0].T),
+        gathered = Gathered(
+            self.class_names,
+            self._images,
+            self._detections,
+            self._positives,
+            self._images_with,
+            self.max_dets,
+            self.threads,
         )
+        return figures(_coco.Ranking(self._in_image_order(), self.num_classes), gathered, ap_method)
+
+
+def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[Any]:
+    """Classes of no detections have to be whole numbers too."""
+    filled = [array for array in arrays if np.size(array)]
+    return np.concatenate(filled) if filled else np.empty(empty, np.int64)

@@ -1,0 +1,251 @@
+"""COCO's JSON files to metrics: `evaluate_coco`, for which pycocotools' bbox evaluation is the definition."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.evaluate.coco_columns import Columns, offsets_of
+from yolofast.evaluate.coco_curves import MAX_DETS
+from yolofast.evaluate.coco_figures import ApMethod
+from yolofast.evaluate.coco_metrics import CocoMetrics
+from yolofast.kernels import _annotations
+from yolofast.types import Metrics
+
+log = logging.getLogger(__name__)
+
+_PART = 4 << 20
+"""Bytes of results that are read at a time."""
+_LONGEST_ENTRY = 1 << 16
+_SEEN_BEFORE = 256
+"""Bytes before a part that are looked at to tell whether an entry begins there."""
+_LARGEST_TABLE = 1 << 22
+
+_Read = TypeVar("_Read")
+
+
+class _Results(NamedTuple):
+    image_ids: NDArray[Any]
+    category_ids: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+
+def evaluate_coco(
+    gt_json: str | Path | Mapping[str, Any],
+    dt_json: str | Path | Sequence[Mapping[str, Any]],
+    *,
+    max_dets: Sequence[int] = MAX_DETS,
+    ap_method: ApMethod = "101-point",
+    threads: int | None = None,
+) -> Metrics:
+    """COCO's box metrics of a results file, equal to pycocotools' to the last bit.
+
+    `metrics.stats` are the twelve figures of `COCOeval.stats`, `metrics.eval` the arrays `precision`,
+    `recall` and `scores` of `COCOeval.eval`. Images and categories are those of the ground truth, by rising
+    id: results of other categories, and annotations of images or categories that are not listed, do not
+    count. Crowds, areas, equal scores and limits of detections are treated as pycocotools does, also where
+    that is odd: an annotation with id 0 counts as never found (a warning says so).
+
+    Args:
+        gt_json: COCO ground truth, a file or what `json.load` makes of it: `images` (id), `categories` (id,
+            name), `annotations` (id, image_id, category_id, bbox = left, top, width, height in pixels;
+            area, default width times height; iscrowd, default 0).
+        dt_json: results, a file or a list: image_id, category_id, bbox, score. Image ids are whole numbers
+            or texts, in both files alike.
+        max_dets: limits of detections of a class in an image, rising; see `CocoMetrics`.
+        ap_method: see `CocoMetrics.compute`.
+        threads: default one a core; the figures do not depend on it.
+
+    Raises:
+        DatasetNotFoundError: a file is not there.
+        DataError: a file is not such a file (with line and column), or a result is of an image that the
+            ground truth does not have.
+    """
+    workers = threads or os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        truth_task = pool.submit(_read, "ground truth", gt_json, _read_truth)
+        results = _read("results", dt_json, lambda source: _read_results(source, pool))
+        truth = truth_task.result()
+        del truth_task
+    if not len(truth["categories"]):
+        raise DataError(f"{_name('ground truth', gt_json)}: it has no categories; expected at least one")
+    images, categories = np.unique(truth["images"]), np.unique(truth["categories"])
+    names = dict(zip(truth["categories"].tolist(), truth["names"], strict=True))
+    metrics = CocoMetrics(
+        len(categories),
+        [names[c] or str(c) for c in categories.tolist()],
+        max_dets=max_dets,
+        threads=workers,
+    )
+    dt_images = _places(results.image_ids, images)
+    if len(dt_images) and dt_images.min() < 0:
+        unknown = results.image_ids[np.argmin(dt_images)]
+        raise DataError(
+            f"{_name('results', dt_json)}: a result has image_id {unknown!r}, which "
+            f"{_name('ground truth', gt_json)} does not have: both have to be of the same images"
+        )
+    columns = Columns(
+        *_detections(results, dt_images, categories, len(images)), *_truths(truth, images, categories)
+    )
+    del results, truth, dt_images
+    metrics.add_columns(columns)
+    del columns
+    return metrics.compute(ap_method)
+
+
+def _name(what: str, source: object) -> str:
+    return str(source) if isinstance(source, str | Path) else f"the {what}"
+
+
+def _read(what: str, source: object, read: Callable[[object], _Read]) -> _Read:
+    try:
+        return read(source)
+    except FileNotFoundError as error:
+        raise DatasetNotFoundError(f"{source}: there is no such file; expected COCO {what}") from error
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror}); expected COCO {what}") from error
+    except ValueError as error:
+        raise DataError(f"{_name(what, source)}: {error} (COCO {what})") from error
+
+
+def _whole(source: object) -> NDArray[np.uint8]:
+    """The bytes of a file, or of the JSON of an object."""
+    if isinstance(source, str | Path):
+        return np.fromfile(source, np.uint8)
+    return np.frombuffer(json.dumps(source).encode(), np.uint8)
+
+
+def _read_truth(source: object) -> _annotations.GroundTruthColumns:
+    return _annotations.read_ground_truth(_whole(source))
+
+
+def _read_results(source: object, pool: ThreadPoolExecutor) -> _Results:
+    parts = _read_parts(source, pool) if isinstance(source, str | Path) else None
+    if parts is None:
+        text = _whole(source)
+        return _Results(*_annotations.read_results(text, 0, len(text))[:4])
+    columns = []
+    for column in range(4):
+        columns.append(np.concatenate([part[column] for part in parts]))
+        for part in parts:  # so that no two copies of everything are there at one time
+            part[column] = None
+    return _Results(*columns)
+
+
+def _read_parts(path: str | Path, pool: ThreadPoolExecutor) -> list[list[Any]] | None:
+    """The columns of a file's parts, which are read at the same time; None when it has to be read as a whole.
+
+    Where a part begins is a guess: a bracket that looks like the first of an entry. It was right when the
+    part before it ended exactly there.
+    """
+    with Path(path).open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < 2 * _PART:
+            return None
+        found = list(pool.map(lambda start: _read_part(file.fileno(), start, size), range(0, size, _PART)))
+    place, parts = 0, []
+    for part in found:
+        if part is None or part[0] != place:
+            return None
+        place = part[1]
+        parts.append(part[2])
+    kinds = {part[0].dtype for part in parts}
+    return parts if place == size and len(kinds) == 1 else None
+
+
+def _read_part(file: int, start: int, size: int) -> tuple[int, int, list[Any]] | None:
+    """(place of the first entry, place behind the last, columns) of the part that begins about at `start`."""
+    low, high = max(start - _SEEN_BEFORE, 0), min(start + _PART + _LONGEST_ENTRY, size)
+    text = np.empty(high - low, np.uint8)
+    filled = 0
+    while filled < len(text):
+        got = os.preadv(file, [text.data[filled:]], low + filled)
+        if not got:
+            return None
+        filled += got
+    first = _annotations.likely_entry(text, start - low) if start else 0
+    stop = (
+        _annotations.likely_entry(text, start - low + _PART)
+        if high < size or start + _PART < size
+        else len(text)
+    )
+    if first == len(text) or (stop == len(text) and high < size):
+        return None
+    try:
+        *columns, reached = _annotations.read_results(text, first, stop)
+    except ValueError:
+        return None  # a wrong guess, or a mistake in the file, which reading the whole will name
+    return low + first, low + reached, columns
+
+
+def _places(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    """The place of each value in the sorted `known`, -1 where it is not there."""
+    if not len(values) or not len(known) or (values.dtype == object) != (known.dtype == object):
+        return np.full(len(values), -1, np.int64)
+    if values.dtype != object and known[0] > -_LARGEST_TABLE and known[-1] < _LARGEST_TABLE:
+        low = int(known[0])
+        table = np.full(int(known[-1]) - low + 2, -1, np.int64)  # the last is for all others
+        table[known - low] = np.arange(len(known))
+        inside = (values >= low) & (values <= known[-1])
+        if inside.all():
+            return table.take(values - low)
+        return table.take(np.where(inside, values - low, len(table) - 1))
+    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.where(known[places] == values, places, -1)
+
+
+def _detections(
+    results: _Results, images: NDArray[np.int64], categories: NDArray[np.int64], count: int
+) -> tuple[NDArray[Any], ...]:
+    """Boxes, scores, classes, offsets: the first columns of `Columns`."""
+    classes = _places(results.category_ids, categories).astype(np.int32)
+    boxes, scores = results.boxes, results.scores
+    known = classes >= 0
+    if not known.all():
+        images, classes, boxes, scores = images[known], classes[known], boxes[known], scores[known]
+    if (images[1:] < images[:-1]).any():
+        order = np.argsort(images, kind="stable")
+        images, classes, boxes, scores = images[order], classes[order], boxes[order], scores[order]
+    return boxes, scores, classes, offsets_of(images, count)
+
+
+def _truths(
+    truth: _annotations.GroundTruthColumns, image_ids: NDArray[Any], category_ids: NDArray[np.int64]
+) -> tuple[NDArray[Any], ...]:
+    """Boxes, classes, areas, crowd, counts, offsets: the last columns of `Columns`."""
+    images = _places(truth["image_ids"], image_ids)
+    classes = _places(truth["category_ids"], category_ids).astype(np.int32)
+    order = np.argsort(images, kind="stable")
+    order = order[(images[order] >= 0) & (classes[order] >= 0)]
+    ids = truth["ids"]
+    _, place, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    if len(place) < len(ids):
+        # pycocotools looks annotations up by id: an id that comes twice means its last annotation, twice.
+        log.warning(
+            "the ground truth has annotations with equal ids; as in pycocotools the last stands for all"
+        )
+        last = np.empty(len(place), np.int64)
+        last[inverse] = np.arange(len(ids))
+        order = last[inverse[order]]
+        order = order[np.argsort(images[order], kind="stable")]
+        order = order[(images[order] >= 0) & (classes[order] >= 0)]
+    counts = ids[order] != 0
+    if not counts.all():
+        log.warning(
+            "the ground truth has an annotation with id 0; as in pycocotools it counts as never found"
+        )
+    boxes = truth["boxes"][order]
+    areas = truth["areas"][order]
+    areas = np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas)
+    offsets = offsets_of(images[order], len(image_ids))
+    return boxes, classes[order], areas, truth["crowd"][order], counts, offsets

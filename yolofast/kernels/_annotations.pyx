@@ -1,0 +1,124 @@
+# distutils: language = c++
+"""COCO's JSON files as arrays: GIL-free calls into csrc/core/coco/annotations.cpp."""
+
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+import numpy as np
+
+
+cdef extern from "coco/annotations.hpp" namespace "yf::coco" nogil:
+    cdef cppclass Ids:
+        vector[int64_t] values
+        vector[string] texts
+
+    cdef cppclass GroundTruth:
+        Ids images
+        vector[int64_t] categories
+        vector[string] category_names
+        vector[int64_t] ids
+        Ids image_ids
+        vector[int64_t] category_ids
+        vector[double] boxes
+        vector[double] areas
+        vector[uint8_t] crowd
+
+    cdef cppclass Results:
+        Ids image_ids
+        vector[int64_t] category_ids
+        vector[double] boxes
+        vector[double] scores
+
+    GroundTruth c_read_ground_truth "yf::coco::read_ground_truth"(const char* data, size_t size) except +
+    Results c_read_results "yf::coco::read_results"(
+        const char* data, size_t size, size_t start, size_t stop, size_t& reached) except +
+    size_t c_likely_entry "yf::coco::likely_entry"(const char* data, size_t size, size_t start)
+
+
+cdef object _array(const void* data, size_t count, object dtype):
+    out = np.empty(count, dtype=dtype)
+    cdef uint8_t[::1] view = out.view(np.uint8)
+    if count > 0:
+        with nogil:
+            memcpy(&view[0], data, <size_t> view.shape[0])
+    return out
+
+
+cdef object _text(const string& text):
+    return text.data()[:text.size()].decode("utf-8", "replace")
+
+
+cdef object _ids(const Ids& ids):
+    """Whole numbers int64 [N], or the texts [N] of a file that names its images."""
+    values = _array(ids.values.data(), ids.values.size(), np.int64)
+    if ids.texts.size() == 0:
+        return values
+    cdef size_t i
+    texts = [_text(ids.texts[i]) for i in range(ids.texts.size())]
+    return np.array(texts, dtype=object)[values]
+
+
+def read_ground_truth(const uint8_t[::1] data):
+    """COCO ground truth as arrays: a dict of images, categories, names and the annotations' columns.
+
+    Raises:
+        ValueError: it is not such a file, with line and column.
+    """
+    cdef GroundTruth truth
+    cdef size_t i
+    cdef size_t size = data.shape[0]
+    cdef const char* text = <const char*> &data[0] if size > 0 else NULL
+    with nogil:
+        truth = c_read_ground_truth(text, size)
+    return {
+        "images": _ids(truth.images),
+        "categories": _array(truth.categories.data(), truth.categories.size(), np.int64),
+        "names": [_text(truth.category_names[i]) for i in range(truth.category_names.size())],
+        "ids": _array(truth.ids.data(), truth.ids.size(), np.int64),
+        "image_ids": _ids(truth.image_ids),
+        "category_ids": _array(truth.category_ids.data(), truth.category_ids.size(), np.int64),
+        "boxes": _array(truth.boxes.data(), truth.boxes.size(), np.float64).reshape(-1, 4),
+        "areas": _array(truth.areas.data(), truth.areas.size(), np.float64),
+        "crowd": _array(truth.crowd.data(), truth.crowd.size(), np.bool_),
+    }
+
+
+def likely_entry(const uint8_t[::1] data, size_t start):
+    """Where the first result behind `start` seems to begin, or the size."""
+    cdef size_t size = data.shape[0]
+    if start >= size:
+        return size
+    cdef size_t place
+    cdef const char* text = <const char*> &data[0]
+    with nogil:
+        place = c_likely_entry(text, size, start)
+    return place
+
+
+def read_results(const uint8_t[::1] data, size_t start, size_t stop):
+    """COCO results that begin at `start` or behind it and before `stop`: places of entries, or 0 and the size.
+
+    Returns:
+        (image ids, category ids int64 [N], boxes float64 [N, 4], scores float64 [N], the place of the
+        first result that was not read, or the size).
+
+    Raises:
+        ValueError: it is not a list of such results, with line and column.
+    """
+    cdef Results results
+    cdef size_t size = data.shape[0]
+    cdef size_t reached = 0
+    cdef const char* text = <const char*> &data[0] if size > 0 else NULL
+    if start > size:
+        raise ValueError(f"start is {start}; expected at most {size}")
+    with nogil:
+        results = c_read_results(text, size, start, stop, reached)
+    return (
+        _ids(results.image_ids),
+        _array(results.category_ids.data(), results.category_ids.size(), np.int64),
+        _array(results.boxes.data(), results.boxes.size(), np.float64).reshape(-1, 4),
+        _array(results.scores.data(), results.scores.size(), np.float64),
+        int(reached),
+    )
