@@ -120,6 +120,9 @@ class ValArgs(Section):
     """Loader threads; by default 0 (the same thread) on the CPU, up to 16 beside a GPU."""
     split: Literal["train", "valid", "test"] | None = None
     """Which split; by default the validation split."""
+    metrics: Literal["yolo", "coco"] = "yolo"
+    """coco: show COCO's twelve figures too, as pycocotools gives them (objects are small, medium or large
+    by the area of their boxes). With --json they are always there."""
     project: Path = Path("runs")
     """Folder that holds the runs."""
     name: str = "val"

@@ -192,6 +192,8 @@ def val(args: ValArgs) -> None:
         _print_json(result.to_dict())
         return
     print(result.table())
+    if args.metrics == "coco":
+        print(f"\n{result.coco_table()}")
     print(f"written to {folder}")
 
 

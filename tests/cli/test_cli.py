@@ -46,6 +46,7 @@ MISTAKES = [
     (["prepare", "nowhere"], "nowhere"),
     (["fetch", "ftp://example.invalid/a.zip"], "ftp"),
     (["val", "--weights", "nowhere.safetensors", "--data", "nowhere"], "nowhere.safetensors"),
+    (["val", "--weights", "w", "--data", "d", "--metrics", "voc"], "--metrics"),
     (["predict", "--weights", "nowhere.safetensors", "--source", "nowhere"], "nowhere.safetensors"),
     (["export", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
     (["export", "--weights", "nowhere.safetensors", "--format", "tflite"], "onnx"),
@@ -162,6 +163,15 @@ def test_val_predict_and_export(
     assert (tmp_path / "val" / "metrics.json").exists()
     assert (tmp_path / "val" / "predictions.json").exists()
     assert (tmp_path / "val" / "pr_curves.png").exists()
+
+    assert main(["val", "--weights", weights, *arguments]) == 0
+    plain = capsys.readouterr().out.splitlines()
+    assert main(["val", "--weights", weights, *arguments, "--metrics", "coco"]) == 0
+    with_coco = capsys.readouterr().out.splitlines()
+    assert with_coco[: len(plain) - 1] == plain[:-1], "the usual table comes first, unchanged"
+    shown = {line.split()[0]: line.split()[-1] for line in with_coco[len(plain) + 1 : -1]}
+    assert shown == {name: f"{value:.3f}" for name, value in figures["coco"].items()}
+    assert len(shown) == 12
 
     source = sample_yolo.parent / "valid" / "images"
     arguments = ["--source", str(source), "--project", str(tmp_path), "--device", "cpu", "--conf", "0.01"]

@@ -125,6 +125,32 @@ def test_table_and_dict_show_every_class() -> None:
     assert plain["overall"]["map50"] == pytest.approx(1.0)
 
 
+def test_coco_figures_are_the_same_in_table_dict_and_metrics() -> None:
+    result = YOLOEvaluator(Oracle(wrong=2), class_names=NAMES).evaluate_dataset(loader(), progress=False)
+    names = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+    assert list(result.coco) == names
+    assert list(result.coco.values()) == result.metrics.stats.tolist()
+    assert result.coco["AP50"] == result.overall_metrics["map50"] < 1
+    assert result.coco["APl"] == -1, "no box is large"
+    head, *lines = (line.split() for line in result.coco_table().splitlines())
+    assert head == ["COCO", "IoU", "area", "max", "dets", "value"]
+    assert [line[0] for line in lines] == names
+    assert [line[-1] for line in lines] == [f"{value:.3f}" for value in result.metrics.stats]
+    assert lines[7][1:4] == ["0.50:0.95", "all", "10"]
+    assert json.loads(json.dumps(result.to_dict()))["coco"] == result.coco
+
+
+def test_figures_do_not_depend_on_the_batches() -> None:
+    whole, *parts = (
+        YOLOEvaluator(Oracle(wrong=0), class_names=NAMES).evaluate_dataset(loader(batch), progress=False)
+        for batch in (5, 2, 1)
+    )
+    assert 0 < whole.coco["AP"] < 1
+    for part in parts:
+        assert part.coco == whole.coco
+        assert part.class_metrics["disc"] == whole.class_metrics["disc"]
+
+
 def test_saved_predictions_are_coco_results(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     folder = tmp_path / "new" / "evaluation"

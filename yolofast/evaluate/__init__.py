@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .coco_files import evaluate_coco
     from .coco_metrics import CocoMetrics
     from .drawing import draw_detections
-    from .evaluator import Evaluation, Totals, YOLOEvaluator
+    from .evaluation import Evaluation, Totals
+    from .evaluator import YOLOEvaluator
     from .plots import plot_pr_curves, plot_prediction_grid, plot_training
     from .predict import predict_images
     from .predictions import coco_results
@@ -35,7 +36,8 @@ _HOMES = {
     "coco_files": ("evaluate_coco",),
     "coco_metrics": ("CocoMetrics",),
     "drawing": ("draw_detections",),
-    "evaluator": ("Evaluation", "Totals", "YOLOEvaluator"),
+    "evaluation": ("Evaluation", "Totals"),
+    "evaluator": ("YOLOEvaluator",),
     "plots": ("plot_pr_curves", "plot_prediction_grid", "plot_training"),
     "predict": ("predict_images",),
     "predictions": ("coco_results",),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,12 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError, missing_extra
 from yolofast.evaluate.coco_metrics import CocoMetrics
+from yolofast.evaluate.evaluation import Evaluation, Totals
 from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_panels, plot_pr_curves
 from yolofast.evaluate.predict import DetectionModel, to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
 from yolofast.kernels import postprocess, xywhn_to_xyxy
-from yolofast.types import Batch, ClassMetrics, Detections, Letterbox, Metrics
+from yolofast.types import Batch, Detections, Letterbox, Metrics
 
 if TYPE_CHECKING:
     import torch
@@ -31,67 +31,6 @@ log = logging.getLogger(__name__)
 SHOWN_CONFIDENCE = 0.25
 """Detections below this score are judged but not drawn."""
 LOSSES = ("box", "cls", "dfl")
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What an evaluation went through."""
-
-    images: int
-    boxes: int
-    """Ground-truth boxes."""
-    detections: int
-    seconds: Mapping[str, float]
-    """Time of each stage: inference, nms, matching."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The figures of one evaluation and the files that were written."""
-
-    class_metrics: dict[str, ClassMetrics]
-    """Figures of each class, by its name."""
-    overall_metrics: dict[str, float]
-    """map50, map50_95, precision, recall, f1, confidence; and, when the model gives a loss, box, cls,
-    dfl and their sum loss: means over the images."""
-    totals: Totals
-    metrics: Metrics
-    files: Mapping[str, Path] = field(default_factory=dict)
-    """predictions (COCO json), predictions_image and pr_curves (PNG), those that were written."""
-
-    def table(self) -> str:
-        """The figures as lines of text: all classes first, then each class."""
-        m = self.metrics
-        width = max([12, *(len(c.name) for c in m.classes)])
-        head = f"{'class':<{width}} {'images':>8} {'boxes':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"
-        lines = [
-            head,
-            _line("all", width, m.images, m.boxes, m.precision, m.recall, m.map50, m.map50_95),
-        ]
-        lines += [
-            _line(c.name, width, c.images, c.boxes, c.precision, c.recall, c.ap50, c.ap50_95)
-            for c in m.classes
-        ]
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; NaN (a class without boxes has no AP) becomes None."""
-        return {
-            "overall": {k: _number(v) for k, v in self.overall_metrics.items()},
-            "classes": {
-                name: {
-                    "images": c.images,
-                    "boxes": c.boxes,
-                    **{k: _number(getattr(c, k)) for k in ("precision", "recall", "f1", "ap50", "ap50_95")},
-                }
-                for name, c in self.class_metrics.items()
-            },
-            "images": self.totals.images,
-            "boxes": self.totals.boxes,
-            "detections": self.totals.detections,
-            "seconds": dict(self.totals.seconds),
-            "files": {k: str(v) for k, v in self.files.items()},
-        }
 
 
 class YOLOEvaluator:
@@ -157,13 +96,7 @@ class YOLOEvaluator:
         files = {"predictions": Path(save_dir) / "predictions.json"}
         if plots:
             files |= self._draw(run.panels or [], evaluation.metrics, Path(save_dir))
-        return Evaluation(
-            evaluation.class_metrics,
-            evaluation.overall_metrics,
-            evaluation.totals,
-            evaluation.metrics,
-            files,
-        )
+        return replace(evaluation, files=files)
 
     def _draw(self, panels: Sequence[Panel], metrics: Metrics, folder: Path) -> dict[str, Path]:
         grid = plot_panels(panels, self.class_names, folder / "predictions.png")
@@ -223,29 +156,47 @@ class _Run:
         with self._timed("nms"):
             found = postprocess(raw, conf=run.conf, iou=run.iou, max_det=run.max_det)
         targets = batch.targets.cpu().numpy()
+        seen, truths, labels = [], [], []
         for i, (path, shape, network) in enumerate(
             zip(batch.paths, batch.shapes.tolist(), found, strict=True)
         ):
             own = targets[targets[:, 0] == i]
-            classes = own[:, 1].astype(np.int64)
-            if len(classes) and not 0 <= classes.min() <= classes.max() < len(run.class_names):
-                raise DataError(
-                    f"{path}: its labels have class {classes.max()}, expected 0 to "
-                    f"{len(run.class_names) - 1}. Check the dataset with `yolofast check`."
-                )
+            classes = self._known_classes(path, own[:, 1].astype(np.int64))
             truth = xywhn_to_xyxy(own[:, 2:6], size[1], size[0])
             placement = Letterbox.fit((int(shape[0]), int(shape[1])), size)
-            detections = to_original(network, placement)
-            with self._timed("matching"):
-                self.metrics.update(detections, placement.to_source(truth), classes)
-            self.boxes += len(own)
-            self.detections += len(detections)
+            seen.append(to_original(network, placement))
+            truths.append(placement.to_source(truth))
+            labels.append(classes)
             if results is not None:
-                results.add(path, detections)
+                results.add(path, seen[-1])
             if self.panels is not None and len(self.panels) < GRID_IMAGES:
                 image = batch.images[i].cpu().numpy()
                 self.panels.append(_panel(path, image, placement, truth, classes, network))
-        self.images += len(batch)
+        self._judge(seen, truths, labels)
+
+    def _known_classes(self, path: str, classes: NDArray[np.int64]) -> NDArray[np.int64]:
+        last = len(self.evaluator.class_names) - 1
+        if len(classes) and not 0 <= classes.min() <= classes.max() <= last:
+            wrong = classes[(classes < 0) | (classes > last)][0]
+            raise DataError(
+                f"{path}: its labels have class {wrong}, expected 0 to {last}. "
+                "Check the dataset with `yolofast check`."
+            )
+        return classes
+
+    def _judge(
+        self,
+        found: Sequence[Detections],
+        boxes: Sequence[NDArray[np.float32]],
+        classes: Sequence[NDArray[np.int64]],
+    ) -> None:
+        """A batch's detections, true boxes and their classes, image by image, in original pixels."""
+        images = np.repeat(np.arange(len(found)), [len(labels) for labels in classes])
+        with self._timed("matching"):
+            self.metrics.update(found, np.concatenate(boxes), np.concatenate(classes), gt_images=images)
+        self.images += len(found)
+        self.boxes += len(images)
+        self.detections += sum(len(one) for one in found)
 
     def _infer(self, batch: Batch) -> NDArray[np.float32]:
         model: Any = self.evaluator.model
@@ -295,15 +246,3 @@ def _panel(
         Detections(network.boxes[shown] - shift, network.scores[shown], network.classes[shown]),
         Detections(truth - shift, np.ones(len(truth), np.float32), classes),
     )
-
-
-def _line(name: str, width: int, images: int, boxes: int, *figures: float) -> str:
-    shown = "".join(
-        f" {'-' if math.isnan(f) else format(f, '.3f'):>{w}}"
-        for f, w in zip(figures, (8, 8, 8, 9), strict=True)
-    )
-    return f"{name:<{width}} {images:>8} {boxes:>8}{shown}"
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -1,0 +1,120 @@
+"""Evaluation: what judging a detector gave, and how it is shown as text and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yolofast.types import ClassMetrics, Metrics
+
+COCO_FIGURES = (
+    ("AP", "0.50:0.95", "all", 100),
+    ("AP50", "0.50", "all", 100),
+    ("AP75", "0.75", "all", 100),
+    ("APs", "0.50:0.95", "small", 100),
+    ("APm", "0.50:0.95", "medium", 100),
+    ("APl", "0.50:0.95", "large", 100),
+    ("AR1", "0.50:0.95", "all", 1),
+    ("AR10", "0.50:0.95", "all", 10),
+    ("AR100", "0.50:0.95", "all", 100),
+    ("ARs", "0.50:0.95", "small", 100),
+    ("ARm", "0.50:0.95", "medium", 100),
+    ("ARl", "0.50:0.95", "large", 100),
+)
+"""Name, IoU thresholds, area range and limit of detections of each figure in `Metrics.stats`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What an evaluation went through."""
+
+    images: int
+    boxes: int
+    """Ground-truth boxes."""
+    detections: int
+    seconds: Mapping[str, float]
+    """Time of each stage: inference, nms, matching."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The figures of one evaluation and the files that were written."""
+
+    class_metrics: dict[str, ClassMetrics]
+    """Figures of each class, by its name."""
+    overall_metrics: dict[str, float]
+    """map50, map50_95, precision, recall, f1, confidence; and, when the model gives a loss, box, cls,
+    dfl and their sum loss: means over the images."""
+    totals: Totals
+    metrics: Metrics
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """predictions (COCO json), predictions_image and pr_curves (PNG), those that were written."""
+
+    def table(self) -> str:
+        """The figures as lines of text: all classes first, then each class."""
+        m = self.metrics
+        width = max([12, *(len(c.name) for c in m.classes)])
+        head = f"{'class':<{width}} {'images':>8} {'boxes':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"
+        lines = [
+            head,
+            _line("all", width, m.images, m.boxes, m.precision, m.recall, m.map50, m.map50_95),
+        ]
+        lines += [
+            _line(c.name, width, c.images, c.boxes, c.precision, c.recall, c.ap50, c.ap50_95)
+            for c in m.classes
+        ]
+        return "\n".join(lines)
+
+    @property
+    def coco(self) -> dict[str, float]:
+        """COCO's twelve figures by name, as pycocotools gives them: -1 where there is nothing to find.
+
+        Objects are small, medium or large by their box's width times height.
+        """
+        return {
+            name: float(value) for (name, *_), value in zip(COCO_FIGURES, self.metrics.stats, strict=True)
+        }
+
+    def coco_table(self) -> str:
+        """COCO's twelve figures as lines of text, in pycocotools' order."""
+        head = f"{'COCO':<6} {'IoU':>9} {'area':>7} {'max dets':>9} {'value':>7}"
+        lines = [
+            f"{name:<6} {iou:>9} {area:>7} {limit:>9} {value:>7.3f}"
+            for (name, iou, area, limit), value in zip(COCO_FIGURES, self.metrics.stats, strict=True)
+        ]
+        return "\n".join([head, *lines])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN (a class without boxes has no AP) becomes None."""
+        return {
+            "overall": {k: _number(v) for k, v in self.overall_metrics.items()},
+            "classes": {
+                name: {
+                    "images": c.images,
+                    "boxes": c.boxes,
+                    **{k: _number(getattr(c, k)) for k in ("precision", "recall", "f1", "ap50", "ap50_95")},
+                }
+                for name, c in self.class_metrics.items()
+            },
+            "coco": self.coco,
+            "images": self.totals.images,
+            "boxes": self.totals.boxes,
+            "detections": self.totals.detections,
+            "seconds": dict(self.totals.seconds),
+            "files": {k: str(v) for k, v in self.files.items()},
+        }
+
+
+def _line(name: str, width: int, images: int, boxes: int, *figures: float) -> str:
+    shown = "".join(
+        f" {'-' if math.isnan(f) else format(f, '.3f'):>{w}}"
+        for f, w in zip(figures, (8, 8, 8, 9), strict=True)
+    )
+    return f"{name:<{width}} {images:>8} {boxes:>8}{shown}"
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
