@@ -163,7 +163,8 @@ def test_saved_predictions_are_coco_results(tmp_path: Path) -> None:
         assert entry["category_id"] == category
         assert entry["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.01)
     assert entries[0]["score"] == pytest.approx(0.9)
-    assert {p.name for p in folder.iterdir()} == {"predictions.json", "predictions.png", "pr_curves.png"}
+    names = {"predictions.json", "predictions.png", "pr_curves.png", "curves.png"}
+    assert {p.name for p in folder.iterdir()} == names
     assert set(result.files.values()) == set(folder.iterdir())
 
 
@@ -178,7 +179,8 @@ def test_without_pictures_only_the_json_is_written(tmp_path: Path) -> None:
 def test_pictures_show_the_image_without_its_padding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[plots.Panel] = []
     monkeypatch.setattr("yolofast.evaluate.evaluator.plot_panels", lambda panels, *rest: seen.extend(panels))
-    monkeypatch.setattr("yolofast.evaluate.evaluator.plot_pr_curves", lambda *rest: None)
+    for name in ("plot_pr_curves", "plot_confidence_curves"):
+        monkeypatch.setattr(f"yolofast.evaluate.evaluator.{name}", lambda *rest: None)
     evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
     evaluator.evaluate_dataset(loader(), save_predictions=True, save_dir=tmp_path, progress=False)
     assert [panel.title for panel in seen] == [f"image_{i}.png" for i in range(5)]

@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from yolofast.errors import DataError, MissingExtraError
-from yolofast.evaluate import draw_detections, drawing, plot_pr_curves, plot_prediction_grid, plot_training
+from yolofast.evaluate import (
+    CocoMetrics,
+    draw_detections,
+    drawing,
+    plot_confidence_curves,
+    plot_pr_curves,
+    plot_prediction_grid,
+    plot_training,
+    plots,
+)
 from yolofast.images import read_image
 from yolofast.types import ClassMetrics, ConfidenceCurves, Detections, Metrics
 
@@ -99,6 +108,34 @@ def test_pr_curves(classes: int, tmp_path: Path) -> None:
     path = plot_pr_curves(metrics(classes), tmp_path / "new" / "pr.png")
     assert is_png(path)
     assert [p.name for p in path.parent.iterdir()] == ["pr.png"]
+
+
+@pytest.mark.parametrize("classes", [1, 3, 30])
+def test_confidence_curves_show_each_class_the_mean_and_the_best(
+    classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = []
+    save = plots._save
+    monkeypatch.setattr(plots, "_save", lambda figure, path: (drawn.append(figure), save(figure, path))[1])
+    figures = metrics(classes)
+    path = plot_confidence_curves(figures, tmp_path / "new" / "curves.png")
+    assert is_png(path)
+    with_boxes = max(1, classes - 1)
+    curves = figures.confidence_curves
+    rates = (curves.precision, curves.recall, curves.f1)
+    for axes, rate in zip(drawn[0].axes, rates, strict=True):
+        lines = [line.get_ydata() for line in axes.get_lines()]
+        assert len(lines) == with_boxes + 3  # the threshold, the mean and the best beside the classes
+        np.testing.assert_array_equal(lines[-2], rate[:with_boxes].mean(axis=0))
+    assert drawn[0].axes[2].get_title() == "F1 0.750 at confidence 0.400"
+
+
+def test_curves_without_ground_truth_say_so(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    nothing = CocoMetrics(2).compute()
+    assert is_png(plot_confidence_curves(nothing, tmp_path / "curves.png"))
+    assert is_png(plot_pr_curves(nothing, tmp_path / "pr.png"))
 
 
 @pytest.mark.parametrize("rows", [1, 50])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .drawing import draw_detections
     from .evaluation import Evaluation, Totals
     from .evaluator import YOLOEvaluator
-    from .plots import plot_pr_curves, plot_prediction_grid, plot_training
+    from .plots import plot_confidence_curves, plot_pr_curves, plot_prediction_grid, plot_training
     from .predict import predict_images
     from .predictions import coco_results
 
@@ -26,6 +26,7 @@ __all__ = [
     "coco_results",
     "draw_detections",
     "evaluate_coco",
+    "plot_confidence_curves",
     "plot_pr_curves",
     "plot_prediction_grid",
     "plot_training",
@@ -38,7 +39,7 @@ _HOMES = {
     "drawing": ("draw_detections",),
     "evaluation": ("Evaluation", "Totals"),
     "evaluator": ("YOLOEvaluator",),
-    "plots": ("plot_pr_curves", "plot_prediction_grid", "plot_training"),
+    "plots": ("plot_confidence_curves", "plot_pr_curves", "plot_prediction_grid", "plot_training"),
     "predict": ("predict_images",),
     "predictions": ("coco_results",),
 }

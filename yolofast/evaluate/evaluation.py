@@ -51,7 +51,7 @@ class Evaluation:
     totals: Totals
     metrics: Metrics
     files: Mapping[str, Path] = field(default_factory=dict)
-    """predictions (COCO json), predictions_image and pr_curves (PNG), those that were written."""
+    """predictions (COCO json); predictions_image, pr_curves and curves (PNG): those that were written."""
 
     def table(self) -> str:
         """The figures as lines of text: all classes first, then each class."""

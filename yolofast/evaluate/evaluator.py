@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from yolofast.errors import DataError, missing_extra
 from yolofast.evaluate.coco_metrics import CocoMetrics
 from yolofast.evaluate.evaluation import Evaluation, Totals
-from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_panels, plot_pr_curves
+from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_confidence_curves, plot_panels, plot_pr_curves
 from yolofast.evaluate.predict import DetectionModel, to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
 from yolofast.kernels import postprocess, xywhn_to_xyxy
@@ -74,9 +74,10 @@ class YOLOEvaluator:
         """Run the model over `loader` (`Batch`es of torch tensors, letterboxed, not augmented).
 
         save_predictions  write to `save_dir`: predictions.json (COCO results, see `coco_results`),
-                          predictions.png (up to 16 images, ground truth beside predictions) and
-                          pr_curves.png. `plots=False` leaves out the pictures; without matplotlib
-                          the curves are left out with a warning.
+                          predictions.png (up to 16 images, ground truth beside predictions),
+                          pr_curves.png and curves.png (P, R and F1 over the confidence).
+                          `plots=False` leaves out the pictures; without matplotlib the curves are
+                          left out with a warning.
 
         Raises `DataError` for an empty loader, targets or a model that do not fit the class names, and
         a folder that cannot be written; the model is in its former mode afterwards in any case.
@@ -102,9 +103,10 @@ class YOLOEvaluator:
         grid = plot_panels(panels, self.class_names, folder / "predictions.png")
         files = {"predictions_image": grid}
         if importlib.util.find_spec("matplotlib") is None:
-            log.warning("%s", missing_extra("matplotlib", "plots", "The plot of the PR curves"))
+            log.warning("%s", missing_extra("matplotlib", "plots", "Drawing the curves"))
         else:
             files["pr_curves"] = plot_pr_curves(metrics, folder / "pr_curves.png")
+            files["curves"] = plot_confidence_curves(metrics, folder / "curves.png")
         return files
 
     @contextlib.contextmanager

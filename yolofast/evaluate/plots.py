@@ -18,6 +18,7 @@ from yolofast.images import read_image
 from yolofast.types import Detections, Metrics
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 GRID_IMAGES = 16
@@ -157,6 +158,59 @@ def plot_pr_curves(metrics: Metrics, path: str | Path) -> Path:
     )
     axes.grid(alpha=0.3)
     return _save(figure, Path(path))
+
+
+def plot_confidence_curves(metrics: Metrics, path: str | Path) -> Path:
+    """Precision, recall and F1 at IoU 0.5 over the score threshold, a thin line a class and a bold mean.
+
+    The threshold of the best mean F1, at which `metrics` gives its P, R and F1, is marked in each panel.
+    Classes without ground truth have no curve. Raises `MissingExtraError` without matplotlib and
+    `DataError` when `path` cannot be written.
+    """
+    figure = _figure(15.0, 5.4)
+    with_boxes = [i for i, c in enumerate(metrics.classes) if c.boxes]
+    curves = metrics.confidence_curves
+    panels = (
+        ("precision", curves.precision, metrics.precision),
+        ("recall", curves.recall, metrics.recall),
+        ("F1", curves.f1, metrics.f1),
+    )
+    for axes, (name, rates, at_best) in zip(figure.subplots(1, 3), panels, strict=True):
+        axes.set(xlabel="confidence", ylabel=name, xlim=(0, 1), ylim=(0, 1.02))
+        axes.grid(alpha=0.3)
+        if not with_boxes:
+            axes.set_title(name)
+            axes.text(0.5, 0.5, "no ground truth", ha="center", va="center")
+            continue
+        axes.set_title(f"{name} {at_best:.3f} at confidence {metrics.confidence:.3f}")
+        axes.axvline(metrics.confidence, color="0.4", linewidth=1.0, linestyle=":")
+        _draw_rates(axes, metrics, rates, with_boxes)
+        axes.plot(
+            [metrics.confidence],
+            [at_best],
+            "o",
+            color="black",
+            markersize=8,
+            clip_on=False,
+            label="best mean F1",
+        )
+    if with_boxes:
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=9)
+    return _save(figure, Path(path))
+
+
+def _draw_rates(axes: Axes, metrics: Metrics, rates: NDArray[np.float64], with_boxes: Sequence[int]) -> None:
+    named = len(with_boxes) <= LEGEND_CLASSES
+    confidence = metrics.confidence_curves.confidence
+    for place, index in enumerate(with_boxes):
+        axes.plot(
+            confidence,
+            rates[index],
+            color=_class_colour(place, len(with_boxes)) if named else "0.82",
+            linewidth=1.0 if named else 0.5,
+            label=_shown_name(metrics.classes[index].name, index) if named else "_",
+        )
+    axes.plot(confidence, rates[with_boxes].mean(axis=0), color="black", linewidth=2.5, label="all classes")
 
 
 def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> Path:
