@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from yolofast.errors import DataError
 from yolofast.evaluate.coco_curves import AREA_RANGES, in_threads
 from yolofast.kernels import _coco
 from yolofast.kernels.matching import IOU_THRESHOLDS
+from yolofast.types import Detections
 
 _WORTH_A_THREAD = 5000
 """Detections below which a batch is not parted among threads."""
@@ -57,6 +60,92 @@ def offsets_of(images: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(images, minlength=count), out=offsets[1:])
     return offsets
+
+
+def columns_of(
+    detections: Detections | Sequence[Detections],
+    gt_boxes: ArrayLike,
+    gt_classes: ArrayLike,
+    gt_crowd: ArrayLike | None = None,
+    *,
+    gt_images: ArrayLike | None = None,
+    gt_areas: ArrayLike | None = None,
+    num_classes: int,
+) -> Columns:
+    """A batch of images as columns, checked; arguments and errors are those of `CocoMetrics.update`."""
+    images = [detections] if isinstance(detections, Detections) else list(detections)
+    count = len(images)
+    gt = _ltwh("gt_boxes", gt_boxes)
+    labels = column("gt_classes", gt_classes, np.int64, len(gt))
+    places = column("gt_images", gt_images, np.int64, len(gt))
+    if gt_images is None and count != 1:
+        raise ValueError(f"got {count} images without gt_images; expected the image of each ground truth")
+    if len(places) and not 0 <= places.min() <= places.max() < count:
+        raise ValueError(f"gt_images are {places.min()} to {places.max()}; expected 0 to {count - 1}")
+    areas = gt[:, 2] * gt[:, 3] if gt_areas is None else column("gt_areas", gt_areas, np.float64, len(gt))
+    crowd = column("gt_crowd", gt_crowd, np.bool_, len(gt))
+    if (np.diff(places) < 0).any():
+        order = np.argsort(places, kind="stable")
+        gt, labels, places, areas, crowd = (a[order] for a in (gt, labels, places, areas, crowd))
+    for place, one in enumerate(images):
+        counts = (len(one.boxes), len(one.scores), len(one.classes))
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f"image {place} of the batch has {counts[0]} boxes, {counts[1]} scores and {counts[2]} classes; "
+                "expected as many"
+            )
+    boxes = _ltwh("boxes", _joined([d.boxes for d in images], (0, 4)))
+    scores = column("scores", _joined([d.scores for d in images], (0,)), np.float64, len(boxes))
+    classes = column("classes", _joined([d.classes for d in images], (0,)), np.int64, len(boxes))
+    return Columns(
+        boxes,
+        scores,
+        _known_classes("a detection", classes, num_classes),
+        np.cumsum([0, *(len(d.scores) for d in images)], dtype=np.int64),
+        gt,
+        _known_classes("a label", labels, num_classes),
+        areas,
+        crowd,
+        np.ones(len(gt), np.bool_),
+        offsets_of(places, count),
+    )
+
+
+def _ltwh(name: str, boxes: ArrayLike) -> NDArray[np.float64]:
+    """xyxy [N, 4] to left, top, width, height in float64."""
+    array = np.asarray(boxes)
+    if array.size == 0:
+        array = array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"{name} has shape {array.shape}; expected [N, 4] (x1, y1, x2, y2)")
+    ltwh = array.astype(np.float64)
+    ltwh[:, 2:] -= ltwh[:, :2]
+    return ltwh
+
+
+def column(name: str, values: ArrayLike | None, dtype: type[Any], count: int) -> NDArray[Any]:
+    """`values` as [count] of `dtype`; zeros for None. Raises as `CocoMetrics.update` says."""
+    array = np.zeros(count, dtype) if values is None else np.asarray(values).reshape(-1)
+    if array.shape != (count,):
+        raise ValueError(f"{name} has {len(array)} values; expected {count}, one a box")
+    if dtype is np.int64 and array.size and not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name} has dtype {array.dtype}; expected whole numbers: convert with .astype(int)")
+    return array.astype(dtype, copy=False)
+
+
+def _known_classes(what: str, classes: NDArray[np.int64], num_classes: int) -> NDArray[np.int32]:
+    if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
+        wrong = classes[(classes < 0) | (classes >= num_classes)][0]
+        raise DataError(
+            f"{what} has class {wrong}; expected 0 to {num_classes - 1}: check the dataset's class names"
+        )
+    return classes.astype(np.int32)
+
+
+def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[Any]:
+    """Classes of no detections have to be whole numbers too."""
+    filled = [array for array in arrays if np.size(array)]
+    return np.concatenate(filled) if filled else np.empty(empty, np.int64)
 
 
 class JudgedImages(NamedTuple):

@@ -10,38 +10,16 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from yolofast.errors import DataError
-from yolofast.evaluate.coco_columns import Columns, judge, offsets_of
+from yolofast.evaluate.coco_columns import Columns, column, columns_of, judge
 from yolofast.evaluate.coco_curves import AREA_RANGES, MAX_DETS
 from yolofast.evaluate.coco_figures import ApMethod, Gathered, figures
 from yolofast.kernels import _coco
 from yolofast.types import Detections, Metrics
-
-
-def _ltwh(name: str, boxes: ArrayLike) -> NDArray[np.float64]:
-    """xyxy [N, 4] to left, top, width, height in float64."""
-    array = np.asarray(boxes)
-    if array.size == 0:
-        array = array.reshape(0, 4)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise ValueError(f"{name} has shape {array.shape}; expected [N, 4] (x1, y1, x2, y2)")
-    ltwh = array.astype(np.float64)
-    ltwh[:, 2:] -= ltwh[:, :2]
-    return ltwh
-
-
-def _column(name: str, values: ArrayLike | None, dtype: type[Any], count: int) -> NDArray[Any]:
-    column = np.zeros(count, dtype) if values is None else np.asarray(values).reshape(-1)
-    if column.shape != (count,):
-        raise ValueError(f"{name} has {len(column)} values; expected {count}, one a box")
-    if dtype is np.int64 and column.size and not np.issubdtype(column.dtype, np.integer):
-        raise TypeError(f"{name} has dtype {column.dtype}; expected whole numbers: convert with .astype(int)")
-    return column.astype(dtype, copy=False)
 
 
 class CocoMetrics:
@@ -128,51 +106,20 @@ class CocoMetrics:
         Degenerate boxes: a box with a NaN matches nothing; one without area has IoU 0 with all. The GIL is
         released while matching.
         """
-        images = [detections] if isinstance(detections, Detections) else list(detections)
-        count = len(images)
-        gt = _ltwh("gt_boxes", gt_boxes)
-        labels = _column("gt_classes", gt_classes, np.int64, len(gt))
-        places = _column("gt_images", gt_images, np.int64, len(gt))
-        if gt_images is None and count != 1:
-            raise ValueError(f"got {count} images without gt_images; expected the image of each ground truth")
-        if len(places) and not 0 <= places.min() <= places.max() < count:
-            raise ValueError(f"gt_images are {places.min()} to {places.max()}; expected 0 to {count - 1}")
-        areas = (
-            gt[:, 2] * gt[:, 3] if gt_areas is None else _column("gt_areas", gt_areas, np.float64, len(gt))
+        columns = columns_of(
+            detections,
+            gt_boxes,
+            gt_classes,
+            gt_crowd,
+            gt_images=gt_images,
+            gt_areas=gt_areas,
+            num_classes=self.num_classes,
         )
-        crowd = _column("gt_crowd", gt_crowd, np.bool_, len(gt))
-        if (np.diff(places) < 0).any():
-            order = np.argsort(places, kind="stable")
-            gt, labels, places, areas, crowd = (a[order] for a in (gt, labels, places, areas, crowd))
-        boxes = _ltwh("boxes", _joined([d.boxes for d in images], (0, 4)))
+        count = len(columns.dt_offsets) - 1
         self.add_columns(
-            Columns(
-                boxes,
-                _column("scores", _joined([d.scores for d in images], (0,)), np.float64, len(boxes)),
-                self._known_classes(
-                    "a detection",
-                    _column("classes", _joined([d.classes for d in images], (0,)), np.int64, len(boxes)),
-                ),
-                np.cumsum([0, *(len(d.scores) for d in images)], dtype=np.int64),
-                gt,
-                self._known_classes("a label", labels),
-                areas,
-                crowd,
-                np.ones(len(gt), np.bool_),
-                offsets_of(places, count),
-            ),
-            None if image_ids is None else _column("image_ids", image_ids, np.int64, count),
+            columns, None if image_ids is None else column("image_ids", image_ids, np.int64, count)
         )
         return self
-
-    def _known_classes(self, what: str, classes: NDArray[np.int64]) -> NDArray[np.int32]:
-        if len(classes) and not 0 <= classes.min() <= classes.max() < self.num_classes:
-            wrong = classes[(classes < 0) | (classes >= self.num_classes)][0]
-            raise DataError(
-                f"{what} has class {wrong}; expected 0 to {self.num_classes - 1}: "
-                "check the dataset's class names"
-            )
-        return classes.astype(np.int32)
 
     def add_columns(self, columns: Columns, image_ids: NDArray[np.int64] | None = None) -> None:
         """Add images given as columns (see `Columns`); what `update` and `evaluate_coco` end in."""
@@ -265,9 +212,3 @@ class CocoMetrics:
             self.threads,
         )
         return figures(_coco.Ranking(self._in_image_order(), self.num_classes), gathered, ap_method)
-
-
-def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[Any]:
-    """Classes of no detections have to be whole numbers too."""
-    filled = [array for array in arrays if np.size(array)]
-    return np.concatenate(filled) if filled else np.empty(empty, np.int64)
