@@ -164,6 +164,7 @@ def test_val_predict_and_export(
     assert (tmp_path / "val" / "predictions.json").exists()
     assert (tmp_path / "val" / "pr_curves.png").exists()
     assert (tmp_path / "val" / "curves.png").exists()
+    assert (tmp_path / "val" / "confusion_matrix.png").exists()
 
     assert main(["val", "--weights", weights, *arguments]) == 0
     plain = capsys.readouterr().out.splitlines()

@@ -105,6 +105,15 @@ def test_a_wrong_box_costs_its_class_only() -> None:
     assert 0 < result.class_metrics["disc"].ap50 < 0.6
 
 
+def test_the_confusion_matrix_counts_what_is_taken_for_what() -> None:
+    perfect = YOLOEvaluator(Oracle(), class_names=NAMES).evaluate_dataset(loader(), progress=False)
+    np.testing.assert_array_equal(perfect.confusion.matrix, np.diag([2, 3, 0, 0]))
+    wrong = YOLOEvaluator(Oracle(wrong=0), class_names=NAMES).evaluate_dataset(loader(), progress=False)
+    np.testing.assert_array_equal(
+        wrong.confusion.matrix, [[1, 0, 0, 1], [0, 3, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]
+    )
+
+
 def test_loss_is_the_mean_over_images() -> None:
     model = OracleWithLoss()
     result = YOLOEvaluator(model, class_names=NAMES).evaluate_dataset(loader(2), progress=False)
@@ -163,7 +172,7 @@ def test_saved_predictions_are_coco_results(tmp_path: Path) -> None:
         assert entry["category_id"] == category
         assert entry["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.01)
     assert entries[0]["score"] == pytest.approx(0.9)
-    names = {"predictions.json", "predictions.png", "pr_curves.png", "curves.png"}
+    names = {"predictions.json", "predictions.png", "pr_curves.png", "curves.png", "confusion_matrix.png"}
     assert {p.name for p in folder.iterdir()} == names
     assert set(result.files.values()) == set(folder.iterdir())
 
@@ -179,8 +188,7 @@ def test_without_pictures_only_the_json_is_written(tmp_path: Path) -> None:
 def test_pictures_show_the_image_without_its_padding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[plots.Panel] = []
     monkeypatch.setattr("yolofast.evaluate.evaluator.plot_panels", lambda panels, *rest: seen.extend(panels))
-    for name in ("plot_pr_curves", "plot_confidence_curves"):
-        monkeypatch.setattr(f"yolofast.evaluate.evaluator.{name}", lambda *rest: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no matplotlib: no other pictures
     evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
     evaluator.evaluate_dataset(loader(), save_predictions=True, save_dir=tmp_path, progress=False)
     assert [panel.title for panel in seen] == [f"image_{i}.png" for i in range(5)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .coco_files import evaluate_coco
     from .coco_metrics import CocoMetrics
+    from .confusion import ConfusionMatrix
     from .drawing import draw_detections
     from .evaluation import Evaluation, Totals
     from .evaluator import YOLOEvaluator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CocoMetrics",
+    "ConfusionMatrix",
     "Evaluation",
     "Totals",
     "YOLOEvaluator",
@@ -36,6 +38,7 @@ __all__ = [
 _HOMES = {
     "coco_files": ("evaluate_coco",),
     "coco_metrics": ("CocoMetrics",),
+    "confusion": ("ConfusionMatrix",),
     "drawing": ("draw_detections",),
     "evaluation": ("Evaluation", "Totals"),
     "evaluator": ("YOLOEvaluator",),

@@ -91,8 +91,8 @@ def columns_of(
         counts = (len(one.boxes), len(one.scores), len(one.classes))
         if len(set(counts)) > 1:
             raise ValueError(
-                f"image {place} of the batch has {counts[0]} boxes, {counts[1]} scores and {counts[2]} classes; "
-                "expected as many"
+                f"image {place} of the batch has {counts[0]} boxes, {counts[1]} scores and {counts[2]} "
+                "classes; expected as many"
             )
     boxes = _ltwh("boxes", _joined([d.boxes for d in images], (0, 4)))
     scores = column("scores", _joined([d.scores for d in images], (0,)), np.float64, len(boxes))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yolofast.evaluate.confusion import ConfusionMatrix
 from yolofast.types import ClassMetrics, Metrics
 
 COCO_FIGURES = (
@@ -50,8 +51,11 @@ class Evaluation:
     dfl and their sum loss: means over the images."""
     totals: Totals
     metrics: Metrics
+    confusion: ConfusionMatrix
+    """Predicted against true classes, of detections that are shown (see `SHOWN_CONFIDENCE`)."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """predictions (COCO json); predictions_image, pr_curves and curves (PNG): those that were written."""
+    """predictions (COCO json); predictions_image, pr_curves, curves and
+    confusion_matrix (PNG): those that were written."""
 
     def table(self) -> str:
         """The figures as lines of text: all classes first, then each class."""

@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError, missing_extra
+from yolofast.evaluate.coco_columns import columns_of
 from yolofast.evaluate.coco_metrics import CocoMetrics
+from yolofast.evaluate.confusion import ConfusionMatrix
 from yolofast.evaluate.evaluation import Evaluation, Totals
 from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_confidence_curves, plot_panels, plot_pr_curves
 from yolofast.evaluate.predict import DetectionModel, to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
 from yolofast.kernels import postprocess, xywhn_to_xyxy
-from yolofast.types import Batch, Detections, Letterbox, Metrics
+from yolofast.types import Batch, Detections, Letterbox
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOWN_CONFIDENCE = 0.25
-"""Detections below this score are judged but not drawn."""
+"""Detections below this score count for AP, but not in pictures and the confusion matrix."""
 LOSSES = ("box", "cls", "dfl")
 
 
@@ -75,9 +77,9 @@ class YOLOEvaluator:
 
         save_predictions  write to `save_dir`: predictions.json (COCO results, see `coco_results`),
                           predictions.png (up to 16 images, ground truth beside predictions),
-                          pr_curves.png and curves.png (P, R and F1 over the confidence).
-                          `plots=False` leaves out the pictures; without matplotlib the curves are
-                          left out with a warning.
+                          pr_curves.png, curves.png (P, R and F1 over the confidence) and
+                          confusion_matrix.png. `plots=False` leaves out the pictures; without
+                          matplotlib only predictions.png is drawn, with a warning.
 
         Raises `DataError` for an empty loader, targets or a model that do not fit the class names, and
         a folder that cannot be written; the model is in its former mode afterwards in any case.
@@ -96,17 +98,18 @@ class YOLOEvaluator:
             return evaluation
         files = {"predictions": Path(save_dir) / "predictions.json"}
         if plots:
-            files |= self._draw(run.panels or [], evaluation.metrics, Path(save_dir))
+            files |= self._draw(run.panels or [], evaluation, Path(save_dir))
         return replace(evaluation, files=files)
 
-    def _draw(self, panels: Sequence[Panel], metrics: Metrics, folder: Path) -> dict[str, Path]:
+    def _draw(self, panels: Sequence[Panel], evaluation: Evaluation, folder: Path) -> dict[str, Path]:
         grid = plot_panels(panels, self.class_names, folder / "predictions.png")
         files = {"predictions_image": grid}
         if importlib.util.find_spec("matplotlib") is None:
-            log.warning("%s", missing_extra("matplotlib", "plots", "Drawing the curves"))
+            log.warning("%s", missing_extra("matplotlib", "plots", "Drawing curves and the confusion matrix"))
         else:
-            files["pr_curves"] = plot_pr_curves(metrics, folder / "pr_curves.png")
-            files["curves"] = plot_confidence_curves(metrics, folder / "curves.png")
+            files["pr_curves"] = plot_pr_curves(evaluation.metrics, folder / "pr_curves.png")
+            files["curves"] = plot_confidence_curves(evaluation.metrics, folder / "curves.png")
+            files["confusion_matrix"] = evaluation.confusion.plot(folder / "confusion_matrix.png")
         return files
 
     @contextlib.contextmanager
@@ -132,6 +135,7 @@ class _Run:
         self.evaluator = evaluator
         self.panels = panels
         self.metrics = CocoMetrics(len(evaluator.class_names), evaluator.class_names)
+        self.confusion = ConfusionMatrix(evaluator.class_names, SHOWN_CONFIDENCE)
         self.seconds = dict.fromkeys(("inference", "nms", "matching"), 0.0)
         self.images = self.boxes = self.detections = 0
         self.losses = np.zeros(len(LOSSES))
@@ -195,7 +199,15 @@ class _Run:
         """A batch's detections, true boxes and their classes, image by image, in original pixels."""
         images = np.repeat(np.arange(len(found)), [len(labels) for labels in classes])
         with self._timed("matching"):
-            self.metrics.update(found, np.concatenate(boxes), np.concatenate(classes), gt_images=images)
+            columns = columns_of(
+                found,
+                np.concatenate(boxes),
+                np.concatenate(classes),
+                gt_images=images,
+                num_classes=len(self.evaluator.class_names),
+            )
+            self.metrics.add_columns(columns)
+            self.confusion.add_columns(columns)
         self.images += len(found)
         self.boxes += len(images)
         self.detections += sum(len(one) for one in found)
@@ -226,7 +238,7 @@ class _Run:
             overall |= dict(zip(LOSSES, (self.losses / self.images).tolist(), strict=True))
             overall["loss"] = float(self.losses.sum() / self.images)
         totals = Totals(self.images, self.boxes, self.detections, dict(self.seconds))
-        return Evaluation({c.name: c for c in metrics.classes}, overall, totals, metrics)
+        return Evaluation({c.name: c for c in metrics.classes}, overall, totals, metrics, self.confusion)
 
 
 def _panel(

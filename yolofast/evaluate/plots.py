@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ TITLE_HEIGHT = 26
 
 LEGEND_CLASSES = 20
 """Classes with a legend entry and a colour of their own; of more only the mean is named."""
+
+NUMBERED_CELLS = 25
+"""Rows of a confusion matrix up to which its cells have numbers."""
+
+LONGEST_NAME = 24
+"""Characters of a class's name beside a confusion matrix."""
 
 TRAINING_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -213,6 +220,61 @@ def _draw_rates(axes: Axes, metrics: Metrics, rates: NDArray[np.float64], with_b
     axes.plot(confidence, rates[with_boxes].mean(axis=0), color="black", linewidth=2.5, label="all classes")
 
 
+def plot_confusion(
+    matrix: NDArray[np.int64],
+    class_names: Sequence[str],
+    path: str | Path,
+    *,
+    normalize: bool = True,
+    title: str = "Confusion matrix",
+) -> Path:
+    """Draw a matrix of counts [C + 1, C + 1]: predicted classes down, true ones across, background last.
+
+    `normalize` shows each column's shares: of a class's objects on the diagonal its recall, of the
+    background's column which classes are found where nothing is. Columns without counts stay white, and
+    so do zeros; the other cells have their number where there is room. Raises `MissingExtraError`
+    without matplotlib and `DataError` when `path` cannot be written.
+    """
+    size = len(matrix)
+    numbered = size <= NUMBERED_CELLS
+    side = max(3.0, 0.55 * size) if numbered else min(0.16 * size, 22.0)
+    figure = _figure(side + 3.0, side + 2.2)
+    from matplotlib.colors import PowerNorm
+
+    axes = figure.subplots()
+    values = matrix / np.maximum(matrix.sum(axis=0), 1) if normalize else matrix.astype(np.float64)
+    top = 1.0 if normalize else max(1.0, float(values.max()))
+    # Without numbers the few confusions have to be seen beside the many right ones.
+    scale = PowerNorm(1.0 if numbered else 0.5, vmin=0.0, vmax=top)
+    picture = axes.imshow(np.where(matrix > 0, values, np.nan), cmap="Blues", norm=scale)
+    figure.colorbar(
+        picture, ax=axes, shrink=0.8, aspect=30, label="share of the column" if normalize else "count"
+    )
+    axes.set(xlabel="true class", ylabel="predicted class", title=title)
+    _label_classes(axes, class_names, max(1, math.ceil(0.16 * size / side)), 10 if numbered else 7)
+    if numbered:
+        for row, column in np.argwhere(matrix > 0).tolist():
+            value = values[row, column]
+            text = f"{value:.2f}" if normalize else f"{value:.0f}"
+            colour = "white" if value > 0.55 * top else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+    return _save(figure, Path(path))
+
+
+def _label_classes(axes: Axes, class_names: Sequence[str], step: int, fontsize: int) -> None:
+    """Every `step`-th name, shortened, at both sides of a matrix, and lines between its cells."""
+    shown = [_shown_name(name, index) for index, name in enumerate(class_names)]
+    names = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..." for name in shown]
+    names.append("background")
+    places = range(0, len(names), step)
+    upright = len(names) <= 4 and max(map(len, names)) <= 12
+    axes.set_xticks(places, names[::step], rotation=0 if upright else 90, fontsize=fontsize)
+    axes.set_yticks(places, names[::step], fontsize=fontsize)
+    between, end = np.arange(1, len(names)) - 0.5, len(names) - 0.5
+    axes.hlines(between, -0.5, end, color="0.9", linewidth=0.5)
+    axes.vlines(between, -0.5, end, color="0.9", linewidth=0.5)
+
+
 def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> Path:
     """Losses, mAP and learning rate over the epochs of a training run.
 
@@ -264,12 +326,17 @@ def _shown_name(name: str, index: int) -> str:
 
     A `$` would start a formula, and a leading `_` would hide the legend entry.
     """
-    from matplotlib.font_manager import findfont, get_font
-
-    known = get_font(findfont("sans")).get_charmap()
-    if not name or any(ord(character) not in known for character in name):
+    if not name or not _font_characters().issuperset(map(ord, name)):
         return f"class {index}"
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+@functools.cache
+def _font_characters() -> frozenset[int]:
+    """What matplotlib's default font can show; reading it takes long for a call a name."""
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(get_font(findfont("sans")).get_charmap())
 
 
 def _save(figure: Figure, path: Path) -> Path:
