@@ -104,7 +104,7 @@ class TrainArgs:
 
 @dataclass(frozen=True)
 class ValArgs(Section):
-    """Evaluate trained weights: P, R, mAP50, mAP50-95 per class, predictions, PR curves."""
+    """Evaluate trained weights: P, R, mAP50, mAP50-95 per class, predictions, curves, confusion matrix."""
 
     weights: Path
     """Weights file (.safetensors)."""

@@ -50,6 +50,54 @@ def test_average_precision_worked_out_by_hand() -> None:
     assert (result.precision, result.recall, result.f1) == pytest.approx((2 / 3, 1.0, 0.8))
 
 
+@pytest.mark.parametrize(
+    ("right", "objects", "eleven", "every"),
+    [
+        pytest.param([1, 0, 1], 2, (6 * 1 + 5 * 2 / 3) / 11, 1 / 2 + 1 / 2 * 2 / 3, id="precision falls"),
+        pytest.param([1, 0, 1], 4, (3 * 1 + 3 * 2 / 3) / 11, 1 / 4 + 1 / 4 * 2 / 3, id="half are missed"),
+        pytest.param([1, 0, 1, 1], 3, (4 * 1 + 7 * 3 / 4) / 11, 1 / 3 + 2 / 3 * 3 / 4, id="precision rises"),
+        pytest.param([0, 1], 1, 1 / 2, 1 / 2, id="wrong first"),
+        pytest.param([0, 0], 3, 0.0, 0.0, id="all wrong"),
+        pytest.param([], 3, 0.0, 0.0, id="nothing found"),
+    ],
+)
+def test_pascal_voc_worked_out_by_hand(right: list[int], objects: int, eleven: float, every: float) -> None:
+    """Detections by falling score, right (1) or wrong (0): precision at recall 0, 0.1 .. 1, or area."""
+    places = np.cumsum(right) - 1
+    boxes = [
+        BOXES[place] if hit else AWAY[i] for i, (hit, place) in enumerate(zip(right, places, strict=True))
+    ]
+    metrics = CocoMetrics(2, ["cat", "never"])
+    metrics.update(
+        found(boxes, np.linspace(0.9, 0.5, len(right)), [0] * len(right)), BOXES[:objects], [0] * objects
+    )
+    for method, expected in (("11-point", eleven), ("all-point", every)):
+        result = metrics.compute(ap_method=method)
+        assert (result.map50, result.map50_95) == pytest.approx((expected, expected), abs=1e-12)
+        assert result.classes[0].ap50 == pytest.approx(expected, abs=1e-12)
+        assert np.isnan(result.classes[1].ap50)
+        np.testing.assert_array_equal(result.stats, metrics.compute().stats)  # these stay COCO's
+    assert np.isnan([CocoMetrics(1).compute(m).map50 for m in ("11-point", "all-point")]).all()
+    with pytest.raises(ValueError, match="expected '101-point', '11-point' or 'all-point'"):
+        metrics.compute(ap_method="7-point")
+
+
+def test_confidence_curves_worked_out_by_hand() -> None:
+    """Of two objects: right at 0.9, wrong at 0.8, right at 0.7; a class without objects has no curve."""
+    metrics = CocoMetrics(2)
+    metrics.update(found([BOXES[0], AWAY[0], BOXES[1]], [0.9, 0.8, 0.7], [0, 0, 0]), BOXES[:2], [0, 0])
+    curves = metrics.compute().confidence_curves
+    np.testing.assert_allclose(curves.confidence, np.linspace(0, 1, 1001))
+    for threshold, expected in ((0, (2 / 3, 1, 0.8)), (0.65, (2 / 3, 1, 0.8)), (0.75, (0.5, 0.5, 0.5)),
+                                (0.85, (1, 0.5, 2 / 3)), (0.95, (0, 0, 0)), (1, (0, 0, 0))):  # fmt: skip
+        at = round(threshold * 1000)
+        got = [rates[0, at] for rates in (curves.precision, curves.recall, curves.f1)]
+        assert got == pytest.approx(expected), threshold
+    for rates in (curves.precision, curves.recall, curves.f1):
+        assert rates.shape == (2, 1001)
+        assert np.isnan(rates[1]).all()
+
+
 def test_the_operating_point_is_one_for_all_classes() -> None:
     """Class 0 alone would choose 0.9, class 1 alone 0.2; together 0.9 is the better."""
     metrics = CocoMetrics(2)
@@ -165,6 +213,134 @@ def test_equals_the_definition() -> None:
     )
     assert 0 < expected < 1
     assert metrics.compute().eval["precision"][4, :, 0, 0, -1].mean() == pytest.approx(expected, abs=1e-12)
+
+
+RIGHT = found(BOXES[:1], [0.5], [0])
+WRONG = found(AWAY[:1], [0.5], [0])
+
+
+@pytest.mark.parametrize(("right_id", "expected"), [(1, 1.0), (3, 0.5)])
+def test_image_ids_order_equal_scores_as_pycocotools_does(right_id: int, expected: float) -> None:
+    """A right and a wrong detection of one score: that of the smaller image id comes first."""
+    alone = CocoMetrics(1).update(RIGHT, BOXES[:1], [0], image_ids=[right_id])
+    alone.update(WRONG, [], [], image_ids=[2])
+    together = CocoMetrics(1).update(
+        [WRONG, RIGHT], BOXES[:1], [0], gt_images=[1], image_ids=np.array([2, right_id])
+    )
+    merged = CocoMetrics(1).update(WRONG, [], [], image_ids=[2])
+    merged.merge(CocoMetrics(1).update(RIGHT, BOXES[:1], [0], image_ids=[right_id]))
+    for metrics in (alone, together, merged):
+        assert metrics.compute().map50 == pytest.approx(expected)
+
+
+def test_image_ids_that_do_not_fit_are_named() -> None:
+    metrics = CocoMetrics(1).update(RIGHT, BOXES[:1], [0], image_ids=[7])
+    with pytest.raises(DataError, match="image 7 was added twice"):
+        metrics.update(RIGHT, BOXES[:1], [0], image_ids=[7])
+    with pytest.raises(DataError, match="image 8 was added twice"):
+        metrics.update([RIGHT, RIGHT], [], [], gt_images=[], image_ids=[8, 8])
+    with pytest.raises(ValueError, match="expected image_ids for all images or for none"):
+        metrics.update(RIGHT, BOXES[:1], [0])
+    with pytest.raises(ValueError, match="image_ids has 2 values; expected 1"):
+        metrics.update(RIGHT, BOXES[:1], [0], image_ids=[8, 9])
+    with pytest.raises(TypeError, match="image_ids has dtype float64"):
+        metrics.update(RIGHT, BOXES[:1], [0], image_ids=[8.0])
+    with pytest.raises(DataError, match="image 7 was added twice"):
+        metrics.merge(CocoMetrics(1).update(RIGHT, [], [], image_ids=[7]))
+    with pytest.raises(ValueError, match="expected image_ids for all images or for none"):
+        metrics.merge(CocoMetrics(1).update(RIGHT, [], []))
+    assert metrics.compute().images == 1
+
+
+@pytest.mark.parametrize(
+    "other", [CocoMetrics(3), CocoMetrics(2, ["cat", "dog"]), CocoMetrics(2, max_dets=(1, 10, 300))]
+)
+def test_only_the_same_classes_and_limits_are_merged(other: CocoMetrics) -> None:
+    with pytest.raises(ValueError, match="cannot merge"):
+        CocoMetrics(2).merge(other)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_single_images_and_merged_shares_are_the_same(threads: int) -> None:
+    rng = np.random.default_rng(5)
+    images = []
+    for _ in range(12):
+        gt = BOXES[: rng.integers(0, 10)]
+        dt = np.concatenate([BOXES, AWAY]) + rng.integers(-3, 4, (20, 4))
+        scores = rng.integers(0, 6, 20) / 5
+        images.append((found(dt, scores, rng.integers(0, 2, 20)), gt, rng.integers(0, 2, len(gt))))
+    places = np.repeat(np.arange(12), [len(gt) for _, gt, _ in images])
+    boxes, classes = (np.concatenate([image[part] for image in images]) for part in (1, 2))
+    batch = [image[0] for image in images]
+    whole = CocoMetrics(2, threads=threads).update(batch, boxes, classes, gt_images=places)
+    mixed = rng.permutation(len(places))
+    in_any_order = CocoMetrics(2).update(batch, boxes[mixed], classes[mixed], gt_images=places[mixed])
+    one_by_one, first, second = (CocoMetrics(2, threads=threads) for _ in range(3))
+    for place, image in enumerate(images):
+        one_by_one.update(*image)
+        (first if place < 5 else second).update(*image)
+    expected = whole.compute()
+    assert 0 < expected.map50_95 < 1
+    for metrics in (in_any_order, one_by_one, first.merge(second)):
+        result = metrics.compute()
+        np.testing.assert_array_equal(result.stats, expected.stats)
+        for name, array in expected.eval.items():
+            np.testing.assert_array_equal(result.eval[name], array)
+        assert result.classes == expected.classes
+        assert (result.images, result.boxes, result.detections) == (12, len(places), 240)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint16, np.float16, np.float32, np.float64, list])
+def test_whole_and_broken_numbers_are_the_same_boxes(kind: type) -> None:
+    boxes = BOXES.tolist() if kind is list else BOXES.astype(kind)
+    strided = boxes if kind is list else np.repeat(boxes, 2, axis=0)[::2]
+    detections = Detections(strided, np.linspace(0.5, 0.9, 10), np.zeros(10, np.uint8))
+    result = CocoMetrics(1).update(detections, strided, [0] * 10).compute()
+    assert result.map50_95 == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ValueError, "got 2 images without gt_images"),
+        ({"gt_images": [2]}, ValueError, "gt_images are 2 to 2; expected 0 to 1"),
+        ({"gt_images": [-1]}, ValueError, "gt_images are -1 to -1; expected 0 to 1"),
+        ({"gt_images": [0, 1]}, ValueError, "gt_images has 2 values; expected 1"),
+        ({"gt_images": [0.0]}, TypeError, "gt_images has dtype float64; expected whole numbers"),
+        ({"gt_images": [0], "gt_classes": [0.0]}, TypeError, "gt_classes has dtype float64"),
+        ({"gt_images": [0], "gt_crowd": [True, False]}, ValueError, "gt_crowd has 2 values"),
+        ({"gt_images": [0], "gt_areas": [1.0, 2.0]}, ValueError, "gt_areas has 2 values"),
+        ({"gt_images": [0], "gt_boxes": np.zeros((1, 5))}, ValueError, r"gt_boxes has shape \(1, 5\)"),
+        ({"gt_images": [0], "gt_boxes": np.zeros(4)}, ValueError, r"gt_boxes has shape \(4,\)"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_named(
+    arguments: dict[str, object], error: type[Exception], message: str
+) -> None:
+    metrics = CocoMetrics(2)
+    with pytest.raises(error, match=message):
+        metrics.update([RIGHT, NOTHING], **({"gt_boxes": BOXES[:1], "gt_classes": [0]} | arguments))
+    assert metrics.compute().images == 0
+
+
+@pytest.mark.parametrize(
+    ("detections", "error", "message"),
+    [
+        (Detections(BOXES[:1], [0.5], np.array([0.0])), TypeError, "classes has dtype float64"),
+        (Detections(BOXES[:1, :3], [0.5], [0]), ValueError, r"boxes has shape \(1, 3\)"),
+        (Detections(BOXES[:2], [0.5], [0]), ValueError, "2 boxes, 1 scores and 1 classes"),
+        (Detections(BOXES[:1], [0.5], []), ValueError, "1 boxes, 1 scores and 0 classes"),
+    ],
+)
+def test_detections_that_do_not_fit_are_named(
+    detections: Detections, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        CocoMetrics(2).update(detections, BOXES[:1], [0])
+
+
+def test_a_batch_of_no_images_adds_nothing() -> None:
+    assert CocoMetrics(1).update([], [], [], gt_images=[]).compute().images == 0
 
 
 def test_input_that_does_not_fit_is_named() -> None:
