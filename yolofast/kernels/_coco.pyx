@@ -308,7 +308,8 @@ cdef class Ranking:
         cdef double[:, :, :, :, ::1] scores = out[1]
         cdef double[:, :, :, ::1] recall = out[2]
         cdef double[:, :, :, ::1] area = out[3]
-        for array, wanted in zip(out, ((*shape, len(points)), (*shape, len(points)), shape, shape), strict=True):
+        curves = (*shape, len(points))
+        for array, wanted in zip(out, (curves, curves, shape, shape), strict=True):
             if array.shape != wanted:
                 raise ValueError(f"an output has shape {array.shape}; expected {wanted}")
         cdef const int64_t[:, ::1] counts_view = counts
