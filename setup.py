@@ -29,6 +29,7 @@ MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._jpeg": (JPEG, ["jpeg"]),
     "kernels._image": (["image.cpp"], []),
     "kernels._boxes": (["boxes.cpp", "nms.cpp"], []),
+    "kernels._box_transforms": (["box_transforms.cpp"], []),
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (["render.cpp"], []),
     "load._engine": (["engine.cpp", "picture.cpp", "render.cpp", *JPEG], ["jpeg"]),

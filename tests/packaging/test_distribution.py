@@ -31,7 +31,7 @@ def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
     assert {"setup.py", "LICENSE", "Makefile", "csrc/core/jpeg/jpeg.hpp", "csrc/fuzz/fuzz_jpeg.cpp"} <= set(
         names
     )
-    assert len([n for n in names if n.endswith(".pyx")]) == 6
+    assert len([n for n in names if n.endswith(".pyx")]) == 7
     assert not [n for n in names if n.endswith(".so") or (n.startswith("yolofast/") and n.endswith(".cpp"))]
 
     source = next(p for p in tmp_path.iterdir() if p.is_dir())
@@ -39,7 +39,7 @@ def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
         members = wheel.namelist()
         wheel.extractall(tmp_path / "site")
     assert "yolofast/py.typed" in members
-    assert len([m for m in members if m.endswith(".pyi")]) == 6
+    assert len([m for m in members if m.endswith(".pyi")]) == 7
     assert not [m for m in members if m.endswith((".cpp", ".pyx")) or m.startswith("tests")]
 
     script = (
