@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -162,8 +163,9 @@ std::tuple<Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& scores,
                                     double sigma, double iou_threshold, double score_threshold) {
     const Scored all("soft_nms", boxes, scores, classes);
     check_fraction("soft_nms", "iou_threshold", iou_threshold);
-    if (!(sigma > 0.0)) fail("soft_nms: sigma is ", sigma, "; expected a number above 0");
-    if (!(score_threshold >= 0.0)) {
+    if (!(sigma > 0.0 && std::isfinite(sigma)))
+        fail("soft_nms: sigma is ", sigma, "; expected a number above 0");
+    if (!(score_threshold >= 0.0 && std::isfinite(score_threshold))) {
         fail("soft_nms: score_threshold is ", score_threshold, "; expected a number of at least 0");
     }
     const SoftNmsOptions options{soft_nms_method(method), sigma, iou_threshold, score_threshold};
@@ -210,7 +212,9 @@ Padded postprocess(const Tensor& raw_given, double conf, double iou, std::int64_
     options.conf = static_cast<float>(conf);
     options.iou = iou;
     options.max_det = static_cast<std::size_t>(max_det);
-    options.max_candidates = static_cast<std::size_t>(max_candidates);
+    // There are no more than these, whatever limit was asked for.
+    const std::int64_t all = std::max<std::int64_t>(labels * anchors, 1);
+    options.max_candidates = static_cast<std::size_t>(std::min(max_candidates, all));
     options.agnostic = agnostic;
     options.multi_label = multi_label;
     options.wanted = classes ? wanted.data() : nullptr;

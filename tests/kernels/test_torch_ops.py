@@ -124,6 +124,18 @@ def test_postprocess_pads_the_detections_of_the_kernel(images: int, options: dic
         assert (classes[i, count:] == -1).all()
 
 
+def test_postprocess_without_anchors_and_with_the_largest_limit() -> None:
+    boxes, _, classes, counts = ops.postprocess(random_raw(anchors=0), max_det=4)
+    assert boxes.shape == (2, 4, 4)
+    assert (classes == -1).all()
+    assert counts.tolist() == [0, 0]
+    raw = random_raw()
+    for got, expected in zip(
+        ops.postprocess(raw, max_candidates=2**63 - 1), ops.postprocess(raw), strict=True
+    ):
+        equal(got, expected.numpy())
+
+
 def test_postprocess_of_some_classes_equals_the_others_at_no_score() -> None:
     raw = random_raw()
     alone = raw.clone()
@@ -260,6 +272,7 @@ def test_tensors_written_meanwhile_do_no_harm() -> None:
         (lambda: ops.batched_nms(BOXES, SCORES, CLASSES, 1.5), "batched_nms: iou_threshold is 1.5"),
         (lambda: ops.soft_nms(BOXES, SCORES, method="cubic"), "method is 'cubic'; expected one of linear"),
         (lambda: ops.soft_nms(BOXES, SCORES, sigma=0.0), "sigma is 0; expected a number above 0"),
+        (lambda: ops.soft_nms(BOXES, SCORES, sigma=float("inf")), "sigma is inf; expected a number above 0"),
         (lambda: ops.soft_nms(BOXES, SCORES, score_threshold=-1.0), "score_threshold is -1; expected"),
         (lambda: ops.postprocess(RAW[0]), r"raw has shape \[7, 60\]; expected \[\*, \*, \*\]"),
         (lambda: ops.postprocess(RAW[:, :4]), r"raw has shape \[2, 4, 60\]; expected \[B, 4 \+ C, A\]"),
