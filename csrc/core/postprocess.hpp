@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "overlap.hpp"
+
 namespace yf {
 
 struct PostprocessOptions {
@@ -24,14 +26,19 @@ struct PostprocessCandidate {
     std::uint32_t label;
 };
 
+// Some kept boxes of a class, one array a field, and where more of them are.
+struct KeptBlock {
+    float x1[kBlock], y1[kBlock], x2[kBlock], y2[kBlock], area[kBlock];
+    std::uint32_t used;
+    std::uint32_t next;  // block, counted from 1; 0: none
+};
+
 // Memory that the images of a batch take turns to use; it starts empty.
 struct PostprocessBuffers {
-    std::vector<PostprocessCandidate> candidates, sorted;
+    std::vector<PostprocessCandidate> candidates, spare;
     std::vector<std::uint8_t> usable;  // an anchor: its box is finite
-    std::vector<float> best;           // an anchor: its best score, when only that counts
-    std::vector<std::uint32_t> best_label;
-    std::vector<float> kept;           // blocks of kept boxes, see postprocess.cpp
-    std::vector<std::uint32_t> chain;  // which blocks belong to a class
+    std::vector<KeptBlock> kept;
+    std::vector<std::uint32_t> latest;  // a class: its block that is being filled
 };
 
 // One image. raw [4 + classes, anchors]: rows centre x, centre y, width, height, then a row of scores for

@@ -10,10 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._boxes import batched_nms, box_iou, nms
+    from ._boxes import box_iou
     from ._image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
     from ._jpeg import decode_jpeg, decode_jpeg_batch, jpeg_info, rewrite_jpeg
     from ._labels import parse_yolo_labels
+    from ._nms import batched_nms, nms, soft_nms
     from ._render import render
     from .labels import transform_boxes, xywhn_to_xyxy, xyxy_to_xywhn
     from .matching import match_detections
@@ -35,6 +36,7 @@ __all__ = [
     "postprocess",
     "render",
     "rewrite_jpeg",
+    "soft_nms",
     "transform_boxes",
     "warp_affine",
     "xywhn_to_xyxy",
@@ -42,10 +44,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "_boxes": ("batched_nms", "box_iou", "nms"),
+    "_boxes": ("box_iou",),
     "_image": ("color_matrix", "flip", "hsv_jitter", "letterbox", "warp_affine"),
     "_jpeg": ("decode_jpeg", "decode_jpeg_batch", "jpeg_info", "rewrite_jpeg"),
     "_labels": ("parse_yolo_labels",),
+    "_nms": ("batched_nms", "nms", "soft_nms"),
     "_render": ("render",),
     "labels": ("transform_boxes", "xywhn_to_xyxy", "xyxy_to_xywhn"),
     "matching": ("match_detections",),
