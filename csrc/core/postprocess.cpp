@@ -15,7 +15,8 @@ namespace {
 using Candidate = PostprocessCandidate;
 using Candidates = std::vector<Candidate>;
 
-constexpr std::size_t kScan = 64;  // scores looked at together
+constexpr std::size_t kScan = 64;      // scores looked at together
+constexpr std::size_t kFewTimes = 16;  // candidates for each detection wanted: see postprocess()
 
 bool before(const Candidate& a, const Candidate& b) {
     if (a.key != b.key) return a.key < b.key;
@@ -209,11 +210,13 @@ struct Output {
 // Takes the candidates in turn until max_det of them are kept: the rest cannot matter.
 YF_MULTIVERSION
 std::size_t suppress(const float* raw, std::size_t classes, std::size_t anchors,
-                     const PostprocessOptions& options, PostprocessBuffers& buffers, const Output& out) {
+                     const PostprocessOptions& options, PostprocessBuffers& buffers, const Output& out,
+                     std::size_t& looked_at) {
     const float limit = floor_to_float(options.iou);
     KeptBoxes kept(buffers, options.agnostic ? 1 : classes);
     std::size_t count = 0;
     for (const Candidate& candidate : buffers.candidates) {
+        ++looked_at;
         const float* p = raw + candidate.anchor;
         const float x = p[0], y = p[anchors];
         const float w = p[2 * anchors] / 2.0f, h = p[3 * anchors] / 2.0f;
@@ -247,15 +250,19 @@ std::size_t postprocess(const float* raw, std::size_t classes, std::size_t ancho
     if (classes > kMost || anchors > kMost) throw std::length_error("postprocess: 2^32 rows or columns");
     buffers.usable.resize(anchors);
     find_usable(raw, anchors, buffers.usable.data());
-    // A few times max_det are nearly always enough; else once more with all that may count.
-    constexpr std::size_t kFirstTry = 16;
-    const bool crowded = options.max_candidates / kFirstTry > options.max_det;
-    std::size_t most = crowded ? kFirstTry * options.max_det : options.max_candidates;
+    // The best few of very many candidates are often enough; else once more with all that may count. What an
+    // image needed is a good guess for the next one; the result is the same either way.
+    const std::size_t few = kFewTimes * std::min(options.max_det, options.max_candidates / kFewTimes);
+    std::size_t most = buffers.few_suffice && few > 0 ? few : options.max_candidates;
     for (;;) {
         const bool dropped = collect(raw, classes, anchors, options, most, buffers);
         sort_candidates(buffers);
-        const std::size_t count = suppress(raw, classes, anchors, options, buffers, {boxes, scores, labels});
-        if (count == options.max_det || !dropped || most == options.max_candidates) return count;
+        std::size_t looked_at = 0;
+        const std::size_t count =
+            suppress(raw, classes, anchors, options, buffers, {boxes, scores, labels}, looked_at);
+        const bool enough = count == options.max_det || !dropped || most == options.max_candidates;
+        buffers.few_suffice = enough && looked_at <= few;
+        if (enough) return count;
         most = options.max_candidates;
     }
 }

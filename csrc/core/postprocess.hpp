@@ -39,6 +39,7 @@ struct PostprocessBuffers {
     std::vector<std::uint8_t> usable;  // an anchor: its box is finite
     std::vector<KeptBlock> kept;
     std::vector<std::uint32_t> latest;  // a class: its block that is being filled
+    bool few_suffice = true;            // for the last image the best few candidates were enough
 };
 
 // One image. raw [4 + classes, anchors]: rows centre x, centre y, width, height, then a row of scores for
