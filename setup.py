@@ -33,8 +33,9 @@ JPEG = sorted(f"jpeg/{path.name}" for path in CORE.glob("jpeg/*.cpp"))
 MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._jpeg": (JPEG, ["jpeg"]),
     "kernels._image": (["image.cpp"], []),
-    "kernels._boxes": (["boxes.cpp", "nms.cpp"], []),
     "kernels._box_transforms": (["box_transforms.cpp"], []),
+    "kernels._boxes": (["boxes.cpp"], []),
+    "kernels._nms": (["nms.cpp", "soft_nms.cpp", "postprocess.cpp"], []),
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (["render.cpp"], []),
     "load._engine": (["engine.cpp", "picture.cpp", "render.cpp", *JPEG], ["jpeg"]),

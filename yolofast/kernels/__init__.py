@@ -21,10 +21,11 @@ if TYPE_CHECKING:
         xyxy_to_xywh,
         xyxy_to_xywhn,
     )
-    from ._boxes import batched_nms, box_iou, nms
+    from ._boxes import box_iou
     from ._image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
     from ._jpeg import decode_jpeg, decode_jpeg_batch, jpeg_info, rewrite_jpeg
     from ._labels import parse_yolo_labels
+    from ._nms import batched_nms, nms, soft_nms
     from ._render import render
     from .matching import match_detections
     from .postprocess import postprocess
@@ -47,6 +48,7 @@ __all__ = [
     "postprocess",
     "render",
     "rewrite_jpeg",
+    "soft_nms",
     "transform_boxes",
     "visible_boxes",
     "warp_affine",
@@ -69,10 +71,11 @@ _HOMES = {
         "xyxy_to_xywh",
         "xyxy_to_xywhn",
     ),
-    "_boxes": ("batched_nms", "box_iou", "nms"),
+    "_boxes": ("box_iou",),
     "_image": ("color_matrix", "flip", "hsv_jitter", "letterbox", "warp_affine"),
     "_jpeg": ("decode_jpeg", "decode_jpeg_batch", "jpeg_info", "rewrite_jpeg"),
     "_labels": ("parse_yolo_labels",),
+    "_nms": ("batched_nms", "nms", "soft_nms"),
     "_render": ("render",),
     "matching": ("match_detections",),
     "postprocess": ("postprocess",),

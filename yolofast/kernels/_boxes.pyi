@@ -1,6 +1,5 @@
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 IOU_KINDS: tuple[str, ...]
@@ -12,7 +11,3 @@ def box_iou(
     kind: Literal["iou", "giou", "diou", "ciou"] = "iou",
     elementwise: bool = False,
 ) -> NDArray[Any]: ...
-def nms(boxes: ArrayLike, scores: ArrayLike, iou_threshold: float) -> NDArray[np.int64]: ...
-def batched_nms(
-    boxes: ArrayLike, scores: ArrayLike, classes: ArrayLike, iou_threshold: float
-) -> NDArray[np.int64]: ...

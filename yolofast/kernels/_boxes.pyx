@@ -1,7 +1,5 @@
 # distutils: language = c++
-"""Box IoU and non-maximum suppression: checked, GIL-free calls into csrc/core."""
-
-from libc.stdint cimport int64_t
+"""Box IoU: checked, GIL-free calls into csrc/core."""
 
 import numpy as np
 
@@ -20,12 +18,6 @@ cdef extern from "boxes.hpp" namespace "yf" nogil:
         const double* a, const double* b, size_t n, IouKind kind, double* out)
 
 
-cdef extern from "nms.hpp" namespace "yf" nogil:
-    size_t c_nms "yf::nms"(
-        const float* boxes, const float* scores, const int64_t* classes, size_t n, double threshold,
-        int64_t* keep) except +
-
-
 IOU_KINDS = ("iou", "giou", "diou", "ciou")
 
 
@@ -36,23 +28,6 @@ def _boxes(name, values, dtype):
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name} has shape {np.shape(values)}; expected [N, 4] (x1, y1, x2, y2)")
     return boxes
-
-
-def _column(name, values, dtype, count):
-    column = np.asarray(values)
-    if column.size and np.issubdtype(dtype, np.integer) and not np.issubdtype(column.dtype, np.integer):
-        raise TypeError(f"{name} has dtype {column.dtype}; expected whole numbers: convert with .astype(int)")
-    column = np.ascontiguousarray(column, dtype=dtype)
-    if column.shape != (count,):
-        raise ValueError(f"{name} has shape {column.shape}; expected [{count}], one value a box")
-    return column
-
-
-def _threshold(value):
-    threshold = float(value)
-    if not 0.0 <= threshold <= 1.0:
-        raise ValueError(f"iou_threshold is {value}; expected a number from 0 to 1")
-    return threshold
 
 
 def box_iou(a, b, *, kind="iou", elementwise=False):
@@ -131,73 +106,3 @@ cdef _iou_f32(const float[:, ::1] a, const float[:, ::1] b, IouKind kind, float[
 cdef _iou_f64(const double[:, ::1] a, const double[:, ::1] b, IouKind kind, double[:, ::1] out):
     with nogil:
         c_box_iou_f64(&a[0, 0], <size_t> a.shape[0], &b[0, 0], <size_t> b.shape[0], kind, &out[0, 0])
-
-
-cdef object _suppress(
-    const float[:, ::1] boxes, const float[::1] scores, const int64_t[::1] classes, double threshold
-):
-    cdef size_t n = <size_t> boxes.shape[0]
-    cdef size_t count = 0
-    keep = np.empty(n, dtype=np.int64)
-    cdef int64_t[::1] out = keep
-    cdef const int64_t* labels = NULL
-    if n > 0:
-        if classes is not None:
-            labels = &classes[0]
-        with nogil:
-            count = c_nms(&boxes[0, 0], &scores[0], labels, n, threshold, &out[0])
-    return keep[:count].copy()
-
-
-def nms(boxes, scores, iou_threshold):
-    """Greedy non-maximum suppression: indices of the kept boxes, best score first.
-
-    Boxes are taken in descending score (lower index first among equal scores); each is kept unless
-    its IoU with a box kept before is greater than `iou_threshold`. IoU is computed in float32 and
-    compared in float64, as torchvision does.
-
-    Args:
-        boxes: float32 [N, 4] xyxy (other dtypes are converted). Degenerate boxes as in `box_iou`:
-            they have area 0 and overlap nothing.
-        scores: float32 [N]. Boxes whose score is NaN are dropped.
-        iou_threshold: from 0 to 1.
-
-    Returns:
-        int64 [K]. A box with a NaN coordinate is kept and suppresses nothing.
-
-    Raises:
-        ValueError: shapes do not fit, or the threshold is out of range.
-
-    The GIL is released while computing.
-    """
-    boxes = _boxes("boxes", boxes, np.float32)
-    scores = _column("scores", scores, np.float32, len(boxes))
-    return _suppress(boxes, scores, None, _threshold(iou_threshold))
-
-
-def batched_nms(boxes, scores, classes, iou_threshold):
-    """Greedy non-maximum suppression within each class; boxes of different classes never meet.
-
-    Boxes are grouped by class by sorting, and their coordinates are left alone: adding an offset per
-    class would round them.
-
-    Args:
-        boxes: float32 [N, 4] xyxy, as in `nms`.
-        scores: float32 [N], as in `nms`.
-        classes: whole numbers [N].
-        iou_threshold: from 0 to 1.
-
-    Returns:
-        int64 [K], indices of the kept boxes of all classes, best score first, lower index first
-        among equals.
-
-    Raises:
-        ValueError: shapes do not fit, or the threshold is out of range.
-        TypeError: `classes` is not of a whole-number dtype.
-
-    The GIL is released while computing.
-    """
-    boxes = _boxes("boxes", boxes, np.float32)
-    scores = _column("scores", scores, np.float32, len(boxes))
-    classes = _column("classes", classes, np.int64, len(boxes))
-    return _suppress(boxes, scores, classes, _threshold(iou_threshold))

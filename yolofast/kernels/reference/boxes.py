@@ -45,30 +45,6 @@ def box_iou(
     return value
 
 
-def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou_threshold: float) -> NDArray[np.int64]:
-    """See `yolofast.kernels.nms`."""
-    classes = np.zeros(len(scores), dtype=np.int64)
-    return batched_nms(boxes, scores, classes, iou_threshold)
-
-
-def batched_nms(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    classes: NDArray[np.int64],
-    iou_threshold: float,
-) -> NDArray[np.int64]:
-    """See `yolofast.kernels.batched_nms`."""
-    # numpy would compare float32 with a Python number in float32.
-    overlaps = box_iou(boxes, boxes).astype(np.float64) > iou_threshold
-    kept: list[int] = []
-    for i in np.argsort(-scores, kind="stable"):
-        if np.isnan(scores[i]):
-            continue
-        if not any(overlaps[i, k] and classes[i] == classes[k] for k in kept):
-            kept.append(int(i))
-    return np.array(kept, dtype=np.int64)
-
-
 def _number(field: str) -> float:
     """A plain decimal number; Python's float() would also take '1_000' and other digits than 0-9."""
     if "_" in field or not field.isascii():
