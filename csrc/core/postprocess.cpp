@@ -92,8 +92,10 @@ void find_usable(const float* raw, std::size_t anchors, std::uint8_t* usable) {
     constexpr float kMost = std::numeric_limits<float>::max();
     const float *x = raw, *y = raw + anchors, *w = raw + 2 * anchors, *h = raw + 3 * anchors;
     for (std::size_t a = 0; a < anchors; ++a) {
-        usable[a] = static_cast<std::uint8_t>((std::fabs(x[a]) <= kMost) & (std::fabs(y[a]) <= kMost) &
-                                              (std::fabs(w[a]) <= kMost) & (std::fabs(h[a]) <= kMost));
+        const int finite =
+            static_cast<int>(std::fabs(x[a]) <= kMost) & static_cast<int>(std::fabs(y[a]) <= kMost) &
+            static_cast<int>(std::fabs(w[a]) <= kMost) & static_cast<int>(std::fabs(h[a]) <= kMost);
+        usable[a] = static_cast<std::uint8_t>(finite);
     }
 }
 

@@ -219,6 +219,19 @@ def test_equal_scores_by_anchor_then_class() -> None:
     assert postprocess(raw, max_candidates=3)[0].classes.tolist() == [0, 1, 0]
 
 
+def test_very_many_equal_scores() -> None:
+    """Far more than are kept in memory: the first anchors still win, with all their classes."""
+    raw = noise(1, 20, 1000)
+    raw[:, 4:] = 0.5
+    raw[0, 4:, 7] = 0.75
+    options: dict[str, Any] = {"max_det": 2, "max_candidates": 50, "iou": 1.0}
+    assert postprocess(raw, **options)[0].classes.tolist() == [0, 1]
+    options["max_det"] = 50
+    (found,) = postprocess(raw, **options)
+    assert found.classes.tolist() == [*range(20), *range(20), *range(10)]
+    assert_same([found], reference.postprocess(raw, **options))
+
+
 def test_another_thread_writing_the_head_cannot_crash_it() -> None:
     raw = noise(1, 8, 2000)
     values = [noise(1, 8, 2000, seed) for seed in range(3)]
