@@ -1,4 +1,4 @@
-// Stable sorting by whole-number keys, and the key that puts float32 scores best first.
+// Stable sorting by whole-number keys, and the keys that put scores best first.
 #pragma once
 
 #include <algorithm>
@@ -14,6 +14,11 @@ namespace yf {
 inline std::uint32_t descending_key(float score) {
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(score + 0.0f);  // -0 becomes 0
     return bits >> 31 ? bits : ~bits & 0x7fffffffu;
+}
+
+inline std::uint64_t descending_key(double score) {
+    const std::uint64_t bits = std::bit_cast<std::uint64_t>(score + 0.0);
+    return bits >> 63 ? bits : ~bits & 0x7fffffffffffffffu;
 }
 
 // The score of a key (0 where it was -0).
