@@ -46,9 +46,7 @@ def figures(ranking: Ranking, gathered: Gathered, ap_method: ApMethod) -> Metric
     else:
         map50_95, map50 = _mean(ap[:, valid]), _mean(ap[0, valid])
     right, found = ranking.count_above(_CONFIDENCES)
-    rates = ConfidenceCurves(
-        _CONFIDENCES[::-1].copy(), *_rates(right[:, ::-1], found[:, ::-1], boxes[:, None])
-    )
+    rates = _rates(right[:, ::-1], found[:, ::-1], boxes[:, None])
     confidence = ranking.best_confidence(boxes, _CONFIDENCES, right, found)
     right, found = ranking.count_above([confidence])
     precision, recall, f1 = _rates(right[:, 0], found[:, 0], boxes)
