@@ -91,8 +91,8 @@ sanitize: $(READY)
 	cd build/sanitize && LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	  YOLOFAST_DATA="$${YOLOFAST_DATA:-$(CURDIR)/../shared/data}" $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels \
-	  tests/parity/test_hostile_jpeg.py --ignore tests/kernels/test_fuzz_smoke.py \
-	  --ignore tests/kernels/test_fuzz_nms.py --ignore tests/kernels/test_import.py
+	  tests/parity/test_hostile_jpeg.py tests/parity/test_evaluate_coco.py tests/evaluate/test_coco_files.py --ignore tests/kernels/test_fuzz_smoke.py \
+	  --ignore tests/kernels/test_fuzz_bytes.py --ignore tests/kernels/test_import.py
 	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg
 	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_differential.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_differential
 	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_kernels.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_kernels
@@ -100,6 +100,7 @@ sanitize: $(READY)
 	g++ $(SANITIZE) $(FUZZ)/fuzz_picture.cpp $(FUZZ)/replay_main.cpp $(PICTURE) -ljpeg -o build/replay_picture
 	g++ $(SANITIZE) $(FUZZ)/fuzz_labels.cpp $(FUZZ)/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
 	g++ $(SANITIZE) -ffp-contract=off $(FUZZ)/fuzz_nms.cpp $(FUZZ)/replay_main.cpp $(NMS) -o build/replay_nms
+	g++ $(SANITIZE) $(FUZZ)/fuzz_coco.cpp $(FUZZ)/replay_main.cpp $(wildcard csrc/core/coco/*.cpp) -o build/replay_coco
 	g++ $(SANITIZE) $(FUZZ)/stress_engine.cpp $(ENGINE) -ljpeg -pthread -o build/stress_engine
 	build/replay_jpeg $(CORPUS)
 	build/replay_jpeg_differential $(CORPUS)
@@ -108,6 +109,7 @@ sanitize: $(READY)
 	build/replay_picture $(CORPUS)
 	build/replay_labels $(CORPUS)
 	build/replay_nms $(CORPUS)
+	build/replay_coco $(CORPUS)
 	build/stress_engine build/stress
 
 # The engine under load with ThreadSanitizer.
