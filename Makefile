@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEP517 := setuptools wheel Cython numpy
-NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/core/*/*.[ch]pp csrc/fuzz/*.[ch]pp)
+NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/core/*/*.[ch]pp csrc/torch/*.[ch]pp csrc/fuzz/*.[ch]pp)
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg62-turbo-dev
 
 .DEFAULT_GOAL := help
@@ -82,6 +82,7 @@ CORPUS ?= tests
 FUZZ := csrc/fuzz
 JPEG := $(wildcard csrc/core/jpeg/*.cpp)
 PICTURE := csrc/core/picture.cpp $(wildcard csrc/core/render*.cpp) $(JPEG)
+NMS := $(addprefix csrc/core/,nms.cpp soft_nms.cpp postprocess.cpp)
 ENGINE := csrc/core/engine.cpp $(PICTURE)
 sanitize: $(READY)
 	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize
@@ -90,13 +91,16 @@ sanitize: $(READY)
 	cd build/sanitize && LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	  YOLOFAST_DATA="$${YOLOFAST_DATA:-$(CURDIR)/../shared/data}" $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels \
-	  tests/parity/test_hostile_jpeg.py --ignore tests/kernels/test_fuzz_smoke.py --ignore tests/kernels/test_import.py
+	  tests/parity/test_hostile_jpeg.py tests/parity/test_evaluate_coco.py tests/evaluate/test_coco_files.py --ignore tests/kernels/test_fuzz_smoke.py \
+	  --ignore tests/kernels/test_fuzz_bytes.py --ignore tests/kernels/test_import.py
 	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg
 	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_differential.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_differential
 	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_kernels.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_kernels
 	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_restart.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_restart
 	g++ $(SANITIZE) $(FUZZ)/fuzz_picture.cpp $(FUZZ)/replay_main.cpp $(PICTURE) -ljpeg -o build/replay_picture
 	g++ $(SANITIZE) $(FUZZ)/fuzz_labels.cpp $(FUZZ)/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
+	g++ $(SANITIZE) -ffp-contract=off $(FUZZ)/fuzz_nms.cpp $(FUZZ)/replay_main.cpp $(NMS) -o build/replay_nms
+	g++ $(SANITIZE) $(FUZZ)/fuzz_coco.cpp $(FUZZ)/replay_main.cpp $(wildcard csrc/core/coco/*.cpp) -o build/replay_coco
 	g++ $(SANITIZE) $(FUZZ)/stress_engine.cpp $(ENGINE) -ljpeg -pthread -o build/stress_engine
 	build/replay_jpeg $(CORPUS)
 	build/replay_jpeg_differential $(CORPUS)
@@ -104,6 +108,8 @@ sanitize: $(READY)
 	build/replay_jpeg_restart $(CORPUS)
 	build/replay_picture $(CORPUS)
 	build/replay_labels $(CORPUS)
+	build/replay_nms $(CORPUS)
+	build/replay_coco $(CORPUS)
 	build/stress_engine build/stress
 
 # The engine under load with ThreadSanitizer.

@@ -56,6 +56,25 @@ def test_equals_the_definition(kind: str, dtype: type, n: int, m: int) -> None:
         np.testing.assert_allclose(value, expected, rtol=0, atol=TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [0, 1, 37])
+def test_elementwise_is_the_diagonal(kind: str, dtype: type, count: int) -> None:
+    a, b = random_boxes(count, dtype, 1), random_boxes(count, dtype, 2)
+    value = box_iou(a, b, kind=kind, elementwise=True)
+    assert value.shape == (count,)
+    assert value.dtype == dtype
+    np.testing.assert_array_equal(value, np.diagonal(box_iou(a, b, kind=kind)))
+    np.testing.assert_allclose(
+        value, reference.box_iou(a, b, kind=kind, elementwise=True), rtol=0, atol=TOLERANCE[dtype]
+    )
+
+
+def test_elementwise_wants_as_many_boxes() -> None:
+    with pytest.raises(ValueError, match="a has 2 boxes and b has 3"):
+        box_iou(np.zeros((2, 4)), np.zeros((3, 4)), elementwise=True)
+
+
 coordinates = st.one_of(
     st.integers(-4, 4).map(float), st.sampled_from([np.nan, np.inf, -np.inf, 1e30, -1e30, 1e-30])
 )
@@ -73,6 +92,8 @@ def test_any_numbers_give_bounded_values(a: np.ndarray, b: np.ndarray) -> None:
         assert (value <= 1.0 + 1e-9).all()
         with np.errstate(all="ignore"):
             np.testing.assert_allclose(value, reference.box_iou(a, b, kind=kind), rtol=0, atol=1e-9)
+        pairs = box_iou(a[:2], b, kind=kind, elementwise=True)
+        np.testing.assert_array_equal(pairs, np.diagonal(value[:2]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,3 +130,11 @@ def test_wrong_shape_is_named(shape: tuple[int, ...]) -> None:
 def test_unknown_kind_lists_the_known() -> None:
     with pytest.raises(ValueError, match="'eiou'; expected one of iou, giou, diou, ciou"):
         box_iou(np.zeros((1, 4)), np.zeros((1, 4)), kind="eiou")
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros((1, 4), complex), np.array([["0", "0", "1", "1"]]), [[None] * 4]]
+)
+def test_what_is_no_number_is_named(values: object) -> None:
+    with pytest.raises(TypeError, match=r"b has dtype .*expected real numbers"):
+        box_iou(np.zeros((1, 4)), values)

@@ -33,7 +33,9 @@ def test_import_takes_less_than_300_ms() -> None:
     assert min(float(run(code)) for _ in range(3)) < 0.3
 
 
-@pytest.mark.parametrize("use", ["", "k.decode_jpeg", "k.letterbox; k.warp_affine", "k.nms; k.box_iou"])
+@pytest.mark.parametrize(
+    "use", ["", "k.decode_jpeg", "k.letterbox; k.warp_affine", "k.nms; k.box_iou", "k.transform_boxes"]
+)
 def test_nothing_heavy_is_imported(use: str) -> None:
     code = f"import json, sys\nimport yolofast.kernels as k\n{use}\nprint(json.dumps(list(sys.modules)))"
     assert not set(json.loads(run(code))) & set(HEAVY)

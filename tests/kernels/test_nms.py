@@ -34,7 +34,70 @@ def test_same_indices_as_the_definition(count: int, threshold: float, levels: in
     )
 
 
-awkward = st.one_of(st.integers(0, 6).map(float), st.sampled_from([np.nan, np.inf, -1.0, 1e30]))
+def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Few or many boxes, spread or crowded, huge or tiny, of one class or many, with ties or without."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(300, 1500)) if seed % 50 == 0 else int(rng.integers(0, 300))
+    scale = float(rng.choice([1e-30, 1e-19, 1.0, 1.0, 1.0, 1.0, 640.0, 1e18]))
+    corner = rng.uniform(-1, 1, (count, 2)) * rng.choice([0.0, 0.3, 2.0])
+    boxes = np.concatenate([corner, corner + rng.uniform(0.05, rng.choice([0.1, 0.6]), (count, 2))], axis=1)
+    if seed % 3 == 0:
+        boxes = boxes.round(1)  # equal boxes, IoU equal to the threshold, sides of no length
+    if seed % 5 == 0 and count:
+        boxes[rng.integers(0, count, 3)] += rng.choice([1e6, -1e12])  # strays
+    scores = rng.integers(0, 9, count) / 8 if seed % 2 else rng.normal(size=count)
+    classes = rng.integers(0, rng.choice([1, 3, 80]), count) * int(rng.choice([1, -7, 2**56]))
+    threshold = float(rng.choice([0.0, 0.05, 0.1, 1 / 3, 0.5, 0.7, 0.95, 1.0, rng.random()]))
+    return (boxes * scale).astype(np.float32), scores.astype(np.float32), classes, threshold
+
+
+@pytest.mark.parametrize("start", range(0, 1000, 100))
+def test_a_thousand_random_cases(start: int) -> None:
+    for seed in range(start, start + 100):
+        boxes, scores, classes, threshold = random_case(seed)
+        with np.errstate(all="ignore"):
+            expected = reference.batched_nms(boxes, scores, classes, threshold)
+        found = batched_nms(boxes, scores, classes, threshold)
+        assert found.tolist() == expected.tolist(), f"seed {seed}"
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.7, 0.95])
+@pytest.mark.parametrize("stray", [0.0, 1e30])
+def test_many_boxes_of_one_class(threshold: float, stray: float) -> None:
+    """So many that only those near by are compared, wherever most of them are."""
+    rng = np.random.default_rng(3)
+    centre = np.concatenate([rng.uniform(0, 640, (2500, 2)), rng.normal(300, 4, (1500, 2))])
+    size = rng.uniform(1, 4, (4000, 2)) * rng.choice([4, 30], (4000, 1))
+    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype(np.float32)
+    boxes[::400] += np.float32(stray)
+    scores = rng.random(4000, dtype=np.float32)
+    expected = reference.nms(boxes, scores, threshold)
+    assert nms(boxes, scores, threshold).tolist() == expected.tolist()
+
+
+def test_classes_of_any_size() -> None:
+    boxes = np.tile(np.float32([[0, 0, 10, 10]]), (600, 1))
+    ends = np.array([-(2**63), 2**63 - 1, -1, 0, 2**32, 2**31], np.int64)
+    found = batched_nms(boxes, np.arange(600), ends[np.arange(600) % 6], 0.5)
+    assert found.tolist() == [599, 598, 597, 596, 595, 594]
+
+
+def test_nan_scores_are_dropped_and_minus_zero_equals_zero() -> None:
+    boxes = np.array([[i * 10, 0, i * 10 + 5, 5] for i in range(4)], np.float32)
+    assert nms(boxes, [-0.0, np.nan, 0.0, -np.inf], 0.5).tolist() == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "box", [[5, 5, 5, 9], [9, 9, 5, 5], [np.nan, 0, 9, 9], [0, 0, np.inf, 9], [-3e38, -3e38, 3e38, 3e38]]
+)
+def test_boxes_without_a_usable_area_are_kept_and_suppress_nothing(box: list[float]) -> None:
+    boxes = np.array([[0, 0, 9, 9], box, box, [0, 0, 9, 9]], np.float32)
+    assert nms(boxes, [0.9, 0.8, 0.7, 0.6], 0.0).tolist() == [0, 1, 2]
+
+
+awkward = st.one_of(
+    st.integers(0, 6).map(float), st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 1e30, 3e38, 1e-22, 1e-40])
+)
 
 
 @settings(deadline=None, max_examples=150)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import tarfile
@@ -31,7 +32,8 @@ def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
     assert {"setup.py", "LICENSE", "Makefile", "csrc/core/jpeg/jpeg.hpp", "csrc/fuzz/fuzz_jpeg.cpp"} <= set(
         names
     )
-    assert len([n for n in names if n.endswith(".pyx")]) == 6
+    assert {"csrc/torch/schemas.cpp", "csrc/torch/checks.hpp", "csrc/torch/cpu.cpp"} <= set(names)
+    assert len([n for n in names if n.endswith(".pyx")]) == 8
     assert not [n for n in names if n.endswith(".so") or (n.startswith("yolofast/") and n.endswith(".cpp"))]
 
     source = next(p for p in tmp_path.iterdir() if p.is_dir())
@@ -39,7 +41,7 @@ def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
         members = wheel.namelist()
         wheel.extractall(tmp_path / "site")
     assert "yolofast/py.typed" in members
-    assert len([m for m in members if m.endswith(".pyi")]) == 6
+    assert len([m for m in members if m.endswith(".pyi")]) == 8
     assert not [m for m in members if m.endswith((".cpp", ".pyx")) or m.startswith("tests")]
 
     script = (
@@ -52,4 +54,38 @@ def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
         "from yolofast.load import Loader, YOLODataset\n"
         "assert 'torch' not in sys.modules\n"
     )
+    if importlib.util.find_spec("torch"):
+        script += (
+            "import torch, yolofast.kernels.torch_ops\n"
+            "keep = torch.ops.yolofast.nms(torch.from_numpy(boxes), torch.tensor([1.0, 2.0]), 0.5)\n"
+            "assert keep.tolist() == [1]\n"
+        )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(("version", "built"), [(None, False), ("2.10.1", False), ("2.11.0+cpu", True)])
+def test_torch_operators_are_built_only_where_torch_is_new_enough(
+    tmp_path: Path, version: str | None, built: bool
+) -> None:
+    if version is not None:
+        (tmp_path / "torch").mkdir()
+        (tmp_path / "torch" / "__init__.py").write_text("raise RuntimeError('imported while building')")
+        (tmp_path / f"torch-{version}.dist-info").mkdir()
+        (tmp_path / f"torch-{version}.dist-info" / "METADATA").write_text(
+            f"Name: torch\nVersion: {version}\n"
+        )
+    # setup.py as it is, except that it translates and builds nothing, and sees only this torch.
+    script = (
+        "import importlib.util, runpy, setuptools, Cython.Build, sys\n"
+        "from importlib.machinery import PathFinder\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "Cython.Build.cythonize = lambda extensions, **options: extensions\n"
+        "setuptools.setup = lambda ext_modules, **options: print([e.name for e in ext_modules])\n"
+        "importlib.util.find_spec = lambda name: PathFinder.find_spec(name, sys.argv[1:])\n"
+        "runpy.run_path('setup.py')\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "yolofast.kernels._boxes" in done.stdout
+    assert ("yolofast.kernels._torch_ops" in done.stdout) == built
+    assert ("torch.ops.yolofast needs 2.11" in done.stdout) == (version == "2.10.1")

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.kernels._coco import Ranking, transposed
+from yolofast.kernels._coco import Ranking
 from yolofast.kernels.matching import IOU_THRESHOLDS
 
 RECALL_POINTS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
@@ -33,12 +33,27 @@ def in_threads(function: Callable[[_Part], _Result], parts: Sequence[_Part], thr
         return list(pool.map(function, parts))
 
 
+def class_parts(ranking: Ranking, threads: int) -> list[tuple[int, int]]:
+    """Runs of classes with about as many detections."""
+    starts = ranking.starts()
+    parts = 8 * threads if threads > 1 else 1
+    cuts = np.searchsorted(starts, np.linspace(0, starts[-1], parts + 1)[1:-1]).tolist()
+    return list(itertools.pairwise(sorted({0, *cuts, len(starts) - 1})))
+
+
+def ranked(judged: Sequence[NDArray[np.void]], num_classes: int, threads: int) -> Ranking:
+    """The detections of all images, in the images' order, sorted class by class."""
+    ranking = Ranking(judged, num_classes)
+    in_threads(lambda part: ranking.sort(*part), class_parts(ranking, threads), threads)
+    return ranking
+
+
 @dataclass(frozen=True, slots=True)
 class CocoCurves:
-    """COCO's curves as planes, one for each area range and limit of detections; -1 without ground truth.
+    """COCO's curves, -1 without ground truth.
 
-    `precision` and `scores` float64 [A, M, T, R, K], `recall` and `area` (under the exact curve) float64
-    [A, M, T, K]: area ranges, limits, IoU thresholds, recall points, classes.
+    `precision` and `scores` float64 [A, M, K, T, R], `recall` and `area` (under the exact curve) float64
+    [A, M, K, T]: area ranges, limits, classes, IoU thresholds, recall points.
     """
 
     precision: NDArray[np.float64]
@@ -49,24 +64,29 @@ class CocoCurves:
     def eval(self) -> dict[str, NDArray[np.float64]]:
         """pycocotools' `COCOeval.eval`: precision and scores [T, R, K, A, M], recall [T, K, A, M]."""
         return {
-            "precision": self.precision.transpose(2, 3, 4, 0, 1),
-            "recall": self.recall.transpose(2, 3, 0, 1),
-            "scores": self.scores.transpose(2, 3, 4, 0, 1),
+            "precision": self.precision.transpose(3, 4, 2, 0, 1),
+            "recall": self.recall.transpose(3, 2, 0, 1),
+            "scores": self.scores.transpose(3, 4, 2, 0, 1),
         }
 
     def stats(self) -> NDArray[np.float64]:
-        """pycocotools' twelve figures [12], computed in its order of elements; -1 where there is nothing."""
+        """pycocotools' twelve figures [12]; -1 where there is nothing.
+
+        A mean depends on the order of its elements in the last bit: it goes over thresholds, recall points
+        and then classes, as there.
+        """
         last = self.recall.shape[1] - 1
         at = {value: int(np.flatnonzero(np.isclose(IOU_THRESHOLDS, value))[0]) for value in (0.5, 0.75)}
-        precision = self.precision[:, last]
+        precision = self.precision[:, last].transpose(0, 2, 3, 1)
+        recall = self.recall.transpose(0, 1, 3, 2)
         return np.array(
             [
                 _mean(precision[0]),
                 _mean(precision[0, at[0.5]]),
                 _mean(precision[0, at[0.75]]),
                 *(_mean(precision[a]) for a in (1, 2, 3)),
-                *(_mean(self.recall[0, m]) for m in range(last + 1)),
-                *(_mean(self.recall[a, last]) for a in (1, 2, 3)),
+                *(_mean(recall[0, m]) for m in range(last + 1)),
+                *(_mean(recall[a, last]) for a in (1, 2, 3)),
             ]
         )
 
@@ -87,25 +107,16 @@ def accumulate(
     """The curves of ranked detections; `positives` int64 [K, A] ground truths that count."""
     classes, areas = positives.shape
     shape = (areas, len(max_dets), classes, len(IOU_THRESHOLDS))
-    planes = (
-        *(np.empty((*shape, len(recall_points))) for _ in range(2)),
-        *(np.empty(shape) for _ in range(2)),
+    curves = CocoCurves(
+        np.empty((*shape, len(recall_points))),
+        np.empty((*shape, len(recall_points))),
+        np.empty(shape),
+        np.empty(shape),
     )
-    edges = np.linspace(0, classes, min(classes, 8 * threads) + 1).astype(int).tolist()
+    out = (curves.precision, curves.scores, curves.recall, curves.area)
 
     def run(part: tuple[int, int]) -> None:
-        ranking.accumulate(positives, recall_points, max_dets, len(IOU_THRESHOLDS), planes, *part)
+        ranking.accumulate(positives, recall_points, max_dets, len(IOU_THRESHOLDS), out, *part)
 
-    in_threads(run, list(itertools.pairwise(edges)), threads)
-    return CocoCurves(*in_threads(_classes_last, planes, threads))
-
-
-def _classes_last(planes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[A, M, K, ...] to [A, M, ..., K]: the means go over classes last."""
-    areas, limits, classes, *rest = planes.shape
-    out = np.empty((areas, limits, *rest, classes))
-    for plane, target in zip(
-        planes.reshape(areas * limits, classes, -1), out.reshape(areas * limits, -1, classes), strict=True
-    ):
-        target[:] = transposed(plane)
-    return out
+    in_threads(run, class_parts(ranking, threads), threads)
+    return curves

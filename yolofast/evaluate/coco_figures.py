@@ -45,10 +45,12 @@ def figures(ranking: Ranking, gathered: Gathered, ap_method: ApMethod) -> Metric
         map50_95, map50 = (float("nan") if value == -1 else float(value) for value in stats[:2])
     else:
         map50_95, map50 = _mean(ap[:, valid]), _mean(ap[0, valid])
-    confidence = ranking.best_confidence(gathered.positives)
-    right, found = (counts[:, 0] for counts in ranking.count_above([confidence]))
-    precision, recall, f1 = _rates(right, found, boxes)
-    pr = curves.precision[0, -1, 0].T.copy()
+    right, found = ranking.count_above(_CONFIDENCES)
+    rates = _rates(right[:, ::-1], found[:, ::-1], boxes[:, None])
+    confidence = ranking.best_confidence(boxes, _CONFIDENCES, right, found)
+    right, found = ranking.count_above([confidence])
+    precision, recall, f1 = _rates(right[:, 0], found[:, 0], boxes)
+    pr = curves.precision[0, -1, :, 0].copy()
     pr[~valid] = np.nan
     return Metrics(
         map50=map50,
@@ -77,7 +79,7 @@ def figures(ranking: Ranking, gathered: Gathered, ap_method: ApMethod) -> Metric
         pr_precision=pr,
         stats=stats,
         eval=curves.eval(),
-        confidence_curves=_confidence_curves(ranking, boxes),
+        confidence_curves=ConfidenceCurves(_CONFIDENCES[::-1].copy(), *rates),
     )
 
 
@@ -87,7 +89,7 @@ def _average_precision(
     """[T, C], NaN without ground truth."""
     ap: NDArray[np.float64]
     if method == "101-point":
-        ap = curves.precision[0, -1].mean(axis=1)
+        ap = curves.precision[0, -1].transpose(1, 2, 0).mean(axis=1)
     elif method == "11-point":
         points = accumulate(
             ranking,
@@ -96,20 +98,13 @@ def _average_precision(
             recall_points=_ELEVEN_POINTS,
             threads=gathered.threads,
         )
-        ap = points.precision[0, -1].mean(axis=1)
+        ap = points.precision[0, -1].transpose(1, 2, 0).mean(axis=1)
     elif method == "all-point":
-        ap = curves.area[0, -1].copy()
+        ap = curves.area[0, -1].T.copy()
     else:
         raise ValueError(f"ap_method is {method!r}; expected '101-point', '11-point' or 'all-point'")
     ap[:, gathered.positives[:, 0] == 0] = np.nan
     return ap
-
-
-def _confidence_curves(ranking: Ranking, boxes: NDArray[np.int64]) -> ConfidenceCurves:
-    right, found = ranking.count_above(_CONFIDENCES)
-    return ConfidenceCurves(
-        _CONFIDENCES[::-1].copy(), *_rates(right[:, ::-1], found[:, ::-1], boxes[:, None])
-    )
 
 
 def _rates(

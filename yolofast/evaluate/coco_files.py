@@ -89,7 +89,7 @@ def evaluate_coco(
     )
     dt_images = _places(results.image_ids, images)
     if len(dt_images) and dt_images.min() < 0:
-        unknown = results.image_ids[np.argmin(dt_images)]
+        unknown = results.image_ids.tolist()[np.argmin(dt_images)]
         raise DataError(
             f"{_name('results', dt_json)}: a result has image_id {unknown!r}, which "
             f"{_name('ground truth', gt_json)} does not have: both have to be of the same images"
@@ -174,11 +174,8 @@ def _read_part(file: int, start: int, size: int) -> tuple[int, int, list[Any]] |
             return None
         filled += got
     first = _annotations.likely_entry(text, start - low) if start else 0
-    stop = (
-        _annotations.likely_entry(text, start - low + _PART)
-        if high < size or start + _PART < size
-        else len(text)
-    )
+    last = start + _PART >= size
+    stop = len(text) if last else _annotations.likely_entry(text, start - low + _PART)
     if first == len(text) or (stop == len(text) and high < size):
         return None
     try:

@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from yolofast.errors import DataError
 from yolofast.evaluate.coco_columns import Columns, column, columns_of, judge
-from yolofast.evaluate.coco_curves import AREA_RANGES, MAX_DETS
+from yolofast.evaluate.coco_curves import AREA_RANGES, MAX_DETS, ranked
 from yolofast.evaluate.coco_figures import ApMethod, Gathered, figures
-from yolofast.kernels import _coco
 from yolofast.types import Detections, Metrics
 
 
@@ -211,4 +210,4 @@ class CocoMetrics:
             self.max_dets,
             self.threads,
         )
-        return figures(_coco.Ranking(self._in_image_order(), self.num_classes), gathered, ap_method)
+        return figures(ranked(self._in_image_order(), self.num_classes, self.threads), gathered, ap_method)

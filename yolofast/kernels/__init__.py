@@ -10,18 +10,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._boxes import batched_nms, box_iou, nms
+    from ._box_transforms import (
+        clip_boxes,
+        ltwh_to_xyxy,
+        transform_boxes,
+        visible_boxes,
+        xywh_to_xyxy,
+        xywhn_to_xyxy,
+        xyxy_to_ltwh,
+        xyxy_to_xywh,
+        xyxy_to_xywhn,
+    )
+    from ._boxes import box_iou
     from ._image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
     from ._jpeg import decode_jpeg, decode_jpeg_batch, jpeg_info, rewrite_jpeg
     from ._labels import parse_yolo_labels
+    from ._nms import batched_nms, nms, soft_nms
     from ._render import render
-    from .labels import transform_boxes, xywhn_to_xyxy, xyxy_to_xywhn
     from .matching import match_detections
     from .postprocess import postprocess
 
 __all__ = [
     "batched_nms",
     "box_iou",
+    "clip_boxes",
     "color_matrix",
     "decode_jpeg",
     "decode_jpeg_batch",
@@ -29,25 +41,42 @@ __all__ = [
     "hsv_jitter",
     "jpeg_info",
     "letterbox",
+    "ltwh_to_xyxy",
     "match_detections",
     "nms",
     "parse_yolo_labels",
     "postprocess",
     "render",
     "rewrite_jpeg",
+    "soft_nms",
     "transform_boxes",
+    "visible_boxes",
     "warp_affine",
+    "xywh_to_xyxy",
     "xywhn_to_xyxy",
+    "xyxy_to_ltwh",
+    "xyxy_to_xywh",
     "xyxy_to_xywhn",
 ]
 
 _HOMES = {
-    "_boxes": ("batched_nms", "box_iou", "nms"),
+    "_box_transforms": (
+        "clip_boxes",
+        "ltwh_to_xyxy",
+        "transform_boxes",
+        "visible_boxes",
+        "xywh_to_xyxy",
+        "xywhn_to_xyxy",
+        "xyxy_to_ltwh",
+        "xyxy_to_xywh",
+        "xyxy_to_xywhn",
+    ),
+    "_boxes": ("box_iou",),
     "_image": ("color_matrix", "flip", "hsv_jitter", "letterbox", "warp_affine"),
     "_jpeg": ("decode_jpeg", "decode_jpeg_batch", "jpeg_info", "rewrite_jpeg"),
     "_labels": ("parse_yolo_labels",),
+    "_nms": ("batched_nms", "nms", "soft_nms"),
     "_render": ("render",),
-    "labels": ("transform_boxes", "xywhn_to_xyxy", "xyxy_to_xywhn"),
     "matching": ("match_detections",),
     "postprocess": ("postprocess",),
 }

@@ -98,7 +98,7 @@ def likely_entry(const uint8_t[::1] data, size_t start):
 
 
 def read_results(const uint8_t[::1] data, size_t start, size_t stop):
-    """COCO results that begin at `start` or behind it and before `stop`: places of entries, or 0 and the size.
+    """COCO results that begin from `start` on, before `stop`: places of entries, or 0 and the size.
 
     Returns:
         (image ids, category ids int64 [N], boxes float64 [N, 4], scores float64 [N], the place of the

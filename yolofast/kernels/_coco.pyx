@@ -2,6 +2,7 @@
 """COCO evaluation: checked, GIL-free calls into csrc/core/coco. `matching` and `evaluate` build on it."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libcpp.vector cimport vector
 
 import numpy as np
 
@@ -48,7 +49,7 @@ cdef extern from *:
     """
     #include <span>
     #include <vector>
-    #include "coco/accumulate.hpp"
+    #include "coco/ranking.hpp"
     using JudgedParts = std::vector<std::span<const yf::coco::Judged>>;
     static void add_part(JudgedParts& parts, const void* data, std::size_t count) {
         parts.emplace_back(static_cast<const yf::coco::Judged*>(data), count);
@@ -57,14 +58,17 @@ cdef extern from *:
     cdef cppclass JudgedParts:
         pass
 
-    void add_part(JudgedParts& parts, const void* data, size_t count)
+    void add_part(JudgedParts& parts, const void* data, size_t count) except +
+
+
+cdef extern from "coco/ranking.hpp" namespace "yf::coco" nogil:
+    cdef cppclass CRanking "yf::coco::Ranking":
+        CRanking(const JudgedParts& parts, int32_t labels) except +
+        void sort(int32_t first, int32_t last) except +
+        const vector[size_t]& starts()
 
 
 cdef extern from "coco/accumulate.hpp" namespace "yf::coco" nogil:
-    cdef cppclass CRanking "yf::coco::Ranking":
-        CRanking(const JudgedParts& parts, int32_t labels) except +
-        size_t size()
-
     struct Axes:
         int thresholds
         int areas
@@ -77,11 +81,14 @@ cdef extern from "coco/accumulate.hpp" namespace "yf::coco" nogil:
     void c_accumulate "yf::coco::accumulate"(
         const CRanking& ranking, const Axes& axes, int32_t first, int32_t last, double* precision,
         double* scores, double* recall, double* area_under_curve) except +
-    void c_transpose "yf::coco::transpose"(const double* data, size_t outer, size_t inner, double* out)
+
+
+cdef extern from "coco/confidence.hpp" namespace "yf::coco" nogil:
     void c_count_above "yf::coco::count_above"(
         const CRanking& ranking, const double* confidences, size_t count, int64_t* right, int64_t* total)
     double c_best_confidence "yf::coco::best_confidence"(
-        const CRanking& ranking, const int64_t* positives, size_t stride) except +
+        const CRanking& ranking, const int64_t* positives, const double* confidences, size_t count,
+        const int64_t* right, const int64_t* total) except +
 
 
 MAX_THRESHOLDS = kMaxThresholds
@@ -264,7 +271,10 @@ def match_image(
 
 
 cdef class Ranking:
-    """Judged detections sorted for accumulation; `parts` are arrays of JUDGED in the order of images."""
+    """Judged detections by class; `parts` are arrays of JUDGED in the order of images.
+
+    `sort` has to be called for every class before anything else is asked.
+    """
 
     cdef CRanking* ranking
     cdef readonly int num_classes
@@ -285,8 +295,20 @@ cdef class Ranking:
     def __dealloc__(self):
         del self.ranking
 
-    def __len__(self):
-        return self.ranking.size()
+    def starts(self):
+        """Where the detections of each class begin, int64 [classes + 1]."""
+        cdef size_t i
+        return np.array([self.ranking.starts()[i] for i in range(self.ranking.starts().size())], np.int64)
+
+    def sort(self, int first, int last):
+        """Put the classes `first` to `last` in descending score; once each. The GIL is released."""
+        self._check_classes(first, last)
+        with nogil:
+            self.ranking.sort(first, last)
+
+    def _check_classes(self, first, last):
+        if not 0 <= first <= last <= self.num_classes:
+            raise ValueError(f"classes {first} to {last} of {self.num_classes}")
 
     def accumulate(self, positives, recall_points, max_dets, int thresholds, out, int first, int last):
         """Classes `first` to `last` of (precision, scores, recall, area), arrays to fill.
@@ -297,8 +319,7 @@ cdef class Ranking:
         counts = _typed("positives", positives, np.int64, (self.num_classes, None))
         points = _typed("recall_points", recall_points, np.float64, (None,))
         limits = _typed("max_dets", max_dets, np.int64, (None,))
-        if not 0 <= first <= last <= self.num_classes:
-            raise ValueError(f"classes {first} to {last} of {self.num_classes}")
+        self._check_classes(first, last)
         if not 1 <= thresholds <= MAX_THRESHOLDS or not 1 <= counts.shape[1] <= MAX_AREAS:
             raise ValueError(f"{thresholds} thresholds and {counts.shape[1]} area ranges are too many")
         if (np.diff(points) < 0).any() or not len(points) or not len(limits):
@@ -308,7 +329,8 @@ cdef class Ranking:
         cdef double[:, :, :, :, ::1] scores = out[1]
         cdef double[:, :, :, ::1] recall = out[2]
         cdef double[:, :, :, ::1] area = out[3]
-        for array, wanted in zip(out, ((*shape, len(points)), (*shape, len(points)), shape, shape), strict=True):
+        curves = (*shape, len(points))
+        for array, wanted in zip(out, (curves, curves, shape, shape), strict=True):
             if array.shape != wanted:
                 raise ValueError(f"an output has shape {array.shape}; expected {wanted}")
         cdef const int64_t[:, ::1] counts_view = counts
@@ -340,24 +362,24 @@ cdef class Ranking:
                 c_count_above(self.ranking[0], data, count, &right_view[0, 0], &total_view[0, 0])
         return right, total
 
-    def best_confidence(self, positives):
-        """The score with the best mean F1 over classes, 0 when nothing was found; int64 [classes, areas]."""
-        counts = _typed("positives", positives, np.int64, (self.num_classes, None))
-        cdef const int64_t[:, ::1] view = counts
-        cdef size_t stride = counts.shape[1]
+    def best_confidence(self, positives, confidences, right, counted):
+        """The score with the best mean F1 over classes, 0 when nothing was found.
+
+        `positives` is int64 [classes]; `right` and `counted` are what `count_above(confidences)` gave.
+        """
+        truths = _typed("positives", positives, np.int64, (self.num_classes,))
+        levels = _typed("confidences", confidences, np.float64, (None,))
+        hits = _typed("right", right, np.int64, (self.num_classes, len(levels)))
+        totals = _typed("counted", counted, np.int64, (self.num_classes, len(levels)))
+        if not len(levels):
+            raise ValueError("expected at least one confidence")
+        cdef const int64_t[::1] truths_view = truths
+        cdef const int64_t[:, ::1] hits_view = hits
+        cdef const int64_t[:, ::1] totals_view = totals
+        cdef const double* data = _doubles(levels)
+        cdef size_t count = len(levels)
         cdef double confidence
         with nogil:
-            confidence = c_best_confidence(self.ranking[0], &view[0, 0], stride)
+            confidence = c_best_confidence(
+                self.ranking[0], &truths_view[0], data, count, &hits_view[0, 0], &totals_view[0, 0])
         return confidence
-
-
-def transposed(values):
-    """float64 [outer, inner] as a new contiguous [inner, outer]."""
-    source = _typed("values", values, np.float64, (None, None))
-    out = np.empty(source.shape[::-1])
-    cdef const double[:, ::1] view = source
-    cdef double[:, ::1] out_view = out
-    if source.size:
-        with nogil:
-            c_transpose(&view[0, 0], view.shape[0], view.shape[1], &out_view[0, 0])
-    return out

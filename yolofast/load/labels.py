@@ -1,7 +1,7 @@
 """Labels of a whole plan: every box through its tile's matrix, in one compiled call.
 
 Numba, compiled at first use and cached on disk; the GIL is released while computing. It does to each tile
-what `xywhn_to_xyxy`, `transform_boxes`, `visible_boxes` and `xyxy_to_xywhn` of `kernels.labels` do, without
+what `xywhn_to_xyxy`, `transform_boxes`, `visible_boxes` and `xyxy_to_xywhn` of `yolofast.kernels` do, without
 a Python step a tile: a tile has a handful of boxes, and the steps would cost more than the arithmetic.
 """
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from yolofast.types import BatchPlan
 
-# The candidate rule of the YOLO family, as in kernels.labels.visible_boxes.
+# The candidate rule of the YOLO family, as in kernels.visible_boxes.
 MIN_SIDE = 2.0
 MIN_AREA = 0.1
 MAX_ASPECT = 100.0

@@ -121,16 +121,20 @@ double Json::number() {
     }
     if (p == end_ || !digit(*p)) fail("a number");
     std::uint64_t mantissa = 0;
-    int digits = 0;
+    int digits = 0;  // without leading zeros
+    const auto take_digits = [&] {
+        for (; p < end_ && digit(*p); ++p) {
+            mantissa = mantissa * 10 + static_cast<std::uint64_t>(*p - '0');
+            digits += digits > 0 || *p != '0';
+        }
+    };
     const char* const whole = p;
-    for (; p < end_ && digit(*p); ++p, ++digits)
-        mantissa = mantissa * 10 + static_cast<std::uint64_t>(*p - '0');
+    take_digits();
     if (*whole == '0' && p - whole > 1) fail("a number without leading zeros");
     int exponent = 0;
     if (p < end_ && *p == '.') {
         const char* const fraction = ++p;
-        for (; p < end_ && digit(*p); ++p, ++digits)
-            mantissa = mantissa * 10 + static_cast<std::uint64_t>(*p - '0');
+        take_digits();
         if (p == fraction) fail("digits behind the decimal point");
         exponent = -static_cast<int>(std::min<std::ptrdiff_t>(p - fraction, 100000));
     }
@@ -152,7 +156,7 @@ double Json::number() {
     }
     double value = 0;
     if (std::from_chars(begin, p, value).ec == std::errc::result_out_of_range) {
-        // Too large or too small: the place of the first digit that is not 0 tells which.
+        // Too large or too small: the place of the first digit tells which.
         const std::int64_t magnitude = static_cast<std::int64_t>(digits) + exponent;
         value = magnitude > 0 ? std::numeric_limits<double>::infinity() : 0.0;
         if (negative) value = -value;

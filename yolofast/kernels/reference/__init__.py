@@ -1,9 +1,7 @@
 """What every kernel means, in plain numpy: the oracle that all backends are tested against."""
 
 from yolofast.kernels.reference.boxes import (
-    batched_nms,
     box_iou,
-    nms,
     parse_yolo_labels,
     transform_boxes,
     visible_boxes,
@@ -12,6 +10,8 @@ from yolofast.kernels.reference.boxes import (
 )
 from yolofast.kernels.reference.image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
 from yolofast.kernels.reference.metrics import average_precision, coco_iou, match_image
+from yolofast.kernels.reference.nms import batched_nms, nms, soft_nms
+from yolofast.kernels.reference.postprocess import postprocess
 from yolofast.kernels.reference.render import render
 
 __all__ = [
@@ -26,7 +26,9 @@ __all__ = [
     "match_image",
     "nms",
     "parse_yolo_labels",
+    "postprocess",
     "render",
+    "soft_nms",
     "transform_boxes",
     "visible_boxes",
     "warp_affine",

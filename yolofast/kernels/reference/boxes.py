@@ -11,12 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from yolofast.kernels.parsed_labels import BOX, POLYGON, LabelError, ParsedLabels
 
 
-def box_iou(a: NDArray[Any], b: NDArray[Any], *, kind: str = "iou") -> NDArray[Any]:
+def box_iou(
+    a: NDArray[Any], b: NDArray[Any], *, kind: str = "iou", elementwise: bool = False
+) -> NDArray[Any]:
     """See `yolofast.kernels.box_iou`; both arguments of one float dtype, which the result has."""
     a, b = a.copy(), b.copy()
     for boxes in (a, b):
         boxes[:, 2:] = np.maximum(boxes[:, :2], boxes[:, 2:])  # a backward side has length 0; keeps NaN
-    a, b = a[:, None], b[None]
+    if not elementwise:
+        a, b = a[:, None], b[None]
     with np.errstate(all="ignore"):
         size_a, size_b = a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2]
         overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
@@ -40,30 +43,6 @@ def box_iou(a: NDArray[Any], b: NDArray[Any], *, kind: str = "iou") -> NDArray[A
                 value = value - np.where(weight > 0, v * v / weight, 0).astype(a.dtype)
     value[np.isnan(value) | np.isnan(a).any(axis=-1) | np.isnan(b).any(axis=-1)] = 0
     return value
-
-
-def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou_threshold: float) -> NDArray[np.int64]:
-    """See `yolofast.kernels.nms`."""
-    classes = np.zeros(len(scores), dtype=np.int64)
-    return batched_nms(boxes, scores, classes, iou_threshold)
-
-
-def batched_nms(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    classes: NDArray[np.int64],
-    iou_threshold: float,
-) -> NDArray[np.int64]:
-    """See `yolofast.kernels.batched_nms`."""
-    # numpy would compare float32 with a Python number in float32.
-    overlaps = box_iou(boxes, boxes).astype(np.float64) > iou_threshold
-    kept: list[int] = []
-    for i in np.argsort(-scores, kind="stable"):
-        if np.isnan(scores[i]):
-            continue
-        if not any(overlaps[i, k] and classes[i] == classes[k] for k in kept):
-            kept.append(int(i))
-    return np.array(kept, dtype=np.int64)
 
 
 def _number(field: str) -> float:
@@ -147,11 +126,11 @@ def transform_boxes(
     given = np.asarray(matrix, dtype=np.float64)
     transform[: len(given)] = given
     x, y = boxes[:, [0, 2, 0, 2]].astype(np.float64), boxes[:, [1, 1, 3, 3]].astype(np.float64)
-    u, v, w = np.einsum("ij,jnk->ink", transform, np.stack([x, y, np.ones_like(x)]))
     with np.errstate(all="ignore"):
+        u, v, w = (row[0] * x + row[1] * y + row[2] for row in transform)
         u, v = u / w, v / w
     out = np.stack([u.min(axis=1), v.min(axis=1), u.max(axis=1), v.max(axis=1)], axis=1)
-    out[~(w > 0).all(axis=1)] = np.nan
+    out[~((w > 0) & ~np.isnan(u) & ~np.isnan(v)).all(axis=1)] = np.nan
     if clip is not None:
         out = np.clip(out, 0, [*clip, *clip])
     return out.astype(boxes.dtype)
@@ -165,7 +144,7 @@ def visible_boxes(
     min_area: float = 0.1,
     max_aspect: float = 100.0,
 ) -> NDArray[np.bool_]:
-    """See `yolofast.kernels.labels.visible_boxes`."""
+    """See `yolofast.kernels.visible_boxes`."""
     full = (before[:, 2:] - before[:, :2].astype(np.float64)).prod(axis=1)
     side = after[:, 2:] - after[:, :2].astype(np.float64)
     mask: NDArray[np.bool_] = (

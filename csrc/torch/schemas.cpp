@@ -1,0 +1,27 @@
+// The schemas of torch.ops.yolofast.*, for every device.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(yolofast, m) {
+    // a [N, 4], b [M, 4] xyxy, float32 or float64 -> [N, M]; [N] when elementwise
+    m.def("box_iou(Tensor a, Tensor b, *, str kind='iou', bool elementwise=False) -> Tensor");
+
+    // boxes [N, 4] xyxy, float32 or float64; matrix [3, 3] or [2, 3]; clip (width, height) -> [N, 4]
+    m.def("transform_boxes(Tensor boxes, Tensor matrix, float[]? clip=None) -> Tensor");
+
+    // boxes float32 [N, 4] xyxy, scores float32 [N], classes int64 [N] -> indices int64 [K]
+    m.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
+    m.def("batched_nms(Tensor boxes, Tensor scores, Tensor classes, float iou_threshold) -> Tensor");
+
+    // -> indices int64 [K], scores float32 [K]
+    m.def(
+        "soft_nms(Tensor boxes, Tensor scores, Tensor? classes=None, *, str method='linear', float "
+        "sigma=0.5, "
+        "float iou_threshold=0.3, float score_threshold=0.001) -> (Tensor, Tensor)");
+
+    // raw float32 [B, 4 + C, A] -> boxes float32 [B, max_det, 4], scores float32 [B, max_det],
+    // classes int64 [B, max_det], counts int64 [B]
+    m.def(
+        "postprocess(Tensor raw, *, float conf=0.001, float iou=0.7, int max_det=300, int[]? classes=None, "
+        "bool agnostic=False, bool multi_label=True, int max_candidates=30000) "
+        "-> (Tensor, Tensor, Tensor, Tensor)");
+}

@@ -1,0 +1,70 @@
+"""The fuzz targets that take any bytes, built with sanitizers: no crash, and what plain loops find."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CORE, FUZZ = REPOSITORY / "csrc" / "core", REPOSITORY / "csrc" / "fuzz"
+FLAGS = ["-std=c++20", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+FLAGS += ["-ffp-contract=off", "-DYOLOFAST_NO_MULTIVERSION", f"-I{CORE}"]
+SOURCES = {
+    "fuzz_coco": sorted(CORE.glob("coco/*.cpp")),
+    "fuzz_nms": [CORE / f"{name}.cpp" for name in ("nms", "soft_nms", "postprocess")],
+}
+
+
+def program(target: str, folder: Path) -> Path:
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ here")
+    if not FUZZ.is_dir():
+        pytest.skip("no sources here (an installed package)")
+    sources = [FUZZ / f"{target}.cpp", FUZZ / "replay_main.cpp", *SOURCES[target]]
+    made = folder / f"replay_{target}"
+    command = ["g++", *FLAGS, *map(str, sources), "-o", str(made)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "cannot find -lasan" in built.stderr or "cannot find -lubsan" in built.stderr:
+        pytest.skip("g++ has no sanitizer libraries here")
+    assert built.returncode == 0, built.stderr
+    return made
+
+
+def coco_files(rng: np.random.Generator) -> list[bytes]:
+    """Ground truth and results, whole, cut and with a changed byte."""
+    entry = {"image_id": 1, "category_id": 2, "bbox": [1, 2.5, 1e1, 3], "score": 0.25, "x": [{"y": "}, {"}]}
+    truth = {
+        "images": [{"id": 1}],
+        "categories": [{"id": 2, "name": "ö\n"}],
+        "annotations": [{"id": 3, **entry}],
+    }
+    files = []
+    for text in (json.dumps(truth), json.dumps([entry] * 3), json.dumps([entry, entry], indent=1)):
+        data = text.encode()
+        files += [data, data + bytes(200), *(data[:cut] for cut in range(0, len(data), 7))]
+        for at in rng.integers(0, len(data), 60).tolist():
+            files.append(data[:at] + bytes([rng.integers(256)]) + data[at + 1 :])
+    return files
+
+
+@pytest.mark.parametrize("target", SOURCES)
+def test_any_bytes(target: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    inputs = [b"", b"\x00", bytes(4000), b"\xf0" * 4000, *coco_files(rng)]
+    for _ in range(300):
+        size = int(rng.choice([30, 300, 3000, 6000]))
+        inputs.append(rng.integers(0, rng.choice([60, 130, 256]), size, dtype=np.uint8).tobytes())
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    for i, data in enumerate(inputs):
+        (folder / f"{i:04}").write_bytes(data)
+    done = subprocess.run(
+        [program(target, tmp_path), folder], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == f"{len(inputs)} inputs, no crash\n"

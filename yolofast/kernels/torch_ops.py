@@ -1,0 +1,145 @@
+"""The kernels as torch operators: importing this module registers `torch.ops.yolofast.*` on CPU.
+
+    import yolofast.kernels.torch_ops
+    keep = torch.ops.yolofast.batched_nms(boxes, scores, classes, 0.7)
+
+| operator | result |
+|---|---|
+| `box_iou(a, b, *, kind="iou", elementwise=False)` | [N, M], or [N] when elementwise |
+| `transform_boxes(boxes, matrix, clip=None)` | [N, 4] |
+| `nms(boxes, scores, iou_threshold)` | indices int64 [K] |
+| `batched_nms(boxes, scores, classes, iou_threshold)` | indices int64 [K] |
+| `soft_nms(boxes, scores, classes=None, *, method="linear", sigma=0.5, iou_threshold=0.3, score_threshold=0.001)` | indices int64 [K], scores float32 [K] |
+| `postprocess(raw, *, conf=0.001, iou=0.7, max_det=300, classes=None, agnostic=False, multi_label=True, max_candidates=30000)` | boxes float32 [B, max_det, 4], scores float32 [B, max_det], classes int64 [B, max_det], counts int64 [B] |
+
+Values are those of the functions of the same name in `yolofast.kernels`, whose docstrings say what they
+mean and what becomes of degenerate boxes. Unlike those functions, the operators convert no dtype: boxes and
+scores are float32 (`box_iou` and `transform_boxes` also take float64, both arguments alike), classes int64.
+They take any strides. `postprocess` pads each image to `max_det` rows, with zeros and class -1, so that its
+shapes are fixed. A wrong argument is a RuntimeError that says what came and what was wanted.
+
+No operator has a gradient. The suppressing ones give results that require none; going backward through
+`box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work under `torch.compile` and `torch.export`;
+those that find how many boxes to keep have a result of unknown length there, for which `torch.compile` wants
+`torch._dynamo.config.capture_dynamic_output_shape_ops = True`.
+
+Raises on import: MissingExtraError, when torch is not installed or yolofast was built without it.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from yolofast.errors import MissingExtraError, missing_extra
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise missing_extra("torch", "train", "yolofast.kernels.torch_ops") from error
+from torch import Tensor
+
+
+def _load_library() -> None:
+    found = importlib.util.find_spec("yolofast.kernels._torch_ops")
+    if found is None or found.origin is None:
+        raise MissingExtraError(
+            "torch.ops.yolofast is not built: yolofast was installed where torch >= 2.11 was not to be seen. "
+            "Install torch first, then yolofast with `pip install --no-build-isolation`; in a source folder, "
+            "run `python setup.py build_ext --inplace`"
+        )
+    torch.ops.load_library(found.origin)  # type: ignore[no-untyped-call]
+
+
+def _unknown_length(like: Tensor, dtype: torch.dtype) -> Tensor:
+    """A result [K] whose K only the values tell."""
+    return like.new_empty([torch.library.get_ctx().new_dynamic_size()], dtype=dtype)
+
+
+# What torch.compile and torch.export ask for: shapes and dtypes of results, without values.
+
+
+def _box_iou(a: Tensor, b: Tensor, *, kind: str = "iou", elementwise: bool = False) -> Tensor:
+    return a.new_empty([a.shape[0]] if elementwise else [a.shape[0], b.shape[0]])
+
+
+def _transform_boxes(boxes: Tensor, matrix: Tensor, clip: Sequence[float] | None = None) -> Tensor:
+    return boxes.new_empty(boxes.shape)
+
+
+def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    return _unknown_length(boxes, torch.int64)
+
+
+def _batched_nms(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float) -> Tensor:
+    return _unknown_length(boxes, torch.int64)
+
+
+def _soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    classes: Tensor | None = None,
+    *,
+    method: str = "linear",
+    sigma: float = 0.5,
+    iou_threshold: float = 0.3,
+    score_threshold: float = 0.001,
+) -> tuple[Tensor, Tensor]:
+    keep = _unknown_length(boxes, torch.int64)
+    return keep, scores.new_empty(keep.shape)
+
+
+def _postprocess(
+    raw: Tensor,
+    *,
+    conf: float = 0.001,
+    iou: float = 0.7,
+    max_det: int = 300,
+    classes: Sequence[int] | None = None,
+    agnostic: bool = False,
+    multi_label: bool = True,
+    max_candidates: int = 30000,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    images = raw.shape[0]
+    return (
+        raw.new_empty([images, max_det, 4]),
+        raw.new_empty([images, max_det]),
+        raw.new_empty([images, max_det], dtype=torch.int64),
+        raw.new_empty([images], dtype=torch.int64),
+    )
+
+
+_SHAPES: dict[str, Callable[..., Any]] = {
+    "box_iou": _box_iou,
+    "transform_boxes": _transform_boxes,
+    "nms": _nms,
+    "batched_nms": _batched_nms,
+    "soft_nms": _soft_nms,
+    "postprocess": _postprocess,
+}
+
+
+def _refuse_backward(ctx: Any, *gradients: Tensor | None) -> NoReturn:
+    raise NotImplementedError(
+        "torch.ops.yolofast has no gradients: detach() the boxes, or compute this term of a loss with torch"
+    )
+
+
+def _without_gradient(
+    ctx: Any, inputs: Any, output: Tensor | tuple[Tensor, ...], keyword_only_inputs: Any = None
+) -> None:
+    ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else (output,)))
+
+
+def _register() -> None:
+    for name, shape in _SHAPES.items():
+        operator = f"yolofast::{name}"
+        torch.library.register_fake(operator, shape)
+        decides = name in ("nms", "batched_nms", "soft_nms", "postprocess")
+        setup = _without_gradient if decides else None
+        torch.library.register_autograd(operator, _refuse_backward, setup_context=setup)
+
+
+_load_library()
+_register()
