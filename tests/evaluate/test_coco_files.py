@@ -62,7 +62,7 @@ def test_ground_truth_columns(indent: int | None, ascii_only: bool) -> None:
     assert truth["category_ids"].tolist() == [3, 1]
     assert truth["boxes"].tolist() == [[1, 2.5, 10, 12], [0, 0, 5, 5]]
     assert truth["crowd"].tolist() == [False, True]
-    np.testing.assert_array_equal(truth["areas"], [90.5, np.nan])
+    assert truth["areas"].tolist() == [90.5, 25.0]
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -98,6 +98,7 @@ def test_numbers_are_those_of_json(text: str) -> None:
 
 
 HUGE = ["1e400", "-1e400", "1e-400", "-1e-400", "0e999999999999", "9" * 400, "0." + "0" * 400 + "1"]
+HUGE += ["0." + "0" * 100_500 + "5e100400", "0." + "0" * 100_500 + "5e100503"]
 WRONG = ["01", "-01", "1.", ".5", "+1", "1e", "1e+", "--1", "-", "nan", "0x1", "1_0", ""]
 
 
@@ -142,6 +143,8 @@ def test_texts_are_those_of_json(name: str, ascii_only: bool) -> None:
         ('[{"\\u12', "four hexadecimal digits"),
         ('[{"\\q": 1}]', "an escape that JSON knows"),
         ("[] []", "the end of the file"),
+        ('[{"image_id": 01}]', "a number without leading zeros"),
+        ('[{"image_id": -01}]', "a number without leading zeros"),
         ('[{"x":' + "[" * 5000, "at most 1000 nested brackets"),
     ],
 )
@@ -192,7 +195,7 @@ def test_results_of_images_that_are_not_there() -> None:
         evaluate_coco(TRUTH, [*RESULTS, {**RESULTS[0], "image_id": 9}])
     with pytest.raises(DataError, match="image_id '7', which the ground truth does not have"):
         evaluate_coco(TRUTH, [{**RESULTS[0], "image_id": "7"}])
-    with pytest.raises(DataError, match="a whole number as the ids before"):
+    with pytest.raises(DataError, match="a whole number as id, as before"):
         evaluate_coco(TRUTH, [*RESULTS, {**RESULTS[0], "image_id": "7"}])
 
 
@@ -206,8 +209,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_nan_scores_and_no_categories() -> None:
-    with pytest.raises(ValueError, match="NaN"):
-        evaluate_coco(TRUTH, [{**RESULTS[0], "score": math.nan}])
+    with pytest.raises(DataError, match="the results: the score of entry 1 is NaN"):
+        evaluate_coco(TRUTH, [RESULTS[1], {**RESULTS[0], "score": math.nan}])
     with pytest.raises(DataError, match="it has no categories"):
         evaluate_coco({**TRUTH, "categories": []}, RESULTS)
 
@@ -251,3 +254,49 @@ def test_a_mistake_far_into_a_large_file(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "dt.json").write_text("[\n" + "\n".join(lines)[:-1] + "\n]")
     with pytest.raises(DataError, match=r'dt\.json: line 301, column \d+: expected "score"'):
         evaluate_coco(TRUTH, tmp_path / "dt.json", threads=2)
+
+
+def test_an_annotation_needs_an_id() -> None:
+    """pycocotools looks annotations up by id; without one two of them would be the same."""
+    truth = {**TRUTH, "annotations": [{k: v for k, v in TRUTH["annotations"][0].items() if k != "id"}]}
+    with pytest.raises(DataError, match='expected "id"'):
+        evaluate_coco(truth, RESULTS)
+
+
+def test_of_equal_keys_the_last_counts() -> None:
+    """As for json.load."""
+    truth, results = json.dumps(TRUTH), json.dumps(RESULTS)
+    twice = truth.replace('{"info"', '{"annotations": [], "images": [{"id": "x"}], "categories": [], "info"')
+    twice = twice.replace('"image_id": 7', '"image_id": "y", "image_id": 8, "image_id": 7')
+    found = _annotations.read_ground_truth(buffer(twice))
+    for name, column in _annotations.read_ground_truth(buffer(truth)).items():
+        assert np.array_equal(found[name], column), name  # type: ignore[literal-required]
+    images = read_results(results.replace('"image_id": 7', '"image_id": "y", "image_id": 7'))[0]
+    assert images.tolist() == [7, 8]
+
+
+def test_objects_with_numbers_of_numpy() -> None:
+    results = [
+        {
+            **r,
+            "score": np.float64(r["score"]),
+            "image_id": np.int64(r["image_id"]),
+            "bbox": np.array(r["bbox"]),
+        }
+        for r in RESULTS
+    ]
+    np.testing.assert_array_equal(evaluate_coco(TRUTH, results).stats, evaluate_coco(TRUTH, RESULTS).stats)
+    with pytest.raises(DataError, match="got a set among the values"):
+        evaluate_coco(TRUTH, [{**RESULTS[0], "more": {1}}])
+
+
+@pytest.mark.parametrize("value", [0.5, 2, -1, "1"])
+def test_iscrowd_is_a_flag(value: object) -> None:
+    with pytest.raises(DataError, match="expected 0, 1, true or false"):
+        evaluate_coco({**TRUTH, "annotations": [{**TRUTH["annotations"][0], "iscrowd": value}]}, RESULTS)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_are_counted_from_one(threads: int) -> None:
+    with pytest.raises(ValueError, match=f"threads is {threads}; expected at least 1"):
+        evaluate_coco(TRUTH, RESULTS, threads=threads)

@@ -24,13 +24,16 @@ from pycocotools.cocoeval import COCOeval
 Entries = list[dict[str, Any]]
 
 
-def pycocotools_eval(truth: dict[str, Any], results: Entries) -> Any:
+def pycocotools_eval(
+    truth: dict[str, Any], results: Entries, max_dets: tuple[int, ...] = (1, 10, 100)
+) -> Any:
     api = COCO()
     api.dataset = copy.deepcopy(truth)
     with contextlib.redirect_stdout(io.StringIO()):
         api.createIndex()
         found = api.loadRes(copy.deepcopy(results)) if results else COCO()
         evaluation = COCOeval(api, found, "bbox")
+        evaluation.params.maxDets = list(max_dets)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -146,6 +149,18 @@ def test_larger_sets(images: int, objects: int, found: int) -> None:
     compare(*dataset(images, objects, found), threads=2)
 
 
+@pytest.mark.parametrize("max_dets", [(1, 2, 3), (1, 10, 300), (5, 50, 5000)])
+def test_other_limits(max_dets: tuple[int, ...]) -> None:
+    """pycocotools' first figure is then -1: it looks for 100."""
+    truth, results = dataset(10, 10, 900)
+    metrics = evaluate_coco(truth, results, max_dets=max_dets)
+    expected = pycocotools_eval(truth, results, max_dets)
+    for name in ("precision", "recall", "scores"):
+        np.testing.assert_array_equal(metrics.eval[name], expected.eval[name], err_msg=name)
+    np.testing.assert_array_equal(metrics.stats[1:], expected.stats[1:])
+    assert expected.stats[0] == -1 < metrics.stats[0]
+
+
 def test_files_in_parts_equal_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when entries hold objects, so that many places look like the beginning of one."""
     truth, results = dataset(40, 6, 60)
@@ -242,9 +257,20 @@ BOX = [10.0, 10.0, 20.0, 20.0]
         [annotation(1, BOX, image_id=9), annotation(2, BOX)],
         [annotation(1, BOX, iscrowd=1)],
         [annotation(1, BOX, area=0), annotation(2, BOX, area=1e11)],
+        [annotation(1, BOX, area=float("nan")), annotation(2, BOX, area=10000)],
         [],
     ],
-    ids=["id 0", "id 0 and 1", "id twice", "unlisted category", "unlisted image", "crowd", "areas", "none"],
+    ids=[
+        "id 0",
+        "id 0 and 1",
+        "id twice",
+        "unlisted category",
+        "unlisted image",
+        "crowd",
+        "areas",
+        "NaN area",
+        "none",
+    ],
 )
 def test_odd_annotations(annotations: Entries) -> None:
     results = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,13 @@ MAX_DETS = (1, 10, 100)
 
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
+
+
+def checked_threads(threads: int | None) -> int:
+    """A number of threads, one a core for None. Raises `ValueError` below 1."""
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is {threads}; expected at least 1")
+    return threads or os.cpu_count() or 1
 
 
 def in_threads(function: Callable[[_Part], _Result], parts: Sequence[_Part], threads: int) -> list[_Result]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError, DatasetNotFoundError
 from yolofast.evaluate.coco_columns import Columns, offsets_of
-from yolofast.evaluate.coco_curves import MAX_DETS
+from yolofast.evaluate.coco_curves import MAX_DETS, checked_threads
 from yolofast.evaluate.coco_figures import ApMethod
 from yolofast.evaluate.coco_metrics import CocoMetrics
 from yolofast.kernels import _annotations
@@ -54,7 +54,9 @@ def evaluate_coco(
     `recall` and `scores` of `COCOeval.eval`. Images and categories are those of the ground truth, by rising
     id: results of other categories, and annotations of images or categories that are not listed, do not
     count. Crowds, areas, equal scores and limits of detections are treated as pycocotools does, also where
-    that is odd: an annotation with id 0 counts as never found (a warning says so).
+    that is odd: an annotation with id 0 counts as never found (a warning says so). Two exceptions, where it
+    would go on with nonsense: a score that is NaN is refused, and two boxes whose IoU is not a number (NaN,
+    infinite or overflowing sides) do not match.
 
     Args:
         gt_json: COCO ground truth, a file or what `json.load` makes of it: `images` (id), `categories` (id,
@@ -71,7 +73,7 @@ def evaluate_coco(
         DataError: a file is not such a file (with line and column), or a result is of an image that the
             ground truth does not have.
     """
-    workers = threads or os.cpu_count() or 1
+    workers = checked_threads(threads)
     with ThreadPoolExecutor(workers) as pool:
         truth_task = pool.submit(_read, "ground truth", gt_json, _read_truth)
         results = _read("results", dt_json, lambda source: _read_results(source, pool))
@@ -94,6 +96,9 @@ def evaluate_coco(
             f"{_name('results', dt_json)}: a result has image_id {unknown!r}, which "
             f"{_name('ground truth', gt_json)} does not have: both have to be of the same images"
         )
+    if np.isnan(results.scores).any():
+        entry = int(np.argmax(np.isnan(results.scores)))
+        raise DataError(f"{_name('results', dt_json)}: the score of entry {entry} is NaN; expected a number")
     columns = Columns(
         *_detections(results, dt_images, categories, len(images)), *_truths(truth, images, categories)
     )
@@ -122,7 +127,14 @@ def _whole(source: object) -> NDArray[np.uint8]:
     """The bytes of a file, or of the JSON of an object."""
     if isinstance(source, str | Path):
         return np.fromfile(source, np.uint8)
-    return np.frombuffer(json.dumps(source).encode(), np.uint8)
+    return np.frombuffer(json.dumps(source, default=_plain).encode(), np.uint8)
+
+
+def _plain(value: object) -> object:
+    """numpy's numbers and arrays as JSON knows them."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise DataError(f"got a {type(value).__name__} among the values; expected what json.load gives")
 
 
 def _read_truth(source: object) -> _annotations.GroundTruthColumns:
@@ -242,7 +254,5 @@ def _truths(
             "the ground truth has an annotation with id 0; as in pycocotools it counts as never found"
         )
     boxes = truth["boxes"][order]
-    areas = truth["areas"][order]
-    areas = np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas)
     offsets = offsets_of(images[order], len(image_ids))
-    return boxes, classes[order], areas, truth["crowd"][order], counts, offsets
+    return boxes, classes[order], truth["areas"][order], truth["crowd"][order], counts, offsets

@@ -8,7 +8,6 @@ arrays to the last bit.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,9 +15,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from yolofast.errors import DataError
 from yolofast.evaluate.coco_columns import Columns, column, columns_of, judge
-from yolofast.evaluate.coco_curves import AREA_RANGES, MAX_DETS, ranked
+from yolofast.evaluate.coco_curves import AREA_RANGES, MAX_DETS, checked_threads, ranked
 from yolofast.evaluate.coco_figures import ApMethod, Gathered, figures
 from yolofast.types import Detections, Metrics
+
+_MOST_DETECTIONS = 2**31 - 1
+
+
+def _checked_limits(max_dets: Sequence[int]) -> tuple[int, ...]:
+    limits = np.asarray(max_dets)
+    rising = limits.shape == (3,) and np.issubdtype(limits.dtype, np.integer) and (np.diff(limits) > 0).all()
+    if not rising or limits[0] < 1 or limits[-1] > _MOST_DETECTIONS:
+        raise ValueError(
+            f"max_dets is {max_dets}; expected three rising whole numbers from 1, such as (1, 10, 100)"
+        )
+    return tuple(limits.tolist())
 
 
 class CocoMetrics:
@@ -27,8 +38,8 @@ class CocoMetrics:
     Args:
         num_classes: number of classes, C.
         class_names: their names; default '0' .. 'C-1'.
-        max_dets: the limits of AR, rising; of a class in an image the last and best-scored of them count
-            (COCO: 1, 10, 100).
+        max_dets: the three limits of AR, rising; of a class in an image as many as the last count, the best
+            (COCO: 1, 10, 100). AP is at the last, also where that is not 100 (pycocotools' stats give -1).
         threads: for large batches and the accumulation; default one a core. The figures do not depend on it.
 
     Equal scores keep the order of the images, which pycocotools takes from the image ids: without
@@ -48,17 +59,10 @@ class CocoMetrics:
             raise ValueError(
                 f"got {num_classes} classes and {len(names)} names; expected as many, at least 1"
             )
-        limits = tuple(int(limit) for limit in max_dets)
-        if not limits or limits[0] < 1 or list(limits) != sorted(set(limits)):
-            raise ValueError(
-                f"max_dets is {max_dets}; expected rising whole numbers from 1, such as 1, 10, 100"
-            )
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads is {threads}; expected at least 1")
         self.num_classes = num_classes
         self.class_names = names
-        self.max_dets = limits
-        self.threads = threads or os.cpu_count() or 1
+        self.max_dets = _checked_limits(max_dets)
+        self.threads = checked_threads(threads)
         self._judged: list[NDArray[np.void]] = []
         self._offsets: list[NDArray[np.int64]] = []
         self._image_ids: list[NDArray[np.int64]] = []
@@ -134,7 +138,7 @@ class CocoMetrics:
         self._images += count
         self._detections += len(columns.dt_scores)
         if image_ids is not None:
-            self._image_ids.append(image_ids)
+            self._image_ids.append(image_ids.copy())
             self._known |= new
 
     def _checked_ids(self, image_ids: NDArray[np.int64] | None, count: int) -> set[int]:
@@ -166,6 +170,8 @@ class CocoMetrics:
                 f"cannot merge metrics of {other.num_classes} classes and max_dets {other.max_dets} into "
                 f"{self.num_classes} classes and max_dets {self.max_dets}; expected the same"
             )
+        if other is self:
+            raise ValueError("cannot merge metrics into themselves; expected those of another process")
         ids = np.concatenate(other._image_ids) if other._known else None
         self._known |= self._checked_ids(ids, other._images)
         self._judged.extend(other._judged)

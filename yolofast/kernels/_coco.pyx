@@ -283,6 +283,7 @@ cdef class Ranking:
         cdef JudgedParts spans
         cdef const uint8_t[::1] view
         self.num_classes = num_classes
+        parts = list(parts)  # they have to live until they have been copied
         for part in parts:
             if part.dtype != JUDGED or part.ndim != 1 or not part.flags.c_contiguous:
                 raise ValueError(f"a part has dtype {part.dtype}; expected contiguous judged detections")

@@ -113,6 +113,6 @@ def match_detections(
             _checked("gt_crowd", gt_crowd, np.bool_, (truths,)),
             _checked("gt_ignore", gt_ignore, np.bool_, (truths,)),
             thresholds=np.asarray(thresholds, dtype=np.float64).reshape(-1),
-            max_det=max_det,
+            max_det=min(max_det, count),
         )
     )

@@ -31,15 +31,16 @@ class Counter {
     }
 
     // A detection that is not ignored at all thresholds.
-    void add(const Judged& judged, int area) {
+    void add(const Judged& judged, int area, unsigned all) {
         if (judged.rank >= limit_) return;
         ++seen_;
-        for (unsigned bits = judged.ignored[area]; bits != 0; bits &= bits - 1)
+        for (unsigned bits = judged.ignored[area] & all; bits != 0; bits &= bits - 1)
             ++skipped_[std::countr_zero(bits)];
-        for (unsigned bits = judged.right[area]; bits != 0; bits &= bits - 1) {
+        for (unsigned bits = judged.right[area] & all; bits != 0; bits &= bits - 1) {
             const int t = std::countr_zero(bits);
             const std::size_t n = right_[t];
-            // More hits than ground truths cannot be from matching; the array comes from a caller.
+            // More hits than ground truths, or bits above `all`, cannot be from matching; but the array comes
+            // from a caller.
             if (n == positives_) continue;
             right_[t] = static_cast<std::uint32_t>(n + 1);
             const double tp = static_cast<double>(n + 1);
@@ -116,7 +117,9 @@ void accumulate(const Ranking& ranking, const Axes& axes, std::int32_t first, st
     };
     for (std::int32_t label = first; label < last; ++label) {
         for (int a = 0; a < axes.areas; ++a) {
-            const std::int64_t positives = axes.positives[label * axes.areas + a];
+            const std::int64_t positives =
+                axes.positives[static_cast<std::size_t>(label) * static_cast<std::size_t>(axes.areas) +
+                               static_cast<std::size_t>(a)];
             if (positives <= 0) {
                 for (std::size_t m = 0; m < limits; ++m) {
                     const std::size_t curve = place(a, m, label);
@@ -139,7 +142,7 @@ void accumulate(const Ranking& ranking, const Axes& axes, std::int32_t first, st
             }
             for (const Judged* d = ranking.begin(label); d < ranking.end(label); ++d) {
                 if (d->ignored[a] == all) continue;
-                for (Counter& counter : counters) counter.add(*d, a);
+                for (Counter& counter : counters) counter.add(*d, a, all);
             }
             hits_needed(axes, positives, needed);
             for (std::size_t m = 0; m < limits; ++m) {

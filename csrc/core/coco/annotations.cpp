@@ -1,41 +1,51 @@
 #include "annotations.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <stdexcept>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "json.hpp"
 
 namespace yf::coco {
 namespace {
 
-// Reads ids of one kind; mixed kinds have no order that could be agreed on.
+// Ids of one kind; mixed kinds have no order that could be agreed on. An object's id is read first and added
+// when the object ends: of equal keys the last counts.
 class IdReader {
   public:
     explicit IdReader(Ids& ids) : ids_(ids) {}
 
     void read(Json& json) {
-        const bool text = json.peek() == '"';
-        if (!ids_.values.empty() && text != !ids_.texts.empty())
-            json.fail(text ? "a whole number as the ids before" : "a text as the ids before");
-        ids_.values.push_back(text ? number_of(json.string(scratch_)) : json.integer());
+        text_ = json.peek() == '"';
+        if (text_)
+            name_ = json.string(scratch_);
+        else
+            value_ = json.integer();
+    }
+
+    void add(Json& json) {
+        if (!ids_.values.empty() && text_ != !ids_.texts.empty())
+            json.fail(text_ ? "a whole number as id, as before" : "a text as id, as before");
+        ids_.values.push_back(text_ ? number_of(name_) : value_);
     }
 
   private:
-    std::int64_t number_of(std::string_view text) {
+    std::int64_t number_of(const std::string& name) {
         const auto next = static_cast<std::int64_t>(ids_.texts.size());
-        if (next > 0 && ids_.texts[static_cast<std::size_t>(last_)] == text) return last_;
-        const auto [place, added] = numbers_.try_emplace(std::string(text), next);
-        if (added) ids_.texts.emplace_back(text);
+        if (next > 0 && ids_.texts[static_cast<std::size_t>(last_)] == name) return last_;
+        const auto [place, added] = numbers_.try_emplace(name, next);
+        if (added) ids_.texts.push_back(name);
         return last_ = place->second;
     }
 
     Ids& ids_;
+    bool text_ = false;
+    std::int64_t value_ = 0;
+    std::string name_, scratch_;
     std::unordered_map<std::string, std::int64_t> numbers_;
     std::int64_t last_ = 0;
-    std::string scratch_;
 };
 
 void read_box(Json& json, double* out) {
@@ -70,11 +80,12 @@ void read_images(Json& json, GroundTruth& out) {
     read_list(json, [&] {
         bool found = false;
         read_object(json, scratch, [&](std::string_view name) {
-            if (name != "id" || found) return json.skip();
+            if (name != "id") return json.skip();
             ids.read(json);
             found = true;
         });
         require(json, found, "id");
+        ids.add(json);
     });
 }
 
@@ -104,13 +115,12 @@ void read_annotations(Json& json, GroundTruth& out) {
     IdReader image_ids(out.image_ids);
     std::string scratch;
     read_list(json, [&] {
-        bool has_image = false, has_category = false, has_box = false;
-        std::int64_t id = 1, category = 0;
-        double box[4] = {};
-        double area = std::numeric_limits<double>::quiet_NaN();
+        bool has_id = false, has_image = false, has_category = false, has_box = false, has_area = false;
+        std::int64_t id = 0, category = 0;
+        double box[4] = {}, area = 0;
         bool crowd = false;
         read_object(json, scratch, [&](std::string_view name) {
-            if (name == "image_id" && !has_image) {
+            if (name == "image_id") {
                 image_ids.read(json);
                 has_image = true;
             } else if (name == "category_id") {
@@ -120,22 +130,26 @@ void read_annotations(Json& json, GroundTruth& out) {
                 read_box(json, box);
                 has_box = true;
             } else if (name == "area") {
-                if (!json.null()) area = json.number();
+                has_area = !json.null();
+                if (has_area) area = json.number();
             } else if (name == "iscrowd") {
                 crowd = json.flag();
             } else if (name == "id") {
                 id = json.integer();
+                has_id = true;
             } else {
                 json.skip();
             }
         });
+        require(json, has_id, "id");
         require(json, has_image, "image_id");
         require(json, has_category, "category_id");
         require(json, has_box, "bbox");
+        image_ids.add(json);
         out.ids.push_back(id);
         out.category_ids.push_back(category);
         out.boxes.insert(out.boxes.end(), box, box + 4);
-        out.areas.push_back(area);
+        out.areas.push_back(has_area ? area : box[2] * box[3]);
         out.crowd.push_back(crowd);
     });
 }
@@ -163,7 +177,7 @@ class ResultReader {
             } else if (name == "score") {
                 score = json_.number();
                 has_score = true;
-            } else if (name == "image_id" && !has_image) {
+            } else if (name == "image_id") {
                 image_ids_.read(json_);
                 has_image = true;
             } else if (name == "category_id") {
@@ -177,6 +191,7 @@ class ResultReader {
         require(json_, has_category, "category_id");
         require(json_, has_box, "bbox");
         require(json_, has_score, "score");
+        image_ids_.add(json_);
         out_.category_ids.push_back(category);
         out_.boxes.insert(out_.boxes.end(), box, box + 4);
         out_.scores.push_back(score);
@@ -193,27 +208,33 @@ class ResultReader {
 
 GroundTruth read_ground_truth(const char* data, std::size_t size) {
     Json json(data, size);
-    GroundTruth out;
+    GroundTruth images, categories, out;  // each fills its own columns; of equal keys the last counts
     std::string scratch;
-    bool images = false, categories = false, annotations = false;
+    bool has_images = false, has_categories = false, has_annotations = false;
     read_object(json, scratch, [&](std::string_view name) {
-        if (name == "images" && !images) {
-            images = true;
-            read_images(json, out);
-        } else if (name == "categories" && !categories) {
-            categories = true;
-            read_categories(json, out);
-        } else if (name == "annotations" && !annotations) {
-            annotations = true;
+        if (name == "images") {
+            images = {};
+            read_images(json, images);
+            has_images = true;
+        } else if (name == "categories") {
+            categories = {};
+            read_categories(json, categories);
+            has_categories = true;
+        } else if (name == "annotations") {
+            out = {};
             read_annotations(json, out);
+            has_annotations = true;
         } else {
             json.skip();
         }
     });
-    require(json, images, "images");
-    require(json, categories, "categories");
-    require(json, annotations, "annotations");
+    require(json, has_images, "images");
+    require(json, has_categories, "categories");
+    require(json, has_annotations, "annotations");
     if (!json.at_end()) json.fail("the end of the file");
+    out.images = std::move(images.images);
+    out.categories = std::move(categories.categories);
+    out.category_names = std::move(categories.category_names);
     return out;
 }
 

@@ -24,7 +24,7 @@ struct GroundTruth {
     Ids image_ids;
     std::vector<std::int64_t> category_ids;
     std::vector<double> boxes;  // [n, 4] left, top, width, height
-    std::vector<double> areas;  // NaN where the file has none
+    std::vector<double> areas;  // width times height where the file has none
     std::vector<std::uint8_t> crowd;
 };
 

@@ -1,6 +1,7 @@
 #include "confidence.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <vector>
 
@@ -25,12 +26,24 @@ struct State {
     }
 };
 
-// Summed afresh each time, so that equal counts give equal sums wherever the search began.
-double sum_f1(const std::vector<State>& states) {
-    double sum = 0;
-    for (const State& state : states) sum += state.f1;
-    return sum;
-}
+// The sum of some values, kept as a tree of pairs: a change costs a few additions, and equal values give an
+// equal sum whatever they were before.
+class SumTree {
+  public:
+    explicit SumTree(std::size_t count)
+        : size_(std::bit_ceil(std::max<std::size_t>(count, 1))), nodes_(2 * size_) {}
+
+    void set(std::size_t i, double value) {
+        nodes_[size_ + i] = value;
+        for (std::size_t node = (size_ + i) / 2; node > 0; node /= 2)
+            nodes_[node] = nodes_[2 * node] + nodes_[2 * node + 1];
+    }
+    double sum() const { return nodes_[1]; }
+
+  private:
+    std::size_t size_;
+    std::vector<double> nodes_;
+};
 
 // A detection of the interval that is searched, and whose it is.
 struct Step {
@@ -72,6 +85,7 @@ double best_confidence(const Ranking& ranking, const std::int64_t* positives, co
     double best = -1, confidence = 0;
     std::vector<State> states;
     std::vector<Step> steps;
+    SumTree sums(labels.size());
     for (std::size_t point = 0; point <= count; ++point) {
         const bool last = point == count;
         if (!last) {
@@ -98,16 +112,21 @@ double best_confidence(const Ranking& ranking, const std::int64_t* positives, co
             const std::int64_t hits = counts_at(right, label, point), all = counts_at(total, label, point);
             for (const Judged* next = d; next < end && next->score >= low; ++next)
                 steps.push_back({next->score, states.size()});
-            states.push_back({d, hits, all, positives[label], f1(hits, all, positives[label])});
+            const double value = f1(hits, all, positives[label]);
+            sums.set(states.size(), value);
+            states.push_back({d, hits, all, positives[label], value});
         }
         std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.score > b.score; });
         for (std::size_t i = 0; i < steps.size();) {
             // A threshold takes all detections of one score or none.
             const double score = steps[i].score;
-            for (; i < steps.size() && steps[i].score == score; ++i) states[steps[i].state].take();
-            const double sum = sum_f1(states);
-            if (sum > best) {
-                best = sum;
+            for (; i < steps.size() && steps[i].score == score; ++i) {
+                State& state = states[steps[i].state];
+                state.take();
+                sums.set(steps[i].state, state.f1);
+            }
+            if (sums.sum() > best) {
+                best = sums.sum();
                 confidence = score;
             }
         }

@@ -121,7 +121,7 @@ double Json::number() {
     }
     if (p == end_ || !digit(*p)) fail("a number");
     std::uint64_t mantissa = 0;
-    int digits = 0;  // without leading zeros
+    std::int64_t digits = 0;  // without leading zeros
     const auto take_digits = [&] {
         for (; p < end_ && digit(*p); ++p) {
             mantissa = mantissa * 10 + static_cast<std::uint64_t>(*p - '0');
@@ -131,20 +131,22 @@ double Json::number() {
     const char* const whole = p;
     take_digits();
     if (*whole == '0' && p - whole > 1) fail("a number without leading zeros");
-    int exponent = 0;
+    std::int64_t exponent = 0;
     if (p < end_ && *p == '.') {
         const char* const fraction = ++p;
         take_digits();
         if (p == fraction) fail("digits behind the decimal point");
-        exponent = -static_cast<int>(std::min<std::ptrdiff_t>(p - fraction, 100000));
+        exponent = -(p - fraction);
     }
     if (p < end_ && (*p == 'e' || *p == 'E')) {
         ++p;
         const bool down = p < end_ && *p == '-';
         if (p < end_ && (*p == '-' || *p == '+')) ++p;
         if (p == end_ || !digit(*p)) fail("digits in the exponent");
-        int value = 0;
-        for (; p < end_ && digit(*p); ++p) value = std::min(value * 10 + (*p - '0'), 100000);
+        // More than any number of digits can make up for.
+        constexpr std::int64_t kLargest = std::int64_t{1} << 50;
+        std::int64_t value = 0;
+        for (; p < end_ && digit(*p); ++p) value = std::min(value * 10 + (*p - '0'), kLargest);
         exponent += down ? -value : value;
     }
     at_ = p;
@@ -157,7 +159,7 @@ double Json::number() {
     double value = 0;
     if (std::from_chars(begin, p, value).ec == std::errc::result_out_of_range) {
         // Too large or too small: the place of the first digit tells which.
-        const std::int64_t magnitude = static_cast<std::int64_t>(digits) + exponent;
+        const std::int64_t magnitude = digits + exponent;
         value = magnitude > 0 ? std::numeric_limits<double>::infinity() : 0.0;
         if (negative) value = -value;
     }
@@ -165,7 +167,9 @@ double Json::number() {
 }
 
 std::int64_t Json::integer() {
-    peek();
+    const bool negative = peek() == '-';
+    const char* const first = at_ + negative;
+    if (end_ - first >= 2 && *first == '0' && digit(first[1])) fail("a number without leading zeros");
     std::int64_t value = 0;
     const auto [stop, error] = std::from_chars(at_, end_, value);
     if (error == std::errc() && (stop == end_ || (*stop != '.' && *stop != 'e' && *stop != 'E'))) {
@@ -190,8 +194,13 @@ bool Json::flag() {
             return word == "true";
         }
     }
-    if (first != '-' && !digit(first)) fail("0, 1, true or false");
-    return number() != 0;
+    const char* const begin = at_;
+    const double value = first == '-' || digit(first) ? number() : -1;
+    if (value != 0 && value != 1) {
+        at_ = begin;
+        fail("0, 1, true or false");
+    }
+    return value == 1;
 }
 
 bool Json::null() {
@@ -206,7 +215,7 @@ void Json::skip() {
         const char c = peek();
         if (c == '"') {
             for (++at_; at_ < end_ && *at_ != '"'; ++at_) {
-                if (*at_ == '\\') ++at_;
+                if (*at_ == '\\' && at_ + 1 < end_) ++at_;
             }
             if (at_ >= end_) {
                 at_ = end_;

@@ -50,7 +50,7 @@ class Json {
     double number();
     // A whole number; 7.0 is one too.
     std::int64_t integer();
-    // A number, true, false or null as a flag.
+    // 0, 1, true, false or null.
     bool flag();
     // Takes `null` if it is next.
     bool null();

@@ -161,6 +161,20 @@ std::size_t run_end(const std::vector<Item>& items, std::size_t begin) {
     return end;
 }
 
+// Calls group(begin, end, truth_begin, truth_end) for each label that has keys: the keys that count, and the
+// truths of the same label.
+template <typename Group>
+void for_each_label(const std::vector<Key>& keys, const std::vector<Truth>& truths, std::size_t max_det,
+                    const Group& group) {
+    std::size_t truth = 0;
+    for (std::size_t begin = 0, end; begin < keys.size(); begin = end) {
+        end = run_end(keys, begin);
+        while (truth < truths.size() && truths[truth].label < keys[begin].label) ++truth;
+        const bool present = truth < truths.size() && truths[truth].label == keys[begin].label;
+        group(begin, begin + std::min(end - begin, max_det), truth, present ? run_end(truths, truth) : truth);
+    }
+}
+
 bool outside(double area, const double* range) { return area < range[0] || area > range[1]; }
 
 class ImageMatcher {
@@ -181,15 +195,9 @@ class ImageMatcher {
         load_detections(detections_, begin_, detections[1], rules_.labels, keys_);
         load_truths(truths_, truths[0], truths[1], rules_.labels, image_truths_);
         count(positives, images_with);
-        std::size_t truth = 0;
-        for (std::size_t begin = 0, end; begin < keys_.size(); begin = end) {
-            end = run_end(keys_, begin);
-            while (truth < image_truths_.size() && image_truths_[truth].label < keys_[begin].label) ++truth;
-            const bool present =
-                truth < image_truths_.size() && image_truths_[truth].label == keys_[begin].label;
-            out = group(begin, std::min(end, begin + rules_.max_det), truth,
-                        present ? run_end(image_truths_, truth) : truth, out);
-        }
+        for_each_label(keys_, image_truths_, rules_.max_det,
+                       [&](std::size_t begin, std::size_t end, std::size_t truth_begin,
+                           std::size_t truth_end) { out = group(begin, end, truth_begin, truth_end, out); });
         return out;
     }
 
@@ -199,9 +207,10 @@ class ImageMatcher {
     }
 
     void count(std::int64_t* positives, std::int64_t* images_with) const {
+        const auto areas = static_cast<std::size_t>(rules_.area_count);
         for (std::size_t begin = 0, end; begin < image_truths_.size(); begin = end) {
             end = run_end(image_truths_, begin);
-            std::int64_t* counts = positives + image_truths_[begin].label * rules_.area_count;
+            std::int64_t* counts = positives + static_cast<std::size_t>(image_truths_[begin].label) * areas;
             const std::int64_t before = counts[0];
             for (std::size_t g = begin; g < end; ++g) {
                 for (int a = 0; a < rules_.area_count; ++a) counts[a] += !ignored(image_truths_[g], a);
@@ -310,38 +319,38 @@ std::size_t match_image(const Detections& detections, const std::uint8_t* detect
     Group group;
     std::vector<std::uint8_t> group_ignored;
     std::vector<std::int32_t> group_found;
+    double lowest = 1;
+    for (std::size_t t = 0; t < threshold_count; ++t) lowest = std::min(lowest, least_overlap(thresholds[t]));
     std::size_t count = 0;
-    std::size_t truth = 0;
-    for (std::size_t begin = 0, end; begin < keys.size(); begin = end) {
-        end = run_end(keys, begin);
-        group.clear();
-        group_ignored.clear();
-        while (truth < image_truths.size() && image_truths[truth].label < keys[begin].label) ++truth;
-        for (std::size_t g = truth; g < image_truths.size() && image_truths[g].label == keys[begin].label;
-             ++g) {
-            group.truths.push_back(image_truths[g].box);
-            group.crowd.push_back(image_truths[g].crowd);
-            group_ignored.push_back(truth_ignored[image_truths[g].row] != 0 || image_truths[g].crowd);
-        }
-        const std::size_t kept = std::min(end, begin + max_det) - begin;
-        for (std::size_t d = 0; d < kept; ++d) {
-            group.detections.push_back(read_box(detections.boxes + 4 * keys[begin + d].row));
-            order[count + d] = keys[begin + d].row;
-        }
-        group.pair(0);
-        group_found.resize(kept);
-        for (std::size_t t = 0; t < threshold_count; ++t) {
-            group.match(thresholds[t], group_ignored, group_found.data());
-            for (std::size_t d = 0; d < kept; ++d) {
-                const std::size_t at = t * n + count + d;
-                const bool none = group_found[d] < 0;
-                const std::size_t g = none ? 0 : static_cast<std::size_t>(group_found[d]);
-                found[at] = none ? -1 : static_cast<std::int64_t>(image_truths[truth + g].row);
-                ignored[at] = none ? detection_ignored[order[count + d]] != 0 : group_ignored[g] != 0;
+    for_each_label(
+        keys, image_truths, max_det,
+        [&](std::size_t begin, std::size_t end, std::size_t truth_begin, std::size_t truth_end) {
+            group.clear();
+            group_ignored.clear();
+            for (std::size_t g = truth_begin; g < truth_end; ++g) {
+                group.truths.push_back(image_truths[g].box);
+                group.crowd.push_back(image_truths[g].crowd);
+                group_ignored.push_back(truth_ignored[image_truths[g].row] != 0 || image_truths[g].crowd);
             }
-        }
-        count += kept;
-    }
+            const std::size_t kept = end - begin;
+            for (std::size_t d = 0; d < kept; ++d) {
+                group.detections.push_back(read_box(detections.boxes + 4 * keys[begin + d].row));
+                order[count + d] = keys[begin + d].row;
+            }
+            group.pair(lowest);
+            group_found.resize(kept);
+            for (std::size_t t = 0; t < threshold_count; ++t) {
+                group.match(thresholds[t], group_ignored, group_found.data());
+                for (std::size_t d = 0; d < kept; ++d) {
+                    const std::size_t at = t * n + count + d;
+                    const bool none = group_found[d] < 0;
+                    const std::size_t g = none ? 0 : static_cast<std::size_t>(group_found[d]);
+                    found[at] = none ? -1 : static_cast<std::int64_t>(image_truths[truth_begin + g].row);
+                    ignored[at] = none ? detection_ignored[keys[begin + d].row] != 0 : group_ignored[g] != 0;
+                }
+            }
+            count += kept;
+        });
     return count;
 }
 

@@ -35,7 +35,14 @@ Ranking::Ranking(const std::vector<std::span<const Judged>>& parts, std::int32_t
     judged_.resize(count);
     std::vector<std::size_t> next(starts_.begin(), starts_.end() - 1);
     for (const auto part : parts) {
-        for (const Judged& judged : part) judged_[next[static_cast<std::size_t>(judged.label)]++] = judged;
+        for (const Judged& judged : part) {
+            // Read once more, and another thread may have written there.
+            const Judged copy = judged;
+            const auto label = static_cast<std::size_t>(copy.label);
+            if (copy.label < 0 || copy.label >= labels || next[label] == starts_[label + 1])
+                throw std::invalid_argument("the judged detections changed while they were read");
+            judged_[next[label]++] = copy;
+        }
     }
 }
 
