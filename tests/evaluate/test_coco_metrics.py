@@ -358,3 +358,72 @@ def test_input_that_does_not_fit_is_named() -> None:
         CocoMetrics(2, ["cat"])
     with pytest.raises(ValueError, match="cannot merge"):
         metrics.merge(CocoMetrics(3))
+
+
+@pytest.mark.parametrize(
+    "max_dets",
+    [[1, 10], [1, 2, 3, 4], [10, 1, 100], [0, 1, 2], [1, 2.5, 9], [1, 10, 2**64 - 1], [1, 10, 2**70]],
+)
+def test_limits_are_three_rising_numbers(max_dets: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected three rising whole numbers"):
+        CocoMetrics(2, max_dets=max_dets)  # type: ignore[arg-type]
+
+
+def test_metrics_are_not_merged_into_themselves() -> None:
+    metrics = CocoMetrics(1).update(found(BOXES[:1], [0.5], [0]), BOXES[:1], [0])
+    with pytest.raises(ValueError, match="into themselves"):
+        metrics.merge(metrics)
+    assert metrics.compute().images == 1
+
+
+def test_image_ids_may_be_written_to_afterwards() -> None:
+    """One buffer for the ids of every batch: ties are still broken by the ids that were given."""
+    reused, fresh = CocoMetrics(1), CocoMetrics(1)
+    buffer = np.empty(1, np.int64)
+    for image, box in ((2, AWAY[:1]), (1, BOXES[:1])):
+        buffer[:] = image
+        for metrics, ids in ((reused, buffer), (fresh, np.array([image]))):
+            metrics.update(found(box, [0.5], [0]), BOXES[:1], [0], image_ids=ids)
+    # The right one, of image 1, comes first: precision 1 to recall 0.5.
+    assert reused.compute().map50 == fresh.compute().map50 == pytest.approx(51 / 101)
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_no_other_confidence_has_a_better_mean_f1(seed: int) -> None:
+    """Every score tried, also where scores are not from 0 to 1 (logits)."""
+    rng = np.random.default_rng(seed)
+    classes, levels = int(rng.integers(1, 6)), int(rng.choice([5, 40, 10**6]))
+    low, high = [(0, 1), (-4, 4), (0.4, 0.41)][seed % 3]
+    metrics = CocoMetrics(classes)
+    judged: list[tuple[float, int, bool]] = []
+    positives = np.zeros(classes)
+    for _ in range(12):
+        truth = rng.integers(0, classes, 10)
+        scores = (low + rng.integers(0, levels, 30) / levels * (high - low)).astype(np.float32)
+        place, labels = (
+            np.arange(30) % 15,
+            rng.integers(0, classes, 30),
+        )  # two detections at each of 15 places
+        labels[:8] = truth[:8]
+        boxes = np.stack([place * 20, place * 0, place * 20 + 10, place * 0 + 10], axis=1)
+        metrics.update(found(boxes, scores, labels), boxes[:10], truth)
+        positives += np.bincount(truth, minlength=classes)
+        taken: set[int] = set()
+        for d in np.argsort(-scores, kind="stable").tolist():
+            at = int(place[d])
+            right = at < 10 and truth[at] == labels[d] and at not in taken
+            if right:
+                taken.add(at)
+            judged.append((float(scores[d]), int(labels[d]), bool(right)))
+    score, label, right_ones = (np.array(column) for column in zip(*judged, strict=True))
+
+    def mean_f1(confidence: float) -> float:
+        above = score >= confidence
+        hits = np.bincount(label[above & right_ones], minlength=classes)
+        total = np.bincount(label[above], minlength=classes)
+        return float((2 * hits / (total + positives))[positives > 0].mean())
+
+    result = metrics.compute()
+    best = max(map(mean_f1, np.unique(score)))
+    assert result.f1 == pytest.approx(best, abs=1e-12)
+    assert mean_f1(result.confidence) == pytest.approx(best, abs=1e-12)
