@@ -197,6 +197,63 @@ class LoadingArgs(Section):
 
 
 @dataclass(frozen=True)
+class BenchNmsArgs:
+    """Measure non-maximum suppression and postprocessing, alone or beside torchvision and Ultralytics."""
+
+    peers: tuple[Literal["all", "torchvision", "ultralytics"], ...] | None = None
+    """Other packages to do the same in alternating rounds; all, also without a name. One that is not
+    installed is left out."""
+    peers_python: Path = Path(sys.executable)
+    """Python interpreter of the environment that holds the peers; by default this one."""
+    boxes: tuple[int, ...] = (5_000, 30_000)
+    """Numbers of boxes to suppress."""
+    images: int = 16
+    """Images whose raw head is postprocessed in one call."""
+    rounds: int = 7
+    """Alternating rounds."""
+    seconds: float = 0.2
+    """Length of a round of one side."""
+    out: Path | None = None
+    """Folder for nms.json and the chart nms.png (the chart needs --peers)."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+MapPeer = Literal["all", "hotcoco", "ultrafast-pycocotools", "faster-coco-eval", "pycocotools"]
+
+
+@dataclass(frozen=True)
+class BenchMapArgs:
+    """Measure COCO evaluation, alone or beside pycocotools and its faster relatives."""
+
+    gt: Path | None = None
+    """COCO ground truth; by default a generated set of 80 classes."""
+    dt: Path | None = None
+    """COCO results for it."""
+    images: int = 5_000
+    """Images of the generated set."""
+    detections: int = 500_000
+    """Its detections."""
+    style: Literal["rounded", "full"] = "rounded"
+    """Its numbers: boxes with 3 decimals and scores with 5, or all digits of float32."""
+    peers: tuple[MapPeer, ...] | None = None
+    """Other packages to evaluate the same files; all, also without a name. One that is not installed is left
+    out. faster-coco-eval and pycocotools take long and evaluate once."""
+    peers_python: Path = Path(sys.executable)
+    """Python interpreter of the environment that holds the peers; by default this one."""
+    threads: int = 1
+    """Threads of each side."""
+    rounds: int = 9
+    """Alternating rounds."""
+    fresh: int = 5
+    """New processes of each side that evaluate once."""
+    out: Path | None = None
+    """Folder for map.json and the chart map.png."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
 class BenchLoaderArgs:
     """Measure how many samples a second the loader gives, alone or beside other loaders."""
 

@@ -24,6 +24,8 @@ from yolofast import __version__
 from yolofast.arguments import (
     AnalyzeArgs,
     BenchLoaderArgs,
+    BenchMapArgs,
+    BenchNmsArgs,
     CheckArgs,
     DemoArgs,
     ExportArgs,
@@ -271,7 +273,6 @@ def _bench_peers(args: BenchLoaderArgs) -> None:
     from yolofast.pipeline import find_data_yaml
 
     work = args.loading
-    named = tuple(dict.fromkeys(args.peers or ("all",)))
     figures = compare_loaders(
         Comparison(
             find_data_yaml(work.data),
@@ -279,7 +280,7 @@ def _bench_peers(args: BenchLoaderArgs) -> None:
             imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
             augment=work.augment == "default",
             cache=work.cache,
-            peers=tuple(PEERS) if "all" in named else named,
+            peers=_named_peers(args.peers, tuple(PEERS)),
             peers_python=args.peers_python,
             threads=work.threads,
             rounds=work.rounds,
@@ -297,6 +298,69 @@ def _bench_peers(args: BenchLoaderArgs) -> None:
         print(f"written to {args.out}")
 
 
+def bench_nms(args: BenchNmsArgs) -> None:
+    from yolofast.bench.chart import draw_bars
+    from yolofast.bench.nms import PEERS, NmsComparison, compare_nms, panels, text_table
+
+    figures = compare_nms(
+        NmsComparison(
+            boxes=args.boxes,
+            images=args.images,
+            peers=_named_peers(args.peers, PEERS),
+            peers_python=args.peers_python,
+            rounds=args.rounds,
+            seconds=args.seconds,
+        )
+    )
+    _report_bench("nms", figures, text_table(figures), args)
+    if args.out is not None and panels(figures):
+        draw_bars(panels(figures), "suppression, one thread", "ms", args.out / "nms.png")
+
+
+def bench_map(args: BenchMapArgs) -> None:
+    from yolofast.bench.chart import draw_bars
+    from yolofast.bench.coco import PEERS, MapComparison, compare_map, panels, text_table
+    from yolofast.bench.work import CocoSet
+
+    figures = compare_map(
+        MapComparison(
+            args.gt,
+            args.dt,
+            CocoSet(args.images, args.detections, args.style),
+            peers=_named_peers(args.peers, PEERS),
+            peers_python=args.peers_python,
+            threads=args.threads,
+            rounds=args.rounds,
+            fresh=args.fresh,
+        )
+    )
+    _report_bench("map", figures, text_table(figures), args)
+    if args.out is not None:
+        draw_bars(panels(figures), f"COCO evaluation, {args.threads} threads", "", args.out / "map.png")
+
+
+def _named_peers(named: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """None is no peer; no name, or "all", is all of them."""
+    if named is None:
+        return ()
+    return known if not named or "all" in named else tuple(dict.fromkeys(named))
+
+
+def _report_bench(
+    name: str, figures: Mapping[str, Any], table: str, args: BenchNmsArgs | BenchMapArgs
+) -> None:
+    from yolofast.files import write_json
+
+    if args.out is not None:
+        write_json(args.out / f"{name}.json", figures)
+    if args.json:
+        _print_json(figures)
+        return
+    print(table)
+    if args.out is not None:
+        print(f"written to {args.out}")
+
+
 # ---------------------------------------------------------------- entry
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
@@ -310,6 +374,8 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "predict": (PredictArgs, predict),
     "export": (ExportArgs, export),
     "bench loader": (BenchLoaderArgs, bench_loader),
+    "bench nms": (BenchNmsArgs, bench_nms),
+    "bench map": (BenchMapArgs, bench_map),
 }
 
 

@@ -19,6 +19,7 @@ from yolofast.evaluate.coco_curves import MAX_DETS, checked_threads
 from yolofast.evaluate.coco_figures import ApMethod
 from yolofast.evaluate.coco_metrics import CocoMetrics
 from yolofast.kernels import _annotations
+from yolofast.kernels.ground_truth import GroundTruthColumns
 from yolofast.types import Metrics
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def _plain(value: object) -> object:
     raise DataError(f"got a {type(value).__name__} among the values; expected what json.load gives")
 
 
-def _read_truth(source: object) -> _annotations.GroundTruthColumns:
+def _read_truth(source: object) -> GroundTruthColumns:
     return _annotations.read_ground_truth(_whole(source))
 
 
@@ -229,7 +230,7 @@ def _detections(
 
 
 def _truths(
-    truth: _annotations.GroundTruthColumns, image_ids: NDArray[Any], category_ids: NDArray[np.int64]
+    truth: GroundTruthColumns, image_ids: NDArray[Any], category_ids: NDArray[np.int64]
 ) -> tuple[NDArray[Any], ...]:
     """Boxes, classes, areas, crowd, counts, offsets: the last columns of `Columns`."""
     images = _places(truth["image_ids"], image_ids)

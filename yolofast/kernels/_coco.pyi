@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,9 +39,10 @@ def match_image(
     max_det: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]: ...
 
+@final
 class Ranking:
     num_classes: int
-    def __init__(self, parts: Sequence[NDArray[np.void]], num_classes: int) -> None: ...
+    def __new__(cls, parts: Sequence[NDArray[np.void]], num_classes: int) -> Self: ...
     def starts(self) -> NDArray[np.int64]: ...
     def sort(self, first: int, last: int) -> None: ...
     def accumulate(

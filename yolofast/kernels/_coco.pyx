@@ -4,6 +4,8 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libcpp.vector cimport vector
 
+cimport cython
+
 import numpy as np
 
 
@@ -270,6 +272,8 @@ def match_image(
     return order[:kept].copy(), found[:, :kept].copy(), ignored[:, :kept].copy()
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class Ranking:
     """Judged detections by class; `parts` are arrays of JUDGED in the order of images.
 

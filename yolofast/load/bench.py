@@ -195,7 +195,7 @@ def _started(
         started = Side(name, command, scratch, threads=threads, variables={"PYTHONPATH": search})
         sides.append(stack.enter_context(started))
 
-    with _ours_must_work():
+    with ours_must_work():
         own(OURS, OURS)
         if work.threads > 1:
             own(_threaded(work.threads), OURS, work.threads)
@@ -204,10 +204,10 @@ def _started(
             name, str(copied.folder), copied.classes, work.imgsz, augment=work.augment, cache=work.cache
         )
         command = [str(work.peers_python), peers.__file__, json.dumps(vars(job))]
-        with _left_out_when_failing(name, left_out, work.peers_python):
+        with left_out_when_failing(name, left_out, work.peers_python):
             sides.append(stack.enter_context(Side(name, command, scratch)))
     for name in FLOORS:
-        with _left_out_when_failing(name, left_out):
+        with left_out_when_failing(name, left_out):
             own(name, name)
     return sides
 
@@ -217,7 +217,7 @@ def _threaded(threads: int) -> str:
 
 
 @contextlib.contextmanager
-def _ours_must_work() -> Iterator[None]:
+def ours_must_work() -> Iterator[None]:
     try:
         yield
     except DataError as error:
@@ -225,7 +225,7 @@ def _ours_must_work() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _left_out_when_failing(name: str, left_out: dict[str, str], python: Path | None = None) -> Iterator[None]:
+def left_out_when_failing(name: str, left_out: dict[str, str], python: Path | None = None) -> Iterator[None]:
     try:
         yield
     except DataError as error:
@@ -245,13 +245,13 @@ def _checked(
         with np.load(path) as saved:
             return saved["images"], saved["boxes"]
 
-    with _ours_must_work():
+    with ours_must_work():
         ours = samples(sides[0])
     checks: dict[str, dict[str, float]] = {}
     for side in sides:
         if side.name not in work.peers:
             continue
-        with _left_out_when_failing(side.name, left_out):
+        with left_out_when_failing(side.name, left_out):
             checks[side.name] = compare_samples(ours, samples(side), same_pixels=not work.augment)
     return checks
 
@@ -307,12 +307,12 @@ def _rounds(
     samples: dict[str, int] = {}
     answers: Answers = {side.name: [] for side in sides}
     for side in sides:
-        with _ours_must_work() if _is_ours(side) else _left_out_when_failing(side.name, left_out):
+        with ours_must_work() if _is_ours(side) else left_out_when_failing(side.name, left_out):
             samples[side.name] = _samples_a_round(side, work.seconds)
     before = sides[0].ask("stages")
     for _ in range(work.rounds):
         for side in (s for s in sides if s.name not in left_out):
-            with _ours_must_work() if _is_ours(side) else _left_out_when_failing(side.name, left_out):
+            with ours_must_work() if _is_ours(side) else left_out_when_failing(side.name, left_out):
                 answers[side.name].append(side.ask("run", count=samples[side.name]))
     made = sum(answer["samples"] for answer in answers[OURS])
     after = sides[0].ask("stages")

@@ -1,0 +1,62 @@
+"""Suppression and COCO evaluation beside other packages: writes results/nms.json, map.json and their charts.
+
+The peers' packages live in an environment of their own (requirements-peers.txt), whose interpreter is given
+with --peers-python. pycocotools evaluates the large set once, which takes minutes: it is left out without
+--slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from interleave import write_result
+
+from yolofast.bench import coco, nms
+from yolofast.bench.chart import draw_bars
+from yolofast.bench.work import CocoSet
+
+PACKAGES = ("numpy", "yolofast")
+
+
+def run_nms(peers_python: Path) -> None:
+    figures = nms.compare_nms(nms.NmsComparison(peers=nms.PEERS, peers_python=peers_python))
+    print(nms.text_table(figures), flush=True)
+    path = write_result("nms", figures["entries"], PACKAGES, figures["versions"])
+    draw_bars(nms.panels(figures), "suppression, one thread", "ms", path.with_suffix(".png"))
+
+
+def run_map(peers_python: Path, slow: bool) -> None:
+    entries, versions = {}, {}
+    threads = min(2, len(os.sched_getaffinity(0)))
+    for style in ("rounded", "full"):
+        work = coco.MapComparison(
+            made=CocoSet(style=style),
+            peers=coco.PEERS if slow else coco.FAST_PEERS,
+            peers_python=peers_python,
+            threads=threads,
+        )
+        entries[style] = coco.compare_map(work)
+        print(coco.text_table(entries[style]), flush=True)
+        versions |= entries[style]["versions"]
+    path = write_result("map", entries, PACKAGES, versions)
+    panels = [panel for figures in entries.values() for panel in coco.panels(figures)]
+    draw_bars(panels, f"COCO evaluation, {threads} threads", "", path.with_suffix(".png"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", nargs="*", choices=["nms", "map"], default=["nms", "map"])
+    parser.add_argument("--peers-python", type=Path, default=Path(sys.executable))
+    parser.add_argument("--slow", action="store_true")
+    options = parser.parse_args()
+    if "nms" in options.what:
+        run_nms(options.peers_python)
+    if "map" in options.what:
+        run_map(options.peers_python, options.slow)
+
+
+if __name__ == "__main__":
+    main()
