@@ -27,7 +27,8 @@ def table(document: dict[str, Any]) -> str:
         for peer, ratio in entry["ratio"].items():
             ours, theirs = entry["ms"]["yolofast"]["median"], entry["ms"][peer]["median"]
             spread = f"{ratio['median']:.2f}x ({ratio['p20']:.2f} to {ratio['p80']:.2f})"
-            lines.append(f"| {entry['what']} | {ours:.3g} ms | {peer} {theirs:.3g} ms | {spread} |")
+            shown = f"{theirs:,.0f}" if theirs >= 1000 else f"{theirs:.3g}"
+            lines.append(f"| {entry['what']} | {ours:.3g} ms | {peer} {shown} ms | {spread} |")
     return "\n".join(lines)
 
 
@@ -78,7 +79,54 @@ def _floor_and_scaling(entry: dict[str, Any]) -> str:
     return f"- {entry['what']}: {', '.join(said)}."
 
 
-SECTIONS = {"kernels": table, "jpeg": table, "train_bccd": training, "loader": loader}
+def suppression(document: dict[str, Any]) -> str:
+    """The table of kernels, and how many detections the peers found equal."""
+    said = []
+    for entry in document["entries"].values():
+        for peer, counted in entry["checks"].items():
+            other = [f"{count} {what}" for what, count in counted.items() if count and what != "equal"]
+            if other:
+                said.append(f"- {entry['what']}: {counted['equal']} equal to {peer}'s, {', '.join(other)}.")
+    return "\n".join([table(document), "", *said])
+
+
+def evaluation(document: dict[str, Any]) -> str:
+    """A Markdown table: seconds, seconds of a fresh process, and memory, of each side."""
+    entries = list(document["entries"].values())
+    first, versions = entries[0], document["versions"]
+    lines = [
+        f"{first['threads']} threads a side, {first['rounds']} alternating rounds, medians; a fresh process "
+        "starts an interpreter, loads both files and evaluates once. All figures and arrays are equal to the "
+        f"last bit. {document['machine']['cpu']}, {document['date']}.",
+        "",
+        "| set | side | seconds | peer / yolofast | fresh process | memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in entries:
+        for name, each in entry["seconds"].items():
+            peer = name in entry["checks"]
+            side = f"{name} {versions[name]}, files" if peer else f"yolofast, {WAYS[name]}"
+            gain = f"{entry['ratio']['json'][name]['median']:.2f}x" if peer else ""
+            process = name if peer else ("yolofast" if name == "json" else "")
+            fresh = entry["fresh_seconds"].get(process)
+            more = (
+                f"{fresh['median']:.2f} s | {entry['peak_mib'][process]['median']:.0f} MiB"
+                if fresh
+                else " | "
+            )
+            lines.append(f"| {entry['what']} | {side} | {each['median']:.3f} | {gain} | {more} |")
+    return "\n".join(lines)
+
+
+WAYS = {"json": "files", "batches": "arrays, batches of 64 images", "one update": "arrays at once"}
+SECTIONS = {
+    "kernels": table,
+    "jpeg": table,
+    "nms": suppression,
+    "map": evaluation,
+    "train_bccd": training,
+    "loader": loader,
+}
 
 
 def main() -> None:

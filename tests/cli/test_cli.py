@@ -29,8 +29,8 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 MISTAKES = [
     (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
-    (["bench"], "bench: got nothing, expected loader."),
-    (["bench", "lodaer"], "bench: got 'lodaer', expected loader."),
+    (["bench"], "bench: got nothing, expected loader or nms or map."),
+    (["bench", "lodaer"], "bench: got 'lodaer', expected loader or nms or map."),
     (["train", "--epoch", "3"], "Did you mean --epochs"),
     (["train", "--epochs", "many"], "--epochs"),
     (["train", "--imgsz", "100"], "imgsz: got 100, expected a multiple of 32"),

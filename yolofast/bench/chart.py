@@ -36,6 +36,10 @@ def draw_bars(panels: Sequence[Mapping[str, Any]], title: str, axis: str, path: 
     return Path(path)
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def _panel(axes: Any, panel: Mapping[str, Any]) -> None:
     bars: Mapping[str, tuple[Mapping[str, float], bool]] = panel["bars"]
     middle = [each["median"] for each, _ in bars.values()]
@@ -47,8 +51,8 @@ def _panel(axes: Any, panel: Mapping[str, Any]) -> None:
     axes.invert_yaxis()
     for place, (name, (each, _)) in enumerate(bars.items()):
         gain = panel["ratio"].get(name)
-        said = f"{each['median']:.3g}" + (f"   (ours {gain['median']:.1f}x as fast)" if gain else "")
+        said = _short(each["median"]) + (f"   (ours {gain['median']:.1f}x as fast)" if gain else "")
         axes.annotate(said, (each["p80"], place), (8, 0), textcoords="offset points", va="center", fontsize=9)
-    axes.set_xlim(0, 1.32 * max(each["p80"] for each, _ in bars.values()))
+    axes.set_xlim(0, 1.4 * max(each["p80"] for each, _ in bars.values()))
     axes.set_title(panel["title"], fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)

@@ -113,7 +113,7 @@ def compare_map(work: MapComparison) -> dict[str, Any]:
 
 
 def _described(made: CocoSet) -> str:
-    digits = "boxes to 0.001, scores to 0.00001" if made.style == "rounded" else "all digits of float32"
+    digits = "rounded numbers" if made.style == "rounded" else "all digits"
     return f"{made.images:,} images, {made.detections:,} detections, {digits}"
 
 
@@ -210,8 +210,9 @@ def text_table(figures: Mapping[str, Any]) -> str:
 
 def panels(figures: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Warm, fresh and memory, for `bench.chart.draw_bars`; the slow ones would hide the rest."""
+    own = {way: f"yolofast, {'files' if way == 'json' else way}" for way in WAYS}
     warm = {
-        (f"yolofast, {name}" if name in WAYS else f"{name} {figures['versions'][name]}"): (each, name in WAYS)
+        own.get(name, f"{name} {figures['versions'].get(name)}"): (each, name in WAYS)
         for name, each in figures["seconds"].items()
         if name not in SLOW_PEERS
     }
@@ -221,7 +222,7 @@ def panels(figures: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         return {name: (each, name == OURS) for name, each in figures[key].items()}
 
     return [
-        {"title": f"seconds, warm: {figures['what']}", "bars": warm, "ratio": ratio},
+        {"title": f"{figures['what']}: seconds, warm", "bars": warm, "ratio": ratio},
         {
             "title": "seconds, from the start of an interpreter",
             "bars": by_side("fresh_seconds"),

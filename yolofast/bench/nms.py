@@ -151,7 +151,9 @@ def _checked(
 ) -> dict[str, int]:
     if "kept" in ours:
         return compare_kept(ours, theirs, name, np.load(case.inputs["scores"]))
-    return compare_detections(ours, theirs, name, iou=IOU, max_det=MAX_DET)
+    return compare_detections(
+        ours, theirs, name, np.load(case.inputs["head"]), conf=CONF, iou=IOU, max_det=MAX_DET
+    )
 
 
 def _calls_a_round(side: Side, key: str, seconds: float) -> int:

@@ -230,7 +230,7 @@ class FromArrays:
 
         edges = np.searchsorted(dt_image, np.arange(len(images) + 1))
         each = [
-            Detections(dt_box[a:b], score[a:b], dt_class[a:b].astype(np.int64))
+            Detections(dt_box[a:b], score[a:b], dt_class[a:b].astype(np.int64))  # type: ignore[arg-type]
             for a, b in itertools.pairwise(edges)
         ]
 
