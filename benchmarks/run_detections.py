@@ -48,13 +48,13 @@ def run_map(peers_python: Path, slow: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["nms", "map"], default=["nms", "map"])
+    parser.add_argument("--only", choices=["nms", "map"])
     parser.add_argument("--peers-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--slow", action="store_true")
     options = parser.parse_args()
-    if "nms" in options.what:
+    if options.only != "map":
         run_nms(options.peers_python)
-    if "map" in options.what:
+    if options.only != "nms":
         run_map(options.peers_python, options.slow)
 
 
