@@ -102,9 +102,24 @@ struct Key {
     std::uint32_t row;  // in the image
 };
 
-bool comes_first(const Key& a, const Key& b) {
-    if (a.label != b.label) return a.label < b.label;
-    return a.score != b.score ? a.score > b.score : a.row < b.row;
+bool better(const Key& a, const Key& b) { return a.score != b.score ? a.score > b.score : a.row < b.row; }
+
+// Puts keys that come best first in order of label, and keeps the order within one. `spare` is scratch
+// memory.
+void sort_by_label(std::vector<Key>& keys, std::int32_t labels, std::vector<Key>& spare) {
+    constexpr std::int32_t kMostCounted = 4096;
+    if (labels > kMostCounted) {
+        std::stable_sort(keys.begin(), keys.end(),
+                         [](const Key& a, const Key& b) { return a.label < b.label; });
+        return;
+    }
+    std::uint32_t place[kMostCounted + 1];
+    std::fill(place, place + labels + 1, 0u);
+    for (const Key& key : keys) ++place[key.label + 1];
+    for (std::int32_t label = 0; label < labels; ++label) place[label + 1] += place[label];
+    spare.resize(keys.size());
+    for (const Key& key : keys) spare[place[key.label]++] = key;
+    keys.swap(spare);
 }
 
 std::int32_t checked_label(std::int32_t label, std::int32_t labels, const char* what, std::int64_t row) {
@@ -117,7 +132,7 @@ std::int32_t checked_label(std::int32_t label, std::int32_t labels, const char* 
 // The keys of an image in the order in which its detections are judged. All that control flow depends on
 // is copied here once: another thread may write to the caller's arrays.
 void load_detections(const Detections& detections, std::int64_t begin, std::int64_t end, std::int32_t labels,
-                     std::vector<Key>& keys) {
+                     std::vector<Key>& keys, std::vector<Key>& spare) {
     keys.clear();
     for (std::int64_t row = begin; row < end; ++row) {
         const double score = detections.scores[row];
@@ -127,8 +142,9 @@ void load_detections(const Detections& detections, std::int64_t begin, std::int6
         keys.push_back({score, checked_label(detections.labels[row], labels, "detection", row),
                         static_cast<std::uint32_t>(row - begin)});
     }
-    if (!std::is_sorted(keys.begin(), keys.end(), comes_first))
-        std::sort(keys.begin(), keys.end(), comes_first);
+    // A detector gives them best first, as a rule.
+    if (!std::is_sorted(keys.begin(), keys.end(), better)) std::sort(keys.begin(), keys.end(), better);
+    sort_by_label(keys, labels, spare);
 }
 
 struct Truth {
@@ -192,7 +208,7 @@ class ImageMatcher {
     Judged* image(const std::int64_t* detections, const std::int64_t* truths, Judged* out,
                   std::int64_t* positives, std::int64_t* images_with) {
         begin_ = detections[0];
-        load_detections(detections_, begin_, detections[1], rules_.labels, keys_);
+        load_detections(detections_, begin_, detections[1], rules_.labels, keys_, spare_keys_);
         load_truths(truths_, truths[0], truths[1], rules_.labels, image_truths_);
         count(positives, images_with);
         for_each_label(keys_, image_truths_, rules_.max_det,
@@ -222,18 +238,26 @@ class ImageMatcher {
     Judged* group(std::size_t begin, std::size_t end, std::size_t truth_begin, std::size_t truth_end,
                   Judged* out) {
         const std::size_t n = end - begin;
+        const bool present = truth_begin < truth_end;
         group_.clear();
-        for (std::size_t g = truth_begin; g < truth_end; ++g) {
-            group_.truths.push_back(image_truths_[g].box);
-            group_.crowd.push_back(image_truths_[g].crowd);
-        }
         areas_.clear();
         for (std::size_t d = 0; d < n; ++d) {
             const Key& key = keys_[begin + d];
             const Box box = read_box(detections_.boxes + 4 * (begin_ + key.row));
-            group_.detections.push_back(box);
-            areas_.push_back(box.width * box.height);
             out[d] = {key.score, key.label, static_cast<std::uint32_t>(d), {}, {}};
+            areas_.push_back(box.width * box.height);
+            if (present) group_.detections.push_back(box);
+        }
+        if (!present) {  // as most classes of an image are
+            for (std::size_t d = 0; d < n; ++d) {
+                for (int a = 0; a < rules_.area_count; ++a)
+                    out[d].ignored[a] = outside(areas_[d], rules_.areas + 2 * a) ? all_ : 0;
+            }
+            return out + n;
+        }
+        for (std::size_t g = truth_begin; g < truth_end; ++g) {
+            group_.truths.push_back(image_truths_[g].box);
+            group_.crowd.push_back(image_truths_[g].crowd);
         }
         group_.pair(lowest_);
         matched_.assign(n, {});
@@ -284,7 +308,7 @@ class ImageMatcher {
     const std::uint16_t all_;
     const double lowest_;
     std::int64_t begin_ = 0;
-    std::vector<Key> keys_;
+    std::vector<Key> keys_, spare_keys_;
     std::vector<Truth> image_truths_;
     Group group_;
     std::vector<double> areas_;
@@ -312,8 +336,8 @@ std::size_t match_image(const Detections& detections, const std::uint8_t* detect
                         const double* thresholds, std::size_t threshold_count, std::size_t max_det,
                         std::int64_t* order, std::int64_t* found, std::uint8_t* ignored) {
     constexpr std::int32_t kAny = std::numeric_limits<std::int32_t>::max();
-    std::vector<Key> keys;
-    load_detections(detections, 0, static_cast<std::int64_t>(n), kAny, keys);
+    std::vector<Key> keys, spare;
+    load_detections(detections, 0, static_cast<std::int64_t>(n), kAny, keys, spare);
     std::vector<Truth> image_truths;
     load_truths(truths, 0, static_cast<std::int64_t>(m), kAny, image_truths);
     Group group;
