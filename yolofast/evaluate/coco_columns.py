@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from yolofast.errors import DataError
 from yolofast.evaluate.coco_curves import AREA_RANGES, in_threads
-from yolofast.kernels import _coco
+from yolofast.kernels import _coco, xyxy_to_ltwh
 from yolofast.kernels.matching import IOU_THRESHOLDS
 from yolofast.types import Detections
 
@@ -118,8 +118,7 @@ def _ltwh(name: str, boxes: ArrayLike) -> NDArray[np.float64]:
         array = array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"{name} has shape {array.shape}; expected [N, 4] (x1, y1, x2, y2)")
-    ltwh = array.astype(np.float64)
-    ltwh[:, 2:] -= ltwh[:, :2]
+    ltwh: NDArray[np.float64] = xyxy_to_ltwh(array.astype(np.float64, copy=False))
     return ltwh
 
 
@@ -144,7 +143,7 @@ def _known_classes(what: str, classes: NDArray[np.int64], num_classes: int) -> N
 
 def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[Any]:
     """Classes of no detections have to be whole numbers too."""
-    filled = [array for array in arrays if np.size(array)]
+    filled = [array for array in arrays if len(array)]
     return np.concatenate(filled) if filled else np.empty(empty, np.int64)
 
 
