@@ -7,10 +7,7 @@ machine does falls on both.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -18,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from yolofast.load.bench import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 11
@@ -56,20 +55,6 @@ def spread(values: Any) -> dict[str, float]:
     """Median, and 20th and 80th percentile."""
     low, middle, high = np.percentile(values, [20, 50, 80])
     return {"median": round(float(middle), 4), "p20": round(float(low), 4), "p80": round(float(high), 4)}
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = "unknown"
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), model)
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": sys.version.split()[0],
-    }
 
 
 def write_result(

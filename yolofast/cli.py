@@ -9,12 +9,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import logging
-import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +21,6 @@ import tyro
 from yolofast import __version__
 from yolofast.arguments import (
     AnalyzeArgs,
-    BenchLoaderArgs,
-    BenchMapArgs,
-    BenchNmsArgs,
     CheckArgs,
     DemoArgs,
     ExportArgs,
@@ -35,33 +30,21 @@ from yolofast.arguments import (
     TrainArgs,
     ValArgs,
 )
-from yolofast.config import AugmentConfig, DatasetConfig, LoggingConfig, YOLOConfig
+from yolofast.cli_bench import BENCHES
+from yolofast.config import DatasetConfig, LoggingConfig, YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError, YolofastError, missing_extra, nearest
+from yolofast.printing import print_json
 from yolofast.types import Finding
 
 USER_ERROR = 2
 INTERRUPTED = 130
 TRAIN_PACKAGES = ("torch", "safetensors")
 FINDINGS_SHOWN = 20
-BENCH_SECONDS = 5.0
 
 ArgsT = TypeVar("ArgsT")
 
 
 # ---------------------------------------------------------------- commands
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(_strict(value), indent=2, default=str, allow_nan=False))
-
-
-def _strict(value: Any) -> Any:
-    """`value` with None for the NaN and infinity that JSON does not have."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _strict(one) for key, one in value.items()}
-    return [_strict(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
@@ -90,7 +73,7 @@ def analyze(args: AnalyzeArgs) -> None:
     validate_dataset_input(args.path)
     info = analyze_dataset(args.path)
     if args.json:
-        _print_json(dataclasses.asdict(info) | {"class_count": info.class_count})
+        print_json(dataclasses.asdict(info) | {"class_count": info.class_count})
         return
     print(f"{info.root}: {info.structure_type} structure, {info.label_format} labels")
     for sentence in info.evidence:
@@ -114,7 +97,7 @@ def check(args: CheckArgs) -> None:
     validate_dataset_input(args.path)
     report = check_data_quality(args.path, decode=args.decode)
     if args.json:
-        _print_json(dataclasses.asdict(report) | {"errors": report.errors})
+        print_json(dataclasses.asdict(report) | {"errors": report.errors})
         return
     print(
         f"{report.root}: {report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
@@ -143,7 +126,7 @@ def prepare(args: PrepareArgs) -> None:
         restart_rows=args.restart_rows,
     )
     if args.json:
-        _print_json(dataclasses.asdict(done))
+        print_json(dataclasses.asdict(done))
         return
     for split, count in done.images.items():
         print(f"{split:6} {count} images, {done.boxes[split]} boxes")
@@ -162,7 +145,7 @@ def train(args: TrainArgs) -> None:
     best = max(result["training_history"], key=fitness)
     weights = folder / "weights" / "best.safetensors"
     if args.json:
-        _print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
+        print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
         return
     print(f"best epoch {best['epoch'] + 1:.0f}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f}")
     print(f"{weights}\nNext: yolofast val --weights {weights} --data {config.dataset.data}")
@@ -191,7 +174,7 @@ def val(args: ValArgs) -> None:
     folder = args.project / args.name
     result = evaluate_run(args.weights, config, split=args.split, save_dir=folder)
     if args.json:
-        _print_json(result.to_dict())
+        print_json(result.to_dict())
         return
     print(result.table())
     if args.metrics == "coco":
@@ -214,7 +197,7 @@ def predict(args: PredictArgs) -> None:
         device=args.device,
     )
     if args.json:
-        _print_json(found)
+        print_json(found)
         return
     for entry in found:
         print(f"{entry['path']}: {len(entry['detections'])} objects")
@@ -229,136 +212,13 @@ def export(args: ExportArgs) -> None:
     )
     result = export_run(args.weights, config, args.out)
     if args.json:
-        _print_json(dataclasses.asdict(result))
+        print_json(dataclasses.asdict(result))
         return
     print(f"{result.path} ({result.size_bytes / 2**20:.1f} MiB, {result.seconds:.1f} s)")
     if result.max_rel_diff is None:
         print("not compared with torch: give --data to check it on real images")
     else:
         print(f"differs from torch by at most {result.max_rel_diff:.1e} on {result.images_checked} images")
-
-
-def bench_loader(args: BenchLoaderArgs) -> None:
-    from yolofast.files import write_json
-    from yolofast.load.bench import measure_loader
-    from yolofast.pipeline import find_data_yaml
-
-    work = args.loading
-    if args.peers is not None:
-        _bench_peers(args)
-        return
-    figures = measure_loader(
-        find_data_yaml(work.data),
-        work.split,
-        imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
-        threads=work.threads,
-        augment=AugmentConfig() if work.augment == "default" else None,
-        cache=work.cache,
-        seconds=work.seconds or BENCH_SECONDS,
-    )
-    if args.out is not None:
-        write_json(args.out / "loader.json", figures)
-    if args.json:
-        _print_json(figures)
-        return
-    print(f"{figures['images_per_s']:.1f} images/s with {work.threads} threads, {work.imgsz} px, "
-          f"augment {work.augment}, cache {work.cache}")  # fmt: skip
-
-
-def _bench_peers(args: BenchLoaderArgs) -> None:
-    from yolofast.files import write_json
-    from yolofast.load.bench import ROUND_SECONDS, Comparison, compare_loaders
-    from yolofast.load.bench_report import draw_chart, text_table
-    from yolofast.load.peers import PEERS
-    from yolofast.pipeline import find_data_yaml
-
-    work = args.loading
-    figures = compare_loaders(
-        Comparison(
-            find_data_yaml(work.data),
-            work.split,
-            imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
-            augment=work.augment == "default",
-            cache=work.cache,
-            peers=_named_peers(args.peers, tuple(PEERS)),
-            peers_python=args.peers_python,
-            threads=work.threads,
-            rounds=work.rounds,
-            seconds=work.seconds or ROUND_SECONDS,
-        )
-    )
-    if args.out is not None:
-        write_json(args.out / "loader.json", figures)
-        draw_chart([figures], args.out / "loader.png")
-    if args.json:
-        _print_json(figures)
-        return
-    print(text_table(figures))
-    if args.out is not None:
-        print(f"written to {args.out}")
-
-
-def bench_nms(args: BenchNmsArgs) -> None:
-    from yolofast.bench.chart import draw_bars
-    from yolofast.bench.nms import PEERS, NmsComparison, compare_nms, panels, text_table
-
-    figures = compare_nms(
-        NmsComparison(
-            boxes=args.boxes,
-            images=args.images,
-            peers=_named_peers(args.peers, PEERS),
-            peers_python=args.peers_python,
-            rounds=args.rounds,
-            seconds=args.seconds,
-        )
-    )
-    _report_bench("nms", figures, text_table(figures), args)
-    if args.out is not None and panels(figures):
-        draw_bars(panels(figures), "suppression, one thread", "ms", args.out / "nms.png")
-
-
-def bench_map(args: BenchMapArgs) -> None:
-    from yolofast.bench.chart import draw_bars
-    from yolofast.bench.coco import PEERS, MapComparison, compare_map, panels, text_table
-    from yolofast.bench.work import CocoSet
-
-    figures = compare_map(
-        MapComparison(
-            args.gt,
-            args.dt,
-            CocoSet(args.images, args.detections, args.style),
-            peers=_named_peers(args.peers, PEERS),
-            peers_python=args.peers_python,
-            threads=args.threads,
-            rounds=args.rounds,
-            fresh=args.fresh,
-        )
-    )
-    _report_bench("map", figures, text_table(figures), args)
-    if args.out is not None:
-        draw_bars(panels(figures), f"COCO evaluation, {args.threads} threads", "", args.out / "map.png")
-
-
-def _named_peers(named: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """None is no peer; no name, or "all", is all of them."""
-    if named is None:
-        return ()
-    return known if not named or "all" in named else tuple(dict.fromkeys(named))
-
-
-def _report_bench(
-    name: str, figures: Mapping[str, Any], table: str, args: BenchNmsArgs | BenchMapArgs
-) -> None:
-    from yolofast.files import write_json
-
-    if args.out is not None:
-        write_json(args.out / f"{name}.json", figures)
-    if args.json:
-        _print_json(figures)
-        return
-    print(table)
-    if args.out is not None:
-        print(f"written to {args.out}")
 
 
 # ---------------------------------------------------------------- entry
@@ -373,9 +233,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "val": (ValArgs, val),
     "predict": (PredictArgs, predict),
     "export": (ExportArgs, export),
-    "bench loader": (BenchLoaderArgs, bench_loader),
-    "bench nms": (BenchNmsArgs, bench_nms),
-    "bench map": (BenchMapArgs, bench_map),
+    **BENCHES,
 }
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz_programs import CORE, FUZZ, compile_apart, link, need_compiler
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CORE, FUZZ = REPOSITORY / "csrc" / "core", REPOSITORY / "csrc" / "fuzz"
-FLAGS = ["-std=c++20", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS += ["-ffp-contract=off", "-DYOLOFAST_NO_MULTIVERSION", f"-I{CORE}"]
 SOURCES = {
     "fuzz_coco": sorted(CORE.glob("coco/*.cpp")),
     "fuzz_nms": [CORE / f"{name}.cpp" for name in ("nms", "soft_nms", "postprocess")],
@@ -21,18 +17,9 @@ SOURCES = {
 
 
 def program(target: str, folder: Path) -> Path:
-    if shutil.which("g++") is None:
-        pytest.skip("no g++ here")
-    if not FUZZ.is_dir():
-        pytest.skip("no sources here (an installed package)")
+    need_compiler()
     sources = [FUZZ / f"{target}.cpp", FUZZ / "replay_main.cpp", *SOURCES[target]]
-    made = folder / f"replay_{target}"
-    command = ["g++", *FLAGS, *map(str, sources), "-o", str(made)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "cannot find -lasan" in built.stderr or "cannot find -lubsan" in built.stderr:
-        pytest.skip("g++ has no sanitizer libraries here")
-    assert built.returncode == 0, built.stderr
-    return made
+    return link(folder / f"replay_{target}", compile_apart(folder / "objects", sources))
 
 
 def coco_files(rng: np.random.Generator) -> list[bytes]:

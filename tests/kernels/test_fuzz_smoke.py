@@ -7,54 +7,23 @@ import re
 import shutil
 import subprocess
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from fuzz_programs import CORE, FLAGS, FUZZ, compile_apart, link, need_compiler
 from jpeg_files import coded_file, drawn_file
 from PIL import Image
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-CORE, FUZZ = REPOSITORY / "csrc" / "core", REPOSITORY / "csrc" / "fuzz"
 TARGETS = ("fuzz_jpeg", "fuzz_jpeg_differential", "fuzz_jpeg_kernels", "fuzz_jpeg_restart")
-FLAGS = ["-std=c++20", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS += ["-DYOLOFAST_NO_MULTIVERSION", f"-I{CORE}"]
-
-
-def compile_apart(folder: Path, sources: list[Path], *flags: str) -> list[Path]:
-    """Object files of the sources, compiled at once."""
-    folder.mkdir()
-
-    def compile_one(source: Path) -> Path:
-        made = folder / f"{source.stem}.o"
-        command = ["g++", *FLAGS, *flags, "-c", str(source), "-o", str(made)]
-        built = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert built.returncode == 0, built.stderr
-        return made
-
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(compile_one, sources))
-
-
-def link(program: Path, objects: list[Path]) -> Path:
-    command = ["g++", *FLAGS, *map(str, objects), "-ljpeg", "-o", str(program)]
-    linked = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "cannot find -lasan" in linked.stderr or "cannot find -lubsan" in linked.stderr:
-        pytest.skip("g++ has no sanitizer libraries here")
-    assert linked.returncode == 0, linked.stderr
-    return program
 
 
 @pytest.fixture(scope="module")
 def sources() -> list[Path]:
     """What every target is linked with: the decoder, and the program that feeds files."""
-    if shutil.which("g++") is None:
-        pytest.skip("no g++ here")
-    if not FUZZ.is_dir():
-        pytest.skip("no sources here (an installed package)")
+    need_compiler()
     return [*sorted(CORE.glob("jpeg/*.cpp")), FUZZ / "replay_main.cpp"]
 
 

@@ -9,7 +9,7 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,9 @@ def compare_map(work: MapComparison) -> dict[str, Any]:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yolofast-bench-")))
         gt, dt = work.made.write(scratch) if work.gt is None or work.dt is None else (work.gt, work.dt)
         job = {"bench": "map", "gt": str(gt.absolute()), "dt": str(dt.absolute()), "once": False}
-        sides: dict[str, Side] = {}
-        for name in (OURS, *work.peers):
-            with rounds.must_start(name, left_out, work.peers_python):
-                started = rounds.start(
-                    name, job, scratch, peers_python=work.peers_python, threads=work.threads
-                )
-                sides[name] = stack.enter_context(started)
+        sides = rounds.start_all(
+            stack, work.peers, job, scratch, left_out, peers_python=work.peers_python, threads=work.threads
+        )
         checks, once = _checked(sides, scratch)
         fast = {name: side for name, side in sides.items() if name not in SLOW_PEERS}
         seconds, compute = _rounds(fast, work.rounds)
@@ -167,13 +163,13 @@ def _rounds(sides: Mapping[str, Side], count: int) -> tuple[dict[str, list[float
 
 
 def _fresh(
-    sides: Sequence[str] | Mapping[str, Side], job: Mapping[str, Any], scratch: Path, work: MapComparison
+    sides: Iterable[str], job: Mapping[str, Any], scratch: Path, work: MapComparison
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Seconds from the start of an interpreter to its figures, and the MiB it held at most."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    peak: dict[str, list[float]] = {name: [] for name in sides}
+    peak: dict[str, list[float]] = {name: [] for name in seconds}
     for _ in tqdm(range(work.fresh), desc="fresh processes", unit="round", leave=False):
-        for name in sides:
+        for name in seconds:
             started = time.perf_counter()
             with rounds.start(
                 name, job, scratch, peers_python=work.peers_python, threads=work.threads, label=f"{name}-once"
@@ -190,7 +186,7 @@ def text_table(figures: Mapping[str, Any]) -> str:
         own = name in WAYS
         said = f"yolofast, {WAYS[name]}" if own else f"{name} {figures['versions'][name]}, both files"
         bounds = f"{each['p20']:.3f} .. {each['p80']:.3f}"
-        gains = [f"{figures['ratio'][way][name]['median']:.2f}x" for way in WAYS if name not in WAYS]
+        gains = [f"{figures['ratio'][way][name]['median']:.2f}x" for way in WAYS if not own]
         behind = f"  ours {', '.join(gains)} as fast" if gains else ""
         lines.append(f"  {said:58} {each['median']:7.3f} s  {bounds:>15}{behind}")
     for name, each in figures["fresh_seconds"].items():

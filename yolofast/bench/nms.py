@@ -65,11 +65,9 @@ def compare_nms(work: NmsComparison) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yolofast-bench-")))
         cases = _cases(work, scratch)
-        sides: dict[str, Side] = {}
-        for name in (OURS, *work.peers):
-            with rounds.must_start(name, left_out, work.peers_python):
-                started = rounds.start(name, {"bench": "nms"}, scratch, peers_python=work.peers_python)
-                sides[name] = stack.enter_context(started)
+        sides = rounds.start_all(
+            stack, work.peers, {"bench": "nms"}, scratch, left_out, peers_python=work.peers_python
+        )
         entries = {key: _compared(key, case, sides, work, scratch) for key, case in cases.items()}
     return {
         "threads": 1,

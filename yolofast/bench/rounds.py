@@ -45,11 +45,26 @@ def start(
     return Side(label or name, command, scratch, threads=threads, variables=variables)
 
 
-def must_start(
-    name: str, left_out: dict[str, str], peers_python: Path
-) -> contextlib.AbstractContextManager[None]:
-    """Around `start`: ours has to, a peer that does not is noted in `left_out`."""
-    return ours_must_work() if name == OURS else left_out_when_failing(name, left_out, peers_python)
+def start_all(
+    stack: contextlib.ExitStack,
+    peers: Sequence[str],
+    job: Mapping[str, Any],
+    scratch: Path,
+    left_out: dict[str, str],
+    *,
+    peers_python: Path,
+    threads: int = 1,
+) -> dict[str, Side]:
+    """Our side and the peers' by name, until `stack` closes; why a peer could not start goes to `left_out`.
+
+    Raises `DataError` when ours cannot.
+    """
+    sides: dict[str, Side] = {}
+    for name in (OURS, *peers):
+        with ours_must_work() if name == OURS else left_out_when_failing(name, left_out, peers_python):
+            started = start(name, job, scratch, peers_python=peers_python, threads=threads)
+            sides[name] = stack.enter_context(started)
+    return sides
 
 
 def check_interpreter(peers_python: Path) -> None:

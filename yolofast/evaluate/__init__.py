@@ -5,8 +5,9 @@ Each name is imported from its module when it is first used (PEP 562): metrics n
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from yolofast.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .coco_files import evaluate_coco
@@ -46,17 +47,4 @@ _HOMES = {
     "predict": ("predict_images",),
     "predictions": ("coco_results",),
 }
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

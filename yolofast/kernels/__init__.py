@@ -6,8 +6,9 @@ and brings in neither torch nor cv2 nor numba; only the kernels written in Numba
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from yolofast.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from ._box_transforms import (
@@ -80,17 +81,4 @@ _HOMES = {
     "matching": ("match_detections",),
     "postprocess": ("postprocess",),
 }
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -3,6 +3,8 @@
 
 import numpy as np
 
+from yolofast.kernels.checks import as_boxes
+
 
 cdef extern from "boxes.hpp" namespace "yf" nogil:
     cdef enum class IouKind "yf::IouKind"(int):
@@ -19,15 +21,6 @@ cdef extern from "boxes.hpp" namespace "yf" nogil:
 
 
 IOU_KINDS = ("iou", "giou", "diou", "ciou")
-
-
-def _boxes(name, values, dtype):
-    boxes = np.ascontiguousarray(values, dtype=dtype)
-    if boxes.size == 0 and boxes.ndim < 2:
-        boxes = boxes.reshape(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"{name} has shape {np.shape(values)}; expected [N, 4] (x1, y1, x2, y2)")
-    return boxes
 
 
 def box_iou(a, b, *, kind="iou", elementwise=False):
@@ -67,8 +60,8 @@ def box_iou(a, b, *, kind="iou", elementwise=False):
         if boxes.dtype.kind not in "biuf":
             raise TypeError(f"{name} has dtype {boxes.dtype}; expected real numbers, best float32 or float64")
     dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
-    a = _boxes("a", a, dtype)
-    b = _boxes("b", b, dtype)
+    a = as_boxes("a", a, dtype)
+    b = as_boxes("b", b, dtype)
     if elementwise:
         if len(a) != len(b):
             raise ValueError(f"a has {len(a)} boxes and b has {len(b)}; expected as many when elementwise")

@@ -5,6 +5,8 @@ from libc.stdint cimport int64_t, uint8_t
 
 import numpy as np
 
+from yolofast.kernels.checks import as_boxes
+
 
 cdef extern from "nms.hpp" namespace "yf" nogil:
     size_t c_nms "yf::nms"(
@@ -46,15 +48,6 @@ cdef extern from "postprocess.hpp" namespace "yf" nogil:
 
 
 SOFT_NMS_METHODS = ("linear", "gaussian")
-
-
-def _boxes(values):
-    boxes = np.ascontiguousarray(values, dtype=np.float32)
-    if boxes.size == 0 and boxes.ndim < 2:
-        boxes = boxes.reshape(0, 4)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes has shape {np.shape(values)}; expected [N, 4] (x1, y1, x2, y2)")
-    return boxes
 
 
 def _column(name, values, dtype, count):
@@ -112,7 +105,7 @@ def nms(boxes, scores, iou_threshold):
 
     The GIL is released while computing.
     """
-    boxes = _boxes(boxes)
+    boxes = as_boxes("boxes", boxes, np.float32)
     scores = _column("scores", scores, np.float32, len(boxes))
     return _suppress(boxes, scores, None, _threshold(iou_threshold))
 
@@ -139,7 +132,7 @@ def batched_nms(boxes, scores, classes, iou_threshold):
 
     The GIL is released while computing.
     """
-    boxes = _boxes(boxes)
+    boxes = as_boxes("boxes", boxes, np.float32)
     scores = _column("scores", scores, np.float32, len(boxes))
     classes = _column("classes", classes, np.int64, len(boxes))
     return _suppress(boxes, scores, classes, _threshold(iou_threshold))
@@ -211,7 +204,7 @@ def soft_nms(
     options.sigma = sigma
     options.iou_threshold = _threshold(iou_threshold)
     options.score_threshold = score_threshold
-    boxes = _boxes(boxes)
+    boxes = as_boxes("boxes", boxes, np.float32)
     scores = _column("scores", scores, np.float32, len(boxes))
     if classes is not None:
         classes = _column("classes", classes, np.int64, len(boxes))

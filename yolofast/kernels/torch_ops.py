@@ -19,8 +19,8 @@ They take any strides. `postprocess` pads each image to `max_det` rows, with zer
 shapes are fixed. A wrong argument is a RuntimeError that says what came and what was wanted.
 
 No operator has a gradient. The suppressing ones give results that require none; going backward through
-`box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work under `torch.compile` and `torch.export`;
-those that find how many boxes to keep have a result of unknown length there, for which `torch.compile` wants
+`box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work
+under `torch.compile` and `torch.export`; those that find how many boxes to keep have a result of unknown length there, for which `torch.compile` wants
 `torch._dynamo.config.capture_dynamic_output_shape_ops = True`.
 
 Raises on import: MissingExtraError, when torch is not installed or yolofast was built without it.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yolofast.config import AugmentConfig
+from yolofast.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from yolofast.load.dataset import YOLODataset
@@ -37,18 +37,4 @@ _HOMES = {
     "monitor": ("DataFlowMonitor",),
     "torch_loader": ("TorchLoader", "create_dataloader", "create_loader", "custom_collate_fn"),
 }
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Names are imported from their modules when first used, so torch comes only with the torch loader."""
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

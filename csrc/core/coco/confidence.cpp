@@ -15,13 +15,11 @@ double f1(std::int64_t right, std::int64_t total, std::int64_t positives) {
 // Counts of one label from some score on.
 struct State {
     const Judged* next;  // the first below
-    std::int64_t right, total, positives;
-    double f1;
+    std::int64_t right, total;
 
     void take() {
         right += next->right[0] & 1;
         total += !(next->ignored[0] & 1);
-        f1 = coco::f1(right, total, positives);
         ++next;
     }
 };
@@ -56,7 +54,7 @@ struct Step {
 void count_above(const Ranking& ranking, const double* confidences, std::size_t count, std::int64_t* right,
                  std::int64_t* total) {
     for (std::int32_t label = 0; label < ranking.labels(); ++label) {
-        State state{ranking.begin(label), 0, 0, 1, 0};
+        State state{ranking.begin(label), 0, 0};
         for (std::size_t c = 0; c < count; ++c) {
             while (state.next < ranking.end(label) && state.next->score >= confidences[c]) state.take();
             right[static_cast<std::size_t>(label) * count + c] = state.right;
@@ -112,18 +110,18 @@ double best_confidence(const Ranking& ranking, const std::int64_t* positives, co
             const std::int64_t hits = counts_at(right, label, point), all = counts_at(total, label, point);
             for (const Judged* next = d; next < end && next->score >= low; ++next)
                 steps.push_back({next->score, states.size()});
-            const double value = f1(hits, all, positives[label]);
-            sums.set(states.size(), value);
-            states.push_back({d, hits, all, positives[label], value});
+            sums.set(states.size(), f1(hits, all, positives[label]));
+            states.push_back({d, hits, all});
         }
         std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.score > b.score; });
         for (std::size_t i = 0; i < steps.size();) {
             // A threshold takes all detections of one score or none.
             const double score = steps[i].score;
             for (; i < steps.size() && steps[i].score == score; ++i) {
-                State& state = states[steps[i].state];
+                const std::size_t which = steps[i].state;
+                State& state = states[which];
                 state.take();
-                sums.set(steps[i].state, state.f1);
+                sums.set(which, f1(state.right, state.total, positives[labels[which]]));
             }
             if (sums.sum() > best) {
                 best = sums.sum();

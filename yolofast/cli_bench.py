@@ -1,0 +1,140 @@
+"""The command line's `bench`: the loader, suppression and COCO evaluation, alone or beside other packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from yolofast.arguments import BenchLoaderArgs, BenchMapArgs, BenchNmsArgs
+from yolofast.config import AugmentConfig, DatasetConfig
+from yolofast.files import write_json
+from yolofast.printing import print_json
+
+BENCH_SECONDS = 5.0
+
+
+def bench_loader(args: BenchLoaderArgs) -> None:
+    from yolofast.load.bench import measure_loader
+    from yolofast.pipeline import find_data_yaml
+
+    work = args.loading
+    if args.peers is not None:
+        _bench_loaders(args, args.peers)
+        return
+    figures = measure_loader(
+        find_data_yaml(work.data),
+        work.split,
+        imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
+        threads=work.threads,
+        augment=AugmentConfig() if work.augment == "default" else None,
+        cache=work.cache,
+        seconds=work.seconds or BENCH_SECONDS,
+    )
+    _report(
+        "loader",
+        figures,
+        f"{figures['images_per_s']:.1f} images/s with {work.threads} threads, {work.imgsz} px, "
+        f"augment {work.augment}, cache {work.cache}",
+        args,
+    )
+
+
+def _bench_loaders(args: BenchLoaderArgs, peers: Sequence[str]) -> None:
+    from yolofast.load.bench import ROUND_SECONDS, Comparison, compare_loaders
+    from yolofast.load.bench_report import draw_chart, text_table
+    from yolofast.load.peers import PEERS
+    from yolofast.pipeline import find_data_yaml
+
+    work = args.loading
+    figures = compare_loaders(
+        Comparison(
+            find_data_yaml(work.data),
+            work.split,
+            imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
+            augment=work.augment == "default",
+            cache=work.cache,
+            peers=_named_peers(peers, tuple(PEERS)),
+            peers_python=args.peers_python,
+            threads=work.threads,
+            rounds=work.rounds,
+            seconds=work.seconds or ROUND_SECONDS,
+        )
+    )
+    _report("loader", figures, text_table(figures), args, lambda path: draw_chart([figures], path))
+
+
+def bench_nms(args: BenchNmsArgs) -> None:
+    from yolofast.bench.chart import draw_bars
+    from yolofast.bench.nms import PEERS, NmsComparison, compare_nms, panels, text_table
+
+    figures = compare_nms(
+        NmsComparison(
+            boxes=args.boxes,
+            images=args.images,
+            peers=_named_peers(args.peers, PEERS),
+            peers_python=args.peers_python,
+            rounds=args.rounds,
+            seconds=args.seconds,
+        )
+    )
+    bars = panels(figures)
+    title = "suppression, one thread"
+    chart = (lambda path: draw_bars(bars, title, "ms", path)) if bars else None
+    _report("nms", figures, text_table(figures), args, chart)
+
+
+def bench_map(args: BenchMapArgs) -> None:
+    from yolofast.bench.chart import draw_bars
+    from yolofast.bench.coco import PEERS, MapComparison, compare_map, panels, text_table
+    from yolofast.bench.work import CocoSet
+
+    figures = compare_map(
+        MapComparison(
+            args.gt,
+            args.dt,
+            CocoSet(args.images, args.detections, args.style),
+            peers=_named_peers(args.peers, PEERS),
+            peers_python=args.peers_python,
+            threads=args.threads,
+            rounds=args.rounds,
+            fresh=args.fresh,
+        )
+    )
+    title = f"COCO evaluation, {args.threads} threads"
+    chart = lambda path: draw_bars(panels(figures), title, "", path)  # noqa: E731
+    _report("map", figures, text_table(figures), args, chart)
+
+
+def _named_peers(named: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """None is no peer; no name, or "all", is all of them."""
+    if named is None:
+        return ()
+    return known if not named or "all" in named else tuple(dict.fromkeys(named))
+
+
+def _report(
+    name: str,
+    figures: Mapping[str, Any],
+    text: str,
+    args: BenchLoaderArgs | BenchNmsArgs | BenchMapArgs,
+    draw: Callable[[Path], object] | None = None,
+) -> None:
+    """Write NAME.json and, with `draw`, NAME.png where a folder was asked for; print the figures."""
+    if args.out is not None:
+        write_json(args.out / f"{name}.json", figures)
+        if draw is not None:
+            draw(args.out / f"{name}.png")
+    if args.json:
+        print_json(figures)
+        return
+    print(text)
+    if args.out is not None:
+        print(f"written to {args.out}")
+
+
+BENCHES: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "bench loader": (BenchLoaderArgs, bench_loader),
+    "bench nms": (BenchNmsArgs, bench_nms),
+    "bench map": (BenchMapArgs, bench_map),
+}
