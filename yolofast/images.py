@@ -5,7 +5,9 @@ JPEG goes through the native decoder; everything else through OpenCV, which is i
 
 from __future__ import annotations
 
+import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,14 @@ from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info
+from yolofast.types import ImageHeader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 64 * 1024
+_TAIL_BYTES = 4096
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -41,28 +45,59 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def image_shape(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the picture that `read_image` gives, from the header alone where the format allows.
+    """(height, width) of the picture that `read_image` gives, from its header; raises as `read_header`."""
+    return read_header(path).shape
 
-    JPEG, PNG and BMP are not decoded (damage in their pixels goes unseen here); WebP and TIFF are.
+
+def read_header(path: str | Path) -> ImageHeader:
+    """What an image file says about itself. JPEG, PNG and BMP are not decoded; WebP and TIFF are.
 
     Raises:
         ImageError: the file is missing, empty, unreadable or no image; names the path and the reason.
     """
     head = _read(path, _HEADER_BYTES)
+    size = Path(path).stat().st_size
     if head.startswith(_JPEG):
         try:
-            return jpeg_info(head).shape
+            info = jpeg_info(head)
         except ImageError:
             # The frame header may lie behind more metadata than that; only the whole file can tell.
             try:
-                return jpeg_info(_read(path)).shape
+                info = jpeg_info(_read(path))
             except ImageError as error:
                 raise ImageError(f"{path}: {error}") from None
-    shape = _png_shape(head) or _bmp_shape(head)
+        height, width = info.shape
+        mode = {1: "L", 3: "RGB", 4: "CMYK"}[info.components]
+        return ImageHeader(
+            "jpeg", width, height, mode, 8, info.orientation, size, _has_tail(path, b"\xff\xd9")
+        )
+    png = _png_header(head)
+    if png is not None:
+        return ImageHeader("png", *png, 1, size, _has_tail(path, b"IEND"))
+    shape = _bmp_shape(head)
     if shape is not None:
-        return shape
+        return ImageHeader("bmp", shape[1], shape[0], "RGB", 8, 1, size, True)
     picture = _decode_other(_read(path), path)
-    return picture.shape[0], picture.shape[1]
+    kind = "webp" if head[8:12] == b"WEBP" else "tiff"
+    return ImageHeader(kind, picture.shape[1], picture.shape[0], "RGB", 8, 1, size, True)
+
+
+def read_headers(paths: Sequence[str | Path]) -> list[ImageHeader | ImageError]:
+    """The header of every file, or what is wrong with it, in order. Raises nothing."""
+    found: list[ImageHeader | ImageError] = []
+    for path in paths:
+        try:
+            found.append(read_header(path))
+        except ImageError as error:
+            found.append(error)
+    return found
+
+
+def _has_tail(path: str | Path, marker: bytes) -> bool:
+    """Whether the last 4 kB of a file hold `marker`."""
+    with Path(path).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        return marker in file.read()
 
 
 def _read(path: str | Path, limit: int = -1) -> bytes:
@@ -81,11 +116,13 @@ def _read(path: str | Path, limit: int = -1) -> bytes:
     return data
 
 
-def _png_shape(head: bytes) -> tuple[int, int] | None:
-    if not head.startswith(_PNG) or len(head) < 24 or head[12:16] != b"IHDR":
+def _png_header(head: bytes) -> tuple[int, int, str, int] | None:
+    """Width, height, mode and bits."""
+    if not head.startswith(_PNG) or len(head) < 26 or head[12:16] != b"IHDR":
         return None
-    width, height = struct.unpack(">II", head[16:24])
-    return (height, width) if 0 < height < 2**31 and 0 < width < 2**31 else None
+    width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
+    mode = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}.get(colour)
+    return (width, height, mode, bits) if 0 < height < 2**31 and 0 < width < 2**31 and mode else None
 
 
 def _bmp_shape(head: bytes) -> tuple[int, int] | None:

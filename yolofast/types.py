@@ -137,6 +137,32 @@ class Letterbox:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What an image file says about itself; its pixels are not decoded."""
+
+    format: str
+    """'jpeg', 'png', 'bmp', 'webp' or 'tiff': by content, not by name."""
+    width: int
+    """Of the picture as it is shown and read, EXIF orientation applied."""
+    height: int
+    mode: str
+    """Pillow's names: 'L' gray, 'LA', 'RGB', 'RGBA', 'P' palette, 'CMYK'."""
+    bits: int
+    """Of a sample: 8 or 16 mostly; 1, 2 and 4 occur."""
+    orientation: int
+    """EXIF orientation that was applied, 1..8; 1 = as stored."""
+    bytes: int
+    """Size of the file."""
+    complete: bool
+    """False where the file certainly stops early: a JPEG or PNG without its end marker."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing noticed about a dataset, at a place a person can open."""
 

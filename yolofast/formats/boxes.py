@@ -38,12 +38,11 @@ class RuledBoxes:
     notes: tuple[Finding, ...]
 
 
-def xywhn_to_xyxy(boxes: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
-    """Boxes [N, 4] from centre x, y, width, height in shares of the image to xyxy in pixels."""
-    size = np.array([width, height], dtype=np.float64)
+def xywh_to_xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes [N, 4] from centre x, y, width, height to xyxy, in the same unit."""
     with np.errstate(over="ignore", invalid="ignore"):  # the rules refuse what overflows
         half = boxes[:, 2:] / 2
-        return np.hstack([(boxes[:, :2] - half) * size, (boxes[:, :2] + half) * size])
+        return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
 
 def xyxy_to_xywhn(boxes: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:

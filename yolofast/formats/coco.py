@@ -11,7 +11,6 @@ import math
 import mmap
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
-from yolofast.formats.dataset import LabelledDataset, RawRows, ReadImage, read_image
+from yolofast.formats.dataset import FoundImage, LabelledDataset, RawRows, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import ImageIndex
 from yolofast.formats.splits import SPLITS, split_of
@@ -131,17 +130,6 @@ def _rows(
     return RawRows.collect(rows), tuple(dropped)
 
 
-def _size_notes(path: Path, entry: dict[str, Any], read: ReadImage) -> tuple[Finding, ...]:
-    stated = (entry.get("width"), entry.get("height"))
-    if read.record is None or None in stated or stated == (read.record.width, read.record.height):
-        return ()
-    message = (
-        f"image '{entry['file_name']}': stated as {stated[0]}x{stated[1]}, "
-        f"but it is {read.record.width}x{read.record.height}; the image counts"
-    )
-    return (Finding("warning", "size-mismatch", message, str(path)),)
-
-
 def _numbered(annotations: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Annotations with their id, or with their position where the id is no int64."""
     for position, annotation in enumerate(annotations):
@@ -153,7 +141,7 @@ def _numbered(annotations: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str
 
 def _read_file(
     path: Path, split: Split | None, classes: Mapping[int, int], index: ImageIndex
-) -> Iterator[ReadImage]:
+) -> Iterator[FoundImage | ReadImage]:
     content = _load(path)
     by_image: dict[object, list[tuple[int, dict[str, Any]]]] = {}
     for number, annotation in _numbered(content["annotations"]):
@@ -177,10 +165,8 @@ def _read_file(
             yield ReadImage(None, None, len(annotations), (gone, *lost))
             continue
         rows, dropped = _rows(path, annotations, classes)
-        read = read_image(
-            image, split, path, rows, num_classes=len(classes), numbered=NUMBERED, dropped=dropped
-        )
-        yield replace(read, notes=read.notes + _size_notes(path, entry, read))
+        stated = (entry.get("width"), entry.get("height"))
+        yield FoundImage(image, split, path, rows, dropped, stated=None if None in stated else stated)
     strays = [number for annotations in by_image.values() for number, _ in annotations]
     if strays:
         lost = rows_without_image(strays, "its image_id is not in the file's images", path, NUMBERED)
@@ -197,8 +183,8 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     index = ImageIndex(tree)
 
     def read() -> Iterator[ReadImage]:
-        for path in files:
-            yield from _read_file(path, splits[path], classes, index)
+        found = (item for path in files for item in _read_file(path, splits[path], classes, index))
+        return complete_images(found, num_classes=len(classes))
 
     gaps = "" if list(names) == list(range(len(names))) else ", ids with gaps or not from 0: numbered anew"
     return LabelledDataset(

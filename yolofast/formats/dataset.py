@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
-from yolofast.formats.boxes import apply_box_rules, rows_without_image
-from yolofast.images import image_shape
-from yolofast.types import Finding, ImageRecord, Split
+from yolofast.formats.boxes import apply_box_rules, rows_numbered_by, rows_without_image
+from yolofast.images import read_headers
+from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class ReadImage:
     rows: int
     dropped: tuple[Finding, ...] = ()
     notes: tuple[Finding, ...] = ()
+    header: ImageHeader | None = None
+    """Of `image`, where it was read."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -81,69 +83,102 @@ class LabelledDataset:
 
 @dataclass(frozen=True, slots=True)
 class RawRows:
-    """Label rows of one image as they stand in the source, pixels, before the box rules.
+    """Label rows of one image as they stand in the source, before the box rules.
 
-    `boxes` float64 [N, 4] xyxy, `classes` int64 [N], `lines` int64 [N] line or annotation id.
+    `boxes` float64 [N, 4] xyxy in pixels, or in shares of the image's sides where `normalised`; `classes`
+    int64 [N]; `lines` int64 [N] line or annotation id.
     """
 
     boxes: NDArray[np.float64]
     classes: NDArray[np.int64]
     lines: NDArray[np.int64]
+    normalised: bool = False
+
+    def pixels(self, width: int, height: int) -> NDArray[np.float64]:
+        """The boxes in pixels of an image of this size."""
+        if not self.normalised:
+            return self.boxes
+        with np.errstate(over="ignore", invalid="ignore"):  # the rules refuse what overflows
+            return self.boxes * np.array([width, height, width, height], dtype=np.float64)
 
     @staticmethod
-    def collect(rows: Iterable[tuple[tuple[float, float, float, float], int, int]]) -> RawRows:
+    def collect(
+        rows: Iterable[tuple[tuple[float, float, float, float], int, int]], *, normalised: bool = False
+    ) -> RawRows:
         """Rows from (box, class, line) tuples."""
         items = list(rows)
         return RawRows(
             np.array([box for box, _, _ in items], dtype=np.float64).reshape(-1, 4),
             np.array([label for _, label, _ in items], dtype=np.int64),
             np.array([line for _, _, line in items], dtype=np.int64),
+            normalised,
         )
 
 
-def read_image(
-    image: Path,
-    split: Split | None,
-    label_file: Path | None,
-    rows: Callable[[int, int], RawRows] | RawRows,
-    *,
-    num_classes: int,
-    numbered: str = "line",
-    dropped: tuple[Finding, ...] = (),
-    notes: tuple[Finding, ...] = (),
-) -> ReadImage:
-    """Complete one image: size from its header, then the box rules.
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """What labels say about one image, before its header is read and its rows are ruled on.
 
-    `rows` are pixel boxes, or a function of (width, height) that gives them. `dropped` and `notes`
-    are what the reader found itself; each of `dropped` stands for one more row of the source. An
-    image whose header cannot be read is left out with all its rows.
+    `dropped` and `notes` are what the reader found itself; each of `dropped` stands for one more row of
+    the source. `stated` is the (width, height) that the labels give the image, where they do, as they say
+    it, and `stated_line` where.
     """
-    source = label_file if label_file is not None else image
-    try:
-        height, width = image_shape(image)
-    except ImageError as error:
-        raw = rows if isinstance(rows, RawRows) else rows(1, 1)
-        why = f"its image '{image}' cannot be read"
-        lost = rows_without_image(raw.lines, why, source, numbered)
-        gone = Finding("error", "image-unreadable", _reason(error, image), str(image))
-        return ReadImage(image, None, len(raw.lines) + len(dropped), (gone, *dropped, *lost), notes)
-    raw = rows if isinstance(rows, RawRows) else rows(width, height)
+
+    image: Path
+    split: Split | None
+    label_file: Path | None
+    rows: RawRows
+    dropped: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
+    stated: tuple[object, object] | None = None
+    stated_line: int | None = None
+
+
+def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int) -> Iterator[ReadImage]:
+    """Complete images in order: size from the header, then the box rules. What is complete goes through.
+
+    An image whose header cannot be read is left out with all its rows. A size that the labels state and
+    the image does not have is noted.
+    """
+    for item in found:
+        yield item if isinstance(item, ReadImage) else _complete(item, num_classes)
+
+
+def _complete(found: FoundImage, num_classes: int) -> ReadImage:
+    source = found.label_file if found.label_file is not None else found.image
+    numbered = rows_numbered_by(source)
+    rows = len(found.rows.lines) + len(found.dropped)
+    (header,) = read_headers([found.image])
+    if isinstance(header, ImageError):
+        why = f"its image '{found.image}' cannot be read"
+        lost = rows_without_image(found.rows.lines, why, source, numbered)
+        reason = str(header).removeprefix(f"{found.image}: ")
+        gone = Finding("error", "image-unreadable", reason, str(found.image))
+        return ReadImage(found.image, None, rows, (gone, *found.dropped, *lost), found.notes)
+    width, height = header.width, header.height
     ruled = apply_box_rules(
-        raw.boxes,
-        raw.classes,
-        raw.lines,
+        found.rows.pixels(width, height),
+        found.rows.classes,
+        found.rows.lines,
         width=width,
         height=height,
         num_classes=num_classes,
         file=source,
         numbered=numbered,
     )
-    record = ImageRecord(image, width, height, ruled.boxes, ruled.classes, ruled.lines, label_file, split)
-    return ReadImage(
-        image, record, len(raw.lines) + len(dropped), dropped + ruled.dropped, notes + ruled.notes
+    record = ImageRecord(
+        found.image, width, height, ruled.boxes, ruled.classes, ruled.lines, found.label_file, found.split
     )
+    notes = found.notes + ruled.notes + _size_notes(found, header)
+    return ReadImage(found.image, record, rows, found.dropped + ruled.dropped, notes, header)
 
 
-def _reason(error: ImageError, image: Path) -> str:
-    """The error's text without the path that the finding already carries."""
-    return str(error).removeprefix(f"{image}: ")
+def _size_notes(found: FoundImage, header: ImageHeader) -> tuple[Finding, ...]:
+    if found.stated is None or tuple(map(str, found.stated)) == (str(header.width), str(header.height)):
+        return ()
+    message = (
+        f"image '{found.image.name}': stated as {found.stated[0]}x{found.stated[1]}, "
+        f"but it is {header.width}x{header.height}; the image counts"
+    )
+    place = str(found.label_file or found.image)
+    return (Finding("warning", "size-mismatch", message, place, found.stated_line),)

@@ -12,13 +12,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
-from yolofast.formats.dataset import LabelFileError, LabelledDataset, RawRows, ReadImage, parsing, read_image
+from yolofast.formats.dataset import (
+    FoundImage,
+    LabelFileError,
+    LabelledDataset,
+    RawRows,
+    ReadImage,
+    complete_images,
+    parsing,
+)
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import ImageIndex
 from yolofast.formats.splits import SPLITS, split_of
@@ -143,18 +151,10 @@ def _rows(path: Path, root: _Element, classes: dict[str, int]) -> tuple[RawRows,
     return RawRows.collect(rows), tuple(dropped)
 
 
-def _size_notes(path: Path, root: _Element, read: ReadImage) -> tuple[Finding, ...]:
+def _stated(root: _Element) -> tuple[tuple[str, str], int] | None:
+    """The (width, height) that the xml gives its image, and the line."""
     size = root.child("size")
-    if read.record is None or size is None:
-        return ()
-    stated = (size.value("width"), size.value("height"))
-    if stated == (str(read.record.width), str(read.record.height)):
-        return ()
-    message = (
-        f"size is stated as {stated[0]}x{stated[1]}, "
-        f"but the image is {read.record.width}x{read.record.height}; the image counts"
-    )
-    return (Finding("warning", "size-mismatch", message, str(path), size.line),)
+    return None if size is None else ((size.value("width"), size.value("height")), size.line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             return members[path.stem].split if path.stem in members else None
         return split_of(path.relative_to(tree.root).parent)
 
-    def read_one(path: Path) -> ReadImage:
+    def find_one(path: Path) -> FoundImage | ReadImage:
         image = index.find(path.stem, path.parent)
         if path in broken:
             return ReadImage(image, None, 0, (broken[path],))
@@ -226,13 +226,13 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             lost = rows_without_image(lines, f"its image '{path.stem}' is missing", path)
             return ReadImage(None, None, len(lines), (gone, *lost))
         rows, dropped = _rows(path, root, classes)
-        read = read_image(image, split_for(path), path, rows, num_classes=len(classes), dropped=dropped)
-        return replace(read, notes=read.notes + _size_notes(path, root, read))
+        stated, line = _stated(root) or (None, None)
+        return FoundImage(image, split_for(path), path, rows, dropped, stated=stated, stated_line=line)
 
-    def read() -> Iterator[ReadImage]:
+    def find() -> Iterator[FoundImage | ReadImage]:
         labelled: set[Path | None] = set()
         for path in files:
-            item = read_one(path)
+            item = find_one(path)
             labelled.add(item.image)
             yield item
         for image in tree.images:
@@ -251,7 +251,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         "voc",
         names,
         tuple(s for s in SPLITS if s in named),
-        read,
+        lambda: complete_images(find(), num_classes=len(classes)),
         notes,
         (f"{len(files)} VOC xml file(s)", *(["splits from ImageSets"] if members else [])),
     )

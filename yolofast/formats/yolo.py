@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from yolofast.formats.boxes import row_finding, rows_without_image, xywhn_to_xyxy
+from yolofast.formats.boxes import row_finding, rows_without_image, xywh_to_xyxy
 from yolofast.formats.data_yaml import DataYaml, label_places, list_images
-from yolofast.formats.dataset import LabelFileError, RawRows, ReadImage, parsing, read_image
+from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, complete_images, parsing
 from yolofast.kernels import parse_yolo_labels
 from yolofast.kernels.parsed_labels import ParsedLabels
 from yolofast.types import Finding, ImageRecord, Split
@@ -43,8 +43,11 @@ def rows_of_no_image(
     return ReadImage(image, None, len(lines), rows_without_image(lines, why, label_file), notes)
 
 
-def read_yolo_image(image: Path, label_file: Path | None, split: Split | None, num_classes: int) -> ReadImage:
-    """One image with the boxes of its label file; no file means an image without boxes."""
+def find_in_label_file(image: Path, label_file: Path | None, split: Split | None) -> FoundImage | ReadImage:
+    """One image with the rows of its label file; no file means an image without boxes.
+
+    An image whose label file cannot be read is left out: it comes back as complete.
+    """
     if label_file is None:
         parsed = parse_yolo_labels(b"")
     else:
@@ -62,16 +65,8 @@ def read_yolo_image(image: Path, label_file: Path | None, split: Split | None, n
         )
         for e in parsed.errors
     )
-    return read_image(
-        image,
-        split,
-        label_file,
-        lambda width, height: RawRows(
-            xywhn_to_xyxy(parsed.boxes, width, height), parsed.classes, parsed.lines
-        ),
-        num_classes=num_classes,
-        dropped=dropped,
-    )
+    rows = RawRows(xywh_to_xyxy(parsed.boxes), parsed.classes, parsed.lines, normalised=True)
+    return FoundImage(image, split, label_file, rows, dropped)
 
 
 def iter_yolo_records(
@@ -85,6 +80,6 @@ def iter_yolo_records(
 
     Raises `DataError` when data.yaml does not name the split.
     """
-    for image in list_images(data, split):
-        read = read_yolo_image(image, find_label(image), split, len(data.names))
+    found = (find_in_label_file(image, find_label(image), split) for image in list_images(data, split))
+    for read in complete_images(found, num_classes=len(data.names)):
         yield read.record, read.findings
