@@ -7,22 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolofast.formats.boxes import RuledBoxes, apply_box_rules, xywh_to_xyxy, xyxy_to_xywhn
+from yolofast.formats.boxes import RowSource, RuledBoxes, apply_box_rules, xywh_to_xyxy, xyxy_to_xywhn
 
 NAN, INF = float("nan"), float("inf")
-SIZE = {"width": 200, "height": 100}
+SOURCE = RowSource(200, 100, "labels.txt")
 
 
 def rule(boxes: list[list[float]], classes: list[int] | None = None) -> RuledBoxes:
     labels = classes if classes is not None else [0] * len(boxes)
-    return apply_box_rules(
+    (result,) = apply_box_rules(
         np.array(boxes, dtype=np.float64).reshape(-1, 4),
         np.array(labels, dtype=np.int64),
         np.arange(1, len(boxes) + 1, dtype=np.int64),
+        [len(boxes)],
+        [SOURCE],
         num_classes=3,
-        file="labels.txt",
-        **SIZE,
     )
+    return result
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def rule(boxes: list[list[float]], classes: list[int] | None = None) -> RuledBox
 )
 def test_bad_row_is_dropped_and_the_others_stay(box: list[float], label: int, code: str) -> None:
     result = rule([[0, 0, 5, 5], box, [1, 1, 7, 7]], [1, label, 2])
-    assert result.keep.tolist() == [True, False, True]
+    assert result.lines.tolist() == [1, 3]
     assert result.classes.tolist() == [1, 2]
     assert [(f.code, f.line, f.file) for f in result.dropped] == [(code, 2, "labels.txt")]
 
@@ -95,3 +96,29 @@ def test_normalised_boxes_round_trip() -> None:
     pixels = xywh_to_xyxy(boxes) * [640, 480, 640, 480]
     np.testing.assert_allclose(pixels[0], [0, 0, 640, 480])
     np.testing.assert_allclose(xyxy_to_xywhn(pixels, 640, 480), boxes, rtol=0, atol=1e-15)
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(st.integers(-1, 2), st.sampled_from([0.0, -0.0, 3.0, 7.5, 250.0, NAN]), st.just(5.0)),
+            max_size=4,
+        ),
+        max_size=6,
+    )
+)
+def test_images_are_ruled_together_as_they_are_alone(images: list[list[tuple[int, float, float]]]) -> None:
+    rows = [[(label, [x, 0.0, x + side, side]) for label, x, side in image] for image in images]
+    flat = [row for image in rows for row in image]
+    together = apply_box_rules(
+        np.array([box for _, box in flat], dtype=np.float64).reshape(-1, 4),
+        np.array([label for label, _ in flat], dtype=np.int64),
+        np.array([i for image in rows for i in range(1, len(image) + 1)], dtype=np.int64),
+        [len(image) for image in rows],
+        [SOURCE] * len(rows),
+        num_classes=3,
+    )
+    for image, got in zip(rows, together, strict=True):
+        alone = rule([box for _, box in image], [label for label, _ in image])
+        assert (got.boxes.tolist(), got.classes.tolist()) == (alone.boxes.tolist(), alone.classes.tolist())
+        assert (got.lines.tolist(), got.dropped) == (alone.lines.tolist(), alone.dropped)

@@ -269,3 +269,9 @@ def test_hidden_files_and_odd_names(tmp_path: Path) -> None:
     _, images, _ = read_all(tmp_path)
     assert set(images) == {"bücher 1.JPG", "b\udcff.jpg"}
     assert all(len(i.record.boxes) == 1 for i in images.values() if i.record)
+
+
+@given(st.lists(st.text(st.sampled_from("a/.-Z é"), min_size=1, max_size=8).map(lambda name: f"/{name}x")))
+def test_path_order_is_that_of_sorted_paths(names: list[str]) -> None:
+    clean = [str(Path(name)) for name in names]
+    assert list(in_path_order(clean)) == sorted(map(Path, clean))

@@ -23,17 +23,16 @@ ROUNDING_PX = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RuledBoxes:
-    """Boxes that passed the rules and what happened to the others.
+    """One image's boxes that passed the rules and what happened to the others.
 
-    `boxes` float64 [K, 4] xyxy pixels inside the image, `classes` int64 [K], `lines` int64 [K],
-    `keep` bool [N] marks them among the rows given. `dropped` has one finding for each row left
-    out (all their codes start with `box-`); `notes` tells of boxes that were clipped.
+    `boxes` float64 [K, 4] xyxy pixels inside the image, `classes` int64 [K], `lines` int64 [K]. `dropped`
+    has one finding for each row left out (all their codes start with `box-`); `notes` tells of boxes that
+    were clipped.
     """
 
     boxes: NDArray[np.float64]
     classes: NDArray[np.int64]
     lines: NDArray[np.int64]
-    keep: NDArray[np.bool_]
     dropped: tuple[Finding, ...]
     notes: tuple[Finding, ...]
 
@@ -80,56 +79,73 @@ def _show(box: NDArray[np.float64]) -> str:
     return "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*box)
 
 
-def _repeats(boxes: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True for each row that equals an earlier one in class and box."""
-    rows = np.column_stack([classes.astype(np.float64), boxes]) + 0.0  # -0.0 becomes 0.0
-    seen: set[bytes] = set()
-    repeated = np.zeros(len(rows), dtype=np.bool_)
-    for i, row in enumerate(rows):
-        key = row.tobytes()
+_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
+
+
+def _repeats(
+    boxes: NDArray[np.float64], classes: NDArray[np.int64], images: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """True for each row that equals an earlier one in image, class and box."""
+    bits = np.ascontiguousarray(boxes + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+    hashes = (bits ^ (bits >> np.uint64(29))) @ _MIX + classes.view(np.uint64) * _MIX[0]
+    hashes ^= images.view(np.uint64) * _MIX[1]
+    repeated = np.zeros(len(boxes), dtype=np.bool_)
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return repeated
+    seen: set[tuple[int, int, bytes]] = set()
+    for i, row in enumerate(bits):
+        key = (int(images[i]), int(classes[i]), row.tobytes())
         repeated[i] = key in seen
         seen.add(key)
     return repeated
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """The image that rows belong to, and the file they come from."""
+
+    width: int
+    height: int
+    file: str | Path
+
+    @property
+    def numbered(self) -> str:
+        return rows_numbered_by(Path(self.file))
 
 
 def apply_box_rules(
     boxes: NDArray[np.float64],
     classes: NDArray[np.int64],
     lines: NDArray[np.int64],
+    counts: Sequence[int],
+    sources: Sequence[RowSource],
     *,
-    width: int,
-    height: int,
     num_classes: int,
-    file: str | Path,
-    numbered: str = "line",
-) -> RuledBoxes:
-    """Keep the usable rows of one image's labels, clip what barely leaves the frame, list the rest.
+) -> list[RuledBoxes]:
+    """Keep the usable rows of some images' labels, clip what barely leaves the frame, list the rest.
 
-    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] where each row stands
-    in `file` (a line, or what `numbered` says). In this order a row is left out when: a number is
-    NaN or infinite (`box-nan`); its class is not in 0..num_classes-1 (`box-class`); it reaches more
-    than 1 % of the image's side beyond an edge (`box-outside`); no area is left (`box-empty`); it
-    repeats an earlier row exactly (`box-duplicate`).
+    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] where each row stands in its
+    file (a line, or an annotation's id); the first `counts[0]` rows are of `sources[0]` and so on. In this
+    order a row is left out when: a number is NaN or infinite (`box-nan`); its class is not in
+    0..num_classes-1 (`box-class`); it reaches more than 1 % of the image's side beyond an edge
+    (`box-outside`); no area is left (`box-empty`); it repeats an earlier row of its image (`box-duplicate`).
     """
+    images = np.repeat(np.arange(len(counts)), counts)
+    size = np.array([(s.width, s.height) for s in sources], dtype=np.float64).reshape(-1, 2)[images]
     with np.errstate(over="ignore", invalid="ignore"):
         low = np.minimum(boxes[:, :2], boxes[:, 2:])
         high = np.maximum(boxes[:, :2], boxes[:, 2:])
-        beyond = np.maximum(np.maximum(-low, high - (width, height)), 0.0)  # [N, 2] pixels
-        outside: NDArray[np.bool_] = np.logical_or.reduce(
-            beyond > np.array([width, height]) * FRAME_TOLERANCE, axis=1
-        )
+        beyond = np.maximum(np.maximum(-low, high - size), 0.0)  # [N, 2] pixels
+        outside: NDArray[np.bool_] = np.logical_or.reduce(beyond > size * FRAME_TOLERANCE, axis=1)
     finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(boxes), axis=1)
     wrong_class: NDArray[np.bool_] = (classes < 0) | (classes >= num_classes)
-    clipped = boxes.copy()
-    clipped[:, 0::2] = clipped[:, 0::2].clip(0, width)
-    clipped[:, 1::2] = clipped[:, 1::2].clip(0, height)
+    clipped = np.clip(boxes, 0.0, np.hstack([size, size]))
     empty: NDArray[np.bool_] = ~np.logical_and.reduce(clipped[:, 2:] > clipped[:, :2], axis=1)
     keep = finite & ~wrong_class & ~outside & ~empty
-    repeated = np.zeros(len(boxes), dtype=np.bool_)
-    repeated[keep] = _repeats(boxes[keep], classes[keep])
-    keep &= ~repeated
+    keep[np.flatnonzero(keep)[_repeats(boxes[keep], classes[keep], images[keep])]] = False
 
-    def explain(i: int) -> tuple[Severity, str, str]:
+    def explain(i: int, source: RowSource) -> tuple[Severity, str, str]:
         box = _show(boxes[i])
         if not finite[i]:
             return "error", "box-nan", f"box {box}: got NaN or infinity, expected numbers"
@@ -140,26 +156,34 @@ def apply_box_rules(
             return (
                 "error",
                 "box-outside",
-                f"box {box}: reaches {x:.4g} px in x and {y:.4g} px in y beyond the {width}x{height} image, "
-                "more than 1 %",
+                f"box {box}: reaches {x:.4g} px in x and {y:.4g} px in y beyond the "
+                f"{source.width}x{source.height} image, more than 1 %",
             )
         if empty[i]:
             return "error", "box-empty", f"box {box}: no area"
         return "warning", "box-duplicate", f"box {box} of class {classes[i]}: an exact repeat"
 
-    dropped = []
+    dropped: dict[int, list[Finding]] = {}
     for i in np.flatnonzero(~keep).tolist():
-        severity, code, message = explain(i)
-        dropped.append(row_finding(severity, code, message, file, int(lines[i]), numbered))
-    notes = [
-        row_finding(
-            "info",
-            "box-clipped",
-            f"box {_show(boxes[i])}: clipped to the {width}x{height} image",
-            file,
-            int(lines[i]),
-            numbered,
+        source = sources[images[i]]
+        found = row_finding(*explain(i, source), source.file, int(lines[i]), source.numbered)
+        dropped.setdefault(int(images[i]), []).append(found)
+    notes: dict[int, list[Finding]] = {}
+    for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist():
+        source = sources[images[i]]
+        message = f"box {_show(boxes[i])}: clipped to the {source.width}x{source.height} image"
+        found = row_finding("info", "box-clipped", message, source.file, int(lines[i]), source.numbered)
+        notes.setdefault(int(images[i]), []).append(found)
+    clipped, classes, lines = clipped[keep], classes[keep], lines[keep]
+    kept = np.bincount(images[keep], minlength=len(counts))
+    ends = np.cumsum(kept)
+    return [
+        RuledBoxes(
+            clipped[begin:end],
+            classes[begin:end],
+            lines[begin:end],
+            tuple(dropped.get(image, ())),
+            tuple(notes.get(image, ())),
         )
-        for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist()
+        for image, (begin, end) in enumerate(zip((ends - kept).tolist(), ends.tolist(), strict=True))
     ]
-    return RuledBoxes(clipped[keep], classes[keep], lines[keep], keep, tuple(dropped), tuple(notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ _ROW_ERRORS = {
 
 def find_label(image: Path) -> Path | None:
     """The label file of an image: the first of `label_places` where there is one, else None."""
-    return next((place for place in label_places(image) if place.is_file()), None)
+    return next((Path(place) for place in label_places(image) if os.path.isfile(place)), None)  # noqa: PTH113
 
 
 def parse_label_file(path: Path) -> ParsedLabels:

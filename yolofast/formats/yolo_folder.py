@@ -10,10 +10,10 @@ from pathlib import Path
 
 from yolofast.errors import DataError
 from yolofast.formats.class_files import read_class_file
-from yolofast.formats.data_yaml import DataYaml, label_places, list_images, read_data_yaml, top_level_keys
+from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
 from yolofast.formats.dataset import FoundImage, LabelFileError, LabelledDataset, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import shared
+from yolofast.formats.label_index import LabelIndex
 from yolofast.formats.splits import SPLITS, split_of
 from yolofast.formats.yolo import find_in_label_file, find_label, parse_label_file, rows_of_no_image
 from yolofast.types import Finding, Split
@@ -51,74 +51,6 @@ def _looks_like_rows(path: Path) -> bool | None:
         return False
 
 
-class LabelIndex:
-    """Which label file belongs to which image of a tree.
-
-    The usual places first (`label_places`). What is left over goes by its stem, wherever it lies: an
-    image and a label file are a pair when each is the other's single best match by the folders that their
-    paths share at the end (`pics/a/1.jpg`, `boxes/a/1.txt`), then at the start. Case does not count there.
-    """
-
-    def __init__(self, tree: FileTree) -> None:
-        self._root = tree.root
-        known = frozenset(tree.texts)
-        stems = frozenset(text.stem for text in known)
-        self._labels: dict[Path, Path] = {}
-        named = [image for image in tree.images if image.stem in stems]
-        for image in named:
-            usual = next((place for place in label_places(image) if place in known), None)
-            if usual is not None:
-                self._labels[image] = usual
-        self._match_by_stem([image for image in named if image not in self._labels], tree.texts)
-        self.paired = frozenset(self._labels.values())
-        self._stems = frozenset(image.stem for image in named)
-        self._folders = frozenset(label.parent for label in self.paired)
-
-    def find(self, image: Path) -> Path | None:
-        """The label file of an image, or None."""
-        return self._labels.get(image)
-
-    def is_near(self, text: Path) -> bool:
-        """Whether a text file lies among label files, or is named like an image."""
-        return text.parent in self._folders or text.stem in self._stems
-
-    def _match_by_stem(self, images: list[Path], texts: tuple[Path, ...]) -> None:
-        by_tail: dict[tuple[str, ...], list[Path]] = {}  # (stem, last folders...) -> label files
-        for text in sorted(set(texts).difference(self._labels.values())):
-            for tail in self._tails(text):
-                by_tail.setdefault(tail, []).append(text)
-        claims: dict[Path, list[Path]] = {}
-        for image in images:
-            nearest = next((by_tail[tail] for tail in self._tails(image) if tail in by_tail), [])
-            label = self._single_best(image, nearest)
-            if label is not None:
-                claims.setdefault(label, []).append(image)
-        for claimed, claimants in claims.items():
-            best = self._single_best(claimed, claimants)
-            if best is not None:
-                self._labels[best] = claimed
-
-    def _parents(self, path: Path) -> tuple[str, ...]:
-        return tuple(part.casefold() for part in path.relative_to(self._root).parts[:-1])
-
-    def _tails(self, path: Path) -> Iterator[tuple[str, ...]]:
-        """The stem with all of the path's folders, then with fewer, down to none."""
-        parents = self._parents(path)
-        for start in range(len(parents) + 1):
-            yield path.stem, *parents[start:]
-
-    def _single_best(self, path: Path, others: list[Path]) -> Path | None:
-        parents = self._parents(path)
-
-        def rank(other: Path) -> tuple[int, int]:
-            theirs = self._parents(other)
-            return shared(parents[::-1], theirs[::-1]), shared(parents, theirs)
-
-        ranked = sorted(((rank(other), other) for other in others), reverse=True)
-        single = ranked and (len(ranked) == 1 or ranked[0][0] > ranked[1][0])
-        return ranked[0][1] if single else None
-
-
 def find_yolo(tree: FileTree) -> tuple[Path, ...]:
     """The YOLO label files of a tree.
 
@@ -129,8 +61,10 @@ def find_yolo(tree: FileTree) -> tuple[Path, ...]:
     index = LabelIndex(tree)
 
     def is_label(path: Path) -> bool:
+        if path in index.paired:
+            return True
         folders = path.relative_to(tree.root).parts[:-1]
-        if path in index.paired or any(folder.lower() == "labels" for folder in folders):
+        if any(folder.lower() == "labels" for folder in folders):
             return True
         return index.is_near(path) and _looks_like_rows(path) is True
 
