@@ -35,7 +35,7 @@ RENDER = sorted(path.name for path in CORE.glob("render*.cpp"))
 MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._jpeg": (JPEG, ["jpeg"]),
     "kernels._image": (["image.cpp"], []),
-    "kernels._annotations": (["coco/annotations.cpp", "coco/json.cpp"], []),
+    "kernels._annotations": (["coco/annotations.cpp", "coco/label_file.cpp", "coco/json.cpp"], []),
     "kernels._box_transforms": (["box_transforms.cpp"], []),
     "kernels._boxes": (["boxes.cpp"], []),
     "kernels._coco": (COCO, []),

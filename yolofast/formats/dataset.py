@@ -216,10 +216,18 @@ def _with_boxes(found: FoundImage, header: ImageHeader, ruled: RuledBoxes) -> Re
 
 
 def _size_notes(found: FoundImage, header: ImageHeader) -> tuple[Finding, ...]:
-    if found.stated is None or tuple(map(str, found.stated)) == (str(header.width), str(header.height)):
+    if found.stated is None or tuple(map(_as_number, found.stated)) == (header.width, header.height):
         return ()
     message = (
         f"image '{found.image.name}': stated as {found.stated[0]}x{found.stated[1]}, "
         f"but it is {header.width}x{header.height}; the image counts"
     )
     return (Finding("warning", "size-mismatch", message, str(found.source), found.stated_line),)
+
+
+def _as_number(value: object) -> object:
+    """A number as such, also from text; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str | int | float) else value
+    except (ValueError, OverflowError):
+        return value
