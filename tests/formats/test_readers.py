@@ -223,7 +223,7 @@ def test_voc_encodings_of_several_bytes(tmp_path: Path, encoding: str) -> None:
     text = f'<?xml version="1.0" encoding="{encoding}"?>\n' + voc_xml(
         [("中", 1, 1, 5, 5), ("中", 1, 1, 1, 1)]
     )
-    (tmp_path / "Annotations/a.xml").write_bytes(text.encode("utf-8-sig"))
+    (tmp_path / "Annotations/a.xml").write_bytes(text.encode(encoding))
     dataset, _, items = read_all(tmp_path)
     assert dataset.names == ("中",)
     assert [(f.code, f.line) for i in items for f in i.findings] == [("box-empty", 8)]
