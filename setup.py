@@ -42,6 +42,7 @@ MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._nms": (["nms.cpp", "soft_nms.cpp", "postprocess.cpp"], []),
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (RENDER, []),
+    "kernels._scan": (["file_scan.cpp", "image_header.cpp", "labels.cpp", "jpeg/header.cpp"], []),
     "load._engine": (["engine.cpp", "picture.cpp", *RENDER, *JPEG], ["jpeg"]),
 }
 
