@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from yolofast.types import Finding, Severity
 
@@ -23,18 +23,19 @@ ROUNDING_PX = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RuledBoxes:
-    """One image's boxes that passed the rules and what happened to the others.
+    """Boxes of N images that passed the rules, and what happened to the others.
 
-    `boxes` float64 [K, 4] xyxy pixels inside the image, `classes` int64 [K], `lines` int64 [K]. `dropped`
-    has one finding for each row left out (all their codes start with `box-`); `notes` tells of boxes that
-    were clipped.
+    Image i has the rows from `offsets[i]` to `offsets[i + 1]` of `boxes` float64 [K, 4] xyxy pixels inside
+    the image, `classes` int64 [K] and `lines` int64 [K]. `dropped` has, by image, one finding for each row
+    left out (all their codes start with `box-`); `notes` tells of boxes that were clipped.
     """
 
+    offsets: NDArray[np.int64]
     boxes: NDArray[np.float64]
     classes: NDArray[np.int64]
     lines: NDArray[np.int64]
-    dropped: tuple[Finding, ...]
-    notes: tuple[Finding, ...]
+    dropped: dict[int, list[Finding]]
+    notes: dict[int, list[Finding]]
 
 
 def xywh_to_xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -44,15 +45,18 @@ def xywh_to_xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
 
-def xyxy_to_xywhn(boxes: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
-    """Boxes [N, 4] from xyxy in pixels to centre x, y, width, height in shares of the image."""
-    size = np.array([width, height], dtype=np.float64)
+def xyxy_to_xywhn(boxes: NDArray[np.float64], size: ArrayLike) -> NDArray[np.float64]:
+    """Boxes [N, 4] from xyxy in pixels to centre x, y, width, height in shares of the image.
+
+    `size` is the image's (width, height), or one for every box [N, 2].
+    """
+    size = np.asarray(size, dtype=np.float64)
     return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2 / size, (boxes[:, 2:] - boxes[:, :2]) / size])
 
 
-def rows_numbered_by(file: Path) -> str:
+def rows_numbered_by(file: str | Path) -> str:
     """What the `lines` of a record from `file` count: COCO's annotations, or else lines of the file."""
-    return "annotation" if file.suffix.lower() == ".json" else "line"
+    return "annotation" if str(file).lower().endswith(".json") else "line"
 
 
 def row_finding(
@@ -101,38 +105,27 @@ def _repeats(
     return repeated
 
 
-@dataclass(frozen=True, slots=True)
-class RowSource:
-    """The image that rows belong to, and the file they come from."""
-
-    width: int
-    height: int
-    file: str | Path
-
-    @property
-    def numbered(self) -> str:
-        return rows_numbered_by(Path(self.file))
-
-
 def apply_box_rules(
     boxes: NDArray[np.float64],
     classes: NDArray[np.int64],
     lines: NDArray[np.int64],
-    counts: Sequence[int],
-    sources: Sequence[RowSource],
+    counts: Sequence[int] | NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    files: Sequence[str | Path],
     *,
     num_classes: int,
-) -> list[RuledBoxes]:
+) -> RuledBoxes:
     """Keep the usable rows of some images' labels, clip what barely leaves the frame, list the rest.
 
     `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] where each row stands in its
-    file (a line, or an annotation's id); the first `counts[0]` rows are of `sources[0]` and so on. In this
-    order a row is left out when: a number is NaN or infinite (`box-nan`); its class is not in
-    0..num_classes-1 (`box-class`); it reaches more than 1 % of the image's side beyond an edge
-    (`box-outside`); no area is left (`box-empty`); it repeats an earlier row of its image (`box-duplicate`).
+    file (a line, or an annotation's id). The first `counts[0]` rows are of the first image, whose width and
+    height are `sizes[0]` (int64 [I, 2]) and whose rows come from `files[0]`; and so on. In this order a row
+    is left out when: a number is NaN or infinite (`box-nan`); its class is not in 0..num_classes-1
+    (`box-class`); it reaches more than 1 % of the image's side beyond an edge (`box-outside`); no area is
+    left (`box-empty`); it repeats an earlier row of its image (`box-duplicate`).
     """
     images = np.repeat(np.arange(len(counts)), counts)
-    size = np.array([(s.width, s.height) for s in sources], dtype=np.float64).reshape(-1, 2)[images]
+    size = sizes.astype(np.float64)[images]
     with np.errstate(over="ignore", invalid="ignore"):
         low = np.minimum(boxes[:, :2], boxes[:, 2:])
         high = np.maximum(boxes[:, :2], boxes[:, 2:])
@@ -145,45 +138,36 @@ def apply_box_rules(
     keep = finite & ~wrong_class & ~outside & ~empty
     keep[np.flatnonzero(keep)[_repeats(boxes[keep], classes[keep], images[keep])]] = False
 
-    def explain(i: int, source: RowSource) -> tuple[Severity, str, str]:
+    def explain(i: int) -> tuple[Severity, str, str]:
         box = _show(boxes[i])
         if not finite[i]:
             return "error", "box-nan", f"box {box}: got NaN or infinity, expected numbers"
         if wrong_class[i]:
             return "error", "box-class", f"class id {classes[i]}: expected 0 to {num_classes - 1}"
         if outside[i]:
-            x, y = beyond[i]
+            (x, y), (width, height) = beyond[i], sizes[images[i]]
             return (
                 "error",
                 "box-outside",
-                f"box {box}: reaches {x:.4g} px in x and {y:.4g} px in y beyond the "
-                f"{source.width}x{source.height} image, more than 1 %",
+                f"box {box}: reaches {x:.4g} px in x and {y:.4g} px in y beyond the {width}x{height} image, "
+                "more than 1 %",
             )
         if empty[i]:
             return "error", "box-empty", f"box {box}: no area"
         return "warning", "box-duplicate", f"box {box} of class {classes[i]}: an exact repeat"
 
+    def place(i: int) -> tuple[str | Path, int, str]:
+        file = files[images[i]]
+        return file, int(lines[i]), rows_numbered_by(file)
+
     dropped: dict[int, list[Finding]] = {}
     for i in np.flatnonzero(~keep).tolist():
-        source = sources[images[i]]
-        found = row_finding(*explain(i, source), source.file, int(lines[i]), source.numbered)
-        dropped.setdefault(int(images[i]), []).append(found)
+        dropped.setdefault(int(images[i]), []).append(row_finding(*explain(i), *place(i)))
     notes: dict[int, list[Finding]] = {}
     for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist():
-        source = sources[images[i]]
-        message = f"box {_show(boxes[i])}: clipped to the {source.width}x{source.height} image"
-        found = row_finding("info", "box-clipped", message, source.file, int(lines[i]), source.numbered)
-        notes.setdefault(int(images[i]), []).append(found)
-    clipped, classes, lines = clipped[keep], classes[keep], lines[keep]
+        width, height = sizes[images[i]]
+        message = f"box {_show(boxes[i])}: clipped to the {width}x{height} image"
+        notes.setdefault(int(images[i]), []).append(row_finding("info", "box-clipped", message, *place(i)))
     kept = np.bincount(images[keep], minlength=len(counts))
-    ends = np.cumsum(kept)
-    return [
-        RuledBoxes(
-            clipped[begin:end],
-            classes[begin:end],
-            lines[begin:end],
-            tuple(dropped.get(image, ())),
-            tuple(notes.get(image, ())),
-        )
-        for image, (begin, end) in enumerate(zip((ends - kept).tolist(), ends.tolist(), strict=True))
-    ]
+    offsets = np.concatenate([[0], np.cumsum(kept)])
+    return RuledBoxes(offsets, clipped[keep], classes[keep], lines[keep], dropped, notes)

@@ -18,7 +18,7 @@ import yaml
 
 from yolofast.errors import DataError, DatasetNotFoundError, at
 from yolofast.files import write_text
-from yolofast.formats.discover import in_path_order, list_folder
+from yolofast.formats.discover import image_names, in_path_order
 from yolofast.formats.splits import SPLITS
 from yolofast.types import Split
 
@@ -207,8 +207,8 @@ def _listed(data: DataYaml, list_file: Path) -> list[Path]:
     return images
 
 
-def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
-    """All images of a split, sorted by path, each once.
+def list_image_names(data: DataYaml, split: Split) -> list[str]:
+    """The paths of all images of a split, sorted folder by folder, each once.
 
     Images in a .txt list are given as listed, also when the file is missing. Raises `DataError`
     when data.yaml does not name the split.
@@ -216,13 +216,15 @@ def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
     if split not in data.splits:
         key = YAML_KEYS[split][0]
         raise DataError(f"{data.path}: no '{key}:' split; it has: {', '.join(data.splits)}.")
-    places = data.splits[split]
-    if len(places) == 1 and places[0].is_dir():
-        return list_folder(places[0]).images
-    images: set[Path] = set()
-    for place in places:
-        images.update(list_folder(place).images if place.is_dir() else _listed(data, place))
-    return in_path_order(map(str, images))
+    images: set[str] = set()
+    for place in data.splits[split]:
+        images.update(image_names(place) if place.is_dir() else map(str, _listed(data, place)))
+    return in_path_order(images)
+
+
+def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
+    """`list_image_names` as paths."""
+    return tuple(map(Path, list_image_names(data, split)))
 
 
 def label_places(image: str | Path) -> Iterator[str]:

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.formats.ahead import work_ahead
 from yolofast.formats.boxes import (
-    RowSource,
-    RuledBoxes,
     apply_box_rules,
     rows_numbered_by,
     rows_without_image,
@@ -177,42 +175,49 @@ def _complete(
         np.concatenate([f.rows.classes for f, _ in usable] or [empty[1]]),
         np.concatenate([f.rows.lines for f, _ in usable] or [empty[2]]),
         [len(f.rows.lines) for f, _ in usable],
-        [RowSource(h.width, h.height, f.source) for f, h in usable],
+        np.array([(h.width, h.height) for _, h in usable], dtype=np.int64).reshape(-1, 2),
+        [f.source for f, _ in usable],
         num_classes=num_classes,
     )
-    next_ruled, next_header = iter(ruled), iter(headers)
+    offsets = ruled.offsets.tolist()
+    next_usable, next_header = iter(range(len(usable))), iter(headers)
     for item in items:
         if isinstance(item, ReadImage):
             yield item
             continue
         header = next(next_header)
         if isinstance(header, ImageError):
-            yield _without_image(item, header)
-        else:
-            yield _with_boxes(item, header, next(next_ruled))
+            gone = unreadable_image(item.image, header, item.rows.lines, item.source, item.dropped)
+            yield ReadImage(item.image, None, item.count, gone, item.notes)
+            continue
+        i = next(next_usable)
+        rows = slice(offsets[i], offsets[i + 1])
+        record = ImageRecord(
+            item.image,
+            header.width,
+            header.height,
+            ruled.boxes[rows],
+            ruled.classes[rows],
+            ruled.lines[rows],
+            item.label_file,
+            item.split,
+        )
+        dropped = (*item.dropped, *ruled.dropped.get(i, ()))
+        notes = (*item.notes, *ruled.notes.get(i, ()), *_size_notes(item, header))
+        yield ReadImage(item.image, record, item.count, dropped, notes, header)
 
 
-def _without_image(found: FoundImage, error: ImageError) -> ReadImage:
-    """An image that cannot be used is left out with all its rows."""
-    why = f"its image '{found.image}' cannot be read"
-    lost = rows_without_image(found.rows.lines, why, found.source, rows_numbered_by(found.source))
-    gone = Finding("error", "image-unreadable", str(error).removeprefix(f"{found.image}: "), str(found.image))
-    return ReadImage(found.image, None, found.count, (gone, *found.dropped, *lost), found.notes)
-
-
-def _with_boxes(found: FoundImage, header: ImageHeader, ruled: RuledBoxes) -> ReadImage:
-    record = ImageRecord(
-        found.image,
-        header.width,
-        header.height,
-        ruled.boxes,
-        ruled.classes,
-        ruled.lines,
-        found.label_file,
-        found.split,
-    )
-    notes = found.notes + ruled.notes + _size_notes(found, header)
-    return ReadImage(found.image, record, found.count, found.dropped + ruled.dropped, notes, header)
+def unreadable_image(
+    image: str | Path,
+    error: ImageError,
+    lines: NDArray[np.int64],
+    source: str | Path,
+    dropped: tuple[Finding, ...],
+) -> tuple[Finding, ...]:
+    """Findings for an image that is left out with all its rows; `dropped` are those that were bad anyway."""
+    why = f"its image '{image}' cannot be read"
+    gone = Finding("error", "image-unreadable", str(error).removeprefix(f"{image}: "), str(image))
+    return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))
 
 
 def _size_notes(found: FoundImage, header: ImageHeader) -> tuple[Finding, ...]:

@@ -11,11 +11,17 @@ from pathlib import Path
 from yolofast.errors import DataError
 from yolofast.formats.class_files import read_class_file
 from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
-from yolofast.formats.dataset import FoundImage, LabelFileError, LabelledDataset, ReadImage, complete_images
+from yolofast.formats.dataset import LabelFileError, LabelledDataset, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
 from yolofast.formats.label_index import LabelIndex
 from yolofast.formats.splits import SPLITS, split_of
-from yolofast.formats.yolo import find_in_label_file, find_label, parse_label_file, rows_of_no_image
+from yolofast.formats.yolo import (
+    ImageLabel,
+    find_in_label_files,
+    find_label,
+    parse_label_file,
+    rows_of_no_image,
+)
 from yolofast.types import Finding, Split
 
 MAX_UNNAMED = 9999
@@ -121,15 +127,19 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     index = LabelIndex(tree)
     splits = {image: split_of(image.relative_to(tree.root).parent) for image in tree.images}
 
-    def find() -> Iterator[FoundImage | ReadImage]:
+    def find() -> Iterator[ImageLabel | ReadImage]:
         for image in tree.images:
-            yield find_in_label_file(image, index.find(image), splits[image])
+            yield ImageLabel(image, index.find(image), splits[image])
         yield from _orphans(files, set(index.paired))
 
     named = tuple(s for s in SPLITS if s in splits.values())
     evidence = (f"{len(files)} YOLO label files", source)
     return LabelledDataset(
-        "yolo", names, named, lambda: complete_images(find(), num_classes=len(names)), evidence=evidence
+        "yolo",
+        names,
+        named,
+        lambda: complete_images(find_in_label_files(find()), num_classes=len(names)),
+        evidence=evidence,
     )
 
 
@@ -150,12 +160,12 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
             message = f"has other class names than {data.path.name}, which counts"
             notes.append(Finding("warning", "names-conflict", message, str(path)))
 
-    def find() -> Iterator[FoundImage | ReadImage]:
+    def find() -> Iterator[ImageLabel | ReadImage]:
         used: set[Path | None] = set()
         for image, split in listed.items():
             label = index.find(image) or find_label(image)
             used.add(label)
-            yield find_in_label_file(image, label, split)
+            yield ImageLabel(image, label, split)
         for image in tree.images:
             if image in listed:
                 continue
@@ -175,7 +185,7 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
         "yolo",
         data.names,
         tuple(data.splits),
-        lambda: complete_images(find(), num_classes=len(data.names)),
+        lambda: complete_images(find_in_label_files(find()), num_classes=len(data.names)),
         tuple(notes),
         (evidence,),
     )
