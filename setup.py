@@ -29,6 +29,7 @@ if os.environ.get("YOLOFAST_SANITIZE") == "1":
 
 JPEG = sorted(f"jpeg/{path.name}" for path in CORE.glob("jpeg/*.cpp"))
 COCO = [f"coco/{name}.cpp" for name in ("match", "ranking", "accumulate", "confidence")]
+SCAN = ["file_scan.cpp", "image_header.cpp", "tiff_header.cpp", "labels.cpp", "jpeg/header.cpp"]
 RENDER = sorted(path.name for path in CORE.glob("render*.cpp"))
 
 # extension module -> (csrc/core sources, libraries)
@@ -42,7 +43,7 @@ MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._nms": (["nms.cpp", "soft_nms.cpp", "postprocess.cpp"], []),
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (RENDER, []),
-    "kernels._scan": (["file_scan.cpp", "image_header.cpp", "labels.cpp", "jpeg/header.cpp"], []),
+    "kernels._scan": (SCAN, []),
     "load._engine": (["engine.cpp", "picture.cpp", *RENDER, *JPEG], ["jpeg"]),
 }
 

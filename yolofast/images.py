@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -123,13 +124,20 @@ def _unplain(path: str | Path, status: int, error: int, header: ImageHeader) -> 
 def _read(path: str | Path) -> bytes:
     """All of the file; never empty."""
     try:
-        with Path(path).open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _system_error(path, errno.EINVAL)
             data = file.read()
     except OSError as error:
         raise _system_error(path, error.errno or 0) from None
     if not data:
         raise ImageError(f"{path}: the file is empty; get it again or remove it")
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A descriptor, also of a pipe into which nobody writes: opening it would wait for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _system_error(path: str | Path, error: int) -> ImageError:

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
+#include "header_fields.hpp"
 #include "jpeg/header.hpp"
 
 namespace yf {
@@ -14,64 +14,9 @@ constexpr std::size_t kHeadBytes = 16 * 1024;
 constexpr std::size_t kTailBytes = 4096;
 constexpr std::size_t kProbeBytes = 4096;
 constexpr std::size_t kSegmentBytes = 2 + 65535;  // a JPEG's longest, with its marker
-constexpr std::size_t kMostEntries = 512;         // of a TIFF directory; ordinary ones have some twenty
-constexpr std::uint64_t kMostSide = std::numeric_limits<std::int32_t>::max();
-
-// Bytes in either order; reading past the end gives zeros, so that callers check once.
-class Fields {
-  public:
-    Fields(const std::uint8_t* data, std::size_t size, bool little)
-        : data_(data), size_(size), little_(little) {}
-    std::size_t size() const { return size_; }
-    bool little() const { return little_; }
-    bool says(std::size_t at, const char* text, std::size_t length) const {
-        return has(at, length) && std::memcmp(data_ + at, text, length) == 0;
-    }
-    std::uint64_t number(std::size_t at, std::size_t bytes) const {
-        std::uint64_t value = 0;
-        if (!has(at, bytes)) return 0;
-        for (std::size_t i = 0; i < bytes; ++i)
-            value |= std::uint64_t{data_[at + i]} << (8 * (little_ ? i : bytes - 1 - i));
-        return value;
-    }
-    std::uint8_t byte(std::size_t at) const { return static_cast<std::uint8_t>(number(at, 1)); }
-    bool has(std::size_t at, std::size_t bytes) const { return at <= size_ && size_ - at >= bytes; }
-
-  private:
-    const std::uint8_t* data_;
-    std::size_t size_;
-    bool little_;
-};
-
-// A file's first bytes, and the way to the others.
-struct File {
-    ByteSource& source;
-    const std::uint8_t* head;
-    std::size_t head_size;
-    ImageHeader header;
-
-    Fields fields(bool little) const { return {head, head_size, little}; }
-
-    ImageHeader end(HeaderStatus status) {
-        header.status = status;
-        return header;
-    }
-    ImageHeader fail(std::ptrdiff_t got) {
-        header.error = static_cast<std::int32_t>(-got);
-        return end(HeaderStatus::unreadable);
-    }
-    // Both sides as the picture is read; odd when there can be no such picture.
-    ImageHeader sized(std::uint64_t width, std::uint64_t height) {
-        if (width == 0 || height == 0 || width > kMostSide || height > kMostSide)
-            return end(HeaderStatus::odd);
-        header.width = static_cast<std::int32_t>(width);
-        header.height = static_cast<std::int32_t>(height);
-        return end(HeaderStatus::fine);
-    }
-};
 
 // Whether `marker` is among the file's last bytes; -errno when they cannot be read.
-std::ptrdiff_t ends_with(const File& file, const char* marker, std::size_t length) {
+std::ptrdiff_t ends_with(const HeaderFile& file, const char* marker, std::size_t length) {
     std::uint8_t own[kTailBytes];
     const std::uint8_t* tail = own;
     std::size_t size = kTailBytes;
@@ -92,7 +37,7 @@ std::ptrdiff_t ends_with(const File& file, const char* marker, std::size_t lengt
 // ---------------------------------------------------------------------------------------------- JPEG
 
 // Goes on behind the first bytes: from segment to segment, past those that say nothing. 0, or -errno.
-std::ptrdiff_t read_further(File& file, std::uint64_t at, JpegReading* reading) {
+std::ptrdiff_t read_further(HeaderFile& file, std::uint64_t at, JpegReading* reading) {
     std::uint8_t window[kSegmentBytes];
     std::size_t want = kProbeBytes;
     while (!reading->ended && at < file.header.bytes) {
@@ -106,7 +51,7 @@ std::ptrdiff_t read_further(File& file, std::uint64_t at, JpegReading* reading) 
     return 0;
 }
 
-ImageHeader read_jpeg(File& file) {
+ImageHeader read_jpeg(HeaderFile& file) {
     JpegReading reading;
     const std::size_t step = read_segments(file.head + 2, file.head_size - 2, &reading);
     if (!reading.ended && file.header.bytes > file.head_size) {
@@ -129,7 +74,7 @@ ImageHeader read_jpeg(File& file) {
 
 // ----------------------------------------------------------------------------------------------- PNG
 
-ImageHeader read_png(File& file) {
+ImageHeader read_png(HeaderFile& file) {
     const Fields head = file.fields(false);
     if (!head.says(12, "IHDR", 4) || !head.has(16, 10)) return file.end(HeaderStatus::odd);
     switch (head.byte(25)) {
@@ -171,7 +116,7 @@ bool is_gray_scale(const Fields& head, std::size_t at, std::size_t count, std::s
     return true;
 }
 
-ImageHeader read_bmp(File& file) {
+ImageHeader read_bmp(HeaderFile& file) {
     const Fields head = file.fields(true);
     if (!head.has(0, 26)) return file.end(HeaderStatus::odd);
     const std::uint64_t header_size = head.number(14, 4);
@@ -212,7 +157,7 @@ ImageHeader read_bmp(File& file) {
 
 // ---------------------------------------------------------------------------------------------- WebP
 
-ImageHeader read_webp(File& file) {
+ImageHeader read_webp(HeaderFile& file) {
     const Fields head = file.fields(true);
     // The chunks follow the size of all that comes; a file that is longer only has something behind it.
     file.header.complete = head.number(4, 4) + 8 <= file.header.bytes;
@@ -232,120 +177,11 @@ ImageHeader read_webp(File& file) {
     return file.end(HeaderStatus::odd);
 }
 
-// ---------------------------------------------------------------------------------------------- TIFF
-
-// What the first directory of a TIFF says; `plain` is false once a value is not as usual.
-struct Directory {
-    std::uint64_t width = 0, height = 0, bits = 1, photometric = 99, samples = 1, orientation = 1;
-    bool plain = true;
-};
-
-std::size_t type_size(std::uint64_t type) { return type == 3 ? 2 : type == 4 ? 4 : 0; }
-
-// Reads `count` bytes of a TIFF anywhere; false when they are not there.
-bool fetch(File& file, std::uint64_t at, std::uint8_t* to, std::size_t count, std::ptrdiff_t* failed) {
-    if (at > file.header.bytes || file.header.bytes - at < count) return false;
-    if (at <= file.head_size && file.head_size - at >= count) {
-        std::memcpy(to, file.head + at, count);
-        return true;
-    }
-    const std::ptrdiff_t got = file.source.read(at, to, count);
-    if (got < 0) *failed = got;
-    return got >= 0 && static_cast<std::size_t>(got) == count;
-}
-
-// The first value of an entry; the entry's fields begin at `at`. Values that do not fit lie elsewhere.
-std::uint64_t first_value(File& file, const Fields& entries, std::size_t at, bool big, bool single,
-                          Directory* directory, std::ptrdiff_t* failed) {
-    const std::size_t bytes = type_size(entries.number(at + 2, 2)), room = big ? 8 : 4;
-    const std::uint64_t count = entries.number(at + 4, big ? 8 : 4);
-    const std::size_t place = at + (big ? 12 : 8);
-    directory->plain &= bytes != 0 && count >= 1 && !(single && count != 1);
-    if (!directory->plain) return 0;
-    if (count <= room / bytes) return entries.number(place, bytes);
-    std::uint8_t value[4];
-    directory->plain = fetch(file, entries.number(place, room), value, bytes, failed);
-    return directory->plain ? Fields(value, bytes, entries.little()).number(0, bytes) : 0;
-}
-
-Directory read_directory(File& file, const Fields& entries, std::size_t count, bool big,
-                         std::ptrdiff_t* failed) {
-    Directory directory;
-    std::uint64_t last = 0;
-    for (std::size_t i = 0; i < count && directory.plain; ++i) {
-        const std::size_t at = i * (big ? 20 : 12);
-        const std::uint64_t tag = entries.number(at, 2);
-        directory.plain = i == 0 || tag > last;  // in order and each once, as the format wants it
-        last = tag;
-        std::uint64_t* value = tag == 256   ? &directory.width
-                               : tag == 257 ? &directory.height
-                               : tag == 258 ? &directory.bits
-                               : tag == 262 ? &directory.photometric
-                               : tag == 274 ? &directory.orientation
-                               : tag == 277 ? &directory.samples
-                                            : nullptr;
-        if (value != nullptr && directory.plain)
-            *value = first_value(file, entries, at, big, tag != 258, &directory, failed);
-    }
-    return directory;
-}
-
-// False where what the picture is made of is not as usual.
-bool name_mode(const Directory& directory, PixelMode* mode) {
-    const bool more = directory.samples > 1;
-    switch (directory.photometric) {
-        case 0:
-        case 1:
-            *mode = more ? PixelMode::gray_alpha : PixelMode::gray;
-            return directory.samples <= 2;
-        case 2:
-            *mode = directory.samples > 3 ? PixelMode::rgba : PixelMode::rgb;
-            break;
-        case 3:
-            *mode = PixelMode::palette;
-            return !more;
-        case 5:
-            *mode = PixelMode::cmyk;
-            return directory.samples >= 4;
-        case 6:
-            *mode = PixelMode::rgb;
-            break;
-        default:
-            return false;
-    }
-    return directory.samples == 3 || directory.samples == 4;
-}
-
-ImageHeader read_tiff(File& file, bool little, bool big) {
-    const Fields head = file.fields(little);
-    if (!head.has(0, big ? 16 : 8) || (big && (head.number(4, 2) != 8 || head.number(6, 2) != 0)))
-        return file.end(HeaderStatus::odd);
-    const std::uint64_t start = head.number(big ? 8 : 4, big ? 8 : 4);
-    std::uint8_t bytes[kMostEntries * 20];
-    std::ptrdiff_t failed = 0;
-    const std::size_t lead = big ? 8 : 2;
-    bool there = fetch(file, start, bytes, lead, &failed);
-    const std::uint64_t count = there ? Fields(bytes, lead, little).number(0, lead) : 0;
-    const std::size_t size =
-        static_cast<std::size_t>(std::min<std::uint64_t>(count, kMostEntries)) * (big ? 20 : 12);
-    there = there && count <= kMostEntries && fetch(file, start + lead, bytes, size, &failed);
-    Directory directory;
-    if (there)
-        directory =
-            read_directory(file, Fields(bytes, size, little), static_cast<std::size_t>(count), big, &failed);
-    if (failed < 0) return file.fail(failed);
-    const bool plain = there && directory.plain && name_mode(directory, &file.header.mode) &&
-                       directory.bits >= 1 && directory.bits <= 64 && directory.orientation <= 4;
-    if (!plain) return file.end(HeaderStatus::odd);
-    file.header.bits = static_cast<std::int32_t>(directory.bits);
-    return file.sized(directory.width, directory.height);
-}
-
 }  // namespace
 
 ImageHeader read_image_header(ByteSource& source) noexcept {
     std::uint8_t head[kHeadBytes];
-    File file{source, head, 0, {}};
+    HeaderFile file{source, head, 0, {}};
     file.header.bytes = source.size();
     const std::ptrdiff_t got = source.read(0, head, sizeof head);
     if (got < 0) return file.fail(got);
