@@ -64,7 +64,7 @@ def test_polygon_becomes_the_box_around_it() -> None:
     [
         ("0 0.5 0.5 0.1", "columns"),
         ("0", "columns"),
-        ("0 0.5 0.5 0.1 0.1 0.9", "columns"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "confidence"),
         ("0 1 2 3 4 5 6 7", "columns"),
         ("dog 0.5 0.5 0.1 0.1", "syntax"),
         ("0,0.5,0.5,0.1,0.1", "syntax"),

@@ -10,12 +10,19 @@ from pathlib import Path
 
 from yolofast.errors import DataError
 from yolofast.formats.class_files import read_class_file
+from yolofast.formats.class_sources import id_conflicts
 from yolofast.formats.data_yaml import DataYaml, label_places, list_images, read_data_yaml, top_level_keys
 from yolofast.formats.dataset import FoundImage, LabelFileError, LabelledDataset, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import shared
 from yolofast.formats.splits import SPLITS, split_of
-from yolofast.formats.yolo import find_in_label_file, find_label, parse_label_file, rows_of_no_image
+from yolofast.formats.yolo import (
+    RowTally,
+    find_in_label_file,
+    find_label,
+    parse_label_file,
+    rows_of_no_image,
+)
 from yolofast.types import Finding, Split
 
 MAX_UNNAMED = 9999
@@ -151,11 +158,18 @@ def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadIm
                 yield rows_of_no_image(file, why, notes=(note,))
 
 
-def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str]:
-    """Class names without a data.yaml, and where they come from."""
+def _summary(tally: RowTally, names_from: Path | None) -> Iterator[ReadImage]:
+    """What the labels as a whole are, after the last image."""
+    notes = tally.findings(names_from)
+    if notes:
+        yield ReadImage(None, None, 0, notes=notes)
+
+
+def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str, Path | None]:
+    """Class names without a data.yaml, where they come from in words, and the file that counts."""
     if tree.class_files:
         path = tree.class_files[0]
-        return read_class_file(path), f"class names from {tree.relative(path)}"
+        return read_class_file(path), f"class names from {tree.relative(path)}", path
     highest = -1
     for path in files:
         with suppress(LabelFileError):  # listed when it is read
@@ -165,7 +179,8 @@ def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], st
             f"{tree.root}: a label has class id {highest} and nothing names the classes. "
             "Add a data.yaml with 'names:', or a classes.txt."
         )
-    return tuple(f"class_{i}" for i in range(highest + 1)), "no class names anywhere: class_0, class_1, ..."
+    numbered = tuple(f"class_{i}" for i in range(highest + 1))
+    return numbered, "no class names anywhere: class_0, class_1, ...", None
 
 
 def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
@@ -179,7 +194,7 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     data_yaml = find_data_yaml(tree)
     if data_yaml is not None:
         return _open_with_yaml(tree, files, read_data_yaml(data_yaml))
-    names, source = _names(tree, files)
+    names, source, counts = _names(tree, files)
     if not names:
         raise DataError(
             f"{tree.root}: {len(files)} label files hold no box: nothing says what the classes are."
@@ -188,14 +203,21 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     splits = {image: split_of(image.relative_to(tree.root).parent) for image in tree.images}
 
     def find() -> Iterator[FoundImage | ReadImage]:
+        tally = RowTally(len(names))
         for image in tree.images:
-            yield find_in_label_file(image, index.find(image), splits[image])
+            yield find_in_label_file(image, index.find(image), splits[image], tally=tally)
         yield from _orphans(files, set(index.paired))
+        yield from _summary(tally, counts)
 
     named = tuple(s for s in SPLITS if s in splits.values())
     evidence = (f"{len(files)} YOLO label files", source)
     return LabelledDataset(
-        "yolo", names, named, lambda: complete_images(find(), num_classes=len(names)), evidence=evidence
+        "yolo",
+        names,
+        named,
+        lambda: complete_images(find(), num_classes=len(names)),
+        id_conflicts(tree, names, counts, "error") if counts is not None else (),
+        evidence,
     )
 
 
@@ -210,18 +232,15 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
                     f"in both {listed[image]} and {split} of {data.path.name}: it stays in {listed[image]}"
                 )
                 notes.append(Finding("warning", "split-overlap", message, str(image)))
-    for path in tree.class_files:
-        names = read_class_file(path)
-        if names != data.names:
-            message = f"has other class names than {data.path.name}, which counts"
-            notes.append(Finding("warning", "names-conflict", message, str(path)))
+    notes.extend(id_conflicts(tree, data.names, data.path, "warning"))
 
     def find() -> Iterator[FoundImage | ReadImage]:
+        tally = RowTally(len(data.names))
         used: set[Path | None] = set()
         for image, split in listed.items():
             label = index.find(image) or find_label(image)
             used.add(label)
-            yield find_in_label_file(image, label, split)
+            yield find_in_label_file(image, label, split, data.keypoints, tally)
         for image in tree.images:
             if image in listed:
                 continue
@@ -235,6 +254,7 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
                 item = rows_of_no_image(label, f"its image '{image.name}' is {message}", image)
                 yield replace(item, dropped=(gone, *item.dropped))
         yield from _orphans(files, used)
+        yield from _summary(tally, data.path)
 
     evidence = f"splits and class names from {tree.relative(data.path)}"
     return LabelledDataset(
@@ -243,5 +263,5 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
         tuple(data.splits),
         lambda: complete_images(find(), num_classes=len(data.names)),
         tuple(notes),
-        (evidence,),
+        (f"{len(files)} YOLO label files", evidence),
     )

@@ -4,5 +4,6 @@ from yolofast.kernels.parsed_labels import ParsedLabels
 
 ERROR_CODES: tuple[str, ...]
 LONGEST_TEXT: int
+MOST_KEYPOINTS: int
 
-def parse_yolo_labels(data: ReadableBuffer) -> ParsedLabels: ...
+def parse_yolo_labels(data: ReadableBuffer, *, keypoints: tuple[int, int] | None = None) -> ParsedLabels: ...

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 BOX = 0
 POLYGON = 1
+QUAD = 2
+KEYPOINTS = 3
 
 
 class LabelError(NamedTuple):
@@ -18,7 +20,7 @@ class LabelError(NamedTuple):
     line: int
     """Line number, from 1."""
     code: str
-    """'syntax', 'columns', 'non-finite' or 'class' (see `parse_yolo_labels`)."""
+    """'syntax', 'columns', 'non-finite', 'class' or 'confidence' (see `parse_yolo_labels`)."""
     text: str
     """The line without outer blanks, at most 80 characters of it."""
 
@@ -28,7 +30,8 @@ class ParsedLabels:
     """The objects of one label file, in file order, and the lines that are none.
 
     `classes` int64 [N]; `boxes` float64 [N, 4] xywhn as written (for a polygon the box around its
-    points); `lines` int64 [N], from 1; `kinds` int8 [N], 0 = box, 1 = polygon.
+    points); `lines` int64 [N], from 1; `kinds` int8 [N]: 0 = box, 1 = polygon, 2 = four points (an oriented
+    box or a polygon), 3 = box with keypoints.
     """
 
     classes: NDArray[np.int64]
