@@ -47,7 +47,7 @@ def test_label_faults(tmp_path: Path) -> None:
     ]
     severities = [f.severity for f in report.label_issues]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
-    assert report.errors == 7
+    assert report.errors == 8
 
 
 @pytest.mark.parametrize("decode", [False, True])

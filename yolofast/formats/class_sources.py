@@ -28,10 +28,7 @@ def class_sources(
         try:
             yield path, read_class_file(path)
         except DataError as error:
-            yield (
-                path,
-                Finding("warning", "names-unreadable", str(error).removeprefix(f"{path}: "), str(path)),
-            )
+            yield path, _unreadable(path, str(error))
     for path in tree.yamls:
         if path == skip:
             continue
@@ -41,6 +38,15 @@ def class_sources(
             continue  # some other tool's file; the one that counts is read where it is opened
         if names is not None:
             yield path, names
+
+
+def _unreadable(path: Path, message: str) -> Finding:
+    """The message of an error about `path` as a finding, its line taken out of the text."""
+    rest = message.removeprefix(f"{path}:")
+    line, _, behind = rest.partition(": ")
+    if line.isdecimal():
+        return Finding("warning", "names-unreadable", behind, str(path), int(line))
+    return Finding("warning", "names-unreadable", rest.strip(), str(path))
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -108,6 +108,8 @@ def _shape(shape: object) -> tuple[str, Box] | tuple[str, str, None]:
     if points is None or not fits(len(points)):
         got = f"{len(points)} points" if points is not None else "points that are not pairs of numbers"
         return "box-columns", f"'{label}' is a {kind} of {got}, expected {wanted}", None
+    if not all(math.isfinite(value) for point in points for value in point):
+        return "box-nan", f"'{label}' has a point with NaN or infinity, expected numbers", None
     return label, around(points)
 
 

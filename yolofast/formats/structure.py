@@ -84,12 +84,12 @@ def decide_layout(tree: FileTree, label_files: Mapping[str, Iterable[Path]]) -> 
             "images+labels",
             f"{images['images']} images in images/, {beside['labels']} label files in labels/",
         )
-    if named and None not in splits.values():
-        return "split folders", f"all images lie in folders of the splits {', '.join(named)}"
     classes = class_folders(tree) if not labels else None
     if classes is not None:
         shown = ", ".join(f"{name} ({count})" for name, count in classes.most_common(_SHOWN))
         return "class folders", f"{len(classes)} folders of images and no boxes: {shown}"
+    if named and None not in splits.values():
+        return "split folders", f"all images lie in folders of the splits {', '.join(named)}"
     if len(relative) == 1:
         return "one folder", f"all {len(tree.images)} images lie in {_show(tree, relative)}"
     return "unknown", f"images in {_show(tree, relative)}, by no known custom"

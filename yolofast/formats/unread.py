@@ -85,13 +85,15 @@ def explain_unread(tree: FileTree) -> str:
             if found:
                 return f"got labels of an unknown format: '{tree.relative(path)}' is {found}. {EXPECTED}"
     others = [*tree.texts, *tree.jsons, *tree.xmls, *tree.tables]
-    if others:
-        return f"got labels of an unknown format (for example {tree.relative(others[0])}). {EXPECTED}"
     folders = class_folders(tree)
-    if folders is not None:
+    stems = {image.stem for image in tree.images}
+    if folders is not None and not any(path.stem in stems for path in others):
         shown = ", ".join(f"{name} {count}" for name, count in folders.most_common(4))
         return (
-            f"got {len(tree.images)} images in {len(folders)} folders named by class ({shown}) and no boxes: "
-            f"that is classification, which cannot train a detector. Draw boxes first. {EXPECTED}"
+            f"got {len(tree.images)} images in {len(folders)} folders ({shown}) and no boxes: folders "
+            f"named by "
+            f"class are for classification and cannot train a detector. Draw boxes first. {EXPECTED}"
         )
+    if others:
+        return f"got labels of an unknown format (for example {tree.relative(others[0])}). {EXPECTED}"
     return f"got {len(tree.images)} images but no labels. {EXPECTED}"
