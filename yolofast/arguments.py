@@ -69,7 +69,7 @@ class PrepareArgs(Section):
     """Convert a dataset to the YOLO layout with data.yaml; the source is never changed."""
 
     path: tyro.conf.Positional[Path]
-    """Dataset folder (YOLO txt, COCO json or Pascal VOC xml)."""
+    """Dataset folder (YOLO txt, COCO json, Pascal VOC xml, CSV, Open Images or LabelMe)."""
     out: Path | None = None
     """Where to; by default a folder PATH_yolo beside the source."""
     val_fraction: float = bounded(0.2, 0.0, 1.0, open_low=True)
@@ -78,8 +78,8 @@ class PrepareArgs(Section):
     """Seed of that split."""
     link: Literal["hard", "copy"] = "hard"
     """hard: link images where the file system allows, else copy; copy: always copy."""
-    label_format: Literal["yolo", "coco", "voc"] | None = None
-    """Which labels count, in a folder that holds several formats."""
+    label_format: str | None = None
+    """Which labels count in a folder that holds several: yolo, coco, voc, csv, openimages or labelme."""
     restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
     """Rewrite JPEGs without loss, with a restart marker after every so many rows of blocks (MCUs), so that
     a part of a picture can be decoded alone; 0: keep the files as they are."""

@@ -75,7 +75,7 @@ def analyze(args: AnalyzeArgs) -> None:
     if args.json:
         print_json(dataclasses.asdict(info) | {"class_count": info.class_count})
         return
-    print(f"{info.root}: {info.structure_type} structure, {info.label_format} labels")
+    print(f"{info.root}: {info.structure_type} structure ({info.layout}), {info.label_format} labels")
     for sentence in info.evidence:
         print(f"  {sentence}")
     print(f"images   {info.total_images} ({_counts(info.image_formats)})")

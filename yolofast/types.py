@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 Split = Literal["train", "valid", "test"]
 Severity = Literal["error", "warning", "info"]
 StructureType = Literal["flat", "nested", "mixed", "unknown"]
+Layout = Literal[
+    "roboflow", "voc", "coco", "images+labels", "split folders", "class folders", "one folder", "unknown"
+]
+"""Roboflow's export (its readme and split folders), VOC's JPEGImages/ and Annotations/, COCO's annotations/
+with folders of images, images/ with labels/, split folders with labels beside the images, classification's
+folder a class (no boxes), all images in one folder, or none of these."""
 
 # ---------------------------------------------------------------- pixels
 
@@ -203,7 +209,8 @@ class DatasetInfo:
     root: Path
     structure_type: StructureType
     label_format: str
-    """'yolo', 'coco', 'voc', 'mixed' or 'unknown'."""
+    """The name of a reader ('yolo', 'coco', 'voc', 'csv', 'openimages', 'labelme' or one that was
+    registered), 'mixed' or 'unknown'."""
     class_names: tuple[str, ...]
     total_images: int
     total_boxes: int
@@ -216,6 +223,7 @@ class DatasetInfo:
     evidence: tuple[str, ...]
     """Why the structure and format were decided so, a sentence each."""
     findings: tuple[Finding, ...] = ()
+    layout: Layout = "unknown"
 
     @property
     def class_count(self) -> int:

@@ -175,8 +175,9 @@ void append(std::vector<T>& to, const std::vector<T>& from) {
 }
 
 // The one place that knows what the parser gives.
-void append_rows(const char* text, std::size_t size, std::int64_t file, LabelRows* rows) {
-    const ParsedLabels found = parse_yolo_labels(text, size);
+void append_rows(const char* text, std::size_t size, KeypointShape keypoints, std::int64_t file,
+                 LabelRows* rows) {
+    const ParsedLabels found = parse_yolo_labels(text, size, keypoints);
     append(rows->classes, found.classes);
     append(rows->boxes, found.boxes);
     append(rows->lines, found.lines);
@@ -209,13 +210,13 @@ void scan_headers(PackedPaths paths, const HeaderColumns& columns) noexcept {
     });
 }
 
-void scan_labels(PackedPaths paths, LabelRows* rows) {
+void scan_labels(PackedPaths paths, KeypointShape keypoints, LabelRows* rows) {
     LabelReader reader;
     rows->offsets.push_back(0);
     for_each_path(paths, [&](std::string_view path) {
         const auto file = static_cast<std::int64_t>(rows->errors.size());
         const int error = path.empty() ? 0 : reader.read(path);
-        if (error == 0 && !path.empty()) append_rows(reader.text(), reader.size(), file, rows);
+        if (error == 0 && !path.empty()) append_rows(reader.text(), reader.size(), keypoints, file, rows);
         rows->errors.push_back(error);
         rows->offsets.push_back(static_cast<std::int64_t>(rows->classes.size()));
     });

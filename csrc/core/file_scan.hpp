@@ -62,6 +62,6 @@ struct LabelRows {
 };
 
 // An empty name is no file: it has no rows. May throw std::bad_alloc.
-void scan_labels(PackedPaths paths, LabelRows* rows);
+void scan_labels(PackedPaths paths, KeypointShape keypoints, LabelRows* rows);
 
 }  // namespace yf

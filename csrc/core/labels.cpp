@@ -32,6 +32,8 @@ struct Row {
     std::size_t fields = 0;
     bool numeric = true;
     bool finite = true;
+    bool visibilities = true;  // every third number behind the box is 0, 1 or 2
+    bool seen = false;         // and one of them is 2
     double first[5] = {};
     double low[2] = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
     double high[2] = {-std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
@@ -49,20 +51,48 @@ struct Row {
             low[axis] = std::min(low[axis], value);
             high[axis] = std::max(high[axis], value);
         }
+        if (fields > 5 && fields % 3 == 1) {  // fields 7, 10, 13, ...
+            visibilities = visibilities && (value == 0.0 || value == 1.0 || value == 2.0);
+            seen = seen || value == 2.0;
+        }
         ++fields;
     }
 
     bool is_polygon() const { return fields >= 7 && fields % 2 == 1; }
+    bool has_visible_points() const {
+        return fields >= 8 && (fields - 5) % 3 == 0 && visibilities && (fields % 2 == 0 || seen);
+    }
 };
+
+// What the numbers of a row are; false when they are nothing that is known.
+bool find_kind(const Row& row, KeypointShape keypoints, LabelKind& kind) {
+    if (row.fields == 5) {
+        kind = LabelKind::kBox;
+        return true;
+    }
+    if (keypoints.count > 0) {
+        kind = LabelKind::kKeypoints;
+        return row.fields == 5 + keypoints.count * keypoints.numbers;
+    }
+    if (row.has_visible_points()) {
+        kind = LabelKind::kKeypoints;
+        return true;
+    }
+    kind = row.fields == 9 ? LabelKind::kQuad : LabelKind::kPolygon;
+    return row.is_polygon();
+}
 
 constexpr double kLargestClass = 2147483647.0;
 
-void finish_row(const Row& row, std::int64_t line, std::size_t begin, std::size_t end, ParsedLabels& out) {
+void finish_row(const Row& row, KeypointShape keypoints, std::int64_t line, std::size_t begin,
+                std::size_t end, ParsedLabels& out) {
     const double label = row.first[0];
+    LabelKind kind = LabelKind::kBox;
     if (!row.numeric) {
         out.errors.push_back({line, LabelErrorCode::kSyntax, begin, end});
-    } else if (row.fields != 5 && !row.is_polygon()) {
-        out.errors.push_back({line, LabelErrorCode::kColumns, begin, end});
+    } else if (!find_kind(row, keypoints, kind)) {
+        const LabelErrorCode code = row.fields == 6 ? LabelErrorCode::kConfidence : LabelErrorCode::kColumns;
+        out.errors.push_back({line, code, begin, end});
     } else if (!row.finite) {
         out.errors.push_back({line, LabelErrorCode::kNonFinite, begin, end});
     } else if (label < 0.0 || label > kLargestClass || label != std::floor(label)) {
@@ -70,7 +100,8 @@ void finish_row(const Row& row, std::int64_t line, std::size_t begin, std::size_
     } else {
         const double polygon[4] = {(row.low[0] + row.high[0]) / 2, (row.low[1] + row.high[1]) / 2,
                                    row.high[0] - row.low[0], row.high[1] - row.low[1]};
-        const double* box = row.is_polygon() ? polygon : row.first + 1;
+        const bool points = kind == LabelKind::kPolygon || kind == LabelKind::kQuad;
+        const double* box = points ? polygon : row.first + 1;
         // Points near the largest double have an extent that is infinite.
         if (!std::all_of(box, box + 4, [](double value) { return std::isfinite(value); })) {
             out.errors.push_back({line, LabelErrorCode::kNonFinite, begin, end});
@@ -79,13 +110,13 @@ void finish_row(const Row& row, std::int64_t line, std::size_t begin, std::size_
         out.classes.push_back(static_cast<std::int64_t>(label));
         out.boxes.insert(out.boxes.end(), box, box + 4);
         out.lines.push_back(line);
-        out.kinds.push_back(row.is_polygon() ? LabelKind::kPolygon : LabelKind::kBox);
+        out.kinds.push_back(kind);
     }
 }
 
 }  // namespace
 
-ParsedLabels parse_yolo_labels(const char* data, std::size_t size) {
+ParsedLabels parse_yolo_labels(const char* data, std::size_t size, KeypointShape keypoints) {
     ParsedLabels out;
     std::size_t at = size >= 3 && std::memcmp(data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     for (std::int64_t line = 1; at < size; ++line) {
@@ -103,7 +134,7 @@ ParsedLabels parse_yolo_labels(const char* data, std::size_t size) {
             row.add(data + field, data + at);
             end = at;
         }
-        if (row.fields > 0) finish_row(row, line, begin, end, out);
+        if (row.fields > 0) finish_row(row, keypoints, line, begin, end, out);
         if (at < size) at += data[at] == '\r' && at + 1 < size && data[at + 1] == '\n' ? 2 : 1;
     }
     return out;

@@ -61,7 +61,7 @@ def test_two_formats_are_mixed_and_said_so(tmp_path: Path) -> None:
     info = analyze_dataset(tmp_path)
     assert info.label_format == "mixed"
     assert info.format_counts == {"yolo": 1, "coco": 1, "class_mapping": 1}
-    assert [f.code for f in info.findings] == ["format-several"]
+    assert [f.code for f in info.findings] == ["format-several", "names-conflict", "names-conflict"]
 
 
 def test_unlabelled_and_broken_folders_are_described(tmp_path: Path) -> None:

@@ -43,10 +43,11 @@ def test_label_faults(tmp_path: Path) -> None:
         ("box-tiny", "b.txt", 2),
         ("label-missing", "c.jpg", None),
         ("label-orphan", "orphan.txt", None),
+        ("names-short", "data.yaml", None),
     ]
     severities = [f.severity for f in report.label_issues]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
-    assert report.errors == 7
+    assert report.errors == 8
 
 
 @pytest.mark.parametrize("decode", [False, True])

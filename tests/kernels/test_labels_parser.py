@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from yolofast.kernels import parse_yolo_labels, reference
 
 
-def same(data: bytes) -> None:
-    got, want = parse_yolo_labels(data), reference.parse_yolo_labels(data)
+def same(data: bytes, keypoints: tuple[int, int] | None = None) -> None:
+    got = parse_yolo_labels(data, keypoints=keypoints)
+    want = reference.parse_yolo_labels(data, keypoints=keypoints)
     for name in ("classes", "boxes", "lines", "kinds"):
         a, b = getattr(got, name), getattr(want, name)
         assert a.dtype == b.dtype
@@ -64,7 +65,7 @@ def test_polygon_becomes_the_box_around_it() -> None:
     [
         ("0 0.5 0.5 0.1", "columns"),
         ("0", "columns"),
-        ("0 0.5 0.5 0.1 0.1 0.9", "columns"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "confidence"),
         ("0 1 2 3 4 5 6 7", "columns"),
         ("dog 0.5 0.5 0.1 0.1", "syntax"),
         ("0,0.5,0.5,0.1,0.1", "syntax"),
@@ -128,18 +129,68 @@ def test_any_bytes_like_object(tmp_path: Path) -> None:
         parse_yolo_labels(data.decode())
 
 
+@pytest.mark.parametrize(
+    ("line", "keypoints", "kind", "box"),
+    [
+        ("0 .5 .5 .2 .2 .1 .1 2", None, 3, [0.5, 0.5, 0.2, 0.2]),
+        ("0 .5 .5 .2 .2 .1 .1 0", None, 3, [0.5, 0.5, 0.2, 0.2]),
+        ("0 .5 .5 .2 .2 .1 .1 0 .3 .3 2", None, 3, [0.5, 0.5, 0.2, 0.2]),
+        ("0 .5 .5 .2 .2" + " .5 .5 1" * 17, None, 3, [0.5, 0.5, 0.2, 0.2]),
+        ("0 0 0 1 0 1 1 0 1 1 1", None, 1, [0.5, 0.5, 1, 1]),  # a polygon: no visibility is 2
+        ("0 0 0 1 0 1 1 0 1", None, 2, [0.5, 0.5, 1, 1]),
+        ("0 .5 .5 .2 .2 .1 .1 .2 .2", (2, 2), 3, [0.5, 0.5, 0.2, 0.2]),
+        ("0 .5 .5 .2 .2 .1 .1 .7", (1, 3), 3, [0.5, 0.5, 0.2, 0.2]),
+        ("0 .5 .5 .2 .2", (17, 3), 0, [0.5, 0.5, 0.2, 0.2]),
+    ],
+)
+def test_keypoints_are_known_by_their_shape_or_where_it_is_certain(
+    line: str, keypoints: tuple[int, int] | None, kind: int, box: list[float]
+) -> None:
+    labels = parse_yolo_labels(line.encode(), keypoints=keypoints)
+    assert (labels.kinds.tolist(), labels.boxes.tolist()) == ([kind], [box])
+    same(line.encode(), keypoints)
+
+
+@pytest.mark.parametrize(
+    ("line", "keypoints", "code"),
+    [
+        ("0 .5 .5 .2 .2 .1 .1 .7", None, "columns"),
+        ("0 .5 .5 .2 .2 .1 .1 2 .1 .1", None, "columns"),
+        ("0 .5 .5 .2 .2 .9", None, "confidence"),
+        ("0 .5 .5 .2 .2 .9", (1, 3), "confidence"),
+        ("0 0 0 1 0 1 1 0 1", (17, 3), "columns"),
+        ("0 .5 .5 .2 .2 nan .1 2", None, "non-finite"),
+        ("0.5 .5 .5 .2 .2 .1 .1 2", None, "class"),
+    ],
+)
+def test_rows_that_are_no_keypoints(line: str, keypoints: tuple[int, int] | None, code: str) -> None:
+    assert [e.code for e in parse_yolo_labels(line.encode(), keypoints=keypoints).errors] == [code]
+    same(line.encode(), keypoints)
+
+
+@pytest.mark.parametrize("keypoints", [(0, 3), (17, 4), (17, 1), (-1, 2), (2_000_000, 3)])
+def test_keypoint_shapes_that_cannot_be(keypoints: tuple[int, int]) -> None:
+    with pytest.raises(
+        ValueError, match=r"keypoints: got \(.*expected \(1 to 1000000, 2 or 3\), such as \(17, 3\)"
+    ):
+        parse_yolo_labels(b"", keypoints=keypoints)
+
+
 tokens = st.one_of(
+    st.sampled_from(["0", "1", "2", ".5"]),
     st.floats(width=32).map(repr),
     st.integers(-3, 90).map(str),
     st.text("0123456789.eE+-naif_x", min_size=1, max_size=8),
 )
-separators = st.sampled_from([" ", "\t", "  ", "\n", "\r\n", "\r", "\v", "\n\n"])
+separators = st.sampled_from([" ", " ", " ", " ", "\t", "  ", "\n", "\r\n", "\r", "\v", "\n\n"])
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(st.tuples(tokens, separators), max_size=40))
-def test_line_shaped_text_is_read_as_defined(parts: list[tuple[str, str]]) -> None:
-    same("".join(token + separator for token, separator in parts).encode())
+@given(st.lists(st.tuples(tokens, separators), max_size=40), st.sampled_from([None, (1, 2), (2, 3)]))
+def test_line_shaped_text_is_read_as_defined(
+    parts: list[tuple[str, str]], keypoints: tuple[int, int] | None
+) -> None:
+    same("".join(token + separator for token, separator in parts).encode(), keypoints)
 
 
 @settings(deadline=None, max_examples=300)

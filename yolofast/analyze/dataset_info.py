@@ -10,9 +10,10 @@ from tqdm import tqdm
 from yolofast.analyze.opened import open_folder
 from yolofast.errors import DataError
 from yolofast.formats.discover import check_folder, list_folder, scan_dataset
-from yolofast.formats.registry import READERS, find_label_files
+from yolofast.formats.registry import find_label_files, open_format
 from yolofast.formats.splits import SPLITS
-from yolofast.formats.structure import decide_structure
+from yolofast.formats.structure import decide_layout, decide_structure
+from yolofast.formats.unread import explain_unread
 from yolofast.types import DatasetInfo, Finding
 
 
@@ -26,24 +27,19 @@ def validate_dataset_input(path: str | Path) -> None:
     tree = scan_dataset(path)
     found = find_label_files(tree)
     if not found:
-        others = [*tree.texts, *tree.jsons, *tree.xmls]
-        got = f"{len(tree.images)} images but no labels" if not others else "labels of an unknown format"
-        example = f" (for example {tree.relative(others[0])})" if others else ""
-        raise DataError(
-            f"{path}: got {got}{example}. Expected YOLO .txt beside the images or in a 'labels' folder, a "
-            "COCO .json with 'images', 'annotations' and 'categories', or Pascal VOC .xml files."
-        )
+        raise DataError(f"{path}: {explain_unread(tree)}")
     for name, files in found.items():
-        READERS[name].open(tree, files)
+        open_format(tree, name, files)
 
 
 def analyze_dataset(path: str | Path) -> DatasetInfo:
     """Say what a dataset folder holds; nothing in it is changed.
 
     Image sizes come from headers and every label is read. `total_boxes` counts the label rows of the
-    source, `class_counts` the usable ones; the rest are among `findings`. Where several label formats
-    lie together, `label_format` is 'mixed' and counts are over all of them. Content that is wrong becomes
-    a finding, never an exception.
+    source, `class_counts` the usable ones; the rest are among `findings`. `evidence` says what was seen: the
+    structure, the layout, each label format with its files, what kinds of rows there are. Where several
+    label formats lie together, `label_format` is 'mixed' and counts are over all of them. Content that is
+    wrong becomes a finding, never an exception.
 
     Raises `DatasetNotFoundError` when there is no such folder, `DataError` when `path` is a file.
     """
@@ -51,7 +47,9 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
     tree = list_folder(path)
     opened = open_folder(tree)
     structure, reason = decide_structure(tree, (f for files in opened.label_files.values() for f in files))
+    layout, custom = decide_layout(tree, opened.label_files)
     findings: list[Finding] = list(opened.findings)
+    kinds: list[str] = []
     splits: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     rows = 0
@@ -60,13 +58,20 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
         reading = tqdm(dataset.read(), dataset.format, len(tree.images), False, unit="img", disable=None)
         for item in reading:
             rows += item.rows
-            findings.extend(item.findings)
+            for finding in item.findings:
+                if finding.code == "label-kinds":
+                    kinds.append(finding.message)
+                else:
+                    findings.append(finding)
             if item.record is not None:
                 if item.record.split is not None:
                     splits[item.record.split] += 1
                 classes.update(dataset.names[i] for i in item.record.classes.tolist())
     formats = list(opened.label_files)
-    evidence = [f"{structure}: {reason}", *(e for d in opened.datasets for e in d.evidence)]
+    evidence = [f"{structure}: {reason}", f"layout {layout}: {custom}"]
+    for name, files in opened.label_files.items():
+        evidence.append(f"{name}: {len(files)} label file(s), such as {tree.relative(files[0])}")
+    evidence += [*(sentence for d in opened.datasets for sentence in d.evidence), *kinds]
     unusable = rows - classes.total()
     if unusable:
         evidence.append(f"{unusable} of {rows} boxes cannot be used")
@@ -86,4 +91,5 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
         class_counts=dict(classes),
         evidence=tuple(evidence),
         findings=tuple(findings),
+        layout=layout,
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolofast.errors import DataError
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
-from yolofast.formats.registry import READERS, choose_format, find_label_files
+from yolofast.formats.registry import choose_format, find_label_files, open_format
 from yolofast.types import Finding
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,27 @@ def open_folder(tree: FileTree) -> OpenedFolder:
     datasets = []
     for name, files in label_files.items():
         try:
-            datasets.append(READERS[name].open(tree, files))
+            datasets.append(open_format(tree, name, files))
         except DataError as error:
             findings.append(_finding("format-broken", error, tree))
     for dataset in datasets:
         findings.extend(dataset.findings)
+    findings.extend(_disagreements(tree, datasets))
     return OpenedFolder(label_files, tuple(datasets), tuple(findings))
+
+
+def _disagreements(tree: FileTree, datasets: Sequence[LabelledDataset]) -> Iterator[Finding]:
+    """Formats that lie together and have other classes than the first."""
+    for other in datasets[1:]:
+        first = datasets[0]
+        apart = sorted(set(first.names) ^ set(other.names))
+        if apart:
+            shown = ", ".join(f"'{name}'" for name in apart[:_SHOWN])
+            message = (
+                f"the {first.format} labels have {len(first.names)} classes, the {other.format} labels "
+                f"{len(other.names)}; only one of them has {shown}. The format that you choose counts."
+            )
+            yield Finding("warning", "names-conflict", message, str(tree.root))
 
 
 def _finding(code: str, error: DataError, tree: FileTree) -> Finding:

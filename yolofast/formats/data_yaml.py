@@ -26,6 +26,9 @@ MAX_BYTES = 4 << 20
 """A data.yaml larger than this is refused: real ones are a few kB."""
 MAX_CLASSES = 100_000
 """An `nc` above this is refused: the largest public detection sets have some ten thousand classes."""
+MAX_DEPTH = 32
+"""Lists and mappings nested deeper than this are refused before anything is built from them."""
+MAX_KEYPOINTS = 1000
 
 _SEPARATOR = re.escape(os.sep)
 _IMAGES_FOLDER = re.compile(rf"(?:^|{_SEPARATOR})(images)(?={_SEPARATOR})", re.IGNORECASE | re.ASCII)
@@ -47,6 +50,21 @@ class DataYaml:
     root: Path
     splits: Mapping[Split, tuple[Path, ...]]
     names: tuple[str, ...]
+    keypoints: tuple[int, int] | None = None
+    """`kpt_shape`: keypoints a row, and numbers of each (2: x y, 3: x y and whether it is seen)."""
+
+
+def _check_depth(path: Path, text: str) -> None:
+    """Refuse what nests too deeply while it is still a flat stream of events."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                place = at(path, event.start_mark.line + 1 if event.start_mark else None)
+                raise DataError(f"{place}: not a data.yaml: nested more than {MAX_DEPTH} deep.")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
@@ -56,6 +74,7 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
         if size > MAX_BYTES:
             raise DataError(f"{path}: got {size} bytes, expected a data.yaml of at most {MAX_BYTES}.")
         text = path.read_text(encoding="utf-8-sig")
+        _check_depth(path, text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise DatasetNotFoundError(f"{path}: no such file. Give the data.yaml of a dataset.") from None
@@ -65,8 +84,6 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
         mark = getattr(error, "problem_mark", None)
         place = at(path, mark.line + 1 if mark else None)
         raise DataError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    except RecursionError:
-        raise DataError(f"{path}: not a data.yaml: nested too deeply.") from None
     if not isinstance(root, yaml.MappingNode):
         raise DataError(f"{path}: not a data.yaml: expected keys such as 'train:', 'val:' and 'names:'.")
     return {
@@ -128,6 +145,27 @@ def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, 
     return names
 
 
+def _keypoints(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[int, int] | None:
+    if "kpt_shape" not in keys:
+        return None
+    node, line = keys["kpt_shape"]
+    place = at(path, line)
+    if node.tag == "tag:yaml.org,2002:null":
+        return None
+    values = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    shape = [_whole(item, place, "kpt_shape") for item in values]
+    if len(shape) != 2 or not 1 <= shape[0] <= MAX_KEYPOINTS or shape[1] not in (2, 3):
+        got = shape if isinstance(node, yaml.SequenceNode) else shape[0]
+        raise DataError(f"{place}: kpt_shape: got {got}, expected [keypoints, 2 or 3], such as [17, 3].")
+    return shape[0], shape[1]
+
+
+def read_class_names(path: Path) -> tuple[str, ...] | None:
+    """The class names of a YAML file, None when it has no `names`. Raises `DataError`."""
+    keys = _compose(path)
+    return _names(path, keys) if "names" in keys else None
+
+
 def top_level_keys(path: Path) -> frozenset[str]:
     """The keys of a YAML file, to tell a data.yaml from other tools' files. Raises `DataError`."""
     return frozenset(_compose(path))
@@ -185,7 +223,7 @@ def read_data_yaml(path: str | Path) -> DataYaml:
     if not splits:
         raise DataError(f"{path}: names no images: expected 'train:' and 'val:' with an image folder each.")
     root = roots[0] if roots[0].is_dir() else path.parent
-    return DataYaml(path, Path(os.path.normpath(root)), splits, names)
+    return DataYaml(path, Path(os.path.normpath(root)), splits, names, _keypoints(path, keys))
 
 
 def _placed(path: Path, keys: Mapping[str, tuple[yaml.Node, int]], key: str) -> tuple[yaml.Node, str, str]:

@@ -25,6 +25,10 @@ CLASS_FILE_NAMES = frozenset(
         "label_map.txt",
         "predefined_classes.txt",
         "_darknet.labels",
+        "classes.json",
+        "class_names.json",
+        "class_indices.json",
+        "label_map.json",
     }
 )
 CLASS_FILE_SUFFIXES = frozenset({".names", ".pbtxt"})
@@ -43,6 +47,7 @@ class FileTree:
     yamls: tuple[Path, ...]
     class_files: tuple[Path, ...]
     findings: tuple[Finding, ...]
+    tables: tuple[Path, ...] = ()
 
     def relative(self, path: Path) -> str:
         """`path` from the root with forward slashes, or as it is when it lies elsewhere."""
@@ -117,8 +122,9 @@ def list_folder(root: str | Path) -> FileTree:
     """
     root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow symlinks
     findings: list[Finding] = []
-    kinds: dict[str, list[str]] = {k: [] for k in ("image", "text", "json", "xml", "yaml", "class")}
+    kinds: dict[str, list[str]] = {k: [] for k in ("image", "text", "json", "xml", "yaml", "class", "table")}
     by_suffix = {".txt": "text", ".json": "json", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml"}
+    by_suffix |= {".csv": "table", ".tsv": "table"}
     by_suffix |= dict.fromkeys(IMAGE_SUFFIXES, "image")
     for name in _walk(root, findings):
         base = name[name.rfind(os.sep) + 1 :].lower()
@@ -137,6 +143,7 @@ def list_folder(root: str | Path) -> FileTree:
         ordered["yaml"],
         ordered["class"],
         tuple(findings),
+        ordered["table"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,15 @@ class LabelScan:
         return os.strerror(int(self.errno[file])) if self.errno[file] else ""
 
 
-def scan_label_files(paths: Sequence[Path | str | None], *, threads: int | None = None) -> LabelScan:
+def scan_label_files(
+    paths: Sequence[Path | str | None],
+    *,
+    keypoints: tuple[int, int] | None = None,
+    threads: int | None = None,
+) -> LabelScan:
     """The rows of many YOLO label files; None stands for no label file and gives no rows.
+
+    `keypoints` as `parse_yolo_labels` takes it.
 
     A file that cannot be read gives its errno instead (EISDIR for a folder, EINVAL for what is no regular
     file, EFBIG above 64 MB); nothing is raised for it. Runs on at most `threads` threads, None: one a core.
@@ -57,11 +65,11 @@ def scan_label_files(paths: Sequence[Path | str | None], *, threads: int | None 
     Raises:
         ValueError: `threads` is below 1.
     """
-    return _join(list(map_chunks(_scan_chunk, paths, threads)))
+    return _join(list(map_chunks(partial(_scan_chunk, keypoints), paths, threads)))
 
 
-def _scan_chunk(paths: Sequence[str | Path | None]) -> Columns:
-    return scan_labels(pack_paths(paths))
+def _scan_chunk(keypoints: tuple[int, int] | None, paths: Sequence[str | Path | None]) -> Columns:
+    return scan_labels(pack_paths(paths), keypoints)
 
 
 def _join(chunks: list[Columns]) -> LabelScan:

@@ -1,36 +1,84 @@
 """The readers by format name, and the choice among them.
 
-A reader says which files of a tree are its own and opens them as a `LabelledDataset`. A further
-format is one more entry.
+A reader says which files of a tree are its own and opens them as a `LabelledDataset`. A format of your own
+is one more entry; then `analyze`, `check` and `prepare` know it:
+
+    from yolofast.formats import (
+        FileTree, FoundImage, LabelledDataset, RawRows, Reader, complete_images, register_reader,
+    )
+
+    def find_points(tree: FileTree) -> tuple[Path, ...]:
+        return tuple(path for path in tree.texts if path.suffix == ".txt")
+
+    def open_points(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
+        def find() -> Iterator[FoundImage]:
+            for path in files:  # each line: left top right bottom, in pixels
+                lines = path.read_text().splitlines()
+                boxes = [(tuple(map(float, line.split())), 0, i) for i, line in enumerate(lines, 1)]
+                yield FoundImage(path.with_suffix(".jpg"), None, path, RawRows.collect(boxes))
+
+        return LabelledDataset("points", ("thing",), (), lambda: complete_images(find(), num_classes=1))
+
+    register_reader("points", Reader(find_points, open_points))
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolofast.errors import DataError, nearest
+from yolofast.formats.class_sources import name_conflicts
 from yolofast.formats.coco import find_coco, open_coco
+from yolofast.formats.csv_labels import find_csv, open_csv
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
+from yolofast.formats.labelme import find_labelme, open_labelme
+from yolofast.formats.open_images import find_open_images, open_open_images
+from yolofast.formats.unread import explain_unread
 from yolofast.formats.voc import find_voc, open_voc
 from yolofast.formats.yolo_folder import find_yolo, open_yolo
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """`find` gives the label files of one format in a tree; `open` reads them as a dataset."""
+    """`find` gives the label files of one format in a tree; `open` reads them as a dataset.
+
+    `find` decides by content, not by name, and is quick: it runs on every folder. `open` raises `DataError`
+    for what makes the whole dataset unusable; everything else becomes findings of the images that
+    `LabelledDataset.read` gives. Where `labels_hold_names` class files and YAMLs beside the labels are
+    compared with them; labels that hold only numbers take their names from such a file.
+    """
 
     find: Callable[[FileTree], tuple[Path, ...]]
     open: Callable[[FileTree, tuple[Path, ...]], LabelledDataset]
+    labels_hold_names: bool = True
 
 
 READERS: dict[str, Reader] = {
-    "yolo": Reader(find_yolo, open_yolo),
+    "yolo": Reader(find_yolo, open_yolo, labels_hold_names=False),
     "coco": Reader(find_coco, open_coco),
     "voc": Reader(find_voc, open_voc),
+    "csv": Reader(find_csv, open_csv),
+    "openimages": Reader(find_open_images, open_open_images),
+    "labelme": Reader(find_labelme, open_labelme),
 }
+_NOT_NAMES = frozenset({"mixed", "unknown", "class_mapping"})
+"""What `DatasetInfo` says besides format names."""
+
+
+def register_reader(name: str, reader: Reader, *, replace: bool = False) -> None:
+    """Add a label format: `name` is what `--label-format` and `DatasetInfo.label_format` call it.
+
+    Raises `DataError` when the name is taken (unless `replace`) or cannot be one.
+    """
+    if not name.isidentifier() or name in _NOT_NAMES:
+        raise DataError(f"label format: got the name '{name}', expected one word such as 'my_format'.")
+    if name in READERS and not replace:
+        raise DataError(f"label format: '{name}' is taken. Choose another name, or say replace=True.")
+    READERS[name] = reader
 
 
 def find_label_files(tree: FileTree) -> Mapping[str, tuple[Path, ...]]:
@@ -51,11 +99,7 @@ def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_f
     if label_format is not None:
         return label_format
     if not found:
-        raise DataError(
-            f"{tree.root}: {len(tree.images)} images but no labels that this package reads. Expected one of: "
-            "YOLO .txt beside the images or in a 'labels' folder, a COCO .json with 'images', 'annotations' "
-            "and 'categories', or Pascal VOC .xml files."
-        )
+        raise DataError(f"{tree.root}: {explain_unread(tree)}")
     if len(found) > 1:
         counts = ", ".join(f"{name} ({len(files)} files)" for name, files in found.items())
         raise DataError(
@@ -72,4 +116,12 @@ def open_dataset(tree: FileTree, label_format: str | None = None) -> LabelledDat
     """
     found = find_label_files(tree)
     name = choose_format(tree, found, label_format)
-    return READERS[name].open(tree, found[name])
+    return open_format(tree, name, found[name])
+
+
+def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledDataset:
+    """The label files of one format as a dataset, called by the name under which its reader is registered."""
+    reader = READERS[name]
+    dataset = reader.open(tree, files)
+    conflicts = name_conflicts(tree, dataset.names, name) if reader.labels_hold_names else ()
+    return dataclasses.replace(dataset, format=name, findings=dataset.findings + conflicts)

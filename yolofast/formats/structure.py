@@ -1,13 +1,15 @@
-"""How a dataset's folders are laid out: flat, nested or mixed, and why that was decided."""
+"""How a dataset's folders are laid out: flat, nested or mixed, by which custom, and why that was decided."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from yolofast.formats.discover import FileTree
-from yolofast.types import StructureType
+from yolofast.formats.splits import SPLITS, split_of
+from yolofast.formats.unread import class_folders
+from yolofast.types import Layout, StructureType
 
 _SHOWN = 4
 
@@ -42,3 +44,52 @@ def decide_structure(tree: FileTree, label_files: Iterable[Path]) -> tuple[Struc
             where = "the folder itself" if folder == tree.root else f"{tree.relative(folder)}/"
             return "mixed", f"{folders[folder]} images in {where} and {below} in folders below it"
     return "nested", f"images in {len(folders)} folders: {_show(tree, folders)}"
+
+
+def _folder_names(paths: Iterable[Path], tree: FileTree) -> Counter[str]:
+    """How many files lie below folders of each name, in lower case."""
+    names: Counter[str] = Counter()
+    for folder, count in Counter(path.parent for path in paths).items():
+        if folder.is_relative_to(tree.root):
+            for name in {part.lower() for part in folder.relative_to(tree.root).parts}:
+                names[name] += count
+    return names
+
+
+def decide_layout(tree: FileTree, label_files: Mapping[str, Iterable[Path]]) -> tuple[Layout, str]:
+    """The custom by which a tree is laid out, and a sentence of evidence; the first that fits of `Layout`."""
+    if not tree.images:
+        return "unknown", "no images"
+    labels = {name: tuple(files) for name, files in label_files.items()}
+    images = _folder_names(tree.images, tree)
+    beside = _folder_names((file for files in labels.values() for file in files), tree)
+    relative = Counter(image.parent for image in tree.images)
+    splits = {folder: split_of(folder.relative_to(tree.root)) for folder in relative}
+    named = [split for split in SPLITS if split in splits.values()]
+    readme = next(
+        (p for p in tree.texts if p.name.lower() in ("readme.roboflow.txt", "readme.dataset.txt")), None
+    )
+    if readme is not None and named:
+        return "roboflow", f"{tree.relative(readme)} and the splits {', '.join(named)}"
+    if images["jpegimages"] and beside["annotations"]:
+        return (
+            "voc",
+            f"{images['jpegimages']} images in JPEGImages/, {beside['annotations']} labels in Annotations/",
+        )
+    jsons = [path for path in labels.get("coco", ()) if path.parent.name.lower() == "annotations"]
+    if jsons:
+        return "coco", f"{tree.relative(jsons[0])} and images in {_show(tree, relative)}"
+    if images["images"] and beside["labels"]:
+        return (
+            "images+labels",
+            f"{images['images']} images in images/, {beside['labels']} label files in labels/",
+        )
+    classes = class_folders(tree) if not labels else None
+    if classes is not None:
+        shown = ", ".join(f"{name} ({count})" for name, count in classes.most_common(_SHOWN))
+        return "class folders", f"{len(classes)} folders of images and no boxes: {shown}"
+    if named and None not in splits.values():
+        return "split folders", f"all images lie in folders of the splits {', '.join(named)}"
+    if len(relative) == 1:
+        return "one folder", f"all {len(tree.images)} images lie in {_show(tree, relative)}"
+    return "unknown", f"images in {_show(tree, relative)}, by no known custom"

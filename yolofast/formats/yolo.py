@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from yolofast.formats.ahead import work_ahead
 from yolofast.formats.boxes import row_finding, rows_without_image, xywh_to_xyxy
 from yolofast.formats.data_yaml import label_places
 from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, parsing
 from yolofast.formats.label_scan import LabelScan, scan_label_files
+from yolofast.formats.unread import explain_row
 from yolofast.kernels import parse_yolo_labels
-from yolofast.kernels.parsed_labels import ParsedLabels
+from yolofast.kernels.parsed_labels import KEYPOINTS, POLYGON, QUAD, LabelError, ParsedLabels
 from yolofast.types import Finding, Split
 
+_KINDS = {
+    POLYGON: ("polygons", "they become the boxes around them"),
+    QUAD: (
+        "four points (oriented boxes or polygons, which look the same)",
+        "they become the upright boxes around them",
+    ),
+    KEYPOINTS: ("boxes with keypoints", "the boxes are taken"),
+}
 _ROW_ERRORS = {
     "syntax": ("box-syntax", "a field is not a number"),
-    "columns": ("box-columns", "expected 5 numbers (class x y w h) or a polygon of 3 or more points"),
+    "columns": (
+        "box-columns",
+        "expected 5 numbers (class x y w h), a polygon of 3 or more points, or keypoints as kpt_shape says",
+    ),
+    "confidence": (
+        "box-columns",
+        "6 numbers are a box with a confidence: a prediction, no label. Remove the last column",
+    ),
     "non-finite": ("box-nan", "got NaN or infinity, expected numbers"),
     "class": ("box-class", "the class must be a whole number from 0"),
 }
@@ -29,10 +48,49 @@ def find_label(image: str | Path) -> Path | None:
     return next((Path(place) for place in label_places(image) if os.path.isfile(place)), None)  # noqa: PTH113
 
 
-def parse_label_file(path: Path) -> ParsedLabels:
+class RowTally:
+    """What the rows of all label files were, counted while they are read."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self.kinds = np.zeros(4, dtype=np.int64)
+        self.unnamed, self.unnamed_files, self.highest = 0, 0, -1
+
+    def add(self, scan: LabelScan) -> None:
+        self.kinds += np.bincount(scan.kinds, minlength=4)
+        beyond = np.flatnonzero(scan.classes >= self.num_classes)
+        if len(beyond):
+            self.unnamed += len(beyond)
+            self.unnamed_files += len(np.unique(np.searchsorted(scan.offsets, beyond, side="right")))
+            self.highest = max(self.highest, int(scan.classes[beyond].max()))
+
+    def findings(self, names_from: Path | None) -> tuple[Finding, ...]:
+        """One finding for each kind of row that is no plain box, and one for all class ids that the file
+        `names_from` does not name."""
+        found = []
+        for kind, (what, becomes) in _KINDS.items():
+            if self.kinds[kind]:
+                message = f"{self.kinds[kind]} of {self.kinds.sum()} rows are {what}: {becomes}"
+                found.append(Finding("info", "label-kinds", message))
+        if self.unnamed and names_from is not None:
+            message = (
+                f"names the classes 0 to {self.num_classes - 1}, but {self.unnamed} rows in "
+                f"{self.unnamed_files} label files have class ids up to {self.highest}. Add the names."
+            )
+            found.append(Finding("error", "names-short", message, str(names_from)))
+        return tuple(found)
+
+
+def parse_label_file(path: Path, keypoints: tuple[int, int] | None = None) -> ParsedLabels:
     """The rows of a label file; raises `LabelFileError`."""
     with parsing():
-        return parse_yolo_labels(path.read_bytes())
+        return parse_yolo_labels(path.read_bytes(), keypoints=keypoints)
+
+
+def _row_error(error: LabelError) -> tuple[str, str]:
+    """Code and reason of a row that is no object."""
+    code, reason = _ROW_ERRORS[error.code]
+    return code, (explain_row(error.text) if error.code == "syntax" else None) or reason
 
 
 def rows_of_no_image(
@@ -55,13 +113,16 @@ class ImageLabel(NamedTuple):
     split: Split | None
 
 
-def find_in_label_files(pairs: Iterable[ImageLabel | ReadImage]) -> Iterator[FoundImage | ReadImage]:
-    """Images with the rows of their label files, in order, many files read at once.
+def find_in_label_files(
+    pairs: Iterable[ImageLabel | ReadImage], tally: RowTally, keypoints: tuple[int, int] | None = None
+) -> Iterator[FoundImage | ReadImage]:
+    """Images with the rows of their label files, in order, many files read at once; counted in `tally`.
 
     An image whose label file cannot be read is left out: it comes back as complete. What is complete goes
     through.
     """
-    for items, scan in work_ahead(pairs, _scan):
+    for items, scan in work_ahead(pairs, partial(_scan, keypoints=keypoints)):
+        tally.add(scan)
         boxes = xywh_to_xyxy(scan.boxes)
         bad: dict[int, list[Finding]] = {}
         for file, finding in bad_rows(scan, [_source(item) for item in items]):
@@ -77,8 +138,9 @@ def find_in_label_files(pairs: Iterable[ImageLabel | ReadImage]) -> Iterator[Fou
                 yield FoundImage(item.image, item.split, item.label_file, found, tuple(bad.get(i, ())))
 
 
-def _scan(items: list[ImageLabel | ReadImage]) -> LabelScan:
-    return scan_label_files([item.label_file if isinstance(item, ImageLabel) else None for item in items])
+def _scan(items: list[ImageLabel | ReadImage], keypoints: tuple[int, int] | None) -> LabelScan:
+    files = [item.label_file if isinstance(item, ImageLabel) else None for item in items]
+    return scan_label_files(files, keypoints=keypoints)
 
 
 def _source(item: ImageLabel | ReadImage) -> str:
@@ -94,5 +156,5 @@ def unreadable_label(file: str | Path, reason: str) -> Finding:
 def bad_rows(scan: LabelScan, files: Sequence[str]) -> Iterator[tuple[int, Finding]]:
     """A finding for each line that is no object, with the number of its file."""
     for file, error in scan.bad_lines:
-        code, why = _ROW_ERRORS[error.code]
+        code, why = _row_error(error)
         yield file, row_finding("error", code, f"'{error.text}': {why}", files[file], error.line)

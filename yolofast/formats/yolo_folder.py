@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from yolofast.errors import DataError
+from yolofast.formats.ahead import work_ahead
 from yolofast.formats.class_files import read_class_file
+from yolofast.formats.class_sources import id_conflicts
 from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
-from yolofast.formats.dataset import LabelFileError, LabelledDataset, ReadImage, complete_images
+from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
 from yolofast.formats.label_index import LabelIndex
+from yolofast.formats.label_scan import scan_label_files
 from yolofast.formats.splits import SPLITS, split_of
 from yolofast.formats.yolo import (
     ImageLabel,
+    RowTally,
     find_in_label_files,
     find_label,
-    parse_label_file,
     rows_of_no_image,
 )
 from yolofast.types import Finding, Split
@@ -91,21 +93,38 @@ def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadIm
                 yield rows_of_no_image(file, why, notes=(note,))
 
 
-def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str]:
-    """Class names without a data.yaml, and where they come from."""
+def _summary(tally: RowTally, names_from: Path | None) -> Iterator[ReadImage]:
+    """What the labels as a whole are, after the last image."""
+    notes = tally.findings(names_from)
+    if notes:
+        yield ReadImage(None, None, 0, notes=notes)
+
+
+def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str, Path | None]:
+    """Class names without a data.yaml, where they come from in words, and the file that counts."""
     if tree.class_files:
         path = tree.class_files[0]
-        return read_class_file(path), f"class names from {tree.relative(path)}"
-    highest = -1
-    for path in files:
-        with suppress(LabelFileError):  # listed when it is read
-            highest = max(highest, int(parse_label_file(path).classes.max(initial=-1)))
+        return read_class_file(path), f"class names from {tree.relative(path)}", path
+    scans = (scan for _, scan in work_ahead(files, scan_label_files))
+    highest = max((int(scan.classes.max(initial=-1)) for scan in scans), default=-1)
     if highest > MAX_UNNAMED:
         raise DataError(
             f"{tree.root}: a label has class id {highest} and nothing names the classes. "
             "Add a data.yaml with 'names:', or a classes.txt."
         )
-    return tuple(f"class_{i}" for i in range(highest + 1)), "no class names anywhere: class_0, class_1, ..."
+    numbered = tuple(f"class_{i}" for i in range(highest + 1))
+    return numbered, "no class names anywhere: class_0, class_1, ...", None
+
+
+def _read(
+    pairs: Iterator[ImageLabel | ReadImage],
+    num_classes: int,
+    names_from: Path | None,
+    keypoints: tuple[int, int] | None = None,
+) -> Iterator[ReadImage]:
+    tally = RowTally(num_classes)
+    found = chain(find_in_label_files(pairs, tally, keypoints), _summary(tally, names_from))
+    return complete_images(found, num_classes=num_classes)
 
 
 def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
@@ -119,7 +138,7 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     data_yaml = find_data_yaml(tree)
     if data_yaml is not None:
         return _open_with_yaml(tree, files, read_data_yaml(data_yaml))
-    names, source = _names(tree, files)
+    names, source, counts = _names(tree, files)
     if not names:
         raise DataError(
             f"{tree.root}: {len(files)} label files hold no box: nothing says what the classes are."
@@ -138,8 +157,9 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         "yolo",
         names,
         named,
-        lambda: complete_images(find_in_label_files(find()), num_classes=len(names)),
-        evidence=evidence,
+        lambda: _read(find(), len(names), counts),
+        id_conflicts(tree, names, counts, "error") if counts is not None else (),
+        evidence,
     )
 
 
@@ -154,11 +174,7 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
                     f"in both {listed[image]} and {split} of {data.path.name}: it stays in {listed[image]}"
                 )
                 notes.append(Finding("warning", "split-overlap", message, str(image)))
-    for path in tree.class_files:
-        names = read_class_file(path)
-        if names != data.names:
-            message = f"has other class names than {data.path.name}, which counts"
-            notes.append(Finding("warning", "names-conflict", message, str(path)))
+    notes.extend(id_conflicts(tree, data.names, data.path, "warning"))
 
     def find() -> Iterator[ImageLabel | ReadImage]:
         used: set[Path | None] = set()
@@ -185,7 +201,7 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
         "yolo",
         data.names,
         tuple(data.splits),
-        lambda: complete_images(find_in_label_files(find()), num_classes=len(data.names)),
+        lambda: _read(find(), len(data.names), data.path, data.keypoints),
         tuple(notes),
-        (evidence,),
+        (f"{len(files)} YOLO label files", evidence),
     )

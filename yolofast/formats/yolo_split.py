@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,19 +58,19 @@ def read_split(data: DataYaml, split: Split) -> Iterator[ReadChunk]:
     Raises `DataError` when data.yaml does not name the split.
     """
     names = list_image_names(data, split)
-    for images, files in work_ahead(names, _read_files):
+    for images, files in work_ahead(names, partial(_read_files, keypoints=data.keypoints)):
         yield _rule(images, *files, len(data.names))
 
 
-def _read_files(images: list[str]) -> _Files:
+def _read_files(images: list[str], keypoints: tuple[int, int] | None) -> _Files:
     labels: list[str | None] = [next(label_places(image)) for image in images]
-    scan = scan_label_files(labels)
+    scan = scan_label_files(labels, keypoints=keypoints)
     missing = np.flatnonzero(scan.errno == errno.ENOENT).tolist()
     if missing:  # they may lie in a less usual place, or nowhere
         for i in missing:
             found = find_label(images[i])
             labels[i] = None if found is None else str(found)
-        scan = scan_label_files(labels)
+        scan = scan_label_files(labels, keypoints=keypoints)
     return labels, scan, read_headers(images)
 
 

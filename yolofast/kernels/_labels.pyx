@@ -8,7 +8,7 @@ from libcpp.vector cimport vector
 
 import numpy as np
 
-from yolofast.kernels.parsed_labels import LabelError, ParsedLabels
+from yolofast.kernels.parsed_labels import LabelError, ParsedLabels, keypoint_shape
 
 
 cdef extern from "labels.hpp" namespace "yf" nogil:
@@ -31,10 +31,15 @@ cdef extern from "labels.hpp" namespace "yf" nogil:
         vector[CLabelKind] kinds
         vector[CLabelError] errors
 
-    CParsedLabels c_parse "yf::parse_yolo_labels"(const char* data, size_t size) except +
+    cdef struct CKeypointShape "yf::KeypointShape":
+        size_t count
+        size_t numbers
+
+    CParsedLabels c_parse "yf::parse_yolo_labels"(
+        const char* data, size_t size, CKeypointShape keypoints) except +
 
 
-ERROR_CODES = ("syntax", "columns", "non-finite", "class")
+ERROR_CODES = ("syntax", "columns", "non-finite", "class", "confidence")
 LONGEST_TEXT = 80
 cdef size_t MOST_BYTES = 4 * 80  # a character has at most four bytes
 
@@ -57,37 +62,46 @@ cdef object _errors(const char* text, const vector[CLabelError]& found):
     return tuple(errors)
 
 
-def parse_yolo_labels(data):
+def parse_yolo_labels(data, *, keypoints=None):
     """The objects in the text of a YOLO label file.
 
-    A line is `class x y w h` (a box: centre and size, divided by the image's) or
+    A line is `class x y w h` (a box: centre and size, divided by the image's),
     `class x1 y1 x2 y2 x3 y3 ...` (a polygon of three or more points, which becomes the box around
-    them). Fields are parted by spaces or tabs; lines end with LF, CRLF or CR; blank lines and a
-    UTF-8 byte-order mark are skipped; the last line may lack its end. A class may be written `2.0`.
+    them; with four points it may be an oriented box, nothing tells the two apart), or a box with
+    keypoints behind it, which are left away. Fields are parted by spaces or tabs; lines end with LF,
+    CRLF or CR; blank lines and a UTF-8 byte-order mark are skipped; the last line may lack its end. A
+    class may be written `2.0`.
 
     Whether coordinates lie in 0..1 and boxes have an area is not checked: values are as written.
 
     Args:
         data: contiguous bytes-like object (bytes, bytearray, memoryview, mmap).
+        keypoints: (count, 2 for x y or 3 for x y visibility), as a data.yaml's `kpt_shape`: then a line is
+            a box or a box with exactly these. Without it a line counts as keypoints where that is certain:
+            x y visibility, every visibility 0, 1 or 2, and either the numbers behind the class are odd in
+            count or a visibility is 2, so that they are no polygon.
 
     Returns:
         ParsedLabels. A line that is not an object is left out and listed in `errors` with a code,
         the first that fits of:
-        'syntax' (a field is not a number), 'columns' (neither 5 fields nor a class with at least 3
-        points; so also 6 fields, a box with a confidence), 'non-finite' (NaN, infinity, or a number
-        outside float64's range), 'class' (negative, fractional or above 2**31 - 1).
+        'syntax' (a field is not a number), 'confidence' (6 fields: a prediction, no label), 'columns'
+        (another number of fields than those above), 'non-finite' (NaN, infinity, or a number outside
+        float64's range), 'class' (negative, fractional or above 2**31 - 1).
 
     Raises:
         TypeError: `data` is not bytes-like (text must be encoded first).
+        ValueError: `keypoints` is not (1 or more, 2 or 3).
 
     The GIL is released while parsing.
     """
     cdef Py_buffer buffer
     cdef CParsedLabels found
+    cdef CKeypointShape shape
+    shape.count, shape.numbers = keypoint_shape(keypoints)
     PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
     try:
         with nogil:
-            found = c_parse(<const char*> buffer.buf, <size_t> buffer.len)
+            found = c_parse(<const char*> buffer.buf, <size_t> buffer.len, shape)
         rows = found.classes.size()
         return ParsedLabels(
             classes=_array(found.classes.data(), rows, np.int64),

@@ -10,7 +10,7 @@ import numpy as np
 
 from yolofast.kernels._labels import ERROR_CODES as _ERROR_CODES
 from yolofast.kernels._labels import LONGEST_TEXT as _LONGEST_TEXT
-from yolofast.kernels.parsed_labels import LabelError
+from yolofast.kernels.parsed_labels import LabelError, keypoint_shape
 
 
 cdef extern from "file_scan.hpp" namespace "yf" nogil:
@@ -54,7 +54,12 @@ cdef extern from "file_scan.hpp" namespace "yf" nogil:
         string texts
 
     void c_scan_headers "yf::scan_headers"(PackedPaths paths, const HeaderColumns& columns)
-    void c_scan_labels "yf::scan_labels"(PackedPaths paths, LabelRows* rows) except +
+    cdef struct CKeypointShape "yf::KeypointShape":
+        size_t count
+        size_t numbers
+
+    void c_scan_labels "yf::scan_labels"(
+        PackedPaths paths, CKeypointShape keypoints, LabelRows* rows) except +
 
 
 FINE, UNREADABLE, EMPTY, FOREIGN, REFUSED, ODD = range(6)
@@ -135,12 +140,13 @@ def scan_headers(bytes paths):
     return found
 
 
-def scan_labels(bytes paths):
+def scan_labels(bytes paths, keypoints=None):
     """The rows of many YOLO label files, each read as `parse_yolo_labels` reads its text.
 
     Args:
         paths: the names in the file system's encoding, each with a NUL byte behind it. An empty name is
             no file: it has no rows and is no error.
+        keypoints: as `parse_yolo_labels` takes it.
 
     Returns:
         (arrays, bad lines). Arrays, a dict: `classes` int64 [R], `boxes` float64 [R, 4] xywhn, `lines`
@@ -155,8 +161,10 @@ def scan_labels(bytes paths):
     """
     cdef PackedPaths packed = _packed(paths)
     cdef LabelRows rows
+    cdef CKeypointShape shape
+    shape.count, shape.numbers = keypoint_shape(keypoints)
     with nogil:
-        c_scan_labels(packed, &rows)
+        c_scan_labels(packed, shape, &rows)
     cdef size_t count = rows.classes.size()
     arrays = {
         "classes": _array(rows.classes.data(), count, np.int64),

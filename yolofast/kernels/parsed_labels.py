@@ -10,6 +10,23 @@ from numpy.typing import NDArray
 
 BOX = 0
 POLYGON = 1
+QUAD = 2
+KEYPOINTS = 3
+
+
+MOST_KEYPOINTS = 1_000_000
+
+
+def keypoint_shape(keypoints: tuple[int, int] | None) -> tuple[int, int]:
+    """(count, numbers of each) as the native parser takes them, (0, 0) for None; raises `ValueError`."""
+    if keypoints is None:
+        return 0, 0
+    count, numbers = keypoints
+    if not 1 <= count <= MOST_KEYPOINTS or numbers not in (2, 3):
+        raise ValueError(
+            f"keypoints: got {keypoints}, expected (1 to {MOST_KEYPOINTS}, 2 or 3), such as (17, 3)"
+        )
+    return count, numbers
 
 
 class LabelError(NamedTuple):
@@ -18,7 +35,7 @@ class LabelError(NamedTuple):
     line: int
     """Line number, from 1."""
     code: str
-    """'syntax', 'columns', 'non-finite' or 'class' (see `parse_yolo_labels`)."""
+    """'syntax', 'columns', 'non-finite', 'class' or 'confidence' (see `parse_yolo_labels`)."""
     text: str
     """The line without outer blanks, at most 80 characters of it."""
 
@@ -28,7 +45,8 @@ class ParsedLabels:
     """The objects of one label file, in file order, and the lines that are none.
 
     `classes` int64 [N]; `boxes` float64 [N, 4] xywhn as written (for a polygon the box around its
-    points); `lines` int64 [N], from 1; `kinds` int8 [N], 0 = box, 1 = polygon.
+    points); `lines` int64 [N], from 1; `kinds` int8 [N]: 0 = box, 1 = polygon, 2 = four points (an oriented
+    box or a polygon), 3 = box with keypoints.
     """
 
     classes: NDArray[np.int64]

@@ -33,7 +33,7 @@ def settings_entry(
 def fingerprint(tree: FileTree) -> str:
     """A digest of the path, size and time of change of every file that a reader may look at."""
     digest = hashlib.sha256()
-    files = (tree.images, tree.texts, tree.jsons, tree.xmls, tree.yamls, tree.class_files)
+    files = (tree.images, tree.texts, tree.jsons, tree.xmls, tree.yamls, tree.class_files, tree.tables)
     for path in (path for kind in files for path in kind):
         try:
             status = path.stat()

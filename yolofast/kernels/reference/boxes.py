@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from yolofast.kernels.parsed_labels import BOX, POLYGON, LabelError, ParsedLabels
+from yolofast.kernels.parsed_labels import BOX, KEYPOINTS, POLYGON, QUAD, LabelError, ParsedLabels
 
 
 def box_iou(
@@ -54,27 +54,43 @@ def _number(field: str) -> float:
     return math.nan if tiny else value
 
 
-def _objects(text: str) -> tuple[str, int, list[float]]:
+def _kind(values: list[float], keypoints: tuple[int, int] | None) -> int | None:
+    """The kind of a row of numbers, None when it is none."""
+    fields = len(values)
+    if fields == 5:
+        return BOX
+    if keypoints is not None:
+        return KEYPOINTS if fields == 5 + keypoints[0] * keypoints[1] else None
+    if fields >= 8 and (fields - 5) % 3 == 0:
+        seen = values[7::3]
+        if all(value in (0, 1, 2) for value in seen) and (fields % 2 == 0 or 2 in seen):
+            return KEYPOINTS
+    if fields < 7 or fields % 2 == 0:
+        return None
+    return QUAD if fields == 9 else POLYGON
+
+
+def _objects(text: str, keypoints: tuple[int, int] | None) -> tuple[str, int, list[float]]:
     """(error code or '', kind, class and box) of one line."""
     try:
         values = [_number(field) for field in text.split()]
     except ValueError:
         return "syntax", BOX, []
-    polygon = len(values) >= 7 and len(values) % 2 == 1
-    if len(values) != 5 and not polygon:
-        return "columns", BOX, []
+    kind = _kind(values, keypoints)
+    if kind is None:
+        return "confidence" if len(values) == 6 else "columns", BOX, []
     if not all(map(math.isfinite, values)):
         return "non-finite", BOX, []
     if values[0] < 0 or values[0] > 2**31 - 1 or values[0] != math.floor(values[0]):
         return "class", BOX, []
-    if not polygon:
-        return "", BOX, values
+    if kind in (BOX, KEYPOINTS):
+        return "", kind, values[:5]
     xs, ys = values[1::2], values[2::2]
     box = [(min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2, max(xs) - min(xs), max(ys) - min(ys)]
-    return ("" if all(map(math.isfinite, box)) else "non-finite"), POLYGON, [values[0], *box]
+    return ("" if all(map(math.isfinite, box)) else "non-finite"), kind, [values[0], *box]
 
 
-def parse_yolo_labels(data: bytes) -> ParsedLabels:
+def parse_yolo_labels(data: bytes, *, keypoints: tuple[int, int] | None = None) -> ParsedLabels:
     """See `yolofast.kernels.parse_yolo_labels`."""
     rows, lines, kinds, errors = [], [], [], []
     # latin-1 keeps every byte one character, so no byte can become a blank or a line end.
@@ -86,7 +102,7 @@ def parse_yolo_labels(data: bytes) -> ParsedLabels:
         # Only these four part fields; a control character such as 0x1c is part of one.
         fields = line.replace("\t", " ").replace("\v", " ").replace("\f", " ").split(" ")
         plain = all(c.isprintable() for field in fields for c in field)
-        code, kind, values = _objects(" ".join(fields)) if plain else ("syntax", BOX, [])
+        code, kind, values = _objects(" ".join(fields), keypoints) if plain else ("syntax", BOX, [])
         if code:
             shown = line.encode("latin-1").decode("utf-8", "replace")[:80]
             errors.append(LabelError(number, code, shown))

@@ -1,0 +1,237 @@
+"""LabelMe json: shapes become boxes or are listed; sizes, paths and hostile files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dataset_files import coco_json, read_all, write_image, write_json, write_text
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from yolofast.errors import DataError
+from yolofast.formats import labelme
+
+
+def shape(kind: str, points: Any, label: Any = "cat") -> dict[str, Any]:
+    return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}}
+
+
+def content(shapes: Any, image: str = "a.jpg", width: int = 100, height: int = 50) -> dict[str, Any]:
+    return {
+        "version": "5.4.1",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image,
+        "imageData": "bm90IGFuIGltYWdl",
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+
+
+GOOD = shape("rectangle", [[1, 2], [30, 40]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "box"),
+    [
+        ("rectangle", [[30, 40], [1, 2]], [1, 2, 30, 40]),
+        ("rectangle", [[1, 2], [30, 2], [30, 40], [1, 40]], [1, 2, 30, 40]),
+        ("polygon", [[5, 5], [20, 10], [7.5, 30]], [5, 5, 20, 30]),
+        ("circle", [[20, 20], [23, 24]], [15, 15, 25, 25]),
+        ("mask", [[1, 2], [30, 40]], [1, 2, 30, 40]),
+        ("rotation", [[10, 0], [20, 10], [10, 20], [0, 10]], [0, 0, 20, 20]),
+    ],
+)
+def test_shapes_become_boxes(tmp_path: Path, kind: str, points: Any, box: list[float]) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_json(tmp_path / "a.json", content([shape(kind, points)]))
+    dataset, images, items = read_all(tmp_path)
+    assert (dataset.format, dataset.names) == ("labelme", ("cat",))
+    record = images["a.jpg"].record
+    assert record is not None
+    assert (record.boxes.tolist(), record.lines.tolist()) == ([box], [1])
+    assert [f for i in items for f in i.findings] == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "message"),
+    [
+        (
+            shape("point", [[1, 1]]),
+            "box-shape",
+            "'cat' is a point: it has no area, so no box. Draw a rectangle.",
+        ),
+        (
+            shape("line", [[1, 1], [2, 2]]),
+            "box-shape",
+            "'cat' is a line: it has no area, so no box. Draw a rectangle.",
+        ),
+        (
+            shape("spline", []),
+            "box-shape",
+            "'cat': shape 'spline': expected one of rectangle, mask, polygon, rotation, circle",
+        ),
+        (
+            shape("polygon", [[1, 1], [2, 2]]),
+            "box-columns",
+            "'cat' is a polygon of 2 points, expected 3 or more points",
+        ),
+        (
+            shape("rectangle", [[1, 1], [2, "x"]]),
+            "box-columns",
+            "'cat' is a rectangle of points that are not pairs of numbers, expected 2 corners or all 4",
+        ),
+        (
+            shape("rectangle", None),
+            "box-columns",
+            "'cat' is a rectangle of points that are not pairs of numbers",
+        ),
+        (
+            shape("rectangle", [[1, 1], [2, 10**400]]),
+            "box-columns",
+            "'cat' is a rectangle of points that are not",
+        ),
+        (
+            shape("rectangle", [[1, 1], [2, float("nan")]]),
+            "box-nan",
+            "'cat' has a point with NaN or infinity, expected numbers",
+        ),
+        (shape("rectangle", [[1, 1], [2, 2]], label=7), "box-class", "label 7: expected the name of a class"),
+        (
+            shape("rectangle", [[1, 1], [2, 2]], label=""),
+            "box-class",
+            "label '': expected the name of a class",
+        ),
+        ("cat", "box-syntax", "got cat, expected an object with 'label' and 'points'"),
+        (shape("rectangle", [[1, 1], [200, 2]]), "box-outside", "box (1, 1, 200, 2): reaches 100 px in x"),
+    ],
+)
+def test_shapes_that_are_no_boxes_are_listed(tmp_path: Path, bad: Any, code: str, message: str) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_json(tmp_path / "a.json", content([GOOD, bad, GOOD | {"points": [[0, 0], [9, 9]]}]))
+    _, images, items = read_all(tmp_path)
+    assert images["a.jpg"].record.lines.tolist() == [1, 3]  # type: ignore[union-attr]
+    (finding,) = [f for i in items for f in i.dropped]
+    assert (finding.code, finding.file) == (code, str(tmp_path / "a.json"))
+    assert finding.message.startswith(f"annotation 2: {message}")
+
+
+def test_paths_splits_sizes_and_missing_files(tmp_path: Path) -> None:
+    for name in ("train/images/a.jpg", "val/images/b.JPG", "val/images/bare.jpg"):
+        write_image(tmp_path / name)
+    write_json(tmp_path / "train/json/1.json", content([GOOD], "..\\images\\a.jpg", width=640))
+    write_json(tmp_path / "val/json/b.json", content([], "/home/somebody/renamed.jpg"))
+    write_json(tmp_path / "val/json/gone.json", content([GOOD, GOOD], "gone.jpg"))
+    write_json(tmp_path / "val/json/twice.json", content([GOOD], "b.JPG"))
+    dataset, images, items = read_all(tmp_path)
+    assert dataset.splits == ("train", "valid")
+    assert {n: i.record.split for n, i in images.items() if i.record} == {"a.jpg": "train", "b.JPG": "valid"}
+    assert [(Path(f.file or "").name, f.code, f.message) for i in items for f in i.findings] == [
+        ("1.json", "size-mismatch", "image 'a.jpg': stated as 640x50, but it is 100x50; the image counts"),
+        ("gone.json", "image-missing", "no image 'gone.jpg' for this json"),
+        ("gone.json", "box-no-image", "annotation 1: its image 'gone.jpg' is missing"),
+        ("gone.json", "box-no-image", "annotation 2: its image 'gone.jpg' is missing"),
+        ("twice.json", "image-repeated", "its image 'b.JPG' has labels in val/json/b.json, which count"),
+        (
+            "twice.json",
+            "box-no-image",
+            "annotation 1: its image 'b.JPG' has labels in val/json/b.json, which count",
+        ),
+        ("bare.jpg", "image-unlabelled", "no LabelMe json for this image"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        (
+            '{"shapes": [], "imagePath": "b.jpg",\n ]}',
+            "not valid JSON: Expecting property name enclosed in",
+            2,
+        ),
+        ('{"shapes": {}, "imagePath": "b.jpg"}', "not a LabelMe file: expected 'shapes' to be a list", None),
+        ('["shapes", "imagePath"]', "not a LabelMe file: expected 'shapes' to be a list", None),
+        ('{"imagePath": "b.jpg", "shapes": ' + "[" * 100_000, "not read: JSON nested too deeply", None),
+        ('{"imagePath": "b.jpg", "shapes": [' + "9" * 5000 + "]}", "cannot be read: Exceeds the limit", None),
+        ('{"imagePath": "b.jpg", "shapes": ["\udcff"]}', "cannot be read: 'utf-8' codec can't decode", None),
+    ],
+    ids=["syntax", "shapes-no-list", "list", "deep", "digits", "not-utf8"],
+)
+def test_files_that_cannot_be_read_are_listed(
+    tmp_path: Path, text: str, message: str, line: int | None
+) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_image(tmp_path / "b.jpg")
+    write_json(tmp_path / "a.json", content([GOOD]))
+    (tmp_path / "b.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    dataset, images, items = read_all(tmp_path)
+    assert (dataset.format, list(images)) == ("labelme", ["a.jpg"])
+    (finding,) = [f for i in items for f in i.findings]
+    assert (finding.code, finding.file, finding.line) == (
+        "image-label-unreadable",
+        str(tmp_path / "b.json"),
+        line,
+    )
+    assert finding.message.startswith(message)
+
+
+def test_size_bound_and_bom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "a.jpg")
+    text = write_json(tmp_path / "a.json", content([GOOD])).read_text()
+    (tmp_path / "a.json").write_text(text, encoding="utf-8-sig")
+    assert read_all(tmp_path)[0].names == ("cat",)
+    monkeypatch.setattr(labelme, "MAX_BYTES", 100)
+    with pytest.raises(DataError, match=r"labels of an unknown format \(for example a\.json\)"):
+        read_all(tmp_path)
+
+
+def test_coco_and_labelme_do_not_confuse_each_other(tmp_path: Path) -> None:
+    write_image(tmp_path / "one/a.jpg")
+    write_json(tmp_path / "one/instances.json", coco_json({"a.jpg": [(1, [0, 0, 5, 5])]}, {1: "cat"}))
+    write_json(
+        tmp_path / "one/captions.json", {"images": [], "annotations": [{"caption": "shapes imagePath"}]}
+    )
+    assert read_all(tmp_path / "one")[0].format == "coco"
+    write_image(tmp_path / "two/a.jpg")
+    write_json(tmp_path / "two/a.json", content([GOOD]))
+    write_json(tmp_path / "two/config.json", {"images": 1, "annotations": 2, "categories": 3})
+    assert read_all(tmp_path / "two")[0].format == "labelme"
+
+
+def test_no_shape_that_can_be_a_box(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_json(tmp_path / "a.json", content([shape("point", [[1, 1]])]))
+    write_text(tmp_path / "b.json", '{"shapes": 1, "imagePath": 1}')
+    with pytest.raises(
+        DataError, match=r"2 LabelMe files hold no shape that can be a box\. The first problem: .*b\.json"
+    ):
+        read_all(tmp_path)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.floats(-200, 200) | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+shapes = st.one_of(
+    values,
+    st.fixed_dictionaries(
+        {
+            "label": st.sampled_from(["cat", "dog", "", None]),
+            "shape_type": st.sampled_from(["rectangle", "polygon", "circle", "line", "x", None]),
+            "points": st.lists(st.lists(st.floats(-20, 120), min_size=1, max_size=3), max_size=5) | values,
+        }
+    ),
+)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(shapes, max_size=6), values, values)
+def test_every_shape_is_kept_or_listed(tmp_path: Path, items: list[Any], width: Any, path: Any) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_json(tmp_path / "a.json", content([GOOD, *items], path, width))
+    _, images, read = read_all(tmp_path)  # counts the rows of each image
+    assert [i.rows for i in read] == [1 + len(items)]
+    assert images["a.jpg"].record.lines[0] == 1  # type: ignore[union-attr]
