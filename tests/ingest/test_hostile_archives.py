@@ -281,7 +281,7 @@ def test_a_header_that_states_more_than_there_is(tmp_path: Path) -> None:
 BOMB = 65 << 20
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, kind: str) -> None:
     files = {"zeros": bytes(BOMB)}
     archive = make_archive(tmp_path / f"x.{kind}", files)
@@ -324,7 +324,7 @@ extract_archive(*map(pathlib.Path, sys.argv[1:]))
 
 
 def test_killed_while_unpacking_then_run_again(tmp_path: Path) -> None:
-    archive = make_archive(tmp_path / "x.tar", {f"{i}.txt": str(i) * 50 for i in range(4000)})
+    archive = make_archive(tmp_path / "x.tar", {f"{i}.txt": str(i) * 50 for i in range(2000)})
     command = [sys.executable, "-c", UNPACK, str(archive), str(tmp_path / "out")]
     with subprocess.Popen(command) as run:
         while not list(tmp_path.glob(".out.building-*/new/*9.txt")):
@@ -335,4 +335,4 @@ def test_killed_while_unpacking_then_run_again(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     extract_archive(archive, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.tar"]
-    assert len(list((tmp_path / "out").iterdir())) == 4000
+    assert len(list((tmp_path / "out").iterdir())) == 2000

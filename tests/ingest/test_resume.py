@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -21,6 +22,7 @@ from download_server import Served, serving
 
 from yolofast.errors import DataError
 from yolofast.ingest import download_dataset_from_url, transfer
+from yolofast.ingest.partial import PartialFile
 
 NOISE = np.random.default_rng(0).bytes(300_000)
 FILES = {"data.yaml": "names: [a]\n", "train/images/a.jpg": NOISE}
@@ -205,6 +207,40 @@ def test_wrong_hash_of_a_resumed_file_leaves_nothing(served: Served, tmp_path: P
     with pytest.raises(DataError, match="has the SHA-256"):
         download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", sha256="0" * 64)
     assert served.answered == [200, 206]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("states_length", [True, False])
+def test_wrong_hash_of_a_file_that_could_be_resumed(
+    served: Served, tmp_path: Path, states_length: bool
+) -> None:
+    served.states_length = states_length
+    with pytest.raises(DataError, match="has the SHA-256"):
+        download_dataset_from_url(served.url, tmp_path / "cats", sha256="0" * 64)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_the_part_asked_for(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    write_text(folder / "version.json", '{"validator": "\\"v1\\"", "total": null}')
+    served.states_length, served.cuts = False, [50_000]
+    download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", retries=1)
+    assert served.asked == [None, "bytes=100000-", "bytes=150000-"]
+    assert is_installed(tmp_path)
+
+
+def test_a_full_disk_is_not_left_full(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(part: PartialFile, block: bytes) -> None:
+        if part.size > 100_000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_block(part, block)
+
+    write_block = PartialFile.write
+    monkeypatch.setattr(PartialFile, "write", write)
+    with pytest.raises(DataError, match=r"cats: cannot be written: No space left on device"):
+        download_dataset_from_url(served.url, tmp_path / "cats")
     assert list(tmp_path.iterdir()) == []
 
 

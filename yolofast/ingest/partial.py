@@ -63,16 +63,20 @@ class PartialFile:
         """Start anew with a version of the file; the bytes so far are dropped first."""
         self._output.seek(0)
         self._output.truncate()
-        self.version = version
-        write_json(self._record, {"validator": version.validator, "total": version.total})
+        self._set_version(version)
 
     def write(self, block: bytes) -> None:
         """Append bytes. Raises `OSError`."""
         self._output.write(block)
 
-    def flush(self) -> None:
-        """Make the bytes so far readable for others."""
+    def end(self) -> None:
+        """The bytes so far are all, also of a file whose size the server did not state."""
         self._output.flush()
+        self._set_version(Version(self.version.validator, self.size))
+
+    def _set_version(self, version: Version) -> None:
+        self.version = version
+        write_json(self._record, {"validator": version.validator, "total": version.total})
 
     def _read_version(self) -> Version:
         try:
@@ -89,7 +93,8 @@ def partial_file(target: Path, identity: str) -> Iterator[PartialFile]:
     """The partial download of `identity` (an address) for `target`, kept when the transfer breaks off.
 
     It is removed when the block ends well, together with those of other addresses for the same target,
-    and when it fails with the file whole (so the file is at fault) or with nothing to go on from.
+    and when it fails with the file whole (so the file is at fault), with nothing to go on from, or
+    because it cannot be written (so a full disk is not left full).
     Raises `DataError` when another run has it, and `OSError` when it cannot be written.
     """
     prefix = f".{target.name}.partial-"
@@ -98,8 +103,8 @@ def partial_file(target: Path, identity: str) -> Iterator[PartialFile]:
         part = PartialFile(folder, output)
         try:
             yield part
-        except Exception:
-            if part.whole or not part.resumable:
+        except Exception as error:
+            if part.whole or not part.resumable or isinstance(error, OSError):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         except BaseException:  # interrupted by the user

@@ -28,7 +28,7 @@ FIRST_WAIT_S = 1.0
 MAX_WAIT_S = 30.0
 MAX_RETRY_AFTER_S = 120.0
 _BLOCK = 1 << 16
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)", re.ASCII)
 log = logging.getLogger(__name__)
 
 
@@ -155,6 +155,8 @@ def _receive(download: Download, answer: requests.Response, part: PartialFile) -
     if answer.status_code == requests.codes.ok:
         part.begin(Version(_validator(answer), _length(answer)))
     total = part.version.total
+    if total is None and answer.status_code == requests.codes.partial_content:
+        total = _content_range(answer)[1]
     if total is not None:
         download.expected.check_size(download.name, total)
         _check_cap(download.name, total)
@@ -170,7 +172,7 @@ def _receive(download: Download, answer: requests.Response, part: PartialFile) -
             progress.update(len(block))
     if total is not None and part.size < total:
         raise _BrokeOff(f"the connection broke off at {part.size} of {total} bytes")
-    part.flush()
+    part.end()
 
 
 def _check_status(name: str, answer: requests.Response, part: PartialFile) -> None:
@@ -191,14 +193,20 @@ def _check_status(name: str, answer: requests.Response, part: PartialFile) -> No
 
 def _goes_on(answer: requests.Response, part: PartialFile) -> bool:
     """Whether a partial answer begins where `part` ends, and is of the same version of the file."""
-    found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-    if found is None or int(found[1]) != part.size:
-        return False
+    start, whole = _content_range(answer)
     total = part.version.total
-    if total is not None and found[3] != "*" and int(found[3]) != total:
+    if start != part.size or (total is not None and whole is not None and whole != total):
         return False
     etag, ours = answer.headers.get("ETag"), str(part.version.validator)
     return etag is None or not ours.startswith('"') or etag == ours
+
+
+def _content_range(answer: requests.Response) -> tuple[int | None, int | None]:
+    """Where a partial answer begins and the size of the whole file, as far as it says so."""
+    found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if found is None:
+        return None, None
+    return int(found[1]), None if found[2] == "*" else int(found[2])
 
 
 def _validator(answer: requests.Response) -> str | None:
