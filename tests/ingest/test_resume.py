@@ -211,6 +211,21 @@ def test_wrong_hash_of_a_resumed_file_leaves_nothing(served: Served, tmp_path: P
 
 
 @pytest.mark.parametrize("states_length", [True, False])
+def test_wrong_size_and_cap_of_a_resumed_file_leave_nothing(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states_length: bool
+) -> None:
+    interrupt(served, tmp_path / "cats")
+    served.states_length = states_length
+    with pytest.raises(DataError, match=f"is of {len(BODY)} bytes, expected 7"):
+        download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", size=7)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(transfer, "MAX_BYTES", 150_000)
+    with pytest.raises(DataError, match=r"is of \d+ bytes or more; at most 150000 are taken"):
+        download_dataset_from_url(served.url, tmp_path / "cats")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("states_length", [True, False])
 def test_wrong_hash_of_a_file_that_could_be_resumed(
     served: Served, tmp_path: Path, states_length: bool
 ) -> None:
@@ -311,6 +326,15 @@ def test_a_folder_of_the_user_is_in_the_way(served: Served, tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"partial-\w+: is in the way and not made by yolofast"):
         again(served, tmp_path / "cats")
     assert (folder / "contents").read_bytes() == BODY[:100_000]
+
+
+def test_what_a_killed_removal_left_is_taken_over(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    for name in ("contents", "version.json"):
+        (folder / name).unlink()
+    again(served, tmp_path / "cats")
+    assert served.asked == [None, None]
+    assert is_installed(tmp_path)
 
 
 def test_a_part_that_another_run_is_at_stays(served: Served, tmp_path: Path) -> None:

@@ -105,16 +105,16 @@ def partial_file(target: Path, identity: str) -> Iterator[PartialFile]:
             yield part
         except Exception as error:
             if part.whole or not part.resumable or isinstance(error, OSError):
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
             raise
         except BaseException:  # interrupted by the user
             if not part.resumable:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
             raise
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     for other in list(target.parent.iterdir()):
         if other.name.startswith(prefix) and _is_free(other, target):
-            shutil.rmtree(other, ignore_errors=True)
+            _remove(other)
 
 
 @contextmanager
@@ -122,7 +122,7 @@ def _locked(folder: Path, target: Path) -> Iterator[BinaryIO]:
     """The contents file of a partial download, for this process alone. A kill releases the lock."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(exist_ok=True)
-    if any(folder.iterdir()) and not _is_marked(folder, target):
+    if any(entry.name != MARKER for entry in folder.iterdir()) and not _is_marked(folder, target):
         raise DataError(
             f"{folder}: is in the way and not made by yolofast. Move it, or choose another target."
         )
@@ -133,6 +133,14 @@ def _locked(folder: Path, target: Path) -> Iterator[BinaryIO]:
         except BlockingIOError:
             raise DataError(f"{target}: another run is downloading the same to the same place.") from None
         yield output
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its marker last, so that what a kill leaves of it is still known as ours."""
+    for entry in list(folder.iterdir()):
+        if entry.name != MARKER:
+            entry.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_marked(folder: Path, target: Path) -> bool:

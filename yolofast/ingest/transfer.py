@@ -158,8 +158,7 @@ def _receive(download: Download, answer: requests.Response, part: PartialFile) -
     if total is None and answer.status_code == requests.codes.partial_content:
         total = _content_range(answer)[1]
     if total is not None:
-        download.expected.check_size(download.name, total)
-        _check_cap(download.name, total)
+        _check_stated(download, total, part)
     with tqdm(
         desc="downloading", total=total, initial=part.size, unit="B", unit_scale=True, disable=None
     ) as progress:
@@ -167,7 +166,7 @@ def _receive(download: Download, answer: requests.Response, part: PartialFile) -
             if total is not None and part.size + len(block) > total:
                 part.begin(Version())
                 raise _BrokeOff(f"the server sent more than the {total} bytes that it had stated")
-            _check_cap(download.name, part.size + len(block))
+            _check_cap(download.name, part.size + len(block), part)
             part.write(block)
             progress.update(len(block))
     if total is not None and part.size < total:
@@ -223,8 +222,19 @@ def _length(answer: requests.Response) -> int | None:
     return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None
 
 
-def _check_cap(name: str, size: int) -> None:
+def _check_stated(download: Download, total: int, part: PartialFile) -> None:
+    """Refuse a file by the size that the server states; what there is of it is dropped."""
+    _check_cap(download.name, total, part)
+    try:
+        download.expected.check_size(download.name, total)
+    except DataError:
+        part.begin(Version())
+        raise
+
+
+def _check_cap(name: str, size: int, part: PartialFile) -> None:
     if size > MAX_BYTES:
+        part.begin(Version())
         raise DataError(f"{name}: is of {size} bytes or more; at most {MAX_BYTES} are taken.")
 
 
