@@ -15,6 +15,7 @@ from archive_files import archive_bytes
 from dataset_files import tree_digest, write_text
 from download_server import running
 
+from yolofast.cli import main
 from yolofast.errors import ConfigError, DataError
 from yolofast.ingest import download_dataset_from_url, fetch_dataset, transfer
 
@@ -200,3 +201,13 @@ def test_settings_that_are_none(server: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="retries: got -1, expected 0 or more"):
         download_dataset_from_url(f"{server}/cats.zip", tmp_path / "x", retries=-1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_command_line(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body, out = BODIES["/cats.zip"], str(tmp_path / "sets")
+    command = ["fetch", f"{server}/cats.zip", "--out", out, "--size", str(len(body)), "--retries", "1"]
+    assert main([*command, "--sha256", "0" * 64]) == 2
+    assert f"yolofast: error: {server}/cats.zip: has the SHA-256" in capsys.readouterr().err
+    assert main([*command, "--sha256", hashlib.sha256(body).hexdigest()]) == 0
+    assert capsys.readouterr().out == f"{out}/cats\nNext: yolofast analyze {out}/cats\n"
+    assert [p.name for p in (tmp_path / "sets").iterdir()] == ["cats"]
