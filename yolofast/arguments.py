@@ -33,13 +33,19 @@ class DemoArgs:
 
 @dataclass(frozen=True)
 class FetchArgs:
-    """Get a dataset: a zip archive (URL or file), or a Roboflow project."""
+    """Get a dataset: a zip or tar archive (URL or file), or a Roboflow project."""
 
     source: tyro.conf.Positional[str]
-    """http(s) URL or local path of a zip archive, or roboflow:WORKSPACE/PROJECT/VERSION (the API key
-    is read from the environment variable ROBOFLOW_API_KEY)."""
+    """http(s) URL or local path of a zip or tar archive, or roboflow:WORKSPACE/PROJECT/VERSION (the API
+    key is read from the environment variable ROBOFLOW_API_KEY)."""
     out: Path = Path("datasets")
     """Folder to put the dataset in."""
+    sha256: str | None = None
+    """SHA-256 of the archive in hex digits; another archive is not unpacked."""
+    size: int | None = None
+    """Bytes of the archive; another archive is not downloaded."""
+    retries: int = 5
+    """How often a download that broke off is tried again; it goes on where it was."""
 
 
 @dataclass(frozen=True)

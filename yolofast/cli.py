@@ -63,7 +63,7 @@ def demo(args: DemoArgs) -> None:
 def fetch(args: FetchArgs) -> None:
     from yolofast.ingest import fetch_dataset
 
-    folder = fetch_dataset(args.source, args.out)
+    folder = fetch_dataset(args.source, args.out, sha256=args.sha256, size=args.size, retries=args.retries)
     print(f"{folder}\nNext: yolofast analyze {folder}")
 
 

@@ -1,14 +1,15 @@
 """Stage 1: a dataset from where it is to a local folder."""
 
-from yolofast.ingest.archive import extract_zip, ingest_local
 from yolofast.ingest.download import download_dataset_from_url
+from yolofast.ingest.extract import extract_archive
 from yolofast.ingest.fetch import fetch_dataset
+from yolofast.ingest.local import ingest_local
 from yolofast.ingest.roboflow_export import export_dataset_for_yolo
 
 __all__ = [
     "download_dataset_from_url",
     "export_dataset_for_yolo",
-    "extract_zip",
+    "extract_archive",
     "fetch_dataset",
     "ingest_local",
 ]

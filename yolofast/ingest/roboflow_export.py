@@ -1,16 +1,26 @@
-"""A dataset version from Roboflow, through Roboflow's own package."""
+"""A dataset version from Roboflow.
+
+Roboflow's own package checks the key, finds the version and waits for its export. It would also unpack
+the archive, with `zipfile` as it comes and into the target itself. So it is asked for the link only: the
+archive goes the same checked way as every other download, and a broken one can be resumed.
+"""
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from urllib.parse import quote
 
 from yolofast.errors import ConfigError, DataError, missing_extra
-from yolofast.ingest.archive import installing
+from yolofast.ingest.addresses import check_web_address, secrets_not_logged, without_secrets
+from yolofast.ingest.download import RETRIES, download_and_unpack
+from yolofast.ingest.installing import check_target
+from yolofast.ingest.transfer import Download
 
 KEY_VARIABLE = "ROBOFLOW_API_KEY"
+FORMAT = "yolov8"
+_MAX_REASON = 300
 
 
 def export_dataset_for_yolo(
@@ -19,47 +29,54 @@ def export_dataset_for_yolo(
     project: str,
     version: int | str,
     target_dir: str | Path | None = None,
+    *,
+    retries: int = RETRIES,
 ) -> Path:
     """Download a Roboflow dataset version in YOLO form and return its folder.
 
     `target_dir` (default `<project>-<version>` in the working directory) must be missing or empty. The
-    key never appears in messages or files.
+    key never appears in messages, logs or files. The archive is downloaded, resumed and unpacked as by
+    `download_dataset_from_url`.
 
     Raises `MissingExtraError` without the roboflow package, `ConfigError` for an empty key or a version
-    that is no number, and `DataError` when Roboflow refuses or delivers nothing.
+    that is no number, and `DataError` when Roboflow refuses, and for all that
+    `download_dataset_from_url` refuses.
     """
     if not api_key:
         raise ConfigError(
             f"Roboflow: got no API key. Pass api_key, or set {KEY_VARIABLE} for the command line."
         )
-    if not str(version).isdecimal():
+    if not (str(version).isascii() and str(version).isdecimal()):
         raise ConfigError(f"Roboflow: got version '{version}', expected a whole number such as 3.")
-    try:
-        from roboflow import Roboflow
-    except ImportError:
-        raise missing_extra("roboflow", "roboflow", "Downloading from Roboflow") from None
-    name = f"{workspace}/{project}/{version}"
     target = Path(target_dir) if target_dir is not None else Path(f"{project}-{version}")
-    with installing(target) as work:
+    check_target(target)
+    name = f"Roboflow {workspace}/{project}/{version}"
+    link = _link(name, api_key, workspace, project, int(version))
+    return download_and_unpack(Download(link, name), target, identity=name, retries=retries)
+
+
+def _link(name: str, api_key: str, workspace: str, project: str, version: int) -> str:
+    """The address of the version's archive. Raises `DataError` and `MissingExtraError`."""
+    secrets = (api_key, quote(api_key, safe=""))
+    reason = missing = None
+    link: object = None
+    with secrets_not_logged(*secrets), redirect_stdout(sys.stderr):  # the package prints its progress
         try:
-            with redirect_stdout(sys.stderr):  # the package prints its progress
-                source = Roboflow(api_key=api_key).workspace(workspace).project(project)
-                source.version(int(version)).download("yolov8", location=os.path.abspath(work))  # noqa: PTH100
+            from roboflow import Roboflow
+            from roboflow.adapters.rfapi import get_version_export
+
+            source = Roboflow(api_key=api_key).workspace(workspace).project(project)
+            source.version(version).export(FORMAT)  # waits until Roboflow has made the archive
+            link = get_version_export(api_key, workspace, project, str(version), FORMAT)["export"]["link"]
+        except ImportError:
+            missing = missing_extra("roboflow", "roboflow", "Downloading from Roboflow")
         except Exception as error:  # the package raises anything, and its texts may hold the key
-            reason = str(error).replace(api_key, "***")
-            raise DataError(
-                f"Roboflow {name}: cannot be downloaded: {type(error).__name__}: {reason}. "
-                "Check the key, the names and the version."
-            ) from None
-        if not work.is_dir() or not any(work.iterdir()):
-            raise DataError(f"Roboflow {name}: nothing was delivered.")
-        _make_relative(work)
-    return target
-
-
-def _make_relative(folder: Path) -> None:
-    """Take the temporary location out of the data.yaml: the package writes absolute paths into it."""
-    data_yaml = folder / "data.yaml"
-    if data_yaml.is_file():
-        text = data_yaml.read_text(encoding="utf-8")
-        data_yaml.write_text(text.replace(os.path.abspath(folder), "."), encoding="utf-8")  # noqa: PTH100
+            reason = f"{type(error).__name__}: {without_secrets(str(error), *secrets)[:_MAX_REASON]}"
+    if missing is not None:
+        raise missing
+    if reason is not None:
+        raise DataError(f"{name}: cannot be exported: {reason}. Check the key, the names and the version.")
+    if not isinstance(link, str):
+        raise DataError(f"{name}: Roboflow gave no address of an archive.")
+    check_web_address(link)
+    return link

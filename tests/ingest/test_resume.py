@@ -1,0 +1,345 @@
+"""Downloads that break off go on where they were, in the same run and in later ones."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archive_files import archive_bytes
+from dataset_files import tree_digest, write_text
+from download_server import Served, serving
+
+from yolofast.errors import DataError
+from yolofast.ingest import download_dataset_from_url, transfer
+from yolofast.ingest.partial import PartialFile
+
+NOISE = np.random.default_rng(0).bytes(300_000)
+FILES = {"data.yaml": "names: [a]\n", "train/images/a.jpg": NOISE}
+BODY = archive_bytes("tar.gz", FILES)
+OTHER = archive_bytes("tar.gz", {"data.yaml": "names: [b]\n", "train/images/a.jpg": NOISE[::-1]})
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving(Served(BODY)) as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between tries, which do not happen."""
+    recorded = list[float]()
+    monkeypatch.setattr(transfer, "sleep", recorded.append)
+    return recorded
+
+
+def is_installed(tmp_path: Path, name: bytes = b"a") -> bool:
+    """Whether the dataset is there, and nothing else."""
+    assert sorted(tree_digest(tmp_path)) == ["cats/data.yaml", "cats/train/images/a.jpg"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cats"]
+    return (tmp_path / "cats/data.yaml").read_bytes() == b"names: [%b]\n" % name
+
+
+def interrupt(served: Served, target: Path, cut: int = 100_000) -> Path:
+    """Break a download off for good after `cut` bytes; returns the folder that is kept."""
+    served.cuts = [cut]
+    with pytest.raises(DataError, match="cannot be downloaded: the connection"):
+        download_dataset_from_url(f"{served.url}?key=S3CRET", target, retries=0)
+    (folder,) = target.parent.iterdir()
+    assert (folder / "contents").stat().st_size == cut
+    return folder
+
+
+def again(served: Served, target: Path) -> None:
+    download_dataset_from_url(f"{served.url}?key=S3CRET", target, retries=0)
+
+
+def test_goes_on_in_the_same_run(served: Served, tmp_path: Path, waits: list[float]) -> None:
+    served.cuts = [100_000, 50_000, 0]
+    download_dataset_from_url(served.url, tmp_path / "cats")
+    assert served.asked == [None, "bytes=100000-", "bytes=150000-", "bytes=150000-"]
+    assert served.conditions == [None, '"v1"', '"v1"', '"v1"']
+    assert served.answered == [200, 206, 206, 206]
+    assert waits == [1, 2, 4]
+    assert is_installed(tmp_path)
+
+
+def test_gives_up_with_a_message_and_goes_on_in_a_later_run(served: Served, tmp_path: Path) -> None:
+    served.cuts = [100_000, 0]
+    with pytest.raises(DataError) as caught:
+        download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", retries=1)
+    (kept,) = tmp_path.iterdir()
+    assert str(caught.value) == (
+        f"{served.url}: cannot be downloaded: the connection failed or broke off 2 times. 100000 of "
+        f"{len(BODY)} bytes are kept in '{kept}': the same command goes on from there; remove that folder "
+        "to give up."
+    )
+    again(served, tmp_path / "cats")
+    assert served.asked == [None, "bytes=100000-", "bytes=100000-"]
+    assert is_installed(tmp_path)
+
+
+def test_what_is_kept_holds_no_key_and_no_address(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    assert folder.name.startswith(".cats.partial-")
+    assert json.loads((folder / "version.json").read_text()) == {"validator": '"v1"', "total": len(BODY)}
+    for file in folder.iterdir():
+        assert b"S3CRET" not in file.read_bytes()
+        assert b"127.0.0.1" not in file.read_bytes()
+
+
+def test_another_address_or_target_begins_anew(served: Served, tmp_path: Path) -> None:
+    interrupt(served, tmp_path / "cats")
+    download_dataset_from_url(f"{served.url}?key=other", tmp_path / "dogs")
+    download_dataset_from_url(f"{served.url}?key=other", tmp_path / "cats")
+    assert served.asked == [None, None, None]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cats", "dogs"]  # the stale part is gone too
+
+
+def test_a_changed_file_begins_anew(served: Served, tmp_path: Path) -> None:
+    interrupt(served, tmp_path / "cats")
+    served.body, served.etag = OTHER, '"v2"'
+    again(served, tmp_path / "cats")
+    assert served.asked == [None, "bytes=100000-"]
+    assert served.answered == [200, 200]
+    assert is_installed(tmp_path, b"b")
+
+
+def test_a_server_that_ignores_ranges(served: Served, tmp_path: Path) -> None:
+    served.ranges, served.cuts = False, [100_000, 200_000]
+    download_dataset_from_url(served.url, tmp_path / "cats")
+    assert served.asked == [None, "bytes=100000-", "bytes=200000-"]
+    assert served.answered == [200, 200, 200]
+    assert is_installed(tmp_path)
+
+
+def test_a_file_that_is_shorter_now(served: Served, tmp_path: Path) -> None:
+    interrupt(served, tmp_path / "cats", 280_000)
+    served.statuses = [(416, {})]
+    again(served, tmp_path / "cats")
+    assert served.asked == [None, "bytes=280000-", None]
+    assert served.answered == [200, 416, 200]
+    assert is_installed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "claim", ["bytes 0-9/300", "bytes 99999-200000/300000", "bytes 100000-200000/7", "nonsense"]
+)
+def test_a_part_that_does_not_fit_begins_anew(served: Served, tmp_path: Path, claim: str) -> None:
+    interrupt(served, tmp_path / "cats")
+    served.content_ranges = [claim]
+    again(served, tmp_path / "cats")
+    assert served.answered == [200, 206, 200]
+    assert is_installed(tmp_path)
+
+
+def test_a_date_serves_where_there_is_no_strong_etag(served: Served, tmp_path: Path) -> None:
+    served.etag, served.last_modified = 'W/"weak"', DATE
+    interrupt(served, tmp_path / "cats")
+    again(served, tmp_path / "cats")
+    assert served.conditions == [None, DATE]
+    assert served.answered == [200, 206]
+    assert is_installed(tmp_path)
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"weak"', "unquoted"])
+def test_without_a_version_nothing_is_kept(served: Served, tmp_path: Path, etag: str | None) -> None:
+    served.etag, served.cuts = etag, [100_000, 100_000]
+    with pytest.raises(DataError, match=r"broke off 2 times\. Try again later"):
+        download_dataset_from_url(served.url, tmp_path / "cats", retries=1)
+    assert served.asked == [None, None]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "waited"),
+    [("7", 7), ("100000", 120), (None, 1), ("soon", 1), (formatdate(0, usegmt=True), 0)],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_server_says_when_to_come_back(
+    served: Served, tmp_path: Path, waits: list[float], status: int, said: str | None, waited: float
+) -> None:
+    served.statuses = [(status, {} if said is None else {"Retry-After": said})]
+    download_dataset_from_url(served.url, tmp_path / "cats")
+    assert waits == [waited]
+    assert is_installed(tmp_path)
+
+
+def test_a_date_to_come_back_at(served: Served, tmp_path: Path, waits: list[float]) -> None:
+    served.statuses = [(503, {"Retry-After": formatdate(time.time() + 60, usegmt=True)})]
+    download_dataset_from_url(served.url, tmp_path / "cats")
+    assert waits == [pytest.approx(60, abs=5)]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+def test_refusals_are_not_asked_again(served: Served, tmp_path: Path, status: int) -> None:
+    served.statuses = [(status, {})]
+    with pytest.raises(DataError, match=f"the server answered {status} "):
+        download_dataset_from_url(served.url, tmp_path / "cats")
+    assert served.answered == [status]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_in_a_later_run_keeps_what_is_there(served: Served, tmp_path: Path) -> None:
+    interrupt(served, tmp_path / "cats")
+    served.statuses = [(403, {})]
+    with pytest.raises(DataError, match="the server answered 403"):
+        again(served, tmp_path / "cats")
+    again(served, tmp_path / "cats")
+    assert served.answered == [200, 403, 206]
+    assert is_installed(tmp_path)
+
+
+def test_wrong_hash_of_a_resumed_file_leaves_nothing(served: Served, tmp_path: Path) -> None:
+    interrupt(served, tmp_path / "cats")
+    with pytest.raises(DataError, match="has the SHA-256"):
+        download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", sha256="0" * 64)
+    assert served.answered == [200, 206]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("states_length", [True, False])
+def test_wrong_size_and_cap_of_a_resumed_file_leave_nothing(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states_length: bool
+) -> None:
+    interrupt(served, tmp_path / "cats")
+    served.states_length = states_length
+    with pytest.raises(DataError, match=f"is of {len(BODY)} bytes, expected 7"):
+        download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", size=7)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(transfer, "MAX_BYTES", 150_000)
+    with pytest.raises(DataError, match=r"is of \d+ bytes or more; at most 150000 are taken"):
+        download_dataset_from_url(served.url, tmp_path / "cats")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("states_length", [True, False])
+def test_wrong_hash_of_a_file_that_could_be_resumed(
+    served: Served, tmp_path: Path, states_length: bool
+) -> None:
+    served.states_length = states_length
+    with pytest.raises(DataError, match="has the SHA-256"):
+        download_dataset_from_url(served.url, tmp_path / "cats", sha256="0" * 64)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_the_part_asked_for(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    write_text(folder / "version.json", '{"validator": "\\"v1\\"", "total": null}')
+    served.states_length, served.cuts = False, [50_000]
+    download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", retries=1)
+    assert served.asked == [None, "bytes=100000-", "bytes=150000-"]
+    assert is_installed(tmp_path)
+
+
+def test_a_full_disk_is_not_left_full(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(part: PartialFile, block: bytes) -> None:
+        if part.size > 100_000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_block(part, block)
+
+    write_block = PartialFile.write
+    monkeypatch.setattr(PartialFile, "write", write)
+    with pytest.raises(DataError, match=r"cats: cannot be written: No space left on device"):
+        download_dataset_from_url(served.url, tmp_path / "cats")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hostile_archive_leaves_nothing(served: Served, tmp_path: Path) -> None:
+    served.body = archive_bytes("tar.gz", {"../x": NOISE})
+    with pytest.raises(DataError, match=r"cats\.tar\.gz: entry '\.\./x' is a path with '\.\.': refused"):
+        download_dataset_from_url(served.url, tmp_path / "cats")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_by_the_user(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    served.cuts = [100_000]
+    monkeypatch.setattr(transfer, "sleep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        download_dataset_from_url(served.url, tmp_path / "cats")
+    download_dataset_from_url(served.url, tmp_path / "cats")
+    assert served.answered == [200, 206]
+    assert is_installed(tmp_path)
+
+
+DOWNLOAD = """
+import sys
+from yolofast.ingest import download_dataset_from_url
+download_dataset_from_url(*sys.argv[1:])
+"""
+
+
+def test_killed_while_downloading_then_run_again(served: Served, tmp_path: Path) -> None:
+    served.cuts, served.stalls = [200_000], True
+    with subprocess.Popen([sys.executable, "-c", DOWNLOAD, served.url, str(tmp_path / "cats")]) as run:
+        while not any(p.stat().st_size for p in tmp_path.glob(".cats.partial-*/contents")):
+            assert run.poll() is None
+            time.sleep(0.01)
+        with pytest.raises(DataError, match="another run is downloading the same to the same place"):
+            download_dataset_from_url(served.url, tmp_path / "cats")
+        os.kill(run.pid, signal.SIGKILL)
+    served.released.set()
+    (kept,) = tmp_path.iterdir()
+    got = (kept / "contents").stat().st_size
+    assert (kept / "contents").read_bytes() == BODY[:got]
+    download_dataset_from_url(served.url, tmp_path / "cats")
+    assert served.asked == [None, f"bytes={got}-"]
+    assert is_installed(tmp_path)
+
+
+def test_a_whole_file_of_a_killed_run_is_not_asked_for_again(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    (folder / "contents").write_bytes(BODY)
+    again(served, tmp_path / "cats")
+    assert served.asked == [None]
+    assert is_installed(tmp_path)
+
+
+@pytest.mark.parametrize("record", ["", "[]", '{"validator": 3, "total": "x"}', '{"validator": "a'])
+def test_a_broken_record_begins_anew(served: Served, tmp_path: Path, record: str) -> None:
+    write_text(interrupt(served, tmp_path / "cats") / "version.json", record)
+    again(served, tmp_path / "cats")
+    assert served.asked == [None, None]
+    assert is_installed(tmp_path)
+
+
+def test_a_folder_of_the_user_is_in_the_way(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    (folder / "made-by-yolofast").unlink()
+    with pytest.raises(DataError, match=r"partial-\w+: is in the way and not made by yolofast"):
+        again(served, tmp_path / "cats")
+    assert (folder / "contents").read_bytes() == BODY[:100_000]
+
+
+def test_what_a_killed_removal_left_is_taken_over(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    for name in ("contents", "version.json"):
+        (folder / name).unlink()
+    again(served, tmp_path / "cats")
+    assert served.asked == [None, None]
+    assert is_installed(tmp_path)
+
+
+def test_a_part_that_another_run_is_at_stays(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    with (folder / "contents").open("rb") as contents:
+        fcntl.flock(contents, fcntl.LOCK_EX)
+        download_dataset_from_url(f"{served.url}?key=other", tmp_path / "cats")
+        assert sorted(p.name for p in tmp_path.iterdir()) == [folder.name, "cats"]

@@ -1,0 +1,45 @@
+"""The entries of a zip archive, as its central directory tells them."""
+
+from __future__ import annotations
+
+import functools
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
+
+from yolofast.ingest.entries import (
+    ENCRYPTED_FILE,
+    FILE,
+    FOLDER,
+    SPECIAL_FILE,
+    SYMBOLIC_LINK,
+    Entry,
+)
+
+SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
+def zip_entries(raw: BinaryIO) -> Iterator[Entry]:
+    """The entries in the order of the central directory. Raises what `zipfile` raises for damage."""
+    source = zipfile.ZipFile(raw)
+    for info in source.infolist():
+        # zipfile cuts `filename` at a NUL; what was written is judged
+        contents = functools.partial(source.open, info)
+        yield Entry(info.orig_filename, _kind(info), info.file_size, cast("Callable[[], BinaryIO]", contents))
+
+
+def _kind(info: zipfile.ZipInfo) -> str:
+    mode = stat.S_IFMT(info.external_attr >> 16)
+    if mode == stat.S_IFLNK:
+        return SYMBOLIC_LINK
+    if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return SPECIAL_FILE
+    if info.orig_filename.endswith(("/", "\\")) or (mode == stat.S_IFDIR and info.file_size == 0):
+        return FOLDER
+    if info.flag_bits & 1:
+        return ENCRYPTED_FILE
+    if info.compress_type not in _METHODS:
+        return f"packed by method {info.compress_type}, which is not known here"
+    return FILE
