@@ -94,7 +94,7 @@ class _CocoFolder:
         (work / "annotations").mkdir()
 
     def accepts(self, stem: str) -> bool:
-        return "\\" not in stem
+        return True
 
     def _images(self, split: Split | None) -> Path:
         return self._work / "images" / (WRITTEN_NAMES[split] if split else "")
@@ -174,18 +174,21 @@ class _Tally:
     """Source path, split, name and boxes of each image."""
 
 
-def _is_text(stem: str) -> bool:
-    """Whether any program can read a name: UTF-8, without control characters, and not hidden."""
+def _is_portable(stem: str) -> bool:
+    """Whether a label file can name an image so that everybody finds it.
+
+    Not when the name is no UTF-8, is hidden, or has control characters or a backslash (a folder to many).
+    """
     try:
         stem.encode()
     except UnicodeEncodeError:
         return False
-    return not stem.startswith(".") and re.search(r"[\x00-\x1f\x7f]", stem) is None
+    return not stem.startswith(".") and re.search(r"[\x00-\x1f\x7f\\]", stem) is None
 
 
 def _target_name(image: Path, key: bytes, names: TargetNames, accepts: Callable[[str], bool]) -> str:
     """The image's name in the new dataset: its own where that is free and the format can carry it."""
-    if not (_is_text(image.stem) and accepts(image.stem)):
+    if not (_is_portable(image.stem) and accepts(image.stem)):
         plain = re.sub(r"[^\w.()+-]+", "_", image.stem.lstrip("."))[:_KEPT_OF_NAME]
         image = image.with_name(f"{plain}-{hashlib.sha256(key).hexdigest()[:8]}{image.suffix}")
     return names.of(image)
@@ -312,12 +315,11 @@ def convert_dataset(
 
     Raises `DatasetNotFoundError` when there is no such folder and `DataError` for everything else.
     """
-    if to == "yolo":
-        raise DataError(
-            "to: got 'yolo'. The YOLO layout is what `yolofast prepare` (prepare_dataset) writes."
-        )
     if to not in _FOLDERS:
-        raise DataError(f"to: got '{to}', expected 'coco' or 'voc'.{nearest(to, _FOLDERS)}")
+        raise DataError(
+            f"to: got '{to}', expected 'coco' or 'voc'.{nearest(to, _FOLDERS)} "
+            "The YOLO layout is what prepare_dataset (`yolofast prepare`) writes."
+        )
     if link not in ("hard", "copy"):
         raise DataError(f"link: got '{link}', expected 'hard' or 'copy'.")
     tree = scan_dataset(path)
