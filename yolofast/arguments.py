@@ -99,7 +99,7 @@ class ConvertArgs:
     """Where to; by default a folder PATH_coco or PATH_voc beside the source."""
     link: Literal["hard", "copy"] = "hard"
     """hard: link images where the file system allows, else copy; copy: always copy."""
-    label_format: Literal["yolo", "coco", "voc"] | None = None
+    label_format: str | None = None
     """Which labels count, in a folder that holds several formats."""
     json: bool = False
     """Print one JSON object."""

@@ -277,6 +277,8 @@ def _datasets(draw: st.DrawFn) -> tuple[tuple[Split, ...], tuple[str, ...], list
     )  # fmt: skip
     images = []
     for split, folder, stem, suffix in places:
+        if split is None and folder == "test":
+            folder = "tests"  # without a data.yaml, a folder called test would be a split
         top = layout.format(split=split) if split else ""
         path = "/".join(filter(None, (top, folder, stem + suffix)))
         images.append(draw(_labelled(path, split, len(names))))
