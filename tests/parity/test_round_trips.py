@@ -337,6 +337,6 @@ def check_made_dataset(made: tuple[tuple[Split, ...], tuple[str, ...], list[Labe
 
 
 @given(_datasets())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 def test_made_datasets(made: tuple[tuple[Split, ...], tuple[str, ...], list[Labelled]]) -> None:
     check_made_dataset(made)
