@@ -94,6 +94,24 @@ class PrepareArgs(Section):
 
 
 @dataclass(frozen=True)
+class ConvertArgs:
+    """Write a dataset as COCO json or Pascal VOC xml; the source is never changed."""
+
+    path: tyro.conf.Positional[Path]
+    """Dataset folder (any labels that are read here)."""
+    to: Literal["coco", "voc"]
+    """The format to write. For the YOLO layout: yolofast prepare."""
+    out: Path | None = None
+    """Where to; by default a folder PATH_coco or PATH_voc beside the source."""
+    link: Literal["hard", "copy"] = "hard"
+    """hard: link images where the file system allows, else copy; copy: always copy."""
+    label_format: str | None = None
+    """Which labels count, in a folder that holds several formats."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
 class TrainArgs:
     """Train a detector. Settings come from --config (or the run to --resume), then from the flags."""
 

@@ -22,6 +22,7 @@ from yolofast import __version__
 from yolofast.arguments import (
     AnalyzeArgs,
     CheckArgs,
+    ConvertArgs,
     DemoArgs,
     ExportArgs,
     FetchArgs,
@@ -136,6 +137,21 @@ def prepare(args: PrepareArgs) -> None:
     print(f"{done.data_yaml}\nNext: yolofast train --data {done.data_yaml}")
 
 
+def convert(args: ConvertArgs) -> None:
+    from yolofast.prepare import convert_dataset
+
+    done = convert_dataset(args.path, args.out, to=args.to, link=args.link, label_format=args.label_format)
+    if args.json:
+        print_json(dataclasses.asdict(done))
+        return
+    for split, count in done.images.items():
+        print(f"{split:7} {count} images, {done.boxes[split]} boxes")
+    dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"
+    print(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
+    _print_findings(done.dropped)
+    print(done.root)
+
+
 def train(args: TrainArgs) -> None:
     from yolofast.pipeline import train_run
     from yolofast.train import fitness
@@ -229,6 +245,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "analyze": (AnalyzeArgs, analyze),
     "check": (CheckArgs, check),
     "prepare": (PrepareArgs, prepare),
+    "convert": (ConvertArgs, convert),
     "train": (TrainArgs, train),
     "val": (ValArgs, val),
     "predict": (PredictArgs, predict),

@@ -9,6 +9,8 @@ from typing import get_args
 from yolofast.types import Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+WRITTEN_NAMES: dict[Split, str] = {"train": "train", "valid": "val", "test": "test"}
+"""What COCO and Pascal VOC call the splits."""
 
 _WORDS: tuple[tuple[Split, str], ...] = (
     ("train", "train|training"),

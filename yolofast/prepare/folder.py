@@ -25,14 +25,17 @@ def _real(path: Path) -> Path:
     return path.resolve()
 
 
-def default_output(source: Path) -> Path:
-    """Where a dataset is prepared when nothing else is said: `<name>_yolo` beside the source."""
+def default_output(source: Path, to: str = "yolo") -> Path:
+    """Where a dataset goes when nothing else is said: `<name>_yolo` (or another format) beside the source."""
     absolute = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would follow a link elsewhere
-    return absolute.with_name(f"{absolute.name}_yolo")
+    return absolute.with_name(f"{absolute.name}_{to}")
 
 
-def check_output(source: Path, out: Path) -> None:
-    """Refuse an output folder that would touch the source or somebody's files; raises `DataError`."""
+def check_output(source: Path, out: Path, ours: frozenset[str] = _OURS) -> None:
+    """Refuse an output folder that would touch the source or somebody's files; raises `DataError`.
+
+    `ours`: the names in a folder made before that may be replaced.
+    """
     inner, outer = _real(out), _real(source)
     if inner == outer or outer in inner.parents or inner in outer.parents:
         raise DataError(
@@ -51,7 +54,7 @@ def check_output(source: Path, out: Path) -> None:
             f"{out}: the folder is not empty and was not made by '{MADE_BY}' (it holds '{names[0]}'). "
             "Choose another output folder (--out), or empty this one."
         )
-    foreign = [name for name in names if name not in _OURS and not name.endswith(".cache")]
+    foreign = [name for name in names if name not in ours and not name.endswith(".cache")]
     if foreign:
         raise DataError(
             f"{out}: holds '{foreign[0]}', which preparing again would delete. Move it elsewhere, or choose "
