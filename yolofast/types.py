@@ -160,7 +160,7 @@ class ImageHeader:
     bytes: int
     """Size of the file."""
     complete: bool
-    """False where the file certainly stops early: a JPEG or PNG without its end marker."""
+    """False where the file certainly stops early, such as a JPEG or PNG without its end marker."""
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -17,7 +17,6 @@ class Fields {
   public:
     Fields(const std::uint8_t* data, std::size_t size, bool little)
         : data_(data), size_(size), little_(little) {}
-    std::size_t size() const { return size_; }
     bool little() const { return little_; }
     bool says(std::size_t at, const char* text, std::size_t length) const {
         return has(at, length) && std::memcmp(data_ + at, text, length) == 0;
