@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info
 from yolofast.kernels._scan import FOREIGN, FORMATS, MODES, ODD, REFUSED, UNREADABLE, scan_headers
-from yolofast.kernels.file_chunks import map_chunks, pack_paths
+from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -64,21 +63,12 @@ def read_header(path: str | Path) -> ImageHeader:
     return header
 
 
-def read_headers(
-    paths: Sequence[str | Path], *, threads: int | None = None
-) -> list[ImageHeader | ImageError]:
-    """The header of every file, or what is wrong with it, in order. No file's fault raises anything.
+def read_headers(paths: Sequence[str | Path]) -> list[ImageHeader | ImageError]:
+    """The header of every file, or what is wrong with it, in order, in one native call. Raises nothing.
 
     A few bytes of each file are read and nothing is decoded, but for the odd WebP or TIFF whose header is
-    not plain. Runs on at most `threads` threads, None: one a core; a few hundred files need none.
-
-    Raises:
-        ValueError: `threads` is below 1.
+    not plain. The GIL is released: several threads may share a long list.
     """
-    return list(chain.from_iterable(map_chunks(_read_chunk, paths, threads)))
-
-
-def _read_chunk(paths: Sequence[str | Path | None]) -> list[ImageHeader | ImageError]:
     columns = scan_headers(pack_paths(paths))
     status, error = columns["status"], columns["error"]
     headers: list[ImageHeader | ImageError] = list(
@@ -95,10 +85,9 @@ def _read_chunk(paths: Sequence[str | Path | None]) -> list[ImageHeader | ImageE
         )
     )
     for i in np.flatnonzero(status).tolist():
-        path, header = paths[i], headers[i]
-        assert path is not None
+        header = headers[i]
         assert isinstance(header, ImageHeader)
-        headers[i] = _unplain(path, int(status[i]), int(error[i]), header)
+        headers[i] = _unplain(paths[i], int(status[i]), int(error[i]), header)
     return headers
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from yolofast.formats.label_scan import LabelScan, scan_label_files
 from yolofast.kernels import parse_yolo_labels
 from yolofast.kernels._scan import EMPTY, FINE, FOREIGN, FORMATS, MODES, UNREADABLE, scan_headers, scan_labels
-from yolofast.kernels.file_chunks import CHUNK, map_chunks, pack_paths
+from yolofast.kernels.packed_paths import pack_paths
 
 TEXTS = [
     b"0 0.5 0.5 0.2 0.1\n3 0.1 0.2 0.3 0.4\r\n",
@@ -42,12 +42,9 @@ def assert_as_parsed(scan: LabelScan, file: int, text: bytes) -> None:
     assert tuple(error for place, error in scan.bad_lines if place == file) == expected.errors
 
 
-@pytest.mark.parametrize("count", [0, 1, len(TEXTS), CHUNK, 2 * CHUNK + 7])
-@pytest.mark.parametrize("threads", [1, 2, None])
-def test_labels_are_what_the_parser_gives_file_by_file(
-    count: int, threads: int | None, tmp_path: Path
-) -> None:
-    scan = scan_label_files(write_labels(tmp_path, count), threads=threads)
+@pytest.mark.parametrize("count", [0, 1, len(TEXTS), 1031])
+def test_labels_are_what_the_parser_gives_file_by_file(count: int, tmp_path: Path) -> None:
+    scan = scan_label_files(write_labels(tmp_path, count))
     assert len(scan) == count
     assert not scan.errno.any()
     assert scan.boxes.shape == (scan.offsets[-1], 4)
@@ -167,15 +164,3 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     scan_label_files(paths)
     scan_headers(pack_paths(paths))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-@pytest.mark.parametrize("count", [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK])
-def test_chunks_come_back_in_order(count: int) -> None:
-    names = [str(i) for i in range(count)]
-    assert [name for chunk in map_chunks(list, names, 2) for name in chunk] == names
-
-
-@pytest.mark.parametrize("threads", [0, -1])
-def test_too_few_threads(threads: int) -> None:
-    with pytest.raises(ValueError, match=f"threads is {threads}; expected at least 1"):
-        scan_label_files([], threads=threads)

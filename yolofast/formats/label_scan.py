@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.kernels._scan import scan_labels
-from yolofast.kernels.file_chunks import CHUNK, map_chunks, pack_paths
+from yolofast.kernels.packed_paths import pack_paths
 from yolofast.kernels.parsed_labels import LabelError
-
-Columns = tuple[dict[str, NDArray[Any]], list[tuple[int, LabelError]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,46 +46,13 @@ class LabelScan:
 
 
 def scan_label_files(
-    paths: Sequence[Path | str | None],
-    *,
-    keypoints: tuple[int, int] | None = None,
-    threads: int | None = None,
+    paths: Sequence[Path | str | None], *, keypoints: tuple[int, int] | None = None
 ) -> LabelScan:
-    """The rows of many YOLO label files; None stands for no label file and gives no rows.
+    """The rows of many YOLO label files, in one native call; None stands for no label file and has no rows.
 
-    `keypoints` as `parse_yolo_labels` takes it.
-
-    A file that cannot be read gives its errno instead (EISDIR for a folder, EINVAL for what is no regular
-    file, EFBIG above 64 MB); nothing is raised for it. Runs on at most `threads` threads, None: one a core.
-
-    Raises:
-        ValueError: `threads` is below 1.
+    `keypoints` as `parse_yolo_labels` takes it. A file that cannot be read gives its errno instead (EISDIR
+    for a folder, EINVAL for what is no regular file, EFBIG above 64 MB); nothing is raised for it. The GIL is
+    released: several threads may share a long list.
     """
-    return _join(list(map_chunks(partial(_scan_chunk, keypoints), paths, threads)))
-
-
-def _scan_chunk(keypoints: tuple[int, int] | None, paths: Sequence[str | Path | None]) -> Columns:
-    return scan_labels(pack_paths(paths), keypoints)
-
-
-def _join(chunks: list[Columns]) -> LabelScan:
-    """One scan of all chunks. Each column of theirs is let go when it is joined."""
-    if not chunks:
-        chunks = [scan_labels(b"")]
-    columns = [arrays for arrays, _ in chunks]
-    first_rows = np.cumsum([0, *(arrays["offsets"][-1] for arrays in columns)])
-    starts = [arrays.pop("offsets")[:-1] + first for arrays, first in zip(columns, first_rows, strict=False)]
-    bad_lines = [(CHUNK * i + file, error) for i, (_, bad) in enumerate(chunks) for file, error in bad]
-
-    def join(name: str) -> NDArray[Any]:
-        return np.concatenate([arrays.pop(name) for arrays in columns])
-
-    return LabelScan(
-        classes=join("classes"),
-        boxes=join("boxes"),
-        lines=join("lines"),
-        kinds=join("kinds"),
-        offsets=np.concatenate([*starts, first_rows[-1:]]),
-        errno=join("errno"),
-        bad_lines=bad_lines,
-    )
+    columns, bad_lines = scan_labels(pack_paths(paths), keypoints)
+    return LabelScan(**columns, bad_lines=bad_lines)
