@@ -139,6 +139,6 @@ def test_ids_without_a_name_are_said_once_with_their_number(tmp_path: Path, yaml
     findings = [f for i in items for f in i.findings]
     assert [(f.code, f.line) for f in findings[:3]] == [("box-class", 2), ("box-class", 3), ("box-class", 1)]
     assert [str(f).replace(f"{tmp_path}/", "") for f in findings[3:]] == [
-        f"{'data.yaml' if yaml else 'classes.txt'}: error: names the classes 0 to 1, but 3 rows in 2 label files "
-        "have class ids up to 7. Add the names. [names-short]"
+        f"{'data.yaml' if yaml else 'classes.txt'}: error: names the classes 0 to 1, but 3 rows in 2 label "
+        "files have class ids up to 7. Add the names. [names-short]"
     ]

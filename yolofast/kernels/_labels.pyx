@@ -69,8 +69,9 @@ def parse_yolo_labels(data, *, keypoints=None):
     A line is `class x y w h` (a box: centre and size, divided by the image's),
     `class x1 y1 x2 y2 x3 y3 ...` (a polygon of three or more points, which becomes the box around
     them; with four points it may be an oriented box, nothing tells the two apart), or a box with
-    keypoints behind it, which are left away. Fields are parted by spaces or tabs; lines end with LF, CRLF or CR; blank lines and a
-    UTF-8 byte-order mark are skipped; the last line may lack its end. A class may be written `2.0`.
+    keypoints behind it, which are left away. Fields are parted by spaces or tabs; lines end with LF,
+    CRLF or CR; blank lines and a UTF-8 byte-order mark are skipped; the last line may lack its end. A
+    class may be written `2.0`.
 
     Whether coordinates lie in 0..1 and boxes have an area is not checked: values are as written.
 
