@@ -83,6 +83,7 @@ FUZZ := csrc/fuzz
 JPEG := $(wildcard csrc/core/jpeg/*.cpp)
 PICTURE := csrc/core/picture.cpp $(wildcard csrc/core/render*.cpp) $(JPEG)
 NMS := $(addprefix csrc/core/,nms.cpp soft_nms.cpp postprocess.cpp)
+HEADERS := $(addprefix csrc/core/,image_header.cpp tiff_header.cpp jpeg/header.cpp)
 ENGINE := csrc/core/engine.cpp $(PICTURE)
 sanitize: $(READY)
 	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize
@@ -99,6 +100,7 @@ sanitize: $(READY)
 	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_restart.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_restart
 	g++ $(SANITIZE) $(FUZZ)/fuzz_picture.cpp $(FUZZ)/replay_main.cpp $(PICTURE) -ljpeg -o build/replay_picture
 	g++ $(SANITIZE) $(FUZZ)/fuzz_labels.cpp $(FUZZ)/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
+	g++ $(SANITIZE) $(FUZZ)/fuzz_headers.cpp $(FUZZ)/replay_main.cpp $(HEADERS) -o build/replay_headers
 	g++ $(SANITIZE) -ffp-contract=off $(FUZZ)/fuzz_nms.cpp $(FUZZ)/replay_main.cpp $(NMS) -o build/replay_nms
 	g++ $(SANITIZE) $(FUZZ)/fuzz_coco.cpp $(FUZZ)/replay_main.cpp $(wildcard csrc/core/coco/*.cpp) -o build/replay_coco
 	g++ $(SANITIZE) $(FUZZ)/stress_engine.cpp $(ENGINE) -ljpeg -pthread -o build/stress_engine
@@ -108,6 +110,7 @@ sanitize: $(READY)
 	build/replay_jpeg_restart $(CORPUS)
 	build/replay_picture $(CORPUS)
 	build/replay_labels $(CORPUS)
+	build/replay_headers $(CORPUS)
 	build/replay_nms $(CORPUS)
 	build/replay_coco $(CORPUS)
 	build/stress_engine build/stress

@@ -29,19 +29,21 @@ if os.environ.get("YOLOFAST_SANITIZE") == "1":
 
 JPEG = sorted(f"jpeg/{path.name}" for path in CORE.glob("jpeg/*.cpp"))
 COCO = [f"coco/{name}.cpp" for name in ("match", "ranking", "accumulate", "confidence")]
+SCAN = ["file_scan.cpp", "image_header.cpp", "tiff_header.cpp", "labels.cpp", "jpeg/header.cpp"]
 RENDER = sorted(path.name for path in CORE.glob("render*.cpp"))
 
 # extension module -> (csrc/core sources, libraries)
 MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._jpeg": (JPEG, ["jpeg"]),
     "kernels._image": (["image.cpp"], []),
-    "kernels._annotations": (["coco/annotations.cpp", "coco/json.cpp"], []),
+    "kernels._annotations": (["coco/annotations.cpp", "coco/label_file.cpp", "coco/json.cpp"], []),
     "kernels._box_transforms": (["box_transforms.cpp"], []),
     "kernels._boxes": (["boxes.cpp"], []),
     "kernels._coco": (COCO, []),
     "kernels._nms": (["nms.cpp", "soft_nms.cpp", "postprocess.cpp"], []),
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (RENDER, []),
+    "kernels._scan": (SCAN, []),
     "load._engine": (["engine.cpp", "picture.cpp", *RENDER, *JPEG], ["jpeg"]),
 }
 

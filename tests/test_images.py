@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from PIL import Image
 
 from yolofast.errors import ImageError
-from yolofast.images import IMAGE_SUFFIXES, image_shape, read_image
+from yolofast.images import IMAGE_SUFFIXES, image_shape, read_header, read_headers, read_image
+from yolofast.kernels import jpeg_info
+from yolofast.types import ImageHeader
 
 HEIGHT, WIDTH = 37, 53
 
@@ -99,7 +102,205 @@ def test_jpeg_shape_behind_much_metadata(tmp_path: Path) -> None:
     assert image_shape(tmp_path / "wordy.jpg") == (HEIGHT, WIDTH)
 
 
+# -------------------------------------------------------------------------------------------- headers
+
+
+MODES = {"1": ("L", 1), "I;16": ("L", 16), "YCbCr": ("RGB", 8), "LAB": ("RGB", 8), "PA": ("RGB", 8)}
+"""What a header says of Pillow's modes that it has no name for; a kind that is decoded is RGB."""
+
+
+WRITTEN = {
+    "jpeg": ["1", "L", "RGB", "CMYK", "YCbCr"],
+    "png": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"],
+    "bmp": ["1", "L", "P", "RGB", "RGBA"],
+    "webp": ["L", "LA", "RGB", "RGBA"],
+    "tiff": ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16"],
+}
+
+
+def in_mode(mode: str) -> Image.Image:
+    if mode == "I;16":
+        return Image.fromarray(picture()[..., 0].astype(np.uint16) * 257)
+    return Image.fromarray(picture()).convert(mode)
+
+
+def stated_mode(path: Path) -> tuple[str, int]:
+    with Image.open(path) as image:
+        return MODES.get(image.mode, (image.mode, 8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [(kind, mode) for kind, modes in WRITTEN.items() for mode in modes]
+)
+def test_headers_of_what_pillow_writes(kind: str, mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    in_mode(mode).save(path, kind)
+    header = read_header(path)
+    assert (header.format, header.shape) == (kind, (HEIGHT, WIDTH))
+    assert header.shape == read_image(path).shape[:2]
+    assert (header.mode, header.bits) == stated_mode(path)
+    assert (header.orientation, header.complete) == (1, True)
+    assert header.bytes == path.stat().st_size
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_headers_of_what_opencv_writes(suffix: str, dtype: Any, channels: int, tmp_path: Path) -> None:
+    path = tmp_path / f"picture{suffix}"
+    assert cv2.imwrite(str(path), np.repeat(picture()[..., :1], channels, axis=2).astype(dtype))
+    header = read_header(path)
+    assert header.shape == read_image(path).shape[:2] == (HEIGHT, WIDTH)
+    assert (header.mode, header.bits) == ({1: "L", 3: "RGB", 4: "RGBA"}[channels], 8 * dtype().itemsize)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_palettes_of_few_colours(bits: int, tmp_path: Path) -> None:
+    path = save(tmp_path / "few.png", "P", bits=bits)
+    assert (read_header(path).mode, read_header(path).bits) == ("P", bits)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("options", [{"lossless": True}, {"lossless": False}, {"icc_profile": b"x" * 5000}])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_webp_headers(mode: str, options: dict[str, Any], frames: int, tmp_path: Path) -> None:
+    path = tmp_path / "picture.webp"
+    image = in_mode(mode)
+    if mode == "RGBA":
+        image.putalpha(7)
+    image.save(path, save_all=frames > 1, append_images=[Image.new(mode, image.size, 9)], **options)
+    header = read_header(path)
+    assert header.shape == read_image(path).shape[:2] == (HEIGHT, WIDTH)
+    assert header.mode == mode
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "tiff_lzw"},
+        {"compression": "tiff_deflate"},
+        {"compression": "packbits"},
+        {"compression": "jpeg"},
+        {"big_tiff": True},
+        {"save_all": True, "append_images": [Image.new("RGB", (9, 11))]},
+        *({"tiffinfo": {274: orientation}} for orientation in range(1, 9)),
+    ],
+    ids=str,
+)
+def test_tiff_headers(options: dict[str, Any], tmp_path: Path) -> None:
+    path = save(tmp_path / "picture.tif", **options)
+    assert read_header(path).shape == read_image(path).shape[:2]
+
+
+def test_a_big_endian_tiff_with_its_directory_at_the_end(tmp_path: Path) -> None:
+    pixels = picture().tobytes() * 4
+    entries = [
+        (256, 3, 1, WIDTH << 16),
+        (257, 4, 1, 4 * HEIGHT),
+        (258, 3, 3, 8 + len(pixels)),
+        (259, 3, 1, 1 << 16),
+        (262, 3, 1, 2 << 16),
+        (273, 4, 1, 8),
+        (277, 3, 1, 3 << 16),
+        (278, 4, 1, 4 * HEIGHT),
+        (279, 4, 1, len(pixels)),
+    ]
+    directory = struct.pack(">H", len(entries)) + b"".join(struct.pack(">HHII", *entry) for entry in entries)
+    data = b"MM\0\x2a" + struct.pack(">I", 8 + len(pixels) + 6) + pixels + struct.pack(">3H", 8, 8, 8)
+    path = tmp_path / "big_endian.tif"
+    path.write_bytes(data + directory + bytes(4))
+    header = read_header(path)
+    assert len(pixels) > 16 * 1024  # the directory is not among the first bytes that are read
+    assert header.shape == read_image(path).shape[:2] == (4 * HEIGHT, WIDTH)
+    assert (header.mode, header.bits, header.complete) == ("RGB", 8, True)
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_a_file_that_stops_early_is_not_complete(suffix: str, tmp_path: Path) -> None:
+    path = save(tmp_path / f"cut{suffix}")
+    assert read_header(path).complete
+    path.write_bytes(path.read_bytes()[:-60])
+    assert not read_header(path).complete
+    assert read_header(path).shape == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("segments", [1, 3, 30])
+@pytest.mark.parametrize("length", [2, 5000, 65535])
+@pytest.mark.parametrize("marker", [0xE1, 0xE2, 0xFE])
+def test_exif_and_size_behind_much_metadata(marker: int, length: int, segments: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "wordy.jpg", exif=exif)
+    data = path.read_bytes()
+    filler = (bytes([0xFF, marker]) + struct.pack(">H", length) + b"\xff" * (length - 2)) * segments
+    path.write_bytes(data[:2] + filler + data[2:])
+    info = jpeg_info(path.read_bytes())
+    header = read_header(path)
+    assert header == ImageHeader("jpeg", HEIGHT, WIDTH, "RGB", 8, 6, path.stat().st_size, True)
+    assert (header.shape, header.orientation) == (info.shape, info.orientation)
+
+
+def test_headers_come_back_in_order_from_several_threads(tmp_path: Path) -> None:
+    for i in range(40):
+        Image.new("L", (i + 1, 3)).save(tmp_path / f"{i}.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    paths = [tmp_path / f"{i % 40}.png" if i % 50 else tmp_path / "bad.png" for i in range(1500)]
+    for threads in (1, 2, None):
+        found = read_headers(paths, threads=threads)
+        for i, header in enumerate(found):
+            assert isinstance(header, ImageHeader) == bool(i % 50)
+            assert not isinstance(header, ImageHeader) or header.width == i % 40 + 1
+    with pytest.raises(ValueError, match="threads is 0"):
+        read_headers(paths, threads=0)
+
+
+def test_hostile_jpegs_are_told_as_by_the_parser_of_the_whole_file(shared_data: Path, tmp_path: Path) -> None:
+    with tarfile.open(shared_data / "jpeg" / "afl_jpeg.tar") as tar:
+        tar.extractall(tmp_path, members=[m for m in tar.getmembers() if m.isfile()][::4], filter="data")
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert len(files) > 400
+    for path, header in zip(files, read_headers(files), strict=True):
+        try:
+            expected: Any = jpeg_info(path.read_bytes()).shape
+        except ImageError as error:
+            expected = f"{path}: {error}"
+        if "expected the bytes of a JPEG" in str(expected):
+            assert "not an image" in str(header)
+        else:
+            assert (header.shape if isinstance(header, ImageHeader) else str(header)) == expected
+
+
 # ------------------------------------------------------------------------------------------ bad files
+
+
+@pytest.mark.parametrize("kind", ["gif", "ppm", "jpeg2000"])
+@pytest.mark.parametrize("read", [read_image, read_header])
+def test_formats_that_are_not_supported(read: Any, kind: str, tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "picture.png", kind)
+    with pytest.raises(
+        ImageError, match=r"picture.png: not an image, or damaged; expected one of: bmp, jpeg"
+    ):
+        read(tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize("read", [read_image, read_header])
+def test_a_pipe_is_refused_and_not_waited_for(read: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match=r"pipe.jpg: is a pipe or a device; expected an image file"):
+        read(tmp_path / "pipe.jpg")
+
+
+@pytest.mark.parametrize("read", [read_image, read_header])
+def test_tiffs_that_nobody_reads_are_refused(read: Any, tmp_path: Path) -> None:
+    Image.fromarray(picture()[..., 0].astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ImageError, match="not an image, or damaged"):
+        read(tmp_path / "float.tif")
+
+
+@pytest.mark.parametrize("name", ["nul\0.jpg", "lone\ud800.jpg", ""])
+def test_names_that_no_file_has(name: str) -> None:
+    (found,) = read_headers([name])
+    assert "no such file; expected an image" in str(found)
 
 
 @pytest.mark.parametrize("read", [read_image, image_shape])

@@ -5,9 +5,12 @@ JPEG goes through the native decoder; everything else through OpenCV, which is i
 
 from __future__ import annotations
 
+import errno
 import os
-import struct
+import stat
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +18,14 @@ from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info
+from yolofast.kernels._scan import FOREIGN, FORMATS, MODES, ODD, REFUSED, UNREADABLE, scan_headers
+from yolofast.kernels.file_chunks import map_chunks, pack_paths
 from yolofast.types import ImageHeader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 _JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
-_HEADER_BYTES = 64 * 1024
-_TAIL_BYTES = 4096
+_OTHERS = (b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -50,92 +53,106 @@ def image_shape(path: str | Path) -> tuple[int, int]:
 
 
 def read_header(path: str | Path) -> ImageHeader:
-    """What an image file says about itself. JPEG, PNG and BMP are not decoded; WebP and TIFF are.
+    """What an image file says about itself; see `read_headers`.
 
     Raises:
         ImageError: the file is missing, empty, unreadable or no image; names the path and the reason.
     """
-    head = _read(path, _HEADER_BYTES)
-    size = Path(path).stat().st_size
-    if head.startswith(_JPEG):
-        try:
-            info = jpeg_info(head)
-        except ImageError:
-            # The frame header may lie behind more metadata than that; only the whole file can tell.
-            try:
-                info = jpeg_info(_read(path))
-            except ImageError as error:
-                raise ImageError(f"{path}: {error}") from None
-        height, width = info.shape
-        mode = {1: "L", 3: "RGB", 4: "CMYK"}[info.components]
-        return ImageHeader(
-            "jpeg", width, height, mode, 8, info.orientation, size, _has_tail(path, b"\xff\xd9")
+    (header,) = read_headers([path])
+    if isinstance(header, ImageError):
+        raise header
+    return header
+
+
+def read_headers(
+    paths: Sequence[str | Path], *, threads: int | None = None
+) -> list[ImageHeader | ImageError]:
+    """The header of every file, or what is wrong with it, in order. No file's fault raises anything.
+
+    A few bytes of each file are read and nothing is decoded, but for the odd WebP or TIFF whose header is
+    not plain. Runs on at most `threads` threads, None: one a core; a few hundred files need none.
+
+    Raises:
+        ValueError: `threads` is below 1.
+    """
+    return list(chain.from_iterable(map_chunks(_read_chunk, paths, threads)))
+
+
+def _read_chunk(paths: Sequence[str | Path | None]) -> list[ImageHeader | ImageError]:
+    columns = scan_headers(pack_paths(paths))
+    status, error = columns["status"], columns["error"]
+    headers: list[ImageHeader | ImageError] = list(
+        map(
+            ImageHeader,
+            map(FORMATS.__getitem__, columns["format"].tolist()),
+            columns["width"].tolist(),
+            columns["height"].tolist(),
+            map(MODES.__getitem__, columns["mode"].tolist()),
+            columns["bits"].tolist(),
+            columns["orientation"].tolist(),
+            columns["bytes"].tolist(),
+            columns["complete"].tolist(),
         )
-    png = _png_header(head)
-    if png is not None:
-        return ImageHeader("png", *png, 1, size, _has_tail(path, b"IEND"))
-    shape = _bmp_shape(head)
-    if shape is not None:
-        return ImageHeader("bmp", shape[1], shape[0], "RGB", 8, 1, size, True)
-    picture = _decode_other(_read(path), path)
-    kind = "webp" if head[8:12] == b"WEBP" else "tiff"
-    return ImageHeader(kind, picture.shape[1], picture.shape[0], "RGB", 8, 1, size, True)
+    )
+    for i in np.flatnonzero(status).tolist():
+        path, header = paths[i], headers[i]
+        assert path is not None
+        assert isinstance(header, ImageHeader)
+        headers[i] = _unplain(path, int(status[i]), int(error[i]), header)
+    return headers
 
 
-def read_headers(paths: Sequence[str | Path]) -> list[ImageHeader | ImageError]:
-    """The header of every file, or what is wrong with it, in order. Raises nothing."""
-    found: list[ImageHeader | ImageError] = []
-    for path in paths:
-        try:
-            found.append(read_header(path))
-        except ImageError as error:
-            found.append(error)
-    return found
-
-
-def _has_tail(path: str | Path, marker: bytes) -> bool:
-    """Whether the last 4 kB of a file hold `marker`."""
-    with Path(path).open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        return marker in file.read()
-
-
-def _read(path: str | Path, limit: int = -1) -> bytes:
-    """The file's first `limit` bytes (all when negative); never empty."""
+def _unplain(path: str | Path, status: int, error: int, header: ImageHeader) -> ImageHeader | ImageError:
+    """The header of a file that only a decoder understands, or why there is none."""
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(limit)
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file; expected an image") from None
-    except IsADirectoryError:
-        raise ImageError(f"{path}: is a folder; expected an image file") from None
+        if status == UNREADABLE:
+            return _system_error(path, error)
+        if status == FOREIGN:
+            return _no_image(path)
+        data = _read(path)
+        if status == ODD:
+            height, width, _ = _decode_other(data, path).shape
+            return replace(header, width=width, height=height, mode="RGB", bits=8, complete=True)
+        if status == REFUSED:
+            jpeg_info(data)
+    except ImageError as refusal:
+        named = str(refusal).startswith(f"{path}: ")
+        return refusal if named else ImageError(f"{path}: {refusal}")
+    return ImageError(f"{path}: the file changed while it was read; try again")
+
+
+def _read(path: str | Path) -> bytes:
+    """All of the file; never empty."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _system_error(path, errno.EINVAL)
+            data = file.read()
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+        raise _system_error(path, error.errno or 0) from None
     if not data:
         raise ImageError(f"{path}: the file is empty; get it again or remove it")
     return data
 
 
-def _png_header(head: bytes) -> tuple[int, int, str, int] | None:
-    """Width, height, mode and bits."""
-    if not head.startswith(_PNG) or len(head) < 26 or head[12:16] != b"IHDR":
-        return None
-    width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
-    mode = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}.get(colour)
-    return (width, height, mode, bits) if 0 < height < 2**31 and 0 < width < 2**31 and mode else None
+def _open_at_once(path: str, flags: int) -> int:
+    """A descriptor, also of a pipe into which nobody writes: opening it would wait for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _bmp_shape(head: bytes) -> tuple[int, int] | None:
-    if not head.startswith(b"BM") or len(head) < 26:
-        return None
-    header_size: int = struct.unpack_from("<I", head, 14)[0]
-    width: int
-    height: int
-    if header_size == 12:
-        width, height = struct.unpack_from("<HH", head, 18)
-    else:
-        width, height = struct.unpack_from("<ii", head, 18)  # rows are stored top first when negative
-    return (abs(height), width) if width > 0 and height != 0 else None
+def _system_error(path: str | Path, error: int) -> ImageError:
+    if error == errno.ENOENT:
+        return ImageError(f"{path}: no such file; expected an image")
+    if error == errno.EISDIR:
+        return ImageError(f"{path}: is a folder; expected an image file")
+    if error == errno.EINVAL:
+        return ImageError(f"{path}: is a pipe or a device; expected an image file")
+    return ImageError(f"{path}: cannot be read ({os.strerror(error)}); check its permissions")
+
+
+def _no_image(path: str | Path) -> ImageError:
+    known = ", ".join(sorted(s.lstrip(".") for s in IMAGE_SUFFIXES))
+    return ImageError(f"{path}: not an image, or damaged; expected one of: {known}")
 
 
 def decode_other(path: str | Path) -> NDArray[np.uint8]:
@@ -146,6 +163,8 @@ def decode_other(path: str | Path) -> NDArray[np.uint8]:
 def _decode_other(data: bytes, path: str | Path) -> NDArray[np.uint8]:
     import cv2
 
+    if not data.startswith(_OTHERS):  # OpenCV reads more, with decoders that get less care
+        raise _no_image(path)
     try:
         picture = cv2.imdecode(
             np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -153,6 +172,5 @@ def _decode_other(data: bytes, path: str | Path) -> NDArray[np.uint8]:
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded: {error.err or error}") from None
     if picture is None:
-        known = ", ".join(sorted(s.lstrip(".") for s in IMAGE_SUFFIXES))
-        raise ImageError(f"{path}: not an image, or damaged; expected one of: {known}")
+        raise _no_image(path)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -13,6 +13,7 @@
 #include "coco/accumulate.hpp"
 #include "coco/annotations.hpp"
 #include "coco/confidence.hpp"
+#include "coco/label_file.hpp"
 #include "coco/match.hpp"
 
 namespace {
@@ -39,6 +40,24 @@ void read_truth(const char* text, std::size_t size) {
         require(truth.category_ids.size() == rows && truth.boxes.size() == 4 * rows &&
                 truth.areas.size() == rows && truth.crowd.size() == rows &&
                 truth.categories.size() == truth.category_names.size());
+    } catch (const std::invalid_argument&) {
+    }
+}
+
+// Columns are of equal length, and places lie in the file.
+void read_labels(const char* text, std::size_t size) {
+    try {
+        const LabelFile file = read_label_file(text, size);
+        const std::size_t images = file.images.size(), rows = file.ids.size();
+        require(file.name_ends.size() == images && file.sizes.size() == 2 * images);
+        require(images == 0 || static_cast<std::size_t>(file.name_ends.back()) == file.file_names.size());
+        require(file.image_ids.size() == rows && file.category_ids.size() == rows &&
+                file.boxes.size() == 4 * rows && file.crowd.size() == rows);
+        require(file.categories.begin <= file.categories.end && file.categories.end <= size);
+        for (const OddEntry& odd : file.odd_images)
+            require(odd.number < images && odd.place.begin < odd.place.end && odd.place.end <= size);
+        for (const OddEntry& odd : file.odd_annotations)
+            require(odd.number < rows && odd.place.begin < odd.place.end && odd.place.end <= size);
     } catch (const std::invalid_argument&) {
     }
 }
@@ -153,6 +172,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Choices choose(data, size);
     const char* text = reinterpret_cast<const char*>(data);
     read_truth(text, size);
+    read_labels(text, size);
     read_found(text, size, choose);
     evaluate(choose);
     return 0;

@@ -62,8 +62,8 @@ def test_yaml_tags_are_never_executed(tmp_path: Path, tag: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[" * 100_000, "c.json: cannot be read as JSON: maximum recursion depth exceeded"),
-        ('{"images": [],\n}', "c.json:2: not valid JSON: Expecting property name enclosed in double quotes"),
+        ('{"info": ' + "[" * 100_000, "c.json:1: not valid JSON: expected at most 1000 nested brackets."),
+        ('{"images": [],\n}', "c.json:2: not valid JSON: expected '\"'."),
     ],
     ids=["deep", "syntax"],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from dataset_files import (
     write_voc,
     write_yolo,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from yolofast.errors import DataError
-from yolofast.formats.discover import scan_dataset
+from yolofast.formats.discover import in_path_order, scan_dataset
 from yolofast.formats.registry import open_dataset
 
 # ---------------------------------------------------------------- COCO
@@ -116,8 +119,10 @@ def test_coco_number_of_5000_digits(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
     content = write_json(tmp_path / "c.json", coco_json({"a.jpg": [(1, [0, 0, 5, 77])]}, {1: "cat"}))
     write_text(content, content.read_text().replace("77", "7" * 5000))
-    with pytest.raises(DataError, match=r"c\.json: cannot be read as JSON: .*5000 digits"):
-        read_all(tmp_path)
+    _, _, items = read_all(tmp_path)
+    assert [f.message for f in items[0].dropped] == [
+        "annotation 100: box (0, 0, 5, inf): got NaN or infinity, expected numbers"
+    ]
 
 
 def test_coco_values_of_odd_types_are_listed(tmp_path: Path) -> None:
@@ -269,3 +274,64 @@ def test_hidden_files_and_odd_names(tmp_path: Path) -> None:
     _, images, _ = read_all(tmp_path)
     assert set(images) == {"bücher 1.JPG", "b\udcff.jpg"}
     assert all(len(i.record.boxes) == 1 for i in images.values() if i.record)
+
+
+@given(st.lists(st.text(st.sampled_from("a/.-Z é"), min_size=1, max_size=8).map(lambda name: f"/r{name}x")))
+def test_path_order_is_that_of_sorted_paths(names: list[str]) -> None:
+    clean = [str(Path(name)) for name in names]
+    assert in_path_order(clean) == [str(path) for path in sorted(map(Path, clean))]
+
+
+ODD_ENTRIES = [
+    {"image_id": "10", "category_id": 1, "bbox": [0, 0, 5, 5], "id": 1},
+    {"image_id": 10.0, "category_id": 1, "bbox": [0, 0, 6, 5], "id": 2},
+    {"image_id": 10, "category_id": 1.0, "bbox": [0, 0, 7, 5], "id": 3},
+    {"image_id": 10, "category_id": 1, "bbox": [0, 0, "8", 5], "id": 4},
+    {"image_id": 10, "category_id": 1, "bbox": [0, 0, 9], "id": 5},
+    {"image_id": 10, "category_id": 1, "bbox": [0, 0, 10, 5, 5], "id": 6},
+    {"image_id": 10, "category_id": 1, "bbox": None, "id": 7},
+    {"image_id": 10, "category_id": 1, "bbox": [0, 0, 11, 5], "id": "eight"},
+    {"image_id": 10, "category_id": 1, "bbox": [0, 0, 12, 5], "iscrowd": True, "id": 9},
+    {"image_id": 10, "category_id": 1, "bbox": [0, 0, 13, 5], "iscrowd": 0.0, "id": 10},
+    {"image_id": 10, "category_id": 7, "bbox": [0, 0, 14, 5], "id": 11, "x": [{"y": "]}"}]},
+    {"image_id": 10, "category_id": True, "bbox": [0, 0, 15, 5], "id": 12},
+    {"image_id": [], "category_id": 1, "bbox": [0, 0, 16, 5], "id": 13},
+    {},
+]
+
+
+def test_coco_entries_that_are_not_as_usual(tmp_path: Path) -> None:
+    """What the native reader does not take is looked at one by one; order and places stay."""
+    write_image(tmp_path / "a.jpg")
+    content = coco_json({"a.jpg": [(1, [0, 0, 4, 5])], "gone.jpg": []}, {1: "cat"})
+    content["images"].append({"id": "10", "file_name": "a.jpg"})
+    last = {"image_id": 10, "category_id": 1, "bbox": [0, 0, 17, 5], "id": 20}
+    content["annotations"] += [*ODD_ENTRIES, last]
+    write_json(tmp_path / "c.json", content)
+    _, _, items = read_all(tmp_path)
+    assert [item.record.lines.tolist() for item in items if item.record] == [[100, 2, 8, 10, 12, 20], [1]]
+    assert [item.record.boxes[:, 2].tolist() for item in items if item.record] == [
+        [4, 6, 11, 13, 15, 17],
+        [5],
+    ]
+    assert [f.message for item in items for f in item.dropped] == [
+        "annotation 3: category id 1.0: not in the file's categories",
+        "annotation 4: bbox [0, 0, '8', 5]: expected [x, y, width, height] in pixels",
+        "annotation 5: bbox [0, 0, 9]: expected [x, y, width, height] in pixels",
+        "annotation 6: bbox [0, 0, 10, 5, 5]: expected [x, y, width, height] in pixels",
+        "annotation 7: bbox None: expected [x, y, width, height] in pixels",
+        "annotation 9: crowd: the box stands for many objects",
+        "annotation 11: category id 7: not in the file's categories",
+        "image 'gone.jpg': no such image, or several, below the dataset's folder",
+        "annotation 13: its image_id is not in the file's images",
+        "annotation 14: its image_id is not in the file's images",
+    ]
+
+
+def test_coco_with_a_byte_order_mark(tmp_path: Path) -> None:
+    write_image(tmp_path / "ä.jpg")
+    text = json.dumps(coco_json({"ä.jpg": [(1, [0, 0, 5, 5])]}, {1: "Käfer"}), ensure_ascii=False)
+    (tmp_path / "c.json").write_bytes(text.encode("utf-8-sig"))
+    dataset, images, _ = read_all(tmp_path)
+    assert dataset.names == ("Käfer",)
+    assert len(images) == 1

@@ -10,7 +10,8 @@ from dataset_files import codes, read_all, write_image, write_text, write_yolo
 
 from yolofast.errors import DataError
 from yolofast.formats.data_yaml import read_data_yaml
-from yolofast.formats.yolo import iter_yolo_records
+from yolofast.formats.yolo_split import iter_yolo_records
+from yolofast.types import Finding
 
 LAYOUTS = {
     "images and labels, splits inside": ["images/train/a.jpg", "images/val/b.jpg"],
@@ -113,24 +114,17 @@ def test_yolo_rows_of_an_image_in_no_split_are_listed(tmp_path: Path) -> None:
     assert codes(items) == ["box-no-image", "image-unlisted"]
 
 
-@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ValueError("odd bytes")])
-def test_yolo_label_file_that_cannot_be_read_is_listed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    write_yolo(tmp_path, dict.fromkeys(("a.jpg", "b.jpg"), "0 .5 .5 .1 .1"))
-    read_bytes = Path.read_bytes
-
-    def refuse(path: Path) -> bytes:
-        if path.name == "b.txt":
-            raise error
-        return read_bytes(path)
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+def test_yolo_label_file_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
+    write_yolo(tmp_path, dict.fromkeys(("a.jpg", "b.jpg"), "0 .5 .5 .1 .1"), "train: .\nnames: [x]\n")
+    with (tmp_path / "b.txt").open("ab") as file:
+        file.truncate(65 << 20)  # sparse; no label file is that large
+    message = "cannot be read: File too large"
     _, images, items = read_all(tmp_path)
     assert list(images) == ["a.jpg"]
-    assert [(f.code, Path(f.file or "").name) for i in items for f in i.dropped] == [
-        ("image-label-unreadable", "b.txt")
-    ]
+    wanted = [Finding("error", "image-label-unreadable", message, str(tmp_path / "b.txt"))]
+    assert [f for i in items for f in i.dropped] == wanted
+    (_, none), (gone, found) = iter_yolo_records(read_data_yaml(tmp_path / "data.yaml"), "train")
+    assert (none, gone, list(found)) == ((), None, wanted)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuzz_programs import CORE, FUZZ, compile_apart, link, need_compiler
+from PIL import Image
 
 SOURCES = {
     "fuzz_coco": sorted(CORE.glob("coco/*.cpp")),
+    "fuzz_headers": [CORE / f"{name}.cpp" for name in ("image_header", "tiff_header", "jpeg/header")],
     "fuzz_nms": [CORE / f"{name}.cpp" for name in ("nms", "soft_nms", "postprocess")],
 }
 
@@ -39,10 +42,29 @@ def coco_files(rng: np.random.Generator) -> list[bytes]:
     return files
 
 
+def image_files(rng: np.random.Generator) -> list[bytes]:
+    """Small images of each format, whole, cut and with a changed byte."""
+    files = []
+    kinds = [("jpeg", {}), ("png", {}), ("bmp", {}), ("webp", {}), ("webp", {"lossless": True}), ("tiff", {})]
+    for kind, options in [*kinds, ("tiff", {"big_tiff": True})]:
+        buffer = io.BytesIO()
+        Image.new("RGB", (9, 7), (1, 2, 3)).save(buffer, kind, **options)
+        data = buffer.getvalue()
+        files += [
+            data,
+            data + bytes(200),
+            data + rng.bytes(8),
+            *(data[:cut] for cut in range(0, len(data), 29)),
+        ]
+        for at in rng.integers(0, min(len(data), 200), 60).tolist():
+            files.append(data[:at] + bytes([rng.integers(256)]) + data[at + 1 :])
+    return files
+
+
 @pytest.mark.parametrize("target", SOURCES)
 def test_any_bytes(target: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
-    inputs = [b"", b"\x00", bytes(4000), b"\xf0" * 4000, *coco_files(rng)]
+    inputs = [b"", b"\x00", bytes(4000), b"\xf0" * 4000, *coco_files(rng), *image_files(rng)]
     for _ in range(300):
         size = int(rng.choice([30, 300, 3000, 6000]))
         inputs.append(rng.integers(0, rng.choice([60, 130, 256]), size, dtype=np.uint8).tobytes())

@@ -24,7 +24,7 @@ from yolofast.errors import DataError
 from yolofast.formats.data_yaml import list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
 from yolofast.formats.registry import open_dataset
-from yolofast.formats.yolo import iter_yolo_records
+from yolofast.formats.yolo_split import iter_yolo_records
 from yolofast.prepare import prepare_dataset
 from yolofast.types import ImageRecord, PreparedDataset
 

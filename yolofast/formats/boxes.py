@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from yolofast.types import Finding, Severity
 
@@ -23,19 +23,19 @@ ROUNDING_PX = 0.05
 
 @dataclass(frozen=True, slots=True)
 class RuledBoxes:
-    """Boxes that passed the rules and what happened to the others.
+    """Boxes of N images that passed the rules, and what happened to the others.
 
-    `boxes` float64 [K, 4] xyxy pixels inside the image, `classes` int64 [K], `lines` int64 [K],
-    `keep` bool [N] marks them among the rows given. `dropped` has one finding for each row left
-    out (all their codes start with `box-`); `notes` tells of boxes that were clipped.
+    Image i has the rows from `offsets[i]` to `offsets[i + 1]` of `boxes` float64 [K, 4] xyxy pixels inside
+    the image, `classes` int64 [K] and `lines` int64 [K]. `dropped` has, by image, one finding for each row
+    left out (all their codes start with `box-`); `notes` tells of boxes that were clipped.
     """
 
+    offsets: NDArray[np.int64]
     boxes: NDArray[np.float64]
     classes: NDArray[np.int64]
     lines: NDArray[np.int64]
-    keep: NDArray[np.bool_]
-    dropped: tuple[Finding, ...]
-    notes: tuple[Finding, ...]
+    dropped: dict[int, list[Finding]]
+    notes: dict[int, list[Finding]]
 
 
 def xywh_to_xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -45,15 +45,18 @@ def xywh_to_xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
 
-def xyxy_to_xywhn(boxes: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
-    """Boxes [N, 4] from xyxy in pixels to centre x, y, width, height in shares of the image."""
-    size = np.array([width, height], dtype=np.float64)
+def xyxy_to_xywhn(boxes: NDArray[np.float64], size: ArrayLike) -> NDArray[np.float64]:
+    """Boxes [N, 4] from xyxy in pixels to centre x, y, width, height in shares of the image.
+
+    `size` is the image's (width, height), or one for every box [N, 2].
+    """
+    size = np.asarray(size, dtype=np.float64)
     return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2 / size, (boxes[:, 2:] - boxes[:, :2]) / size])
 
 
-def rows_numbered_by(file: Path) -> str:
+def rows_numbered_by(file: str | Path) -> str:
     """What the `lines` of a record from `file` count: COCO's annotations, or else lines of the file."""
-    return "annotation" if file.suffix.lower() == ".json" else "line"
+    return "annotation" if str(file).lower().endswith(".json") else "line"
 
 
 def row_finding(
@@ -80,13 +83,23 @@ def _show(box: NDArray[np.float64]) -> str:
     return "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*box)
 
 
-def _repeats(boxes: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True for each row that equals an earlier one in class and box."""
-    rows = np.column_stack([classes.astype(np.float64), boxes]) + 0.0  # -0.0 becomes 0.0
-    seen: set[bytes] = set()
-    repeated = np.zeros(len(rows), dtype=np.bool_)
-    for i, row in enumerate(rows):
-        key = row.tobytes()
+_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
+
+
+def _repeats(
+    boxes: NDArray[np.float64], classes: NDArray[np.int64], images: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """True for each row that equals an earlier one in image, class and box."""
+    bits = np.ascontiguousarray(boxes + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+    hashes = (bits ^ (bits >> np.uint64(29))) @ _MIX + classes.view(np.uint64) * _MIX[0]
+    hashes ^= images.view(np.uint64) * _MIX[1]
+    repeated = np.zeros(len(boxes), dtype=np.bool_)
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return repeated
+    seen: set[tuple[int, int, bytes]] = set()
+    for i, row in enumerate(bits):
+        key = (int(images[i]), int(classes[i]), row.tobytes())
         repeated[i] = key in seen
         seen.add(key)
     return repeated
@@ -96,38 +109,34 @@ def apply_box_rules(
     boxes: NDArray[np.float64],
     classes: NDArray[np.int64],
     lines: NDArray[np.int64],
+    counts: Sequence[int] | NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    files: Sequence[str | Path],
     *,
-    width: int,
-    height: int,
     num_classes: int,
-    file: str | Path,
-    numbered: str = "line",
 ) -> RuledBoxes:
-    """Keep the usable rows of one image's labels, clip what barely leaves the frame, list the rest.
+    """Keep the usable rows of some images' labels, clip what barely leaves the frame, list the rest.
 
-    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] where each row stands
-    in `file` (a line, or what `numbered` says). In this order a row is left out when: a number is
-    NaN or infinite (`box-nan`); its class is not in 0..num_classes-1 (`box-class`); it reaches more
-    than 1 % of the image's side beyond an edge (`box-outside`); no area is left (`box-empty`); it
-    repeats an earlier row exactly (`box-duplicate`).
+    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] where each row stands in its
+    file (a line, or an annotation's id). The first `counts[0]` rows are of the first image, whose width and
+    height are `sizes[0]` (int64 [I, 2]) and whose rows come from `files[0]`; and so on. In this order a row
+    is left out when: a number is NaN or infinite (`box-nan`); its class is not in 0..num_classes-1
+    (`box-class`); it reaches more than 1 % of the image's side beyond an edge (`box-outside`); no area is
+    left (`box-empty`); it repeats an earlier row of its image (`box-duplicate`).
     """
+    images = np.repeat(np.arange(len(counts)), counts)
+    size = sizes.astype(np.float64)[images]
     with np.errstate(over="ignore", invalid="ignore"):
         low = np.minimum(boxes[:, :2], boxes[:, 2:])
         high = np.maximum(boxes[:, :2], boxes[:, 2:])
-        beyond = np.maximum(np.maximum(-low, high - (width, height)), 0.0)  # [N, 2] pixels
-        outside: NDArray[np.bool_] = np.logical_or.reduce(
-            beyond > np.array([width, height]) * FRAME_TOLERANCE, axis=1
-        )
+        beyond = np.maximum(np.maximum(-low, high - size), 0.0)  # [N, 2] pixels
+        outside: NDArray[np.bool_] = np.logical_or.reduce(beyond > size * FRAME_TOLERANCE, axis=1)
     finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(boxes), axis=1)
     wrong_class: NDArray[np.bool_] = (classes < 0) | (classes >= num_classes)
-    clipped = boxes.copy()
-    clipped[:, 0::2] = clipped[:, 0::2].clip(0, width)
-    clipped[:, 1::2] = clipped[:, 1::2].clip(0, height)
+    clipped = np.clip(boxes, 0.0, np.hstack([size, size]))
     empty: NDArray[np.bool_] = ~np.logical_and.reduce(clipped[:, 2:] > clipped[:, :2], axis=1)
     keep = finite & ~wrong_class & ~outside & ~empty
-    repeated = np.zeros(len(boxes), dtype=np.bool_)
-    repeated[keep] = _repeats(boxes[keep], classes[keep])
-    keep &= ~repeated
+    keep[np.flatnonzero(keep)[_repeats(boxes[keep], classes[keep], images[keep])]] = False
 
     def explain(i: int) -> tuple[Severity, str, str]:
         box = _show(boxes[i])
@@ -136,7 +145,7 @@ def apply_box_rules(
         if wrong_class[i]:
             return "error", "box-class", f"class id {classes[i]}: expected 0 to {num_classes - 1}"
         if outside[i]:
-            x, y = beyond[i]
+            (x, y), (width, height) = beyond[i], sizes[images[i]]
             return (
                 "error",
                 "box-outside",
@@ -147,19 +156,18 @@ def apply_box_rules(
             return "error", "box-empty", f"box {box}: no area"
         return "warning", "box-duplicate", f"box {box} of class {classes[i]}: an exact repeat"
 
-    dropped = []
+    def place(i: int) -> tuple[str | Path, int, str]:
+        file = files[images[i]]
+        return file, int(lines[i]), rows_numbered_by(file)
+
+    dropped: dict[int, list[Finding]] = {}
     for i in np.flatnonzero(~keep).tolist():
-        severity, code, message = explain(i)
-        dropped.append(row_finding(severity, code, message, file, int(lines[i]), numbered))
-    notes = [
-        row_finding(
-            "info",
-            "box-clipped",
-            f"box {_show(boxes[i])}: clipped to the {width}x{height} image",
-            file,
-            int(lines[i]),
-            numbered,
-        )
-        for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist()
-    ]
-    return RuledBoxes(clipped[keep], classes[keep], lines[keep], keep, tuple(dropped), tuple(notes))
+        dropped.setdefault(int(images[i]), []).append(row_finding(*explain(i), *place(i)))
+    notes: dict[int, list[Finding]] = {}
+    for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist():
+        width, height = sizes[images[i]]
+        message = f"box {_show(boxes[i])}: clipped to the {width}x{height} image"
+        notes.setdefault(int(images[i]), []).append(row_finding("info", "box-clipped", message, *place(i)))
+    kept = np.bincount(images[keep], minlength=len(counts))
+    offsets = np.concatenate([[0], np.cumsum(kept)])
+    return RuledBoxes(offsets, clipped[keep], classes[keep], lines[keep], dropped, notes)

@@ -8,6 +8,7 @@ names such as `no` or `1e3` stay the text that the user wrote, and every error h
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import yaml
 
 from yolofast.errors import DataError, DatasetNotFoundError, at
 from yolofast.files import write_text
-from yolofast.formats.discover import list_folder
+from yolofast.formats.discover import image_names, in_path_order
 from yolofast.formats.splits import SPLITS
 from yolofast.types import Split
 
@@ -28,6 +29,9 @@ MAX_CLASSES = 100_000
 MAX_DEPTH = 32
 """Lists and mappings nested deeper than this are refused before anything is built from them."""
 MAX_KEYPOINTS = 1000
+
+_SEPARATOR = re.escape(os.sep)
+_IMAGES_FOLDER = re.compile(rf"(?:^|{_SEPARATOR})(images)(?={_SEPARATOR})", re.IGNORECASE | re.ASCII)
 
 YAML_KEYS: Mapping[Split, tuple[str, ...]] = MappingProxyType(
     {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
@@ -241,8 +245,8 @@ def _listed(data: DataYaml, list_file: Path) -> list[Path]:
     return images
 
 
-def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
-    """All images of a split, sorted by path, each once.
+def list_image_names(data: DataYaml, split: Split) -> list[str]:
+    """The paths of all images of a split, sorted folder by folder, each once.
 
     Images in a .txt list are given as listed, also when the file is missing. Raises `DataError`
     when data.yaml does not name the split.
@@ -250,37 +254,39 @@ def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
     if split not in data.splits:
         key = YAML_KEYS[split][0]
         raise DataError(f"{data.path}: no '{key}:' split; it has: {', '.join(data.splits)}.")
-    images: set[Path] = set()
+    images: set[str] = set()
     for place in data.splits[split]:
-        if place.is_dir():
-            images.update(list_folder(place).images)
-        else:
-            images.update(_listed(data, place))
-    return tuple(sorted(images))
+        images.update(image_names(place) if place.is_dir() else map(str, _listed(data, place)))
+    return in_path_order(images)
 
 
-def label_places(image: str | Path) -> Iterator[Path]:
+def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
+    """`list_image_names` as paths."""
+    return tuple(map(Path, list_image_names(data, split)))
+
+
+def label_places(image: str | Path) -> Iterator[str]:
     """Every place where the YOLO label file of an image may lie, the usual one first.
 
     The last folder called `images` becomes `labels` and the suffix .txt; then beside the image. Datasets
     made where file names have no case may say `Images`, `Labels` and `.TXT`: these come too.
     """
-    image = Path(image)
-    parts = image.parts
-    for i in range(len(parts) - 2, -1, -1):
-        if parts[i].lower() == "images":
-            for folder in ("labels", "Labels", "LABELS"):
-                label = Path(*parts[:i], folder, *parts[i + 1 :])
-                yield label.with_suffix(".txt")
-                yield label.with_suffix(".TXT")
-            break
-    yield image.with_suffix(".txt")
-    yield image.with_suffix(".TXT")
+    stem = os.path.splitext(image)[0]  # noqa: PTH122 - plain strings: this runs once an image of huge sets
+    folder = None
+    for folder in _IMAGES_FOLDER.finditer(stem):  # noqa: B007 - the last one counts
+        pass
+    if folder is not None:
+        for labels in ("labels", "Labels", "LABELS"):
+            label = f"{stem[: folder.start(1)]}{labels}{stem[folder.end(1) :]}"
+            yield f"{label}.txt"
+            yield f"{label}.TXT"
+    yield f"{stem}.txt"
+    yield f"{stem}.TXT"
 
 
 def label_path(image: str | Path) -> Path:
     """Where the YOLO label file of an image belongs: the first of `label_places`. It need not exist."""
-    return next(label_places(image))
+    return Path(next(label_places(image)))
 
 
 def write_data_yaml(path: str | Path, splits: Mapping[Split, str], names: Sequence[str]) -> Path:

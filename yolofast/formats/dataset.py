@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
-from yolofast.formats.boxes import apply_box_rules, rows_numbered_by, rows_without_image
+from yolofast.formats.ahead import work_ahead
+from yolofast.formats.boxes import (
+    apply_box_rules,
+    rows_numbered_by,
+    rows_without_image,
+)
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -133,52 +138,101 @@ class FoundImage:
     stated: tuple[object, object] | None = None
     stated_line: int | None = None
 
+    @property
+    def source(self) -> Path:
+        """The file that findings about its rows name."""
+        return self.label_file if self.label_file is not None else self.image
+
+    @property
+    def count(self) -> int:
+        """Its label rows in the source."""
+        return len(self.rows.lines) + len(self.dropped)
+
 
 def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int) -> Iterator[ReadImage]:
     """Complete images in order: size from the header, then the box rules. What is complete goes through.
 
     An image whose header cannot be read is left out with all its rows. A size that the labels state and
-    the image does not have is noted.
+    the image does not have is noted. Reads a few batches of `found` ahead.
     """
-    for item in found:
-        yield item if isinstance(item, ReadImage) else _complete(item, num_classes)
+    for items, headers in work_ahead(found, _headers):
+        yield from _complete(items, headers, num_classes)
 
 
-def _complete(found: FoundImage, num_classes: int) -> ReadImage:
-    source = found.label_file if found.label_file is not None else found.image
-    numbered = rows_numbered_by(source)
-    rows = len(found.rows.lines) + len(found.dropped)
-    (header,) = read_headers([found.image])
-    if isinstance(header, ImageError):
-        why = f"its image '{found.image}' cannot be read"
-        lost = rows_without_image(found.rows.lines, why, source, numbered)
-        reason = str(header).removeprefix(f"{found.image}: ")
-        gone = Finding("error", "image-unreadable", reason, str(found.image))
-        return ReadImage(found.image, None, rows, (gone, *found.dropped, *lost), found.notes)
-    width, height = header.width, header.height
+def _headers(items: list[FoundImage | ReadImage]) -> list[ImageHeader | ImageError]:
+    return read_headers([item.image for item in items if isinstance(item, FoundImage)])
+
+
+def _complete(
+    items: list[FoundImage | ReadImage], headers: list[ImageHeader | ImageError], num_classes: int
+) -> Iterator[ReadImage]:
+    """`headers` are those of the found images among `items`."""
+    found = [item for item in items if isinstance(item, FoundImage)]
+    usable = [(f, h) for f, h in zip(found, headers, strict=True) if isinstance(h, ImageHeader)]
+    empty = np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64)
     ruled = apply_box_rules(
-        found.rows.pixels(width, height),
-        found.rows.classes,
-        found.rows.lines,
-        width=width,
-        height=height,
+        np.concatenate([f.rows.pixels(h.width, h.height) for f, h in usable] or [empty[0]]),
+        np.concatenate([f.rows.classes for f, _ in usable] or [empty[1]]),
+        np.concatenate([f.rows.lines for f, _ in usable] or [empty[2]]),
+        [len(f.rows.lines) for f, _ in usable],
+        np.array([(h.width, h.height) for _, h in usable], dtype=np.int64).reshape(-1, 2),
+        [f.source for f, _ in usable],
         num_classes=num_classes,
-        file=source,
-        numbered=numbered,
     )
-    record = ImageRecord(
-        found.image, width, height, ruled.boxes, ruled.classes, ruled.lines, found.label_file, found.split
-    )
-    notes = found.notes + ruled.notes + _size_notes(found, header)
-    return ReadImage(found.image, record, rows, found.dropped + ruled.dropped, notes, header)
+    offsets = ruled.offsets.tolist()
+    next_usable, next_header = iter(range(len(usable))), iter(headers)
+    for item in items:
+        if isinstance(item, ReadImage):
+            yield item
+            continue
+        header = next(next_header)
+        if isinstance(header, ImageError):
+            gone = unreadable_image(item.image, header, item.rows.lines, item.source, item.dropped)
+            yield ReadImage(item.image, None, item.count, gone, item.notes)
+            continue
+        i = next(next_usable)
+        rows = slice(offsets[i], offsets[i + 1])
+        record = ImageRecord(
+            item.image,
+            header.width,
+            header.height,
+            ruled.boxes[rows],
+            ruled.classes[rows],
+            ruled.lines[rows],
+            item.label_file,
+            item.split,
+        )
+        dropped = (*item.dropped, *ruled.dropped.get(i, ()))
+        notes = (*item.notes, *ruled.notes.get(i, ()), *_size_notes(item, header))
+        yield ReadImage(item.image, record, item.count, dropped, notes, header)
+
+
+def unreadable_image(
+    image: str | Path,
+    error: ImageError,
+    lines: NDArray[np.int64],
+    source: str | Path,
+    dropped: tuple[Finding, ...],
+) -> tuple[Finding, ...]:
+    """Findings for an image that is left out with all its rows; `dropped` are those that were bad anyway."""
+    why = f"its image '{image}' cannot be read"
+    gone = Finding("error", "image-unreadable", str(error).removeprefix(f"{image}: "), str(image))
+    return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))
 
 
 def _size_notes(found: FoundImage, header: ImageHeader) -> tuple[Finding, ...]:
-    if found.stated is None or tuple(map(str, found.stated)) == (str(header.width), str(header.height)):
+    if found.stated is None or tuple(map(_as_number, found.stated)) == (header.width, header.height):
         return ()
     message = (
         f"image '{found.image.name}': stated as {found.stated[0]}x{found.stated[1]}, "
         f"but it is {header.width}x{header.height}; the image counts"
     )
-    place = str(found.label_file or found.image)
-    return (Finding("warning", "size-mismatch", message, place, found.stated_line),)
+    return (Finding("warning", "size-mismatch", message, str(found.source), found.stated_line),)
+
+
+def _as_number(value: object) -> object:
+    """A number as such, also from text; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str | int | float) else value
+    except (ValueError, OverflowError):
+        return value

@@ -7,7 +7,7 @@ are handled once. Contents are looked at only as far as needed to tell formats a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -67,7 +67,7 @@ def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "broken", "other
 
 
 def _walk(root: Path, findings: list[Finding]) -> Iterator[str]:
-    """Paths of all files below `root`; each real folder once, so that symlink loops end.
+    """Paths of all files below `root`, in no order; each real folder once, so that symlink loops end.
 
     Linked folders are entered last: a folder that is also reachable without a link keeps its own name.
     """
@@ -80,21 +80,38 @@ def _walk(root: Path, findings: list[Finding]) -> Iterator[str]:
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
+            others = []
             with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda e: e.name):
+                for entry in entries:
                     if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
                         continue
                     kind = _kind(entry)
                     if kind == "file":
                         yield entry.path
-                    elif kind == "folder":
-                        (linked if entry.is_symlink() else pending).append(entry.path)
-                    elif kind == "broken":
-                        message = f"a link to '{os.readlink(entry.path)}', which leads nowhere"  # noqa: PTH115
-                        findings.append(Finding("warning", "link-broken", message, entry.path))
+                    elif kind != "other":
+                        others.append((entry.path, kind, entry.is_symlink()))
+            for path, kind, is_link in sorted(others):
+                if kind == "folder":
+                    (linked if is_link else pending).append(path)
+                else:
+                    message = f"a link to '{os.readlink(path)}', which leads nowhere"  # noqa: PTH115
+                    findings.append(Finding("warning", "link-broken", message, path))
         except OSError as error:
             message = f"cannot be read: {error.strerror}"
             findings.append(Finding("error", "folder-unreadable", message, folder))
+
+
+def in_path_order(names: Iterable[str]) -> list[str]:
+    """Names sorted as their paths are, folder by folder."""
+    # No name holds a NUL, which is below every other character: so folders compare name by name.
+    return sorted(names, key=lambda name: name.replace(os.sep, "\0"))
+
+
+def image_names(folder: Path) -> list[str]:
+    """The images of `list_folder`, as names and in no order."""
+    suffixes = tuple(IMAGE_SUFFIXES)
+    root = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow symlinks
+    return [name for name in _walk(Path(root), []) if name.lower().endswith(suffixes)]
 
 
 def list_folder(root: str | Path) -> FileTree:
@@ -105,19 +122,17 @@ def list_folder(root: str | Path) -> FileTree:
     """
     root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow symlinks
     findings: list[Finding] = []
-    kinds: dict[str, list[Path]] = {k: [] for k in ("image", "text", "json", "xml", "yaml", "class", "table")}
+    kinds: dict[str, list[str]] = {k: [] for k in ("image", "text", "json", "xml", "yaml", "class", "table")}
     by_suffix = {".txt": "text", ".json": "json", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml"}
-    by_suffix |= {".csv": "table", ".tsv": "table"}
+    by_suffix |= {".csv": "table", ".tsv": "table"} | dict.fromkeys(IMAGE_SUFFIXES, "image")
     for name in _walk(root, findings):
-        base = os.path.basename(name).lower()  # noqa: PTH119
+        base = name[name.rfind(os.sep) + 1 :].lower()
         suffix = os.path.splitext(base)[1]  # noqa: PTH122
-        if suffix in IMAGE_SUFFIXES:
-            kinds["image"].append(Path(name))
-        elif base in CLASS_FILE_NAMES or suffix in CLASS_FILE_SUFFIXES:
-            kinds["class"].append(Path(name))
+        if base in CLASS_FILE_NAMES or suffix in CLASS_FILE_SUFFIXES:
+            kinds["class"].append(name)
         elif suffix in by_suffix:
-            kinds[by_suffix[suffix]].append(Path(name))
-    ordered = {kind: tuple(sorted(paths)) for kind, paths in kinds.items()}
+            kinds[by_suffix[suffix]].append(name)
+    ordered = {kind: tuple(map(Path, in_path_order(names))) for kind, names in kinds.items()}
     return FileTree(
         root,
         ordered["image"],

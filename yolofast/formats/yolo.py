@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from yolofast.formats.ahead import work_ahead
 from yolofast.formats.boxes import row_finding, rows_without_image, xywh_to_xyxy
-from yolofast.formats.data_yaml import DataYaml, label_places, list_images
-from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, complete_images, parsing
+from yolofast.formats.data_yaml import label_places
+from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, parsing
+from yolofast.formats.label_scan import LabelScan, scan_label_files
 from yolofast.formats.unread import explain_row
 from yolofast.kernels import parse_yolo_labels
 from yolofast.kernels.parsed_labels import KEYPOINTS, POLYGON, QUAD, LabelError, ParsedLabels
-from yolofast.types import Finding, ImageRecord, Split
+from yolofast.types import Finding, Split
 
 _KINDS = {
     POLYGON: ("polygons", "they become the boxes around them"),
@@ -38,9 +42,9 @@ _ROW_ERRORS = {
 }
 
 
-def find_label(image: Path) -> Path | None:
+def find_label(image: str | Path) -> Path | None:
     """The label file of an image: the first of `label_places` where there is one, else None."""
-    return next((place for place in label_places(image) if place.is_file()), None)
+    return next((Path(place) for place in label_places(image) if os.path.isfile(place)), None)  # noqa: PTH113
 
 
 class RowTally:
@@ -51,15 +55,13 @@ class RowTally:
         self.kinds = np.zeros(4, dtype=np.int64)
         self.unnamed, self.unnamed_files, self.highest = 0, 0, -1
 
-    def add(self, parsed: ParsedLabels) -> None:
-        if len(parsed) == 0:
-            return
-        self.kinds += np.bincount(parsed.kinds, minlength=4)
-        highest = int(parsed.classes.max())
-        if highest >= self.num_classes:
-            self.unnamed += int(np.count_nonzero(parsed.classes >= self.num_classes))
-            self.unnamed_files += 1
-            self.highest = max(self.highest, highest)
+    def add(self, scan: LabelScan) -> None:
+        self.kinds += np.bincount(scan.kinds, minlength=4)
+        unnamed = np.flatnonzero(scan.classes >= self.num_classes)
+        if len(unnamed):
+            self.unnamed += len(unnamed)
+            self.unnamed_files += len(np.unique(np.searchsorted(scan.offsets, unnamed, side="right")))
+            self.highest = max(self.highest, int(scan.classes[unnamed].max()))
 
     def findings(self, names_from: Path | None) -> tuple[Finding, ...]:
         """One finding for each kind of row that is no plain box, and one for all class ids that the file
@@ -102,49 +104,56 @@ def rows_of_no_image(
     return ReadImage(image, None, len(lines), rows_without_image(lines, why, label_file), notes)
 
 
-def find_in_label_file(
-    image: Path,
-    label_file: Path | None,
-    split: Split | None,
-    keypoints: tuple[int, int] | None = None,
-    tally: RowTally | None = None,
-) -> FoundImage | ReadImage:
-    """One image with the rows of its label file, counted in `tally`; no file means an image without boxes.
+class ImageLabel(NamedTuple):
+    """An image and the label file that belongs to it; no file means an image without boxes."""
 
-    An image whose label file cannot be read is left out: it comes back as complete.
+    image: Path
+    label_file: Path | None
+    split: Split | None
+
+
+def find_in_label_files(
+    pairs: Iterable[ImageLabel | ReadImage], tally: RowTally, keypoints: tuple[int, int] | None = None
+) -> Iterator[FoundImage | ReadImage]:
+    """Images with the rows of their label files, in order, many files read at once and counted in `tally`.
+
+    An image whose label file cannot be read is left out: it comes back as complete. What is complete goes
+    through.
     """
-    if label_file is None:
-        parsed = parse_yolo_labels(b"")
-    else:
-        try:
-            parsed = parse_label_file(label_file, keypoints)
-        except LabelFileError as error:
-            return ReadImage(image, None, 0, (error.finding(label_file),))
-        if tally is not None:
-            tally.add(parsed)
-    dropped = tuple(
-        row_finding("error", code, f"'{e.text}': {reason}", label_file or image, e.line)
-        for e in parsed.errors
-        for code, reason in [_row_error(e)]
-    )
-    rows = RawRows(xywh_to_xyxy(parsed.boxes), parsed.classes, parsed.lines, normalised=True)
-    return FoundImage(image, split, label_file, rows, dropped)
+    for items, scan in work_ahead(pairs, lambda items: _scan(items, keypoints)):
+        tally.add(scan)
+        boxes = xywh_to_xyxy(scan.boxes)
+        bad: dict[int, list[Finding]] = {}
+        for file, finding in bad_rows(scan, [_source(item) for item in items]):
+            bad.setdefault(file, []).append(finding)
+        for i, item in enumerate(items):
+            if isinstance(item, ReadImage):
+                yield item
+            elif scan.errno[i]:
+                yield ReadImage(item.image, None, 0, (unreadable_label(_source(item), scan.reason(i)),))
+            else:
+                rows = scan.rows(i)
+                found = RawRows(boxes[rows], scan.classes[rows], scan.lines[rows], normalised=True)
+                yield FoundImage(item.image, item.split, item.label_file, found, tuple(bad.get(i, ())))
 
 
-def iter_yolo_records(
-    data: DataYaml, split: Split
-) -> Iterator[tuple[ImageRecord | None, tuple[Finding, ...]]]:
-    """Every image of a split in path order, with what was found wrong in it.
+def _scan(items: list[ImageLabel | ReadImage], keypoints: tuple[int, int] | None) -> LabelScan:
+    files = [item.label_file if isinstance(item, ImageLabel) else None for item in items]
+    return scan_label_files(files, keypoints=keypoints)
 
-    Sizes come from the image headers (EXIF orientation applied) and boxes have passed
-    `apply_box_rules`. An image without a label file is background: a record without boxes. Bad rows
-    are left out with a finding each; an image whose header cannot be read gives None as its record.
 
-    Raises `DataError` when data.yaml does not name the split.
-    """
-    found = (
-        find_in_label_file(image, find_label(image), split, data.keypoints)
-        for image in list_images(data, split)
-    )
-    for read in complete_images(found, num_classes=len(data.names)):
-        yield read.record, read.findings
+def _source(item: ImageLabel | ReadImage) -> str:
+    """The file that findings about an item name."""
+    return str(item.label_file or item.image) if isinstance(item, ImageLabel) else ""
+
+
+def unreadable_label(file: str | Path, reason: str) -> Finding:
+    """The finding for a label file that cannot be read; its image is left out."""
+    return LabelFileError(f"cannot be read: {reason}").finding(Path(file))
+
+
+def bad_rows(scan: LabelScan, files: Sequence[str]) -> Iterator[tuple[int, Finding]]:
+    """A finding for each line that is no object, with the number of its file."""
+    for file, error in scan.bad_lines:
+        code, why = _row_error(error)
+        yield file, row_finding("error", code, f"'{error.text}': {why}", files[file], error.line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -11,14 +11,15 @@ from pathlib import Path
 from yolofast.errors import DataError
 from yolofast.formats.class_files import read_class_file
 from yolofast.formats.class_sources import id_conflicts
-from yolofast.formats.data_yaml import DataYaml, label_places, list_images, read_data_yaml, top_level_keys
+from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
 from yolofast.formats.dataset import FoundImage, LabelFileError, LabelledDataset, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import shared
+from yolofast.formats.label_index import LabelIndex
 from yolofast.formats.splits import SPLITS, split_of
 from yolofast.formats.yolo import (
+    ImageLabel,
     RowTally,
-    find_in_label_file,
+    find_in_label_files,
     find_label,
     parse_label_file,
     rows_of_no_image,
@@ -58,74 +59,6 @@ def _looks_like_rows(path: Path) -> bool | None:
         return False
 
 
-class LabelIndex:
-    """Which label file belongs to which image of a tree.
-
-    The usual places first (`label_places`). What is left over goes by its stem, wherever it lies: an
-    image and a label file are a pair when each is the other's single best match by the folders that their
-    paths share at the end (`pics/a/1.jpg`, `boxes/a/1.txt`), then at the start. Case does not count there.
-    """
-
-    def __init__(self, tree: FileTree) -> None:
-        self._root = tree.root
-        known = frozenset(tree.texts)
-        stems = frozenset(text.stem for text in known)
-        self._labels: dict[Path, Path] = {}
-        named = [image for image in tree.images if image.stem in stems]
-        for image in named:
-            usual = next((place for place in label_places(image) if place in known), None)
-            if usual is not None:
-                self._labels[image] = usual
-        self._match_by_stem([image for image in named if image not in self._labels], tree.texts)
-        self.paired = frozenset(self._labels.values())
-        self._stems = frozenset(image.stem for image in named)
-        self._folders = frozenset(label.parent for label in self.paired)
-
-    def find(self, image: Path) -> Path | None:
-        """The label file of an image, or None."""
-        return self._labels.get(image)
-
-    def is_near(self, text: Path) -> bool:
-        """Whether a text file lies among label files, or is named like an image."""
-        return text.parent in self._folders or text.stem in self._stems
-
-    def _match_by_stem(self, images: list[Path], texts: tuple[Path, ...]) -> None:
-        by_tail: dict[tuple[str, ...], list[Path]] = {}  # (stem, last folders...) -> label files
-        for text in sorted(set(texts).difference(self._labels.values())):
-            for tail in self._tails(text):
-                by_tail.setdefault(tail, []).append(text)
-        claims: dict[Path, list[Path]] = {}
-        for image in images:
-            nearest = next((by_tail[tail] for tail in self._tails(image) if tail in by_tail), [])
-            label = self._single_best(image, nearest)
-            if label is not None:
-                claims.setdefault(label, []).append(image)
-        for claimed, claimants in claims.items():
-            best = self._single_best(claimed, claimants)
-            if best is not None:
-                self._labels[best] = claimed
-
-    def _parents(self, path: Path) -> tuple[str, ...]:
-        return tuple(part.casefold() for part in path.relative_to(self._root).parts[:-1])
-
-    def _tails(self, path: Path) -> Iterator[tuple[str, ...]]:
-        """The stem with all of the path's folders, then with fewer, down to none."""
-        parents = self._parents(path)
-        for start in range(len(parents) + 1):
-            yield path.stem, *parents[start:]
-
-    def _single_best(self, path: Path, others: list[Path]) -> Path | None:
-        parents = self._parents(path)
-
-        def rank(other: Path) -> tuple[int, int]:
-            theirs = self._parents(other)
-            return shared(parents[::-1], theirs[::-1]), shared(parents, theirs)
-
-        ranked = sorted(((rank(other), other) for other in others), reverse=True)
-        single = ranked and (len(ranked) == 1 or ranked[0][0] > ranked[1][0])
-        return ranked[0][1] if single else None
-
-
 def find_yolo(tree: FileTree) -> tuple[Path, ...]:
     """The YOLO label files of a tree.
 
@@ -136,8 +69,10 @@ def find_yolo(tree: FileTree) -> tuple[Path, ...]:
     index = LabelIndex(tree)
 
     def is_label(path: Path) -> bool:
+        if path in index.paired:
+            return True
         folders = path.relative_to(tree.root).parts[:-1]
-        if path in index.paired or any(folder.lower() == "labels" for folder in folders):
+        if any(folder.lower() == "labels" for folder in folders):
             return True
         return index.is_near(path) and _looks_like_rows(path) is True
 
@@ -158,8 +93,15 @@ def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadIm
                 yield rows_of_no_image(file, why, notes=(note,))
 
 
-def _summary(tally: RowTally, names_from: Path | None) -> Iterator[ReadImage]:
-    """What the labels as a whole are, after the last image."""
+def _find_and_tell(
+    pairs: Iterable[ImageLabel | ReadImage],
+    num_classes: int,
+    names_from: Path | None,
+    keypoints: tuple[int, int] | None = None,
+) -> Iterator[FoundImage | ReadImage]:
+    """All images with their rows, then what the labels as a whole are."""
+    tally = RowTally(num_classes)
+    yield from find_in_label_files(pairs, tally, keypoints)
     notes = tally.findings(names_from)
     if notes:
         yield ReadImage(None, None, 0, notes=notes)
@@ -202,12 +144,13 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     index = LabelIndex(tree)
     splits = {image: split_of(image.relative_to(tree.root).parent) for image in tree.images}
 
-    def find() -> Iterator[FoundImage | ReadImage]:
-        tally = RowTally(len(names))
+    def find() -> Iterator[ImageLabel | ReadImage]:
         for image in tree.images:
-            yield find_in_label_file(image, index.find(image), splits[image], tally=tally)
+            yield ImageLabel(image, index.find(image), splits[image])
         yield from _orphans(files, set(index.paired))
-        yield from _summary(tally, counts)
+
+    def read() -> Iterator[ReadImage]:
+        return complete_images(_find_and_tell(find(), len(names), counts), num_classes=len(names))
 
     named = tuple(s for s in SPLITS if s in splits.values())
     evidence = (f"{len(files)} YOLO label files", source)
@@ -215,7 +158,7 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         "yolo",
         names,
         named,
-        lambda: complete_images(find(), num_classes=len(names)),
+        read,
         id_conflicts(tree, names, counts, "error") if counts is not None else (),
         evidence,
     )
@@ -234,13 +177,12 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
                 notes.append(Finding("warning", "split-overlap", message, str(image)))
     notes.extend(id_conflicts(tree, data.names, data.path, "warning"))
 
-    def find() -> Iterator[FoundImage | ReadImage]:
-        tally = RowTally(len(data.names))
+    def find() -> Iterator[ImageLabel | ReadImage]:
         used: set[Path | None] = set()
         for image, split in listed.items():
             label = index.find(image) or find_label(image)
             used.add(label)
-            yield find_in_label_file(image, label, split, data.keypoints, tally)
+            yield ImageLabel(image, label, split)
         for image in tree.images:
             if image in listed:
                 continue
@@ -254,14 +196,17 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
                 item = rows_of_no_image(label, f"its image '{image.name}' is {message}", image)
                 yield replace(item, dropped=(gone, *item.dropped))
         yield from _orphans(files, used)
-        yield from _summary(tally, data.path)
+
+    def read() -> Iterator[ReadImage]:
+        found = _find_and_tell(find(), len(data.names), data.path, data.keypoints)
+        return complete_images(found, num_classes=len(data.names))
 
     evidence = f"splits and class names from {tree.relative(data.path)}"
     return LabelledDataset(
         "yolo",
         data.names,
         tuple(data.splits),
-        lambda: complete_images(find(), num_classes=len(data.names)),
+        read,
         tuple(notes),
         (f"{len(files)} YOLO label files", evidence),
     )

@@ -37,6 +37,33 @@ cdef extern from "coco/annotations.hpp" namespace "yf::coco" nogil:
     size_t c_likely_entry "yf::coco::likely_entry"(const char* data, size_t size, size_t start)
 
 
+cdef extern from "coco/label_file.hpp" namespace "yf::coco" nogil:
+    cdef struct Place:
+        size_t begin
+        size_t end
+
+    cdef struct OddEntry:
+        size_t number
+        Place place
+
+    cdef cppclass LabelFile:
+        vector[int64_t] images
+        string file_names
+        vector[int64_t] name_ends
+        vector[int64_t] sizes
+        vector[OddEntry] odd_images
+        vector[int64_t] ids
+        vector[int64_t] image_ids
+        vector[int64_t] category_ids
+        vector[double] boxes
+        vector[uint8_t] crowd
+        vector[OddEntry] odd_annotations
+        Place categories
+        string missing
+
+    LabelFile c_read_label_file "yf::coco::read_label_file"(const char* data, size_t size) except +
+
+
 cdef object _array(const void* data, size_t count, object dtype):
     out = np.empty(count, dtype=dtype)
     cdef uint8_t[::1] view = out.view(np.uint8)
@@ -82,6 +109,50 @@ def read_ground_truth(const uint8_t[::1] data):
         "boxes": _array(truth.boxes.data(), truth.boxes.size(), np.float64).reshape(-1, 4),
         "areas": _array(truth.areas.data(), truth.areas.size(), np.float64),
         "crowd": _array(truth.crowd.data(), truth.crowd.size(), np.bool_),
+    }
+
+
+cdef object _odd(const vector[OddEntry]& entries):
+    cdef size_t i
+    return [(entries[i].number, entries[i].place.begin, entries[i].place.end) for i in range(entries.size())]
+
+
+def read_label_file(const uint8_t[::1] data):
+    """COCO ground truth as a dataset's reader wants it: a dict of columns, and odd entries by place.
+
+    Keys: `images` int64 [M], `file_names` list of bytes [M], `sizes` int64 [M, 2] width and height, -1 where
+    the file says none; `ids`, `image_ids`, `category_ids` int64 [N], `boxes` float64 [N, 4] left, top, width,
+    height, `crowd` bool [N]; `odd_images` and `odd_annotations`: lists of (number in its list, begin, end) of
+    entries that are not as usual, whose columns are zeros; `categories`: (begin, end) of that value, equal
+    where there is none; `missing`: 'images' or 'annotations' where that is no list of objects, or ''.
+
+    Raises:
+        ValueError: it is no JSON, with line and column.
+    """
+    cdef LabelFile found
+    cdef size_t size = data.shape[0]
+    cdef const char* text = <const char*> &data[0] if size > 0 else NULL
+    with nogil:
+        found = c_read_label_file(text, size)
+    names, begin = [], 0
+    cdef bytes joined = found.file_names
+    cdef size_t i
+    for i in range(found.name_ends.size()):
+        names.append(joined[begin:found.name_ends[i]])
+        begin = found.name_ends[i]
+    return {
+        "images": _array(found.images.data(), found.images.size(), np.int64),
+        "file_names": names,
+        "sizes": _array(found.sizes.data(), found.sizes.size(), np.int64).reshape(-1, 2),
+        "odd_images": _odd(found.odd_images),
+        "ids": _array(found.ids.data(), found.ids.size(), np.int64),
+        "image_ids": _array(found.image_ids.data(), found.image_ids.size(), np.int64),
+        "category_ids": _array(found.category_ids.data(), found.category_ids.size(), np.int64),
+        "boxes": _array(found.boxes.data(), found.boxes.size(), np.float64).reshape(-1, 4),
+        "crowd": _array(found.crowd.data(), found.crowd.size(), np.bool_),
+        "odd_annotations": _odd(found.odd_annotations),
+        "categories": (found.categories.begin, found.categories.end),
+        "missing": found.missing.decode("ascii"),
     }
 
 

@@ -63,6 +63,17 @@ cdef object _errors(const char* text, const vector[CLabelError]& found):
     return tuple(errors)
 
 
+def keypoint_shape(keypoints):
+    """(count, numbers of each) of a `keypoints` argument, (0, 0) for None; ValueError for what cannot be."""
+    if keypoints is None:
+        return 0, 0
+    count, numbers = keypoints
+    if not 1 <= count <= MOST_KEYPOINTS or numbers not in (2, 3):
+        raise ValueError(
+            f"keypoints: got {keypoints}, expected (1 to {MOST_KEYPOINTS}, 2 or 3), such as (17, 3)")
+    return count, numbers
+
+
 def parse_yolo_labels(data, *, keypoints=None):
     """The objects in the text of a YOLO label file.
 
@@ -98,13 +109,7 @@ def parse_yolo_labels(data, *, keypoints=None):
     cdef Py_buffer buffer
     cdef CParsedLabels found
     cdef CKeypointShape shape
-    shape.count, shape.numbers = 0, 0
-    if keypoints is not None:
-        count, numbers = keypoints
-        if not 1 <= count <= MOST_KEYPOINTS or numbers not in (2, 3):
-            raise ValueError(
-                f"keypoints: got {keypoints}, expected (1 to {MOST_KEYPOINTS}, 2 or 3), such as (17, 3)")
-        shape.count, shape.numbers = count, numbers
+    shape.count, shape.numbers = keypoint_shape(keypoints)
     PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
     try:
         with nogil:

@@ -18,7 +18,7 @@ import numpy as np
 from yolofast.errors import DataError
 from yolofast.formats.boxes import xyxy_to_xywhn
 from yolofast.formats.data_yaml import read_data_yaml, write_data_yaml
-from yolofast.formats.yolo import iter_yolo_records
+from yolofast.formats.yolo_split import iter_yolo_records
 from yolofast.types import ImageRecord, Split
 
 MOST = 1024
@@ -57,6 +57,6 @@ def copy_for_bench(data: Path, split: Split, folder: Path, least: int) -> Copied
 
 
 def _rows(record: ImageRecord) -> str:
-    boxes = xyxy_to_xywhn(record.boxes, record.width, record.height)
+    boxes = xyxy_to_xywhn(record.boxes, (record.width, record.height))
     rows = np.column_stack([record.classes, boxes])
     return "".join(f"{int(row[0])} " + " ".join(f"{v:.6f}" for v in row[1:]) + "\n" for row in rows)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
 from yolofast.errors import ConfigError, DataError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
-from yolofast.formats.yolo import iter_yolo_records
+from yolofast.formats.yolo_split import ReadChunk, read_split
 from yolofast.load import draws
 from yolofast.load._engine import Engine, RenderJobs, load_picture
 from yolofast.load.cache import PlaneCache, cache_in_ram
@@ -23,7 +23,7 @@ from yolofast.load.faults import BadImages
 from yolofast.load.index import SINGLE_CLASS_NAMES, ImageIndex
 from yolofast.load.plan import plan_batch
 from yolofast.load.sizes import FixedSize, MultiScale, RectangularSizes, Sizes
-from yolofast.types import Batch, BatchPlan, Finding, ImageRecord, Sample, Split
+from yolofast.types import Batch, BatchPlan, Finding, Sample, Split
 
 _log = logging.getLogger(__name__)
 FINDINGS_SHOWN = 5
@@ -104,7 +104,7 @@ class YOLODataset:
         self._unreadable = 0
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._engine: tuple[int, Engine] | None = None
-        self.index = ImageIndex(self._read(), single_cls=single_cls)
+        self.index = ImageIndex.of_chunks(self._read(), single_cls=single_cls)
         self._check_index()
         self.sizes: Sizes = FixedSize(imgsz)
         if rect:
@@ -117,15 +117,16 @@ class YOLODataset:
 
     # ------------------------------------------------------------ index
 
-    def _read(self) -> Iterator[ImageRecord]:
+    def _read(self) -> Iterator[ReadChunk]:
+        """The split's images; keeps what was found wrong, and says which images are left out."""
         findings: list[Finding] = []
-        for record, found in iter_yolo_records(self.data, self.split):
-            findings.extend(found)
-            if record is not None:
-                yield record
-            else:
-                self._unreadable += 1
-                _log.warning("left out: %s", found[0])
+        for chunk in read_split(self.data, self.split):
+            for i, found in sorted(chunk.findings.items()):
+                findings.extend(found)
+                if not chunk.usable[i]:
+                    _log.warning("left out: %s", found[0])
+            self._unreadable += len(chunk.images) - int(np.count_nonzero(chunk.usable))
+            yield chunk
         self.findings = tuple(findings)
 
     def _check_index(self) -> None:

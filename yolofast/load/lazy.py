@@ -13,7 +13,7 @@ import numpy as np
 from yolofast.config import at_least
 from yolofast.errors import DataError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
-from yolofast.formats.yolo import iter_yolo_records
+from yolofast.formats.yolo_split import iter_yolo_records
 from yolofast.load._engine import Engine, RenderJobs
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.index import ImageIndex

@@ -78,7 +78,7 @@ def _number(value: float) -> str:
 
 def label_text(record: ImageRecord) -> str:
     """The label file of a record: `class x y w h` a line, normalised, exact to 1e-10 of the image."""
-    boxes = xyxy_to_xywhn(record.boxes, record.width, record.height).tolist()
+    boxes = xyxy_to_xywhn(record.boxes, (record.width, record.height)).tolist()
     return "".join(
         f"{label} {' '.join(map(_number, box))}\n"
         for label, box in zip(record.classes.tolist(), boxes, strict=True)

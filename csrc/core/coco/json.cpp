@@ -185,6 +185,17 @@ std::int64_t Json::integer() {
     return static_cast<std::int64_t>(real);
 }
 
+bool Json::whole(std::int64_t& value) {
+    const char first = peek();
+    if (first != '-' && !digit(first)) return false;
+    const char* const digits = at_ + (first == '-');
+    if (end_ - digits >= 2 && *digits == '0' && digit(digits[1])) return false;
+    const auto [stop, error] = std::from_chars(at_, end_, value);
+    if (error != std::errc() || (stop < end_ && (*stop == '.' || *stop == 'e' || *stop == 'E'))) return false;
+    at_ = stop;
+    return true;
+}
+
 bool Json::flag() {
     const char first = peek();
     const std::string_view rest(at_, static_cast<std::size_t>(end_ - at_));

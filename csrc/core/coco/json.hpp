@@ -50,6 +50,8 @@ class Json {
     double number();
     // A whole number; 7.0 is one too.
     std::int64_t integer();
+    // Takes a whole number of up to 64 bits if one is next, written as such: 7.0 and 7e0 are none.
+    bool whole(std::int64_t& value);
     // 0, 1, true, false or null.
     bool flag();
     // Takes `null` if it is next.

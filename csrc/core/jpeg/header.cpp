@@ -75,45 +75,67 @@ JpegStatus parse_frame(int marker, const std::uint8_t* p, std::size_t size, Jpeg
 
 }  // namespace
 
-JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader* header) noexcept {
-    *header = JpegHeader{0, 0, 0, 1, Subsampling::other, false, false};
-    if (size < 3 || data[0] != 0xFF || data[1] != 0xD8 || data[2] != 0xFF)
-        return status(JpegError::not_jpeg, "the data does not begin with a JPEG marker (FF D8 FF)");
-    bool have_frame = false, have_exif = false;
-    std::size_t at = 2;
+bool begins_as_jpeg(const std::uint8_t* data, std::size_t size) {
+    return size >= 3 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF;
+}
+
+std::size_t read_segments(const std::uint8_t* data, std::size_t size, JpegReading* reading) noexcept {
+    std::size_t at = 0;
     while (at < size) {
         // To the next marker: past garbage, stuffed zeros and fill bytes, as libjpeg does.
         while (at < size && data[at] != 0xFF) ++at;
         while (at < size && data[at] == 0xFF) ++at;
-        if (at >= size) break;
+        if (at >= size) return at > 0 && data[at - 1] == 0xFF ? at - 1 : at;
+        const std::size_t begin = at - 1;
         const int marker = data[at++];
         if (marker == 0 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue;  // no payload
-        if (marker == 0xD9 || marker == 0xDA) break;                                        // EOI, SOS
-        if (size - at < 2) break;
+        reading->ended = marker == 0xD9 || marker == 0xDA;                                  // EOI, SOS
+        if (reading->ended) return begin;
+        if (size - at < 2) return begin;
         const std::size_t length = read16(data + at, false);
         const bool is_note = (marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE;
         if (length < 2 && is_note) {  // libjpeg takes such a one as empty
             at += 2;
             continue;
         }
-        if (length < 2) return status(JpegError::corrupt, "a marker segment has an impossible length");
-        if (size - at < length) break;
+        if (length < 2) {
+            reading->status = status(JpegError::corrupt, "a marker segment has an impossible length");
+            reading->ended = true;
+            return begin;
+        }
+        const bool is_frame = !reading->have_frame && marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
+                              marker != 0xC8 && marker != 0xCC;
+        const bool may_turn = !reading->have_exif && marker == 0xE1;
+        if (size - at < length && (is_frame || may_turn)) return begin;
         const std::uint8_t* payload = data + at + 2;
-        const bool is_frame =
-            marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-        if (is_frame && !have_frame) {
-            const JpegStatus frame = parse_frame(marker, payload, length - 2, header);
-            if (frame.error != JpegError::none) return frame;
-            have_frame = true;
-        } else if (marker == 0xE1 && !have_exif) {
+        if (is_frame) {
+            reading->status = parse_frame(marker, payload, length - 2, &reading->header);
+            reading->ended = reading->status.error != JpegError::none;
+            if (reading->ended) return begin;
+            reading->have_frame = true;
+        } else if (may_turn) {
             const int orientation = exif_orientation(payload, length - 2);
-            have_exif = orientation != 0;
-            if (have_exif) header->orientation = orientation;
+            reading->have_exif = orientation != 0;
+            if (reading->have_exif) reading->header.orientation = orientation;
         }
         at += length;
     }
-    if (!have_frame) return status(JpegError::truncated, "the data ends before the frame header");
-    return status(JpegError::none, "");
+    return at;
+}
+
+JpegStatus verdict(const JpegReading& reading) {
+    if (reading.status.error != JpegError::none || reading.have_frame) return reading.status;
+    return status(JpegError::truncated, "the data ends before the frame header");
+}
+
+JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader* header) noexcept {
+    JpegReading reading;
+    *header = reading.header;
+    if (!begins_as_jpeg(data, size))
+        return status(JpegError::not_jpeg, "the data does not begin with a JPEG marker (FF D8 FF)");
+    read_segments(data + 2, size - 2, &reading);
+    *header = reading.header;
+    return verdict(reading);
 }
 
 Subsampling name_factors(int across, int down) {

@@ -8,6 +8,24 @@ namespace yf {
 // Needs only the bytes up to the frame header (SOF); the EXIF orientation is found when it comes before it.
 JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader* header) noexcept;
 
+bool begins_as_jpeg(const std::uint8_t* data, std::size_t size);
+
+// How far the reading of a header has come: it can go on with a later piece of the file.
+struct JpegReading {
+    JpegHeader header{0, 0, 0, 1, Subsampling::other, false, false};
+    JpegStatus status{JpegError::none, {}};
+    bool have_frame = false, have_exif = false;
+    bool ended = false;  // what follows says nothing more, or `status` is an error
+};
+
+// Reads marker segments; `data` begins behind the start marker, or where the last call said. Returns how far
+// on from `data` reading has to go on: at a segment that is needed and not all here, or behind one that is
+// not needed, which may lie beyond `size`.
+std::size_t read_segments(const std::uint8_t* data, std::size_t size, JpegReading* reading) noexcept;
+
+// What the header is worth when there is nothing more to read.
+JpegStatus verdict(const JpegReading& reading);
+
 // How much smaller chroma is than luma, by name.
 Subsampling name_factors(int across, int down);
 

@@ -1,0 +1,19 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+from yolofast.kernels.parsed_labels import LabelError
+
+FINE: int
+UNREADABLE: int
+EMPTY: int
+FOREIGN: int
+REFUSED: int
+ODD: int
+FORMATS: tuple[str, ...]
+MODES: tuple[str, ...]
+
+def scan_headers(paths: bytes) -> dict[str, NDArray[Any]]: ...
+def scan_labels(
+    paths: bytes, *, keypoints: tuple[int, int] | None = None
+) -> tuple[dict[str, NDArray[Any]], list[tuple[int, LabelError]]]: ...
