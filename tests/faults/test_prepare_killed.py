@@ -15,7 +15,7 @@ from PIL import Image
 
 from yolofast.prepare import prepare_dataset
 
-IMAGES, KILLS = 300, 10
+IMAGES, KILLS = 200, 10
 MAX_SIDE = 200
 
 
@@ -32,7 +32,7 @@ def generated(root: Path) -> Path:
 
 
 def start(source: Path, out: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "yolofast", "prepare", str(source), "--out", str(out)]
+    command = [sys.executable, "-m", "yolofast.cli", "prepare", str(source), "--out", str(out)]
     return subprocess.Popen(
         [*command, "--max-side", str(MAX_SIDE)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
