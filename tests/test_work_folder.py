@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dataset_files import write_text
 
-from yolofast.work_folder import whole_folder, work_folder
+from yolofast.work_folder import MARKER, whole_folder, work_folder
 
 
 def fill(target: Path, text: str) -> None:
@@ -99,3 +99,12 @@ def test_folders_without_the_marker_stay(tmp_path: Path) -> None:
         assert not (tmp_path / "set").exists()
     assert mine.read_text() == "precious"
     assert names(tmp_path) == [".set.building-mine"]
+
+
+@pytest.mark.parametrize("marker", [None, ""])
+def test_killed_before_the_marker_was_written(tmp_path: Path, marker: str | None) -> None:
+    (tmp_path / ".set.building-half").mkdir()
+    if marker is not None:
+        write_text(tmp_path / ".set.building-half" / MARKER, marker)
+    fill(tmp_path / "set", "new")
+    assert names(tmp_path) == ["set"]

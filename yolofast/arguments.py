@@ -82,13 +82,25 @@ class PrepareArgs(Section):
     """Share of the training images that become the validation split, where the dataset has none."""
     seed: int = bounded(0, 0, 2**63 - 1)
     """Seed of that split."""
-    link: Literal["hard", "copy"] = "hard"
-    """hard: link images where the file system allows, else copy; copy: always copy."""
+    link: Literal["hard", "copy", "symlink"] = "hard"
+    """hard: link images where the file system allows, else copy; copy: always; symlink: point at them."""
     label_format: str | None = None
     """Which labels count in a folder that holds several: yolo, coco, voc, csv, openimages or labelme."""
     restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
     """Rewrite JPEGs without loss, with a restart marker after every so many rows of blocks (MCUs), so that
     a part of a picture can be decoded alone; 0: keep the files as they are."""
+    rename: tuple[str, ...] = ()
+    """Classes to rename, each as OLD=NEW; several with the same new name become one class."""
+    drop: tuple[str, ...] = ()
+    """Classes (old names) whose boxes are left out."""
+    keep: tuple[str, ...] = ()
+    """Classes (old names) whose boxes stay, those of all others being left out; without it all stay."""
+    drop_empty: bool = False
+    """Leave out images that lose all their boxes that way; they stay as background otherwise."""
+    max_side: int | None = None
+    """Make images with a longer side than this so small; without it no image is decoded."""
+    quality: int = bounded(90, 1, 100)
+    """JPEG quality of the images made smaller."""
     json: bool = False
     """Print one JSON object."""
 
@@ -103,8 +115,8 @@ class ConvertArgs:
     """The format to write. For the YOLO layout: yolofast prepare."""
     out: Path | None = None
     """Where to; by default a folder PATH_coco or PATH_voc beside the source."""
-    link: Literal["hard", "copy"] = "hard"
-    """hard: link images where the file system allows, else copy; copy: always copy."""
+    link: Literal["hard", "copy", "symlink"] = "hard"
+    """hard: link images where the file system allows, else copy; copy: always; symlink: point at them."""
     label_format: str | None = None
     """Which labels count, in a folder that holds several formats."""
     json: bool = False

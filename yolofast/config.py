@@ -71,6 +71,8 @@ def _coerce(value: Any, kind: Any) -> Any:
         if value is True and "on" in typing.get_args(kind):
             return "on"
         raise TypeError
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):  # tuple[kind, ...]
+        return tuple(_coerce(item, typing.get_args(kind)[0]) for item in value)
     if kind is float and not isinstance(value, bool):
         if isinstance(value, int | float):
             return float(value)

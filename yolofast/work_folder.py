@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MARKER = "made-by-yolofast"
@@ -26,8 +26,13 @@ def work_folder(target: Path, purpose: str) -> Iterator[Path]:
     prefix = f".{target.name}.{purpose}-"
     target.parent.mkdir(parents=True, exist_ok=True)
     for entry in list(target.parent.iterdir()):
-        if entry.name.startswith(prefix) and _is_marked(entry, target):
+        if not entry.name.startswith(prefix):
+            continue
+        if _is_marked(entry, target):
             _settle(entry, target)
+        else:  # killed before the marker was there, or after it was gone: nothing lies in it
+            with suppress(OSError):
+                entry.rmdir()
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
     try:
         (work / MARKER).write_text(target.name, encoding="utf-8", errors="surrogateescape")
@@ -56,7 +61,7 @@ def _is_marked(folder: Path, target: Path) -> bool:
         marker = (folder / MARKER).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return False
-    return marker == target.name
+    return target.name == marker or not marker  # empty: killed before it was written
 
 
 def _settle(work: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -111,9 +112,11 @@ def test_every_dropped_item_is_listed_with_its_reason(tmp_path: Path, to: Any) -
     assert (manifest["source_boxes"], manifest["kept_boxes"], manifest["dropped_boxes"]) == (7, 2, 5)
     assert manifest["dropped"][0]["file"] == "labels/train/a.txt"
     assert [f["message"] for f in manifest["dropped"]] == [f.message for f in done.dropped]
+    data = (source / "images/train/a.jpg").read_bytes()
+    content = {"boxes": 1, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     assert manifest["images"] == [
-        {"source": "images/train/a.jpg", "split": "train", "name": "a.jpg", "boxes": 1},
-        {"source": "images/val/b.jpg", "split": "valid", "name": "b.jpg", "boxes": 1},
+        {"source": "images/train/a.jpg", "split": "train", "name": "a.jpg", **content},
+        {"source": "images/val/b.jpg", "split": "valid", "name": "b.jpg", **content},
     ]
 
 
@@ -189,7 +192,7 @@ def test_two_formats_in_a_folder(tmp_path: Path) -> None:
     [
         ({"to": "yolo"}, "to: got 'yolo', expected 'coco' or 'voc'. The YOLO layout is what prepare_dataset"),
         ({"to": "cocoa"}, "Did you mean 'coco'?"),
-        ({"link": "soft"}, "link: got 'soft', expected 'hard' or 'copy'"),
+        ({"link": "soft"}, "link: got 'soft', expected 'hard', 'copy' or 'symlink'"),
         ({"label_format": "vok"}, "Did you mean 'voc'"),
         ({"out": "set/out"}, "Choose another output folder (--out), outside of it"),
     ],
@@ -246,7 +249,7 @@ def test_failure_keeps_the_old_dataset_and_no_litter(tmp_path: Path, monkeypatch
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("yolofast.prepare.folder.shutil.copyfile", full)
+    monkeypatch.setattr("yolofast.prepare.convert.link_or_copy", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         convert_dataset(source, link="copy")
     assert tree_digest(tmp_path / "set_coco") == before

@@ -253,13 +253,14 @@ def test_failure_keeps_the_old_dataset_and_no_litter(tmp_path: Path, monkeypatch
     before = tree_digest(prepare_dataset(source, link="copy").root)
     calls = iter(range(100))
 
-    def full(*_: object, **__: object) -> None:
+    def full(*_: object) -> tuple[int, bytes]:
         if next(calls) == 5:
             raise OSError(errno.ENOSPC, "No space left on device")
+        return 0, b""
 
-    monkeypatch.setattr("yolofast.prepare.folder.shutil.copyfile", full)
+    monkeypatch.setattr("yolofast.prepare.place._copy", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
-        prepare_dataset(source, link="copy")
+        prepare_dataset(source, link="copy", seed=1)
     assert tree_digest(tmp_path / "set_yolo") == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set", "set_yolo"]
 
@@ -309,7 +310,7 @@ def test_repeated_long_names_are_shortened(tmp_path: Path) -> None:
     [
         ({"val_fraction": 0}, "val_fraction: got 0"),
         ({"val_fraction": 1.0}, "val_fraction: got 1.0"),
-        ({"link": "soft"}, "link: got 'soft', expected 'hard' or 'copy'"),
+        ({"link": "soft"}, "link: got 'soft', expected 'hard', 'copy' or 'symlink'"),
         ({"label_format": "vok"}, "Did you mean 'voc'"),
     ],
 )

@@ -20,7 +20,7 @@ from yolofast.cli import main
 from yolofast.errors import DataError
 from yolofast.images import read_image
 from yolofast.kernels import jpeg_info, rewrite_jpeg
-from yolofast.prepare import prepare_dataset, prepared_is_current, restart
+from yolofast.prepare import prepare_dataset, prepared_is_current, restart, stream
 from yolofast.types import PreparedDataset
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
@@ -205,7 +205,7 @@ def test_a_failure_keeps_the_old_dataset(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("yolofast.prepare.place._write", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         prepare_dataset(source, restart_rows=1)
     monkeypatch.undo()
@@ -238,7 +238,7 @@ def test_so_many_pixels_at_one_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return rewrite_jpeg(data, **options)
 
     monkeypatch.setattr(restart, "rewrite_jpeg", watched)
-    monkeypatch.setattr(restart, "_MOST_PIXELS", pictures * info.width * info.height)
+    monkeypatch.setattr(stream, "MOST_PIXELS", pictures * info.width * info.height)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     done = prepare_dataset(source, restart_rows=1)
     assert len(seen) == 6

@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 BATCH = 512
 _AHEAD = 4
-"""Batches that are worked on or wait. Each is some hundred kB."""
+"""Batches that are worked on or wait, at least: one a core, where there are more. Each is some hundred kB."""
 
 
 def work_ahead(
@@ -27,11 +27,12 @@ def work_ahead(
     """
     stream = iter(items)
     waiting: deque[tuple[list[T], Future[R]]] = deque()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
         try:
             while taken := list(islice(stream, batch)):
                 waiting.append((taken, pool.submit(work, taken)))
-                if len(waiting) > _AHEAD:
+                if len(waiting) > max(_AHEAD, cores):
                     first, done = waiting.popleft()
                     yield first, done.result()
             while waiting:

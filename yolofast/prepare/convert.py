@@ -5,46 +5,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, BinaryIO, Literal, Protocol, cast
+from typing import Any, Literal
 
 from tqdm import tqdm
 
 from yolofast import __version__
 from yolofast.errors import DataError, nearest
-from yolofast.formats.boxes import rows_numbered_by, rows_without_image
-from yolofast.formats.coco_writer import CocoWriter
 from yolofast.formats.dataset import LabelledDataset, ReadImage
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
-from yolofast.formats.splits import SPLITS, WRITTEN_NAMES
-from yolofast.formats.voc_writer import can_be_listed, check_voc_names, voc_xml
-from yolofast.prepare.folder import (
-    MADE_BY,
-    MANIFEST,
-    Link,
-    building,
-    check_output,
-    default_output,
-    place_image,
-)
-from yolofast.prepare.naming import TargetNames, path_key
-from yolofast.types import Finding, ImageRecord, Split
+from yolofast.formats.splits import SPLITS
+from yolofast.prepare.convert_folders import FOLDERS, Layout
+from yolofast.prepare.folder import building, check_output, default_output
+from yolofast.prepare.manifest import MADE_BY, MANIFEST, finding_entry, write_listed
+from yolofast.prepare.naming import PathKeys, TargetNames
+from yolofast.prepare.place import link_or_copy
+from yolofast.prepare.settings import Link, check_link
+from yolofast.prepare.tally import left_out
+from yolofast.types import Finding
 
 Target = Literal["coco", "voc"]
 
 UNSPLIT = "unsplit"
 """What images that the source puts in no split are counted under."""
-_BUFFER = 1 << 20
 _KEPT_OF_NAME = 48
 
 
@@ -64,101 +56,16 @@ class ConvertedDataset:
     """Every box or image that was left out, with file, line and reason."""
 
 
-# ---------------------------------------------------------------- what each format's folder looks like
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An image in the new dataset, as the manifest holds it."""
 
-
-class _Layout(Protocol):
-    """One format's files in the folder that is being made."""
-
-    def accepts(self, stem: str) -> bool:
-        """Whether an image of this stem is found again in this format."""
-
-    def image(self, split: Split | None, name: str) -> Path:
-        """Where an image belongs; its folder is there."""
-
-    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:
-        """Write an image's labels."""
-
-    def finish(self) -> None:
-        """Write what is known only at the end."""
-
-
-class _CocoFolder:
-    """`images/<split>/` and `annotations/instances_<split>.json`; without `<split>` where there is none."""
-
-    names = frozenset({"images", "annotations"})
-
-    def __init__(self, work: Path, classes: Sequence[str], files: ExitStack) -> None:
-        self._work, self._classes, self._files = work, classes, files
-        self._writers: dict[Split | None, CocoWriter] = {}
-        (work / "annotations").mkdir()
-
-    def accepts(self, stem: str) -> bool:
-        return True
-
-    def _images(self, split: Split | None) -> Path:
-        return self._work / "images" / (WRITTEN_NAMES[split] if split else "")
-
-    def image(self, split: Split | None, name: str) -> Path:
-        if split not in self._writers:
-            self._images(split).mkdir(parents=True, exist_ok=True)
-            self._writers[split] = self._open(split)
-        return self._images(split) / name
-
-    def _open(self, split: Split | None) -> CocoWriter:
-        folder = self._work / "annotations"
-        ending = f"_{WRITTEN_NAMES[split]}" if split else ""
-        out = self._files.enter_context((folder / f"instances{ending}.json").open("wb", _BUFFER))
-        waiting = self._files.enter_context(TemporaryFile(buffering=_BUFFER, dir=folder))  # noqa: SIM115
-        return CocoWriter(out, cast(BinaryIO, waiting), self._classes)
-
-    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:
-        self._writers[split].add(name, record)
-
-    def finish(self) -> None:
-        for writer in self._writers.values():
-            writer.finish()
-
-
-class _VocFolder:
-    """`JPEGImages/`, `Annotations/` and, where there are splits, `ImageSets/Main/`."""
-
-    names = frozenset({"JPEGImages", "Annotations", "ImageSets"})
-
-    def __init__(self, work: Path, classes: Sequence[str], files: ExitStack) -> None:
-        check_voc_names(classes)
-        self._work, self._classes = work, classes
-        self._stems: dict[Split, list[str]] = {}
-        for folder in ("JPEGImages", "Annotations"):
-            (work / folder).mkdir()
-
-    def accepts(self, stem: str) -> bool:
-        return can_be_listed(stem)
-
-    def image(self, split: Split | None, name: str) -> Path:
-        return self._work / "JPEGImages" / name
-
-    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:
-        stem = Path(name).stem
-        text = voc_xml(record, name, self._classes, mode)
-        (self._work / "Annotations" / f"{stem}.xml").write_bytes(text.encode())
-        if split is not None:
-            self._stems.setdefault(split, []).append(stem)
-
-    def finish(self) -> None:
-        lists = {WRITTEN_NAMES[split]: stems for split, stems in self._stems.items()}
-        both = self._stems.get("train", []) + self._stems.get("valid", [])
-        if both:
-            lists["trainval"] = both
-        for name, stems in lists.items():
-            path = self._work / "ImageSets" / "Main" / f"{name}.txt"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes("".join(f"{stem}\n" for stem in sorted(stems)).encode())
-
-
-_FOLDERS: dict[str, type[_CocoFolder] | type[_VocFolder]] = {"coco": _CocoFolder, "voc": _VocFolder}
-
-# ---------------------------------------------------------------- reading and filling
+    source: str
+    split: str
+    name: str
+    boxes: int
+    bytes: int
+    sha256: str
 
 
 @dataclass(slots=True)
@@ -170,8 +77,7 @@ class _Tally:
     boxes: Counter[str] = field(default_factory=Counter)
     dropped: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
-    placed: list[tuple[bytes, str, str, int]] = field(default_factory=list)
-    """Source path, split, name and boxes of each image."""
+    placed: list[_Placed] = field(default_factory=list)
 
 
 def _is_portable(stem: str) -> bool:
@@ -186,27 +92,17 @@ def _is_portable(stem: str) -> bool:
     return not stem.startswith(".") and re.search(r"[\x00-\x1f\x7f\\]", stem) is None
 
 
-def _target_name(image: Path, key: bytes, names: TargetNames, accepts: Callable[[str], bool]) -> str:
+def _target_name(image: Path, key: str, names: TargetNames, accepts: Callable[[str], bool]) -> str:
     """The image's name in the new dataset: its own where that is free and the format can carry it."""
     if not (_is_portable(image.stem) and accepts(image.stem)):
         plain = re.sub(r"[^\w.()+-]+", "_", image.stem.lstrip("."))[:_KEPT_OF_NAME]
-        image = image.with_name(f"{plain}-{hashlib.sha256(key).hexdigest()[:8]}{image.suffix}")
-    return names.of(image)
+        image = image.with_name(f"{plain}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:8]}{image.suffix}")
+    return names.of(image, key)
 
 
-def _repeated(record: ImageRecord) -> tuple[Finding, ...]:
-    """Findings for an image that was placed before, and for its boxes."""
-    source = record.label_file or record.path
-    why = f"its image '{record.path.name}' is left out: the image is listed twice"
-    return (
-        Finding("warning", "image-repeated", "the image is listed twice", str(record.path)),
-        *rows_without_image(record.lines, why, source, rows_numbered_by(source)),
-    )
-
-
-def _fill(layout: _Layout, dataset: LabelledDataset, tree: FileTree, link: Link) -> _Tally:
+def _fill(layout: Layout, dataset: LabelledDataset, tree: FileTree, link: Link) -> _Tally:
     """Write every usable image and its labels."""
-    tally, names = _Tally(notes=list(dataset.findings)), TargetNames(tree)
+    tally, names, keys = _Tally(notes=list(dataset.findings)), TargetNames(tree), PathKeys(tree.root)
     seen: set[Path] = set()
     items: Iterable[ReadImage] = tqdm(
         dataset.read(), "converting", len(tree.images), False, unit="img", disable=None
@@ -219,45 +115,20 @@ def _fill(layout: _Layout, dataset: LabelledDataset, tree: FileTree, link: Link)
         if record is None:
             continue
         if record.path in seen:
-            tally.dropped.extend(_repeated(record))
+            tally.dropped.extend(left_out(record, "image-repeated", "the image is listed twice"))
             continue
         seen.add(record.path)
-        key = path_key(tree, record.path)
+        key = keys.of(record.path)
         name = _target_name(record.path, key, names, layout.accepts)
-        place_image(record.path, layout.image(record.split, name), link)
+        target = layout.image(record.split, name)
+        size, digest = link_or_copy(str(record.path), str(target), link)
         layout.add(record.split, name, record, item.header.mode if item.header else "RGB")
         split = record.split or UNSPLIT
         tally.images[split] += 1
         tally.boxes[split] += len(record.boxes)
-        tally.placed.append((key, split, name, len(record.boxes)))
+        tally.placed.append(_Placed(key, split, name, len(record.boxes), size, digest.hex()))
     layout.finish()
     return tally
-
-
-def _as_json(finding: Finding, root: Path) -> dict[str, object]:
-    file = finding.file
-    if file is not None and Path(file).is_relative_to(root):
-        file = Path(file).relative_to(root).as_posix()
-    return {
-        "severity": finding.severity,
-        "code": finding.code,
-        "message": finding.message,
-        "file": file,
-        "line": finding.line,
-    }
-
-
-def _manifest_text(
-    head: Mapping[str, Any], lists: Mapping[str, Iterable[Mapping[str, Any]]]
-) -> Iterator[str]:
-    """A JSON object in pieces: the entries of `head`, then `lists`, an item a line."""
-    yield json.dumps(head, indent=1).removesuffix("\n}")
-    for name, items in lists.items():
-        yield f",\n {json.dumps(name)}: ["
-        for i, item in enumerate(items):
-            yield f"{',' if i else ''}\n  {json.dumps(item)}"
-        yield "\n ]"
-    yield "\n}\n"
 
 
 def _write_manifest(
@@ -273,16 +144,12 @@ def _write_manifest(
         "kept_boxes": sum(tally.boxes.values()),
         "dropped_boxes": sum(f.code.startswith("box-") for f in tally.dropped),
     }
-    lists: dict[str, Iterable[dict[str, object]]] = {
-        "dropped": (_as_json(f, root) for f in tally.dropped),
-        "notes": (_as_json(f, root) for f in tally.notes),
-        "images": (
-            {"source": os.fsdecode(key), "split": split, "name": name, "boxes": boxes}
-            for key, split, name, boxes in tally.placed
-        ),
+    lists = {
+        "dropped": (finding_entry(f, root) for f in tally.dropped),
+        "notes": (finding_entry(f, root) for f in tally.notes),
+        "images": map(dataclasses.asdict, tally.placed),
     }
-    with (work / MANIFEST).open("w", _BUFFER, encoding="ascii") as file:
-        file.writelines(_manifest_text(head, lists))
+    write_listed(work / MANIFEST, head, lists)
 
 
 def convert_dataset(
@@ -306,7 +173,8 @@ def convert_dataset(
         out: output folder; default: `<name>_coco` or `<name>_voc` beside the source. A dataset converted
             there before is replaced; anything else is refused.
         to: 'coco' or 'voc'. For the YOLO layout there is `prepare_dataset`.
-        link: 'hard' links images where the file system can and copies where it cannot; 'copy' always copies.
+        link: 'hard' links images where the file system can and copies where it cannot; 'copy' always copies;
+            'symlink' points at them.
         label_format: which labels count when there are several kinds.
 
     Images keep their names. One that several images share, or that the format cannot carry, is made
@@ -315,15 +183,14 @@ def convert_dataset(
 
     Raises `DatasetNotFoundError` when there is no such folder and `DataError` for everything else.
     """
-    if to not in _FOLDERS:
+    if to not in FOLDERS:
         raise DataError(
-            f"to: got '{to}', expected 'coco' or 'voc'.{nearest(to, _FOLDERS)} "
+            f"to: got '{to}', expected 'coco' or 'voc'.{nearest(to, FOLDERS)} "
             "The YOLO layout is what prepare_dataset (`yolofast prepare`) writes."
         )
-    if link not in ("hard", "copy"):
-        raise DataError(f"link: got '{link}', expected 'hard' or 'copy'.")
+    check_link(link)
     tree = scan_dataset(path)
-    root, folder = tree.root, _FOLDERS[to]
+    root, folder = tree.root, FOLDERS[to]
     target = Path(os.path.abspath(out)) if out is not None else default_output(root, to)  # noqa: PTH100
     check_output(root, target, folder.names | {MANIFEST})
     dataset = open_dataset(tree, label_format)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
 from yolofast.errors import DataError
 from yolofast.formats.splits import SPLITS
+from yolofast.prepare.manifest import MADE_BY, MANIFEST, read_manifest
 from yolofast.work_folder import whole_folder
 
-Link = Literal["hard", "copy"]
-
-MANIFEST = "manifest.json"
-MADE_BY = "yolofast prepare"
 _OURS = frozenset({*SPLITS, "data.yaml", MANIFEST})
 
 
@@ -62,15 +56,6 @@ def check_output(source: Path, out: Path, ours: frozenset[str] = _OURS) -> None:
         )
 
 
-def read_manifest(out: Path) -> dict[str, Any] | None:
-    """The manifest of a prepared dataset; None when there is none, or it is not ours."""
-    try:
-        content = json.loads((out / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) and content.get("made_by") == MADE_BY else None
-
-
 @contextmanager
 def building(out: Path) -> Iterator[Path]:
     """A folder to build in, which becomes `out` when the block ends well.
@@ -88,17 +73,3 @@ def building(out: Path) -> Iterator[Path]:
             f"{out}: cannot be written: {error.strerror} ('{place}'). "
             "Choose another output folder (--out): one that you may write to, with enough space."
         ) from None
-
-
-def place_image(source: Path, target: Path, link: Link) -> None:
-    """Put the image at `target`: a hard link (no space) where that works, else a copy.
-
-    A symlinked image is followed, so the prepared dataset never depends on a link staying valid.
-    """
-    if link == "hard":
-        try:
-            os.link(source.resolve(), target)
-        except OSError:  # another file system, no permission, too many links: a copy always serves
-            shutil.copyfile(source, target)
-    else:
-        shutil.copyfile(source, target)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from yolofast.formats.discover import FileTree
@@ -17,14 +16,18 @@ MAX_NAME_BYTES = 255
 """The longest file name that common file systems take."""
 
 
-def path_key(tree: FileTree, image: Path) -> bytes:
-    """The image's path from the dataset's root, as bytes (names need not be valid UTF-8)."""
-    return os.fsencode(tree.relative(image))
+class PathKeys:
+    """Gives each image its path from the dataset's root; one that lies elsewhere keeps its own."""
 
+    def __init__(self, root: Path) -> None:
+        self._prefix = os.path.join(root, "")  # noqa: PTH118 - ends with a separator
 
-def split_order(keys: Iterable[bytes], seed: int) -> list[bytes]:
-    """`keys` in a random-looking order that depends only on the seed and each key."""
-    return sorted(keys, key=lambda key: (hashlib.sha256(b"%d:" % seed + key).digest(), key))
+    def of(self, path: Path) -> str:
+        return str(path).removeprefix(self._prefix)
+
+    def outside(self, path: Path | None) -> bool:
+        """Whether a file lies outside of the root."""
+        return path is not None and not str(path).startswith(self._prefix)
 
 
 def _shortened(stem: str, size: int) -> str:
@@ -43,18 +46,23 @@ class TargetNames:
     """
 
     def __init__(self, tree: FileTree) -> None:
-        self._tree = tree
-        self._count = Counter(image.stem.casefold() for image in tree.images)
+        self._count = Counter(_parts(image)[0].casefold() for image in tree.images)
         self._taken: set[str] = set()
 
-    def of(self, image: Path) -> str:
-        """The file name of an image; call it once for each."""
-        stem = image.stem
-        digest = hashlib.sha256(path_key(self._tree, image)).hexdigest()
-        length = 0
-        while (length == 0 and self._count[image.stem.casefold()] > 1) or stem.casefold() in self._taken:
+    def of(self, image: Path, key: str) -> str:
+        """The file name of an image, whose path from the root is `key`; call it once for each."""
+        own, suffix = _parts(image)
+        stem, folded, length = own, own.casefold(), 0
+        shared = self._count[folded] > 1
+        while (length == 0 and shared) or folded in self._taken:
             length += 8
-            ending = f"-{digest[:length]}"
-            stem = _shortened(image.stem, MAX_NAME_BYTES - len(os.fsencode(ending + image.suffix))) + ending
-        self._taken.add(stem.casefold())
-        return stem + image.suffix
+            ending = f"-{hashlib.sha256(os.fsencode(key)).hexdigest()[:length]}"
+            stem = _shortened(own, MAX_NAME_BYTES - len(os.fsencode(ending + suffix))) + ending
+            folded = stem.casefold()
+        self._taken.add(folded)
+        return stem + suffix
+
+
+def _parts(image: Path) -> tuple[str, str]:
+    """Stem and suffix, without what `Path` does for each."""
+    return os.path.splitext(os.path.basename(str(image)))  # noqa: PTH119, PTH122
