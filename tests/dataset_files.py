@@ -21,18 +21,20 @@ Box = tuple[str, float, float, float, float]
 
 
 @functools.cache
-def image_bytes(width: int, height: int, kind: str = "JPEG") -> bytes:
-    pixels = np.random.default_rng(width * 10007 + height).integers(
-        0, 255, (height, width, 3), dtype=np.uint8
-    )
+def image_bytes(width: int, height: int, kind: str = "JPEG", seed: str = "") -> bytes:
+    """An image file of noise; another seed gives other pixels."""
+    numbers = np.random.default_rng([width, height, *seed.encode()])
+    pixels = numbers.integers(0, 255, (height, width, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
 
 
-def write_image(path: Path, width: int = 100, height: int = 50) -> Path:
+def write_image(path: Path, width: int = 100, height: int = 50, seed: str | None = None) -> Path:
+    """An image of its own content: of the file's name, where no other seed is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(image_bytes(width, height, "PNG" if path.suffix.lower() == ".png" else "JPEG"))
+    kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
+    path.write_bytes(image_bytes(width, height, kind, path.name if seed is None else seed))
     return path
 
 
@@ -90,7 +92,7 @@ def write_json(path: Path, content: object) -> Path:
 def write_yolo(root: Path, images: dict[str, str | None], yaml: str | None = None) -> Path:
     """Relative image path -> label text (None: no label file); labels where YOLO expects them."""
     for name, text in images.items():
-        write_image(root / name)
+        write_image(root / name, seed=name)
         if text is not None:
             parts = ["labels" if part == "images" else part for part in Path(name).parts]
             write_text(root.joinpath(*parts).with_suffix(".txt"), text)

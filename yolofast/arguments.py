@@ -68,6 +68,10 @@ class CheckArgs:
     """Decode every image in full (slower; finds damage inside)."""
     json: bool = False
     """Print one JSON object with every finding."""
+    html: Path | None = None
+    """Also write a report with plots and pictures of the worst cases to this HTML file."""
+    label_format: str | None = None
+    """Which labels count, in a folder that holds several formats (such as yolo, coco, voc)."""
 
 
 @dataclass(frozen=True)

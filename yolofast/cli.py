@@ -93,12 +93,16 @@ def _counts(counts: Any) -> str:
 
 
 def check(args: CheckArgs) -> None:
-    from yolofast.analyze import check_data_quality, validate_dataset_input
+    from yolofast.analyze import check_data_quality, validate_dataset_input, write_html_report
 
     validate_dataset_input(args.path)
-    report = check_data_quality(args.path, decode=args.decode)
+    report = check_data_quality(args.path, decode=args.decode, label_format=args.label_format)
+    if args.html is not None:
+        write_html_report(report, args.html)
     if args.json:
-        print_json(dataclasses.asdict(report) | {"errors": report.errors})
+        plain = dataclasses.asdict(dataclasses.replace(report, examples=()))
+        del plain["examples"]
+        print_json(plain | {"errors": report.errors})
         return
     print(
         f"{report.root}: {report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
@@ -112,6 +116,12 @@ def check(args: CheckArgs) -> None:
         if findings:
             print(f"{title}: {len(findings)}")
             _print_findings(findings)
+    if report.summary:
+        print("summary")
+    for entry in report.summary:
+        print(f"  {entry}")
+    if args.html is not None:
+        print(f"written to {args.html}")
 
 
 def _renamed(pairs: Sequence[str]) -> dict[str, str]:

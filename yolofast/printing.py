@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 
 def print_json(value: Any) -> None:
     """One JSON object; what JSON does not have is None or a text."""
@@ -14,7 +16,9 @@ def print_json(value: Any) -> None:
 
 
 def _strict(value: Any) -> Any:
-    """`value` with None for the NaN and infinity that JSON does not have."""
+    """`value` with None for the NaN and infinity that JSON does not have, and lists for arrays."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

@@ -231,6 +231,85 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts between edges; what lies beyond the outer edges is in the outer bins."""
+
+    edges: NDArray[np.float64]
+    """[N + 1], rising."""
+    counts: NDArray[np.int64]
+    """[N]."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatistics:
+    """The usable boxes of a dataset in numbers; every array is small, however large the dataset is.
+
+    The rows of arrays over splits are `split_names`: those of train, valid, test that occur, and 'none' for
+    images in no split.
+    """
+
+    images: int
+    boxes: int
+    empty_images: int
+    """Images without a usable box."""
+    class_names: tuple[str, ...]
+    split_names: tuple[str, ...]
+    split_images: tuple[int, ...]
+    class_boxes: NDArray[np.int64]
+    """Boxes [S, C] by split and class."""
+    boxes_per_image: Histogram
+    """Edges 0, 1, 2, ... up to 10, then wider."""
+    box_sizes: NDArray[np.int64]
+    """[32, 32] rows height, columns width, in shares of the image's sides, between `box_size_edges`."""
+    box_size_edges: NDArray[np.float64]
+    """[33] from 0.001 to 1, evenly spaced in the logarithm."""
+    box_centres: NDArray[np.int64]
+    """[32, 32] rows y, columns x: where in the image the boxes' centres lie, evenly spaced."""
+    box_aspects: Histogram
+    """Width / height."""
+    boxes_by_area: Mapping[str, int]
+    """COCO's small (under 32x32 px), medium and large (from 96x96 px), at the images' own size."""
+    boxes_by_area_at_640: Mapping[str, int]
+    """The same with each image's long side scaled to 640 px."""
+    image_aspects: Histogram
+    """Width / height."""
+    image_sides: Mapping[str, tuple[int, int, int]]
+    """'width' and 'height': smallest, median and largest in pixels."""
+    image_sizes: tuple[tuple[int, int, int], ...]
+    """The 64 most common (width, height, images)."""
+    distinct_image_sizes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSummary:
+    """All findings of one code: how bad, how many, and what to do."""
+
+    code: str
+    severity: Severity
+    """The worst among them."""
+    count: int
+    title: str
+    recommendation: str
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.count}. {self.recommendation} [{self.code}, {self.severity}]"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultExample:
+    """One finding with the picture that it is about, to be looked at.
+
+    `bad` float32 [M, 4] the boxes meant, `others` float32 [K, 4] some of the image's other boxes; xyxy
+    pixels, `bad` perhaps beyond the image.
+    """
+
+    finding: Finding
+    image: Path
+    bad: NDArray[np.float32]
+    others: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class QualityReport:
     """What `check_data_quality` found, worst first within each group."""
 
@@ -239,8 +318,14 @@ class QualityReport:
     label_issues: tuple[Finding, ...]
     format_issues: tuple[Finding, ...]
     recommendations: tuple[Finding, ...]
+    """Advice about the dataset as a whole."""
     images_checked: int
     boxes_checked: int
+    summary: tuple[CodeSummary, ...]
+    """One entry a code over all groups and the recommendations: worst first, then the most frequent."""
+    statistics: DatasetStatistics = field(compare=False, repr=False)
+    examples: tuple[FaultExample, ...] = field(compare=False, repr=False)
+    """A few findings of each code that is about a picture."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:

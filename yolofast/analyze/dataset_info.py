@@ -10,6 +10,7 @@ from tqdm import tqdm
 from yolofast.analyze.opened import open_folder
 from yolofast.errors import DataError
 from yolofast.formats.discover import check_folder, list_folder, scan_dataset
+from yolofast.formats.duplicates import DuplicateSearch
 from yolofast.formats.registry import find_label_files, open_format
 from yolofast.formats.splits import SPLITS
 from yolofast.formats.structure import decide_layout, decide_structure
@@ -53,6 +54,7 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
     splits: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     rows = 0
+    contents = DuplicateSearch()
     for dataset in opened.datasets:
         classes.update(dict.fromkeys(dataset.names, 0))
         reading = tqdm(dataset.read(), dataset.format, len(tree.images), False, unit="img", disable=None)
@@ -63,10 +65,12 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
                     kinds.append(finding.message)
                 else:
                     findings.append(finding)
+            contents.add(item)
             if item.record is not None:
                 if item.record.split is not None:
                     splits[item.record.split] += 1
                 classes.update(dataset.names[i] for i in item.record.classes.tolist())
+    findings.extend(contents.findings())
     formats = list(opened.label_files)
     evidence = [f"{structure}: {reason}", f"layout {layout}: {custom}"]
     for name, files in opened.label_files.items():

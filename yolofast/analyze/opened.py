@@ -24,9 +24,14 @@ class OpenedFolder:
     findings: tuple[Finding, ...]
 
 
-def open_folder(tree: FileTree) -> OpenedFolder:
-    """Open all formats found; broken ones, none, or more than one become findings."""
+def open_folder(tree: FileTree, label_format: str | None = None) -> OpenedFolder:
+    """Open all formats found, or `label_format` alone; broken ones, none, or more than one become findings.
+
+    Raises `DataError` when `label_format` is unknown or not in the tree.
+    """
     label_files = find_label_files(tree)
+    if label_format is not None:
+        label_files = {name: label_files[name] for name in [choose_format(tree, label_files, label_format)]}
     findings = list(tree.findings)
     try:
         choose_format(tree, label_files, None)

@@ -2,149 +2,180 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from yolofast.analyze.advice import RANK, summarise
+from yolofast.analyze.box_batches import BoxBatch, BoxBatches
+from yolofast.analyze.examples import Examples
 from yolofast.analyze.opened import open_folder
+from yolofast.analyze.quality_boxes import check_boxes
+from yolofast.analyze.quality_dataset import recommend
+from yolofast.analyze.quality_images import check_header, decode_images, truncated, unreadable
+from yolofast.analyze.statistics import SPLIT_ROWS, StatisticsCount
 from yolofast.errors import ImageError
-from yolofast.formats.boxes import row_finding, rows_numbered_by
-from yolofast.formats.discover import scan_dataset
-from yolofast.images import image_shape, read_image
-from yolofast.types import Finding, ImageRecord, QualityReport
+from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.discover import FileTree, scan_dataset
+from yolofast.formats.duplicates import DuplicateSearch
+from yolofast.images import read_headers
+from yolofast.types import Finding, ImageHeader, QualityReport
 
-TINY_PX = 2.0
-"""A box with a side below this many pixels is reported: no detector here can learn it."""
-IMBALANCE = 50
-"""Ratio of the largest to the smallest class above which a recommendation is made."""
-EMPTY_SHARE = 0.3
-FEW_BOXES = 10
-_TAIL = 4096
-_IMAGE_CODES = frozenset({"image-unreadable", "image-truncated"})
-_FORMAT_CODES = frozenset({"image-unlisted"})
-_RANK = {"error": 0, "warning": 1, "info": 2}
+_HEADERS = 512
+"""Headers read at once."""
+_FORMAT_CODES = frozenset({"image-unlisted", "split-overlap", "names-conflict"})
+_ABOUT_LABELS = frozenset({"image-label-unreadable", "image-missing", "image-unlabelled"})
+"""Codes that begin with `image-` and are about labels all the same."""
 
 
-def _ends_early(path: Path) -> bool:
-    """Whether a JPEG file lacks its end-of-image marker (looked for in the last 4 kB)."""
-    with path.open("rb") as file:
-        if file.read(2) != b"\xff\xd8":
-            return False
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-        return b"\xff\xd9" not in file.read()
+class _Check:
+    """One pass over a dataset: what it has found so far."""
+
+    def __init__(self, tree: FileTree, datasets: tuple[LabelledDataset, ...]) -> None:
+        self.tree, self.datasets = tree, datasets
+        self.names = tuple(dict.fromkeys(name for dataset in datasets for name in dataset.names))
+        self.found: list[Finding] = []
+        self.rows = self.unlabelled = 0
+        self.statistics = StatisticsCount(self.names)
+        self.examples = Examples()
+        self.readable = DuplicateSearch()
+        self._broken: set[Path] = set()
+        self._incomplete: list[Path] = []
+        self._batches = BoxBatches(self._use)
+
+    @property
+    def images(self) -> int:
+        """Image files looked at."""
+        return len(self.readable) + len(self._broken)
+
+    def read_labels(self) -> None:
+        """Everything that the readers give, and the boxes of it."""
+        numbers = {name: i for i, name in enumerate(self.names)}
+        for dataset in self.datasets:
+            renumber = np.array([numbers[name] for name in dataset.names], dtype=np.int64)
+            for item in tqdm(
+                dataset.read(), dataset.format, len(self.tree.images), False, unit="img", disable=None
+            ):
+                self._read(item, renumber)
+        self._batches.finish()
+
+    def _read(self, item: ReadImage, renumber: NDArray[np.int64]) -> None:
+        self.rows += item.rows
+        if item.dropped or item.notes:
+            self.found.extend(item.findings)
+            self.examples.add_image(item)
+            if item.image is not None and any(f.code == "image-unreadable" for f in item.dropped):
+                self._broken.add(item.image)
+        if item.image is not None and item.header is not None:
+            if item.image not in self.readable:
+                self._check_header(item.image, item.header)
+            self.readable.add(item)
+        record = item.record
+        if record is None:
+            return
+        if record.label_file is None:
+            self.unlabelled += 1
+            self.found.append(Finding("info", "label-missing", "no label file: background", str(record.path)))
+        self._batches.add(record, renumber[record.classes], SPLIT_ROWS.index(record.split or "none"))
+
+    def _use(self, batch: BoxBatch) -> None:
+        self.statistics.add(batch)
+        for finding, image, rows in check_boxes(batch, self.names):
+            self.found.append(finding)
+            record = batch.records[image]
+            self.examples.add(finding, record.path, batch.boxes[list(rows)], record.boxes)
+
+    def read_other_images(self) -> None:
+        """Headers of the images that no reader has touched."""
+        missing = (p for p in self.tree.images if p not in self.readable and p not in self._broken)
+        others = sorted(missing)
+        for start in tqdm(range(0, len(others), _HEADERS), "images", leave=False, disable=None):
+            some = others[start : start + _HEADERS]
+            for path, header in zip(some, read_headers(some), strict=True):
+                if isinstance(header, ImageError):
+                    self._broken.add(path)
+                    self._found_image(unreadable(path, header))
+                else:
+                    self._check_header(path, header)
+                    self.readable.add_file(path, header.bytes, None)
+
+    def _check_header(self, path: Path, header: ImageHeader) -> None:
+        self.statistics.add_image_size(header.width, header.height)
+        for finding in check_header(path, header):
+            self._found_image(finding)
+        if not header.complete:
+            self._incomplete.append(path)
+
+    def _found_image(self, finding: Finding) -> None:
+        self.found.append(finding)
+        if finding.file is not None:
+            self.examples.add(finding, Path(finding.file))
+
+    def check_pixels(self, decode: bool) -> None:
+        """Files without their end and, with `decode`, whatever the decoders refuse."""
+        failed = decode_images(list(self.readable)) if decode else {}
+        for finding in failed.values():
+            self._found_image(finding)
+        for path in self._incomplete:
+            if path not in failed:
+                self._found_image(truncated(path))
+
+    def compare_contents(self) -> None:
+        """Duplicate images and those in two splits."""
+        for finding in self.readable.findings():
+            self._found_image(finding)
 
 
-def _check_image(path: Path, header_read: bool, decode: bool) -> Finding | None:
-    try:
-        if decode:
-            read_image(path)
-        elif not header_read:
-            image_shape(path)
-    except ImageError as error:
-        return Finding("error", "image-unreadable", str(error).removeprefix(f"{path}: "), str(path))
-    if _ends_early(path):
-        message = "the JPEG data stop before the end of the image; training puts another image in its place"
-        return Finding("warning", "image-truncated", message, str(path))
-    return None
+def check_data_quality(
+    path: str | Path, *, decode: bool = False, label_format: str | None = None
+) -> QualityReport:
+    """Check every image, every label row and the dataset as a whole; nothing is changed.
 
+    Images: every header is read, contents are compared; `decode=True` decodes every image in full, in
+    threads, which finds any damage and takes much longer. Labels: what the readers leave out or mend, and
+    boxes that are valid but tiny, nearly equal, over the whole image, or very many. The dataset: class
+    balance over all and by split, the share of empty images, sizes of boxes and images, leakage.
+    `label_format` says which labels count where several formats lie together; otherwise all do.
 
-def _check_boxes(record: ImageRecord) -> Iterator[Finding]:
-    """Boxes that are valid but hardly usable."""
-    sides = (record.boxes[:, 2:] - record.boxes[:, :2]).min(axis=1, initial=np.inf)
-    place = record.label_file or record.path
-    for i in np.flatnonzero(sides < TINY_PX).tolist():
-        message = f"a side of only {sides[i]:.2g} px"
-        line = int(record.lines[i])
-        yield row_finding("info", "box-tiny", message, place, line, rows_numbered_by(place))
+    `analyze.advice.ADVICE` has every code with what to do about it, and says what the severities mean.
 
-
-def _recommend(
-    root: Path, classes: Counter[str], records: int, empty: int, unlabelled: int
-) -> Iterator[Finding]:
-    """Advice about the dataset as a whole."""
-    place = str(root)
-    used = {name: n for name, n in classes.items() if n}
-    unused = [name for name, n in classes.items() if not n]
-    if unused:
-        shown = ", ".join(unused[:5]) + (", ..." if len(unused) > 5 else "")
-        message = f"{len(unused)} classes have no box ({shown}): remove them or add examples"
-        yield Finding("info", "class-unused", message, place)
-    few = [name for name, n in used.items() if n < FEW_BOXES]
-    if few:
-        shown = ", ".join(few[:5]) + (", ..." if len(few) > 5 else "")
-        message = f"{len(few)} classes have fewer than {FEW_BOXES} boxes ({shown}): add examples"
-        yield Finding("info", "class-few", message, place)
-    if used:
-        most, least = max(used, key=used.__getitem__), min(used, key=used.__getitem__)
-        if used[most] > IMBALANCE * used[least]:
-            message = f"classes are uneven: '{most}' has {used[most]} boxes, '{least}' {used[least]}"
-            yield Finding("info", "class-imbalance", f"{message}; add examples of the rare ones", place)
-    if records and empty / records > EMPTY_SHARE:
-        message = f"{empty} of {records} images have no box: make sure that they are background on purpose"
-        yield Finding("info", "images-empty", message, place)
-    if unlabelled:
-        message = f"{unlabelled} images have no label file: they count as background in YOLO"
-        yield Finding("info", "labels-missing", f"{message}; remove them if they were never labelled", place)
-
-
-def check_data_quality(path: str | Path, *, decode: bool = False) -> QualityReport:
-    """Check every image and every label row; nothing is changed.
-
-    Images: headers are read, and JPEG files are checked for a missing end; `decode=True` decodes every
-    image in full, which finds any damage and takes much longer. Labels: syntax, NaN, class range, boxes
-    outside the image, without area or tiny, exact repeats, missing and orphan files. Recommendations: class
-    imbalance, unused classes, the share of empty images.
-
-    Raises `DatasetNotFoundError` / `DataError` when `path` is not a folder with images.
+    Raises `DatasetNotFoundError` / `DataError` when `path` is not a folder with images, or has no labels of
+    `label_format`.
     """
     tree = scan_dataset(path)
-    opened = open_folder(tree)
-    found: list[Finding] = []
-    classes: Counter[str] = Counter()
-    rows = records = empty = unlabelled = 0
-    headers_read: set[Path] = set()
-    for dataset in opened.datasets:
-        classes.update(dict.fromkeys(dataset.names, 0))
-        reading = tqdm(dataset.read(), dataset.format, len(tree.images), False, unit="img", disable=None)
-        for item in reading:
-            rows += item.rows
-            found.extend(item.findings)
-            if item.image is not None and any(f.code == "image-unreadable" for f in item.dropped):
-                headers_read.add(item.image)
-            record = item.record
-            if record is None:
-                continue
-            headers_read.add(record.path)
-            records += 1
-            empty += not len(record.boxes)
-            if record.label_file is None:
-                unlabelled += 1
-                found.append(Finding("info", "label-missing", "no label file: background", str(record.path)))
-            classes.update(dataset.names[i] for i in record.classes.tolist())
-            found.extend(_check_boxes(record))
-    broken = {f.file for f in found if f.code == "image-unreadable"}
-    images = sorted({*tree.images, *headers_read} - {Path(file) for file in broken if file})
-    for image in tqdm(images, "images", leave=False, unit="img", disable=None):
-        problem = _check_image(image, image in headers_read, decode)
-        if problem is not None:
-            found.append(problem)
-    found = list(dict.fromkeys(found))
-    labels = [f for f in found if f.code not in _IMAGE_CODES | _FORMAT_CODES]
-    formats = [*opened.findings, *(f for f in found if f.code in _FORMAT_CODES)]
+    opened = open_folder(tree, label_format)
+    check = _Check(tree, opened.datasets)
+    check.read_labels()
+    check.read_other_images()
+    check.check_pixels(decode)
+    check.compare_contents()
+    found = list(dict.fromkeys([*opened.findings, *check.found]))
+    statistics = check.statistics.result()
+    spread = check.statistics.long_side_spread()
+    recommendations = tuple(recommend(str(tree.root), statistics, check.unlabelled, spread))
+    formats = {id(f) for f in opened.findings} | {id(f) for f in found if f.code in _FORMAT_CODES}
+    images = [f for f in found if id(f) not in formats and _about_image(f.code)]
+    labels = [f for f in found if id(f) not in formats and not _about_image(f.code)]
     return QualityReport(
         root=tree.root,
-        image_issues=_worst_first(f for f in found if f.code in _IMAGE_CODES),
+        image_issues=_worst_first(images),
         label_issues=_worst_first(labels),
-        format_issues=_worst_first(formats),
-        recommendations=tuple(_recommend(tree.root, classes, records, empty, unlabelled)),
-        images_checked=len(images) + len(broken),
-        boxes_checked=rows,
+        format_issues=_worst_first(f for f in found if id(f) in formats),
+        recommendations=recommendations,
+        images_checked=check.images,
+        boxes_checked=check.rows,
+        summary=summarise([*found, *recommendations]),
+        statistics=statistics,
+        examples=check.examples.result(),
     )
 
 
+def _about_image(code: str) -> bool:
+    return code == "split-leakage" or (code.startswith("image-") and code not in _ABOUT_LABELS)
+
+
 def _worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda f: _RANK[f.severity]))
+    return tuple(sorted(findings, key=lambda f: (RANK[f.severity], f.file or "", f.line or 0, f.code)))

@@ -1,0 +1,167 @@
+"""Plots of the HTML report as inline SVG and HTML: they scale, need no package and follow dark mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolofast.types import Histogram
+
+WIDTH, HEIGHT = 400, 230
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 8, 40
+_SIDE = 300
+_FEWEST_BARS = 8
+"""Room for as many is kept, so that a single bar is no wall."""
+_COLUMN_ROWS = 16
+"""Rows of lying bars from which they stand in two columns, where the page is wide enough."""
+_SPLIT_COLOURS = {"train": "s0", "valid": "s1", "test": "s2", "none": "s3"}
+
+Bar = tuple[str, int]
+"""What stands under a bar, and its height."""
+
+
+def ranges(histogram: Histogram) -> list[Bar]:
+    """Bars of a histogram over whole numbers, up to the last bin in use."""
+    edges, counts = histogram.edges.astype(int).tolist(), histogram.counts.tolist()
+    used = max((i for i, count in enumerate(counts) if count), default=0) + 1
+    names = [str(low) if high - low == 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
+    return list(zip(names, counts, strict=True))[:used]
+
+
+def ratios(histogram: Histogram) -> list[Bar]:
+    """Bars of a histogram over ratios, named by the middle of each bin, over the bins in use."""
+    used = np.flatnonzero(histogram.counts)
+    if not len(used):
+        return []
+    bars = []
+    for i in range(used[0], used[-1] + 1):
+        middle = float(np.sqrt(histogram.edges[i] * histogram.edges[i + 1]))
+        name = f"{middle:.2g}:1" if middle >= 1 else f"1:{1 / middle:.2g}"
+        bars.append((name, int(histogram.counts[i])))
+    return bars
+
+
+def bars(data: Sequence[Bar], x_name: str, y_name: str) -> str:
+    """An SVG of upright bars."""
+    if not any(count for _, count in data):
+        return _nothing()
+    top = _nice(max(count for _, count in data))
+    inner, tall = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+    step = inner / max(len(data), _FEWEST_BARS)
+    margin = _LEFT + (inner - step * len(data)) / 2
+    widest = max(len(name) for name, _ in data)
+    every = max(1, int(np.ceil((widest * 6.2 + 6) / step)))
+    parts = [_grid(top)]
+    for i, (name, count) in enumerate(data):
+        height = max(count / top * tall, 1.0 if count else 0.0)
+        x = margin + i * step
+        parts.append(
+            f'<rect x="{x + step * 0.08:.1f}" y="{_TOP + tall - height:.1f}" width="{step * 0.84:.1f}" '
+            f'height="{height:.1f}" rx="1.5" fill="var(--accent)"><title>{name}: {count:,}</title></rect>'
+        )
+        if i % every == 0:
+            parts.append(_text(x + step / 2, HEIGHT - _BOTTOM + 14, name, "middle"))
+    parts.append(_text(_LEFT + inner / 2, HEIGHT - 6, x_name, "middle"))
+    return _svg(WIDTH, HEIGHT, f"{y_name} by {x_name}", parts)
+
+
+def heat_map(
+    counts: NDArray[np.int64],
+    x_name: str,
+    y_name: str,
+    ticks: Sequence[tuple[float, str]],
+    *,
+    low: float = 0.0,
+    upwards: bool = False,
+) -> str:
+    """An SVG of a square table of counts [N, N]; darker (in dark mode lighter) is more.
+
+    The axes are even from 0 to 1, or even in the logarithm from `low`. Row 0 is at the bottom where
+    `upwards`.
+    """
+    if not counts.any():
+        return _nothing()
+    cell = _SIDE / len(counts)
+    left, top = _LEFT + 12, _TOP
+    strength = np.sqrt(counts / counts.max())
+    parts = [
+        f'<rect x="{left}" y="{top}" width="{_SIDE}" height="{_SIDE}" fill="none" stroke="var(--line)"/>'
+    ]
+    for row, column in np.argwhere(counts).tolist():
+        y = len(counts) - 1 - row if upwards else row
+        shade = 0.08 + 0.92 * strength[row, column]
+        parts.append(
+            f'<rect x="{left + column * cell:.2f}" y="{top + y * cell:.2f}" width="{cell:.2f}" '
+            f'height="{cell:.2f}" fill="var(--accent)" fill-opacity="{shade:.2f}"/>'
+        )
+    for value, name in ticks or [(0.0, "0"), (0.5, "50 %"), (1.0, "100 %")]:
+        share = np.log(value / low) / -np.log(low) if low else value
+        along = share * _SIDE
+        down = _SIDE - along if upwards else along
+        end = "start" if share == 0 else "end" if share == 1 else "middle"
+        parts.append(_text(left + along, top + _SIDE + 15, name, end))
+        parts.append(_text(left - 6, top + min(max(down + 4, 9), _SIDE), name, "end"))
+    parts.append(_text(left + _SIDE / 2, top + _SIDE + 32, x_name, "middle"))
+    middle = top + _SIDE / 2
+    parts.append(f'<g transform="rotate(-90 12 {middle:.0f})">{_text(12, middle, y_name, "middle")}</g>')
+    return _svg(left + _SIDE + 14, top + _SIDE + 40, f"{y_name} by {x_name}", parts)
+
+
+def stacked_rows(rows: Sequence[tuple[str, Sequence[int]]], splits: Sequence[str]) -> str:
+    """HTML of one lying bar a row (name already escaped, a count a split), with a legend."""
+    longest = max((sum(counts) for _, counts in rows), default=0)
+    if not longest:
+        return _nothing()
+    colours = [_SPLIT_COLOURS[split] for split in splits]
+    legend = "".join(
+        f'<span><i class="{colour}"></i>{split if split != "none" else "no split"}</span>'
+        for split, colour in zip(splits, colours, strict=True)
+    )
+    cells = []
+    for name, counts in rows:
+        pieces = "".join(
+            f'<i class="{colour}" style="width:{100 * count / longest:.2f}%" title="{split}: {count:,}"></i>'
+            for split, colour, count in zip(splits, colours, counts, strict=True)
+            if count
+        )
+        cells.append(f"<span>{name}</span><div class=bar>{pieces}</div><em>{sum(counts):,}</em>")
+    half = len(cells) if len(cells) < _COLUMN_ROWS else (len(cells) + 1) // 2
+    columns = "".join(
+        f"<div class=rows>{''.join(part)}</div>" for part in (cells[:half], cells[half:]) if part
+    )
+    return f"<div class=legend>{legend}</div><div class=columns>{columns}</div>"
+
+
+def _nothing() -> str:
+    return "<p>Nothing to show.</p>"
+
+
+def _nice(value: int) -> int:
+    """The next round number, for the top of an axis."""
+    scale: int = 10 ** (len(str(value)) - 1)
+    return next((n for n in (scale, 2 * scale, 4 * scale, 5 * scale) if n >= value), 10 * scale)
+
+
+def _grid(top: int) -> str:
+    tall = HEIGHT - _TOP - _BOTTOM
+    lines = []
+    for part in (0, 1, 2) if top % 2 == 0 else (0, 2):
+        y = _TOP + tall * (1 - part / 2)
+        lines.append(
+            f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>'
+            + _text(_LEFT - 6, y + 4, f"{top * part // 2:,}", "end")
+        )
+    return "".join(lines)
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
+
+
+def _svg(width: float, height: float, name: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{name}">{"".join(parts)}</svg>'
+    )
