@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "analyze_yolo": ("analyze", "yolo", "--json"),
     "analyze_coco": ("analyze", "coco", "--json"),
     "check_yolo": ("check", "yolo", "--json"),
-    "prepare_yolo": ("prepare", "yolo", "--out", "prepared"),
-    "prepare_coco": ("prepare", "coco", "--out", "prepared"),
+    "prepare_yolo": ("prepare", "yolo", "--out", "OUT"),
+    "prepare_coco": ("prepare", "coco", "--out", "OUT"),
 }
 
 
@@ -78,8 +79,13 @@ def compare_scans(root: Path, peers_python: Path, rounds: int) -> dict[str, Any]
 
 
 def run_stage(root: Path, arguments: tuple[str, ...]) -> dict[str, Any]:
-    """Seconds, and peak memory in MiB, of one command in a fresh process."""
-    shutil.rmtree(root / "prepared", ignore_errors=True)
+    """Seconds, and peak memory in MiB, of one command in a fresh process.
+
+    `OUT` among the arguments becomes a new folder. None is removed before all is measured: ext4 searches
+    long for free inodes where many have just been deleted.
+    """
+    out = tempfile.mkdtemp(prefix="prepared-", dir=root)
+    arguments = tuple(f"{out}/set" if argument == "OUT" else argument for argument in arguments)
     code = "import resource, sys; from yolofast.cli import main; code = main(sys.argv[1:]); "
     code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
     command = [sys.executable, "-c", code, *arguments]
@@ -108,6 +114,8 @@ def main() -> None:
             "peak_mib": max(run["peak_mib"] for run in runs),
         }
         print(name, entries[name], flush=True)
+    for made in root.glob("prepared-*"):
+        shutil.rmtree(made)
     peer = [str(options.peers_python), "-c", "import ultralytics; print(ultralytics.__version__)"]
     version = subprocess.run(peer, capture_output=True, text=True, check=True).stdout.split()[-1]
     print(write_result("data", entries, ("numpy", "yolofast"), {"ultralytics": version}))
