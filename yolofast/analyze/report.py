@@ -48,7 +48,7 @@ def html_report(report: QualityReport) -> str:
             _pictures(report),
             _plots(report.statistics),
             "<footer>Made by yolofast check. An error costs data or makes the figures of a training wrong; "
-            "a warning is used as it is and likely harms; an info is worth knowing and often intended.</footer>",
+            "a warning is used as it is and likely harms; an info is worth knowing and often meant.</footer>",
         ]
     )
     return (
@@ -212,7 +212,7 @@ def _classes(numbers: DatasetStatistics) -> str:
         (shown(numbers.class_names[i]), numbers.class_boxes[:, i].tolist()) for i in order[:CLASSES_SHOWN]
     ]
     more = len(order) - len(rows)
-    note = f"<p class=note>… and {more:,} classes more, all with fewer boxes</p>" if more > 0 else ""
+    note = f"<p class=note>… and {more:,} classes more, none with more boxes</p>" if more > 0 else ""
     return plots.stacked_rows(rows, numbers.split_names) + note
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,9 @@ def picture_of(example: FaultExample) -> tuple[str, str]:
     try:
         header = read_header(path)
         if header.format == "jpeg":
-            pixels = decode_jpeg(path.read_bytes(), min_size=SIDE, salvage=True)
+            with warnings.catch_warnings():  # that it is damaged is what the report says already
+                warnings.simplefilter("ignore", RuntimeWarning)
+                pixels = decode_jpeg(path.read_bytes(), min_size=SIDE, salvage=True)
         elif header.width * header.height <= MOST_PIXELS:
             pixels = read_image(path)
         else:
