@@ -174,10 +174,11 @@ void append(std::vector<T>& to, const std::vector<T>& from) {
     to.insert(to.end(), from.begin(), from.end());
 }
 
-// The one place that knows what the parser gives.
-void append_rows(const char* text, std::size_t size, KeypointShape keypoints, std::int64_t file,
-                 LabelRows* rows) {
+// The one place that knows what the parser gives. Returns an errno.
+int append_rows(const char* text, std::size_t size, KeypointShape keypoints, std::int64_t file,
+                LabelRows* rows) {
     const ParsedLabels found = parse_yolo_labels(text, size, keypoints);
+    if (found.hopeless) return EBADMSG;
     append(rows->classes, found.classes);
     append(rows->boxes, found.boxes);
     append(rows->lines, found.lines);
@@ -187,6 +188,7 @@ void append_rows(const char* text, std::size_t size, KeypointShape keypoints, st
         rows->texts.append(text + error.begin, std::min(error.end - error.begin, kMostLineBytes));
         rows->bad_lines.push_back({file, error.line, error.code, begin, rows->texts.size()});
     }
+    return 0;
 }
 
 }  // namespace
@@ -215,8 +217,9 @@ void scan_labels(PackedPaths paths, KeypointShape keypoints, LabelRows* rows) {
     rows->offsets.push_back(0);
     for_each_path(paths, [&](std::string_view path) {
         const auto file = static_cast<std::int64_t>(rows->errors.size());
-        const int error = path.empty() ? 0 : reader.read(path);
-        if (error == 0 && !path.empty()) append_rows(reader.text(), reader.size(), keypoints, file, rows);
+        int error = path.empty() ? 0 : reader.read(path);
+        if (error == 0 && !path.empty())
+            error = append_rows(reader.text(), reader.size(), keypoints, file, rows);
         rows->errors.push_back(error);
         rows->offsets.push_back(static_cast<std::int64_t>(rows->classes.size()));
     });

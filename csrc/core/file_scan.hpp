@@ -56,7 +56,8 @@ struct LabelRows {
     std::vector<std::int64_t> lines;
     std::vector<LabelKind> kinds;
     std::vector<std::int64_t> offsets;  // of a file's first row; one more than there are files
-    std::vector<std::int32_t> errors;   // errno a file, 0 = read; EFBIG above kMostLabelBytes
+    std::vector<std::int32_t> errors;   // errno a file, 0 = read; EFBIG above kMostLabelBytes,
+                                        // EBADMSG for hopeless text
     std::vector<BadLine> bad_lines;
     std::string texts;
 };

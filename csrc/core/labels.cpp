@@ -135,6 +135,10 @@ ParsedLabels parse_yolo_labels(const char* data, std::size_t size, KeypointShape
             end = at;
         }
         if (row.fields > 0) finish_row(row, keypoints, line, begin, end, out);
+        if (out.errors.size() > kMostLabelErrors) {
+            out.hopeless = true;
+            return out;
+        }
         if (at < size) at += data[at] == '\r' && at + 1 < size && data[at + 1] == '\n' ? 2 : 1;
     }
     return out;

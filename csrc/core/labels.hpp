@@ -38,12 +38,16 @@ struct LabelError {
     std::size_t begin, end;  // the line's text in the buffer
 };
 
+// What has more bad lines than this is no label file; listing them all could take gigabytes.
+inline constexpr std::size_t kMostLabelErrors = 10'000;
+
 struct ParsedLabels {
     std::vector<std::int64_t> classes;
     std::vector<double> boxes;  // 4 a row: centre x, centre y, width, height, as written
     std::vector<std::int64_t> lines;
     std::vector<LabelKind> kinds;
     std::vector<LabelError> errors;
+    bool hopeless = false;  // more than kMostLabelErrors errors: reading stopped there
 };
 
 // Lines end with \n, \r\n or \r; fields are parted by spaces and tabs; a UTF-8 byte-order mark and

@@ -335,3 +335,13 @@ def test_coco_with_a_byte_order_mark(tmp_path: Path) -> None:
     dataset, images, _ = read_all(tmp_path)
     assert dataset.names == ("Käfer",)
     assert len(images) == 1
+
+
+def test_voc_lists_may_have_flags_and_names_may_look_like_them(tmp_path: Path) -> None:
+    box = [("x", 1.0, 1.0, 5.0, 5.0)]
+    write_voc(tmp_path, {"a": box, "photo 1": box}, {"train": ["a  1"], "val": ["photo 1"]})
+    _, images, _ = read_all(tmp_path)
+    assert {name: item.record.split for name, item in images.items() if item.record} == {
+        "a.jpg": "train",
+        "photo 1.jpg": "valid",
+    }

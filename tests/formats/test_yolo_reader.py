@@ -114,11 +114,23 @@ def test_yolo_rows_of_an_image_in_no_split_are_listed(tmp_path: Path) -> None:
     assert codes(items) == ["box-no-image", "image-unlisted"]
 
 
-def test_yolo_label_file_that_cannot_be_read_is_listed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot be read: File too large"),
+        ("caption\n" * 10_001, "cannot be read: more than 10,000 lines are no objects: no label file"),
+    ],
+    ids=["large", "hopeless"],
+)
+def test_yolo_label_file_that_cannot_be_read_is_listed(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
     write_yolo(tmp_path, dict.fromkeys(("a.jpg", "b.jpg"), "0 .5 .5 .1 .1"), "train: .\nnames: [x]\n")
-    with (tmp_path / "b.txt").open("ab") as file:
-        file.truncate(65 << 20)  # sparse; no label file is that large
-    message = "cannot be read: File too large"
+    if text is None:
+        with (tmp_path / "b.txt").open("ab") as file:
+            file.truncate(65 << 20)  # sparse; no label file is that large
+    else:
+        write_text(tmp_path / "b.txt", text)
     _, images, items = read_all(tmp_path)
     assert list(images) == ["a.jpg"]
     wanted = [Finding("error", "image-label-unreadable", message, str(tmp_path / "b.txt"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yolofast.kernels import parse_yolo_labels, reference
+from yolofast.kernels.parsed_labels import ParsedLabels
 
 
 def same(data: bytes, keypoints: tuple[int, int] | None = None) -> None:
@@ -207,3 +209,11 @@ def test_real_labels(shared_data: Path) -> None:
         labels = parse_yolo_labels(data)
         assert len(labels) + len(labels.errors) == sum(bool(line.strip()) for line in data.splitlines())
         same(data)
+
+
+@pytest.mark.parametrize("parse", [parse_yolo_labels, reference.parse_yolo_labels])
+def test_a_text_of_bad_lines_is_refused(parse: Callable[[bytes], ParsedLabels]) -> None:
+    """A large file of something else would otherwise become gigabytes of errors."""
+    assert len(parse(b"0 0.5 0.5 0.1 0.1\n" + b"a\n" * 10_000).errors) == 10_000
+    with pytest.raises(ValueError, match="more than 10,000 lines are no objects: no label file"):
+        parse(b"a\n" * 10_001)

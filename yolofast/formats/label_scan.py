@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from yolofast.kernels._scan import scan_labels
 from yolofast.kernels.packed_paths import pack_paths
-from yolofast.kernels.parsed_labels import LabelError
+from yolofast.kernels.parsed_labels import HOPELESS, LabelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,10 @@ class LabelScan:
 
     def reason(self, file: int) -> str:
         """Why a file could not be read, in the system's words; empty where it was."""
-        return os.strerror(int(self.errno[file])) if self.errno[file] else ""
+        number = int(self.errno[file])
+        if number == errno.EBADMSG:
+            return HOPELESS
+        return os.strerror(number) if number else ""
 
 
 def scan_label_files(
@@ -51,7 +55,8 @@ def scan_label_files(
     """The rows of many YOLO label files, in one native call; None stands for no label file and has no rows.
 
     `keypoints` as `parse_yolo_labels` takes it. A file that cannot be read gives its errno instead (EISDIR
-    for a folder, EINVAL for what is no regular file, EFBIG above 64 MB); nothing is raised for it. The GIL is
+    for a folder, EINVAL for what is no regular file, EFBIG above 64 MB,
+    EBADMSG with more than 10,000 bad lines); nothing is raised for it. The GIL is
     released: several threads may share a long list.
     """
     columns, bad_lines = scan_labels(pack_paths(paths), keypoints)

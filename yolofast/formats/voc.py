@@ -169,6 +169,7 @@ class _Member:
 def _image_lists(tree: FileTree) -> tuple[dict[str, _Member], tuple[Finding, ...]]:
     """What ImageSets says about each image name; the first list that names an image has it."""
     lists = {p.stem.lower(): p for p in tree.texts if "ImageSets" in p.parent.parts[-2:]}
+    known = frozenset(image.stem for image in tree.images)
     members: dict[str, _Member] = {}
     notes = []
     for stem, split in LISTS:
@@ -177,7 +178,8 @@ def _image_lists(tree: FileTree) -> tuple[dict[str, _Member], tuple[Finding, ...
         path = lists[stem]
         lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
         for number, line in enumerate(lines, 1):
-            name = _FLAG.sub("", line.strip())
+            text = line.strip()
+            name = text if text in known else _FLAG.sub("", text)
             if name and members.setdefault(name, _Member(split, path, number)).split != split:
                 message = f"'{name}' is also in {members[name].file.name}: it stays there"
                 notes.append(Finding("warning", "split-overlap", message, str(path), number))

@@ -8,7 +8,7 @@ from libcpp.vector cimport vector
 
 import numpy as np
 
-from yolofast.kernels.parsed_labels import LabelError, ParsedLabels, keypoint_shape
+from yolofast.kernels.parsed_labels import HOPELESS, LabelError, ParsedLabels, keypoint_shape
 
 
 cdef extern from "labels.hpp" namespace "yf" nogil:
@@ -30,6 +30,7 @@ cdef extern from "labels.hpp" namespace "yf" nogil:
         vector[int64_t] lines
         vector[CLabelKind] kinds
         vector[CLabelError] errors
+        bint hopeless
 
     cdef struct CKeypointShape "yf::KeypointShape":
         size_t count
@@ -90,7 +91,7 @@ def parse_yolo_labels(data, *, keypoints=None):
 
     Raises:
         TypeError: `data` is not bytes-like (text must be encoded first).
-        ValueError: `keypoints` is not (1 or more, 2 or 3).
+        ValueError: `keypoints` is not (1 or more, 2 or 3); or more than 10,000 lines are no objects.
 
     The GIL is released while parsing.
     """
@@ -102,6 +103,8 @@ def parse_yolo_labels(data, *, keypoints=None):
     try:
         with nogil:
             found = c_parse(<const char*> buffer.buf, <size_t> buffer.len, shape)
+        if found.hopeless:
+            raise ValueError(HOPELESS)
         rows = found.classes.size()
         return ParsedLabels(
             classes=_array(found.classes.data(), rows, np.int64),

@@ -15,6 +15,9 @@ KEYPOINTS = 3
 
 
 MOST_KEYPOINTS = 1_000_000
+MOST_ERRORS = 10_000
+"""What has more bad lines than this is no label file."""
+HOPELESS = f"more than {MOST_ERRORS:,} lines are no objects: no label file"
 
 
 def keypoint_shape(keypoints: tuple[int, int] | None) -> tuple[int, int]:

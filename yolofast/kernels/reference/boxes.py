@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from yolofast.kernels.parsed_labels import BOX, KEYPOINTS, POLYGON, QUAD, LabelError, ParsedLabels
+from yolofast.kernels.parsed_labels import (
+    BOX,
+    HOPELESS,
+    KEYPOINTS,
+    MOST_ERRORS,
+    POLYGON,
+    QUAD,
+    LabelError,
+    ParsedLabels,
+)
 
 
 def box_iou(
@@ -106,6 +115,8 @@ def parse_yolo_labels(data: bytes, *, keypoints: tuple[int, int] | None = None) 
         if code:
             shown = line.encode("latin-1").decode("utf-8", "replace")[:80]
             errors.append(LabelError(number, code, shown))
+            if len(errors) > MOST_ERRORS:
+                raise ValueError(HOPELESS)
         else:
             rows.append(values)
             lines.append(number)
