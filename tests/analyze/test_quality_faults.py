@@ -328,7 +328,8 @@ FORMAT_FAULTS = {
     ),
     "names": (
         two_class_lists,
-        "classes.txt: warning: has other class names than data.yaml, which counts [names-conflict]",
+        "classes.txt: warning: class 0 is 'x' here and 'a' in data.yaml: the latter counts. "
+        "Make them agree, or remove one. [names-conflict]",
     ),
 }
 
@@ -419,9 +420,9 @@ def test_every_code_has_advice() -> None:
 def test_rules_name_boxes_so_that_reports_can_draw_them() -> None:
     boxes = np.array([[50.0, 20, 50, 30], [90, 10, 120, 20.5], [1, 2, 3, 4], [1, 2, 3, 4]])
     ruled = apply_box_rules(
-        boxes, np.zeros(4, np.int64), np.arange(4), width=100, height=50, num_classes=1, file="x"
+        boxes, np.zeros(4, np.int64), np.arange(4), [4], np.array([[100, 50]]), ["x"], num_classes=1
     )
-    drawn = [box_in_message(f.message).tolist() for f in ruled.dropped]
+    drawn = [box_in_message(f.message).tolist() for f in ruled.dropped[0]]
     assert drawn == [[boxes[i].tolist()] for i in (0, 1, 3)]
     assert box_in_message("box (nan, 1, 2, 3): got NaN").shape == (0, 4)
     assert box_in_message("no box at all").shape == (0, 4)

@@ -83,6 +83,9 @@ ADVICE: dict[str, Advice] = {
         "Images that were never annotated",
         "They are left out. Annotate them; an annotation without objects makes one background.",
     ),
+    "image-repeated": Advice(
+        "Images that are listed twice", "Only the first entry counts. Merge their rows into one."
+    ),
     "image-unlisted": Advice(
         "Images in no split", "They are left out. Add them to a split in data.yaml, or remove them."
     ),
@@ -112,6 +115,10 @@ ADVICE: dict[str, Advice] = {
     "box-no-image": Advice(
         "Rows without a usable image",
         "The rows are left out. Mend or add their images, or delete the labels.",
+    ),
+    "box-shape": Advice(
+        "Shapes that are no boxes",
+        "Points and lines have no area: the rows are left out. Draw rectangles or polygons.",
     ),
     "box-crowd": Advice(
         "Crowd boxes",
@@ -149,6 +156,19 @@ ADVICE: dict[str, Advice] = {
     # ---- formats and files
     "split-overlap": Advice(
         "Names listed in two splits", "They stay in the first. List each image in one split only."
+    ),
+    "names-missing": Advice(
+        "Classes without a name", "They go by their code. Add the file that names the classes."
+    ),
+    "names-short": Advice(
+        "Class ids beyond the list of names",
+        "Their rows are left out. Add the missing names, or see whether the ids start at 1.",
+    ),
+    "names-unreadable": Advice(
+        "Files of class names that cannot be read", "They are passed over. Mend or remove them."
+    ),
+    "label-kinds": Advice(
+        "Rows that are more than boxes", "Only the boxes of polygons and keypoints are used. Nothing to do."
     ),
     "names-conflict": Advice(
         "Class lists that contradict", "One of them counts, as said. Make them equal, or remove the other."
