@@ -118,12 +118,35 @@ def evaluation(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def data_stages(document: dict[str, Any]) -> str:
+    """A Markdown table: the label scan beside Ultralytics', and what each command takes."""
+    scan, machine = document["entries"]["scan"], document["machine"]
+    ratio, rates = scan["ratio"], scan["images_per_s"]
+    lines = [
+        f"{scan['images']:,} tiny images and {scan['boxes']:,} boxes, files in the page cache, {machine['cores']} "
+        f"cores; {scan['rounds']} rounds, medians; a command's time is that of a fresh process. "
+        f"{machine['cpu']}, {document['date']}.",
+        "",
+        "| work | time | peak memory |",
+        "|---|---|---|",
+        f"| scan of image headers and labels: {rates['yolofast']:,} images/s; Ultralytics "
+        f"{document['versions']['ultralytics']} {rates['ultralytics']:,} images/s: {ratio['median']:.1f}x "
+        f"({ratio['p20']:.1f} to {ratio['p80']:.1f}) | {scan['seconds']['yolofast']['median']:.2f} s | |",
+    ]
+    for name, entry in document["entries"].items():
+        if name != "scan":
+            what = " ".join(entry["what"].split()[:3])
+            lines.append(f"| {what} | {entry['seconds']['median']:.1f} s | {entry['peak_mib']} MiB |")
+    return "\n".join(lines)
+
+
 WAYS = {"json": "files", "batches": "arrays, batches of 64 images", "one update": "arrays at once"}
 SECTIONS = {
     "kernels": table,
     "jpeg": table,
     "nms": suppression,
     "map": evaluation,
+    "data": data_stages,
     "train_bccd": training,
     "loader": loader,
 }

@@ -251,7 +251,8 @@ LABEL_FAULTS = {
     ),
     "columns": (
         labels(GOOD + "0 .5 .5 .5"),
-        f"{A}:3: error: '0 .5 .5 .5': expected 5 numbers (class x y w h) or a polygon of 3 or more points "
+        f"{A}:3: error: '0 .5 .5 .5': expected 5 numbers (class x y w h), a polygon of 3 or more points, "
+        "or keypoints as kpt_shape says "
         "[box-columns]",
     ),
     "nan": (

@@ -130,8 +130,9 @@ def _fill_gaps(units: list[_Unit], holders: dict[int, list[_Unit]], side: int) -
     for label in sorted(holders):
         if held[label][side] or len(holders[label]) < 2:
             continue
+        there = [unit for unit in units if unit.side == side]
         for comes in holders[label]:
-            leaves = _partner(comes, units, held, side)
+            leaves = _partner(comes, there, held, side)
             if leaves is not None:
                 for unit, place in ((comes, side), (leaves, 1 - side)):
                     unit.side = place
@@ -141,10 +142,10 @@ def _fill_gaps(units: list[_Unit], holders: dict[int, list[_Unit]], side: int) -
                 break
 
 
-def _partner(comes: _Unit, units: list[_Unit], held: dict[int, list[int]], side: int) -> _Unit | None:
-    """The first unit of `side` that can be given for `comes`: no class may lose its last unit anywhere."""
-    for unit in units:
-        if unit.side != side or unit.size != comes.size:
+def _partner(comes: _Unit, there: list[_Unit], held: dict[int, list[int]], side: int) -> _Unit | None:
+    """The first of the units on `side` that can be given for `comes`: no class may lose its last anywhere."""
+    for unit in there:
+        if unit.size != comes.size:
             continue
         given = all(held[c][side] > 1 or c in comes.classes for c in unit.classes)
         taken = all(held[c][1 - side] > 1 or c in unit.classes for c in comes.classes)
