@@ -123,8 +123,8 @@ def data_stages(document: dict[str, Any]) -> str:
     scan, machine = document["entries"]["scan"], document["machine"]
     ratio, rates = scan["ratio"], scan["images_per_s"]
     lines = [
-        f"{scan['images']:,} tiny images and {scan['boxes']:,} boxes, files in the page cache, {machine['cores']} "
-        f"cores; {scan['rounds']} rounds, medians; a command's time is that of a fresh process. "
+        f"{scan['images']:,} tiny images and {scan['boxes']:,} boxes, files in the page cache, "
+        f"{machine['cores']} cores; {scan['rounds']} rounds, medians; a command's time is that of a fresh process. "
         f"{machine['cpu']}, {document['date']}.",
         "",
         "| work | time | peak memory |",
