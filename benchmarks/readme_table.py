@@ -124,8 +124,8 @@ def data_stages(document: dict[str, Any]) -> str:
     ratio, rates = scan["ratio"], scan["images_per_s"]
     lines = [
         f"{scan['images']:,} tiny images and {scan['boxes']:,} boxes, files in the page cache, "
-        f"{machine['cores']} cores; {scan['rounds']} rounds, medians; a command's time is that of a fresh process. "
-        f"{machine['cpu']}, {document['date']}.",
+        f"{machine['cores']} cores; {scan['rounds']} rounds, medians; a command's time is that of a fresh "
+        f"process. {machine['cpu']}, {document['date']}.",
         "",
         "| work | time | peak memory |",
         "|---|---|---|",

@@ -81,13 +81,46 @@ def voc(root: Path) -> None:
     _break_images(root / "JPEGImages")
 
 
-SOURCES = [yolo, flat_yolo, coco, voc]
+def csv(root: Path) -> None:
+    rows = "a.jpg,100,50,cat,1,1,20,20\nb.jpg,100,50,dog,x,1,20,20\ngone.jpg,100,50,cat,1,1,20,20\n"
+    write_text(root / "train_labels.csv", f"filename,width,height,class,xmin,ymin,xmax,ymax\n{rows}")
+    for name in ("a.jpg", "b.jpg"):
+        write_image(root / "train" / name)
+    _break_images(root / "train")
+
+
+def open_images(root: Path) -> None:
+    columns = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax"
+    columns += ",IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+    rows = "".join(
+        f"{name},x,/m/1,1,0.1,0.5,0.1,0.5,0,0,{group},0,0\n" for name, group in (("a", 0), ("b", 1))
+    )
+    write_text(root / "train-annotations-bbox.csv", f"{columns}\n{rows}")
+    write_text(root / "class-descriptions-boxable.csv", "/m/1,Cat\n")
+    for name in ("a.jpg", "b.jpg"):
+        write_image(root / "train" / name)
+    _break_images(root / "train")
+
+
+def labelme(root: Path) -> None:
+    for name, points in (("a", [[1, 1], [20, 20]]), ("b", [[1, 1]])):
+        write_image(root / f"{name}.jpg")
+        shape = {"label": "cat", "points": points, "shape_type": "rectangle"}
+        content = {"shapes": [shape], "imagePath": f"{name}.jpg", "imageWidth": 100, "imageHeight": 50}
+        write_json(root / f"{name}.json", content | {"version": "5", "imageData": None, "flags": {}})
+    _break_images(root)
+
+
+SOURCES = [yolo, flat_yolo, coco, voc, csv, open_images, labelme]
 COMMANDS = [
     ["analyze", "SET"],
     ["check", "SET"],
     ["check", "SET", "--decode", "--json"],
+    ["check", "SET", "--html", "OUT/report.html"],
     ["prepare", "SET", "--out", "OUT/hard"],
     ["prepare", "SET", "--out", "OUT/copy", "--link", "copy"],
+    ["prepare", "SET", "--out", "OUT/links", "--link", "symlink"],
+    ["prepare", "SET", "--out", "OUT/small", "--max-side", "40"],
     ["prepare", "SET", "--out", "OUT/restarts", "--restart-rows", "1"],
     ["convert", "SET", "--out", "OUT/coco", "--to", "coco"],
     ["convert", "SET", "--out", "OUT/voc", "--to", "voc"],

@@ -88,3 +88,9 @@ def test_another_seed_another_choice() -> None:
 
 def test_one_content_only_is_split_all_the_same() -> None:
     assert len(chosen([(0,)] * 10, 2, contents=[b"same"] * 10)) == 2
+
+
+def test_the_only_boxes_are_for_training() -> None:
+    for seed in range(20):
+        chosen = choose_valid([b"a", b"b"], [(0,), ()], [b"1", b"2"], count=1, seed=seed)
+        assert chosen == {1}, "validation gets the picture without boxes"

@@ -6,7 +6,7 @@ the sets of classes of the images:
 1. Images of the same content are one unit, so that no picture is on both sides (unless there is only one
    content at all). Units without boxes are a class of their own.
 2. The class with the fewest units that are not dealt yet is dealt next, the first such class when several
-   have so few. Its units come in the order of a hash of the seed and their path.
+   have so few (background the last). Its units come in the order of a hash of the seed and their path.
 3. A unit goes to the side that lacks most of that class; when equal, to the side that lacks most of all;
    then to training. A class with two units or more asks for at least one on each side.
 4. A side that has its number of images is full. Exactly `count` images are chosen, where units of several
@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TRAIN, VALID = 0, 1
+_BACKGROUND = -1
+"""The class of images without boxes."""
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ def _units(
             unit.size += 1
             unit.members.append(i)
     for unit in by_content.values():
-        unit.classes = unit.classes or (-1,)  # background, a class of its own
+        unit.classes = unit.classes or (_BACKGROUND,)
     return sorted(by_content.values(), key=lambda unit: unit.order)
 
 
@@ -103,7 +105,7 @@ def _deal(units: list[_Unit], holders: dict[int, list[_Unit]], total: int, count
     room = [total - count, count]
     waiting = {label: len(having) for label, having in holders.items()}
     while waiting:
-        label = min(waiting, key=lambda c: (waiting[c], c))
+        label = min(waiting, key=lambda c: (waiting[c], c == _BACKGROUND, c))
         mine = lacks[label]
         for unit in holders[label]:
             if unit.side >= 0:
