@@ -14,26 +14,19 @@ from pathlib import Path
 
 MARKER = "made-by-yolofast"
 _NEW, _OLD = "new", "old"
+_BUILDING = "building"
 
 
 @contextmanager
 def work_folder(target: Path, purpose: str) -> Iterator[Path]:
     """An empty hidden folder beside `target`, removed when the block ends.
 
-    What a killed run with the same target and purpose left is put right first (`_settle`). Makes the
-    parent folder. Raises `OSError` when nothing can be written there.
+    What a killed run with the same target and purpose left is put right first (`settle_killed`). Makes
+    the parent folder. Raises `OSError` when nothing can be written there.
     """
-    prefix = f".{target.name}.{purpose}-"
     target.parent.mkdir(parents=True, exist_ok=True)
-    for entry in list(target.parent.iterdir()):
-        if not entry.name.startswith(prefix):
-            continue
-        if _is_marked(entry, target):
-            _settle(entry, target)
-        else:  # killed before the marker was there, or after it was gone: nothing lies in it
-            with suppress(OSError):
-                entry.rmdir()
-    work = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    settle_killed(target, purpose)
+    work = Path(tempfile.mkdtemp(prefix=_prefix(target, purpose), dir=target.parent))
     try:
         (work / MARKER).write_text(target.name, encoding="utf-8", errors="surrogateescape")
         yield work
@@ -48,11 +41,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Otherwise `target` stays or becomes what it was, also when the run is killed at any point: the next
     one puts the old folder back. Raises `OSError` when something cannot be written.
     """
-    with work_folder(target, "building") as work:
+    with work_folder(target, _BUILDING) as work:
         yield work / _NEW
         if target.exists():
             target.rename(work / _OLD)
         (work / _NEW).rename(target)
+
+
+def settle_killed(target: Path, purpose: str = _BUILDING) -> None:
+    """Put right what a killed run with the same target and purpose left beside it; raises `OSError`."""
+    if not target.parent.is_dir():
+        return
+    prefix = _prefix(target, purpose)
+    for entry in list(target.parent.iterdir()):
+        if not entry.name.startswith(prefix):
+            continue
+        if _is_marked(entry, target):
+            _settle(entry, target)
+        else:  # killed before the marker was there, or after it was gone: nothing lies in it
+            with suppress(OSError):
+                entry.rmdir()
+
+
+def _prefix(target: Path, purpose: str) -> str:
+    return f".{target.name}.{purpose}-"
 
 
 def _is_marked(folder: Path, target: Path) -> bool:

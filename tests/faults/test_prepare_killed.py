@@ -19,11 +19,11 @@ IMAGES, KILLS = 200, 10
 MAX_SIDE = 200
 
 
-def generated(root: Path) -> Path:
+def generated(root: Path, images: int = IMAGES) -> Path:
     """Smooth pictures of 400x300, all different, each with a few boxes."""
     rng = np.random.default_rng(0)
     root.mkdir()
-    for i in range(IMAGES):
+    for i in range(images):
         corners = Image.fromarray(rng.integers(0, 256, (3, 4, 3), dtype=np.uint8))
         corners.resize((400, 300)).save(root / f"{i}.jpg", quality=80)
         rows = rng.uniform(0.3, 0.6, (3, 4)).round(4).tolist()
@@ -76,3 +76,18 @@ def test_killed_at_random_moments(tmp_path: Path, replaces: bool) -> None:
             prepare_dataset(source, out, seed=1)
     assert killed > KILLS // 2
     assert tree_digest(source) == before
+
+
+def test_killed_while_the_old_dataset_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new one is in place and complete, so that the next run has nothing to make."""
+    source, folder = generated(tmp_path / "set", images=4), tmp_path / "made"
+    out = folder / "out"
+    prepare_dataset(source, out, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("yolofast.work_folder._settle", lambda work, target: None)
+        prepare_dataset(source, out, max_side=MAX_SIDE)
+    expected = tree_digest(out)
+    assert len(list(folder.iterdir())) == 2
+    prepare_dataset(source, out, max_side=MAX_SIDE)
+    assert tree_digest(out) == expected
+    assert [p.name for p in folder.iterdir()] == ["out"]

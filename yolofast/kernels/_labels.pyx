@@ -8,7 +8,8 @@ from libcpp.vector cimport vector
 
 import numpy as np
 
-from yolofast.kernels.parsed_labels import HOPELESS, LabelError, ParsedLabels, keypoint_shape
+from yolofast.kernels.parsed_labels import HOPELESS as _HOPELESS
+from yolofast.kernels.parsed_labels import LabelError, ParsedLabels, keypoint_shape
 
 
 cdef extern from "labels.hpp" namespace "yf" nogil:
@@ -104,7 +105,7 @@ def parse_yolo_labels(data, *, keypoints=None):
         with nogil:
             found = c_parse(<const char*> buffer.buf, <size_t> buffer.len, shape)
         if found.hopeless:
-            raise ValueError(HOPELESS)
+            raise ValueError(_HOPELESS)
         rows = found.classes.size()
         return ParsedLabels(
             classes=_array(found.classes.data(), rows, np.int64),

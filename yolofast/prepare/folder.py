@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from yolofast.errors import DataError
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, read_manifest
-from yolofast.work_folder import whole_folder
+from yolofast.work_folder import settle_killed, whole_folder
 
 _OURS = frozenset({*SPLITS, "data.yaml", MANIFEST})
 
@@ -28,7 +28,8 @@ def default_output(source: Path, to: str = "yolo") -> Path:
 def check_output(source: Path, out: Path, ours: frozenset[str] = _OURS) -> None:
     """Refuse an output folder that would touch the source or somebody's files; raises `DataError`.
 
-    `ours`: the names in a folder made before that may be replaced.
+    What a killed run left beside it is put right first: where the dataset is found complete, nothing else
+    would. `ours`: the names in a folder made before that may be replaced.
     """
     inner, outer = _real(out), _real(source)
     if inner == outer or outer in inner.parents or inner in outer.parents:
@@ -36,6 +37,8 @@ def check_output(source: Path, out: Path, ours: frozenset[str] = _OURS) -> None:
             f"{out}: got an output folder that is, holds or lies in the source {source}. "
             "Choose another output folder (--out), outside of it."
         )
+    with suppress(OSError):  # what cannot be put right does not matter unless something is to be built
+        settle_killed(out)
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir() or out.is_symlink():
