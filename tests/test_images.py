@@ -185,7 +185,7 @@ def test_webp_headers(mode: str, options: dict[str, Any], frames: int, tmp_path:
         {"save_all": True, "append_images": [Image.new("RGB", (9, 11))]},
         *({"tiffinfo": {274: orientation}} for orientation in range(1, 9)),
     ],
-    ids=str,
+    ids=lambda options: "pages" if "append_images" in options else str(options),
 )
 def test_tiff_headers(options: dict[str, Any], tmp_path: Path) -> None:
     path = save(tmp_path / "picture.tif", **options)
