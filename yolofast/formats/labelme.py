@@ -152,11 +152,12 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
 
     def find_one(path: Path, taken: dict[Path, Path]) -> FoundImage | ReadImage:
         if path in broken:
-            return ReadImage(index.find(path.stem, path.parent), None, 0, (broken[path],))
+            return ReadImage(index.find(path.stem, path.parent, splits[path]), None, 0, (broken[path],))
         content = _read(path)
         stated_name = content.get("imagePath")
-        image = index.find(stated_name, path.parent) if isinstance(stated_name, str) else None
-        image = image or index.find(path.stem, path.parent)
+        near = path.parent, splits[path]
+        image = index.find(stated_name, *near) if isinstance(stated_name, str) else None
+        image = image or index.find(path.stem, *near)
         shapes = content["shapes"]
         if image is None or image in taken:
             shown = stated_name or path.stem
