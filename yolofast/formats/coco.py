@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
-from yolofast.formats.coco_file import CocoFile, read_coco_file
+from yolofast.formats.coco_file import CocoFile, read_coco_file, whole
 from yolofast.formats.dataset import FoundImage, LabelledDataset, RawRows, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import ImageIndex
@@ -54,7 +54,7 @@ def find_coco(tree: FileTree) -> tuple[Path, ...]:
 def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, str]:
     names: dict[int, str] = {}
     for category in categories:
-        number, name = category.get("id"), category.get("name")
+        number, name = whole(category.get("id")), category.get("name")
         if not isinstance(number, int) or not isinstance(name, str):
             raise DataError(f"{path}: category {category}: expected a whole number 'id' and a text 'name'.")
         if names.setdefault(number, name) != name:

@@ -5,6 +5,7 @@ The answer says what was seen and what to do, because "no labels" does not help 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 from itertools import islice
@@ -44,6 +45,14 @@ def explain_row(text: str) -> str | None:
     return KITTI_ADVICE if KITTI.match(text) else None
 
 
+def _is_utf16(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    except OSError:
+        return False
+
+
 def _explain_text(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
@@ -79,6 +88,9 @@ def class_folders(tree: FileTree) -> Counter[str] | None:
 
 def explain_unread(tree: FileTree) -> str:
     """One text for a tree in which no reader finds labels: what is there, and what was expected."""
+    for path in islice((*tree.texts, *tree.jsons, *tree.tables), _LOOKED_AT):
+        if _is_utf16(path):
+            return f"'{tree.relative(path)}' is UTF-16 text, which is not read: save such files as UTF-8."
     for paths, explain in ((tree.texts, _explain_text), (tree.jsons, _explain_json)):
         for path in islice(paths, _LOOKED_AT):
             found = explain(path)

@@ -153,7 +153,8 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The VOC files of a tree as one dataset.
 
     Splits come from ImageSets, else from the folders of xml and image. An xml belongs to the image of its
-    own name, or to its `filename` when there is none. An image without xml was never annotated: it is left
+    own name, or when there is none to its `filename`, unless that has an xml of its own (in copied files it
+    is often out of date). An image without xml was never annotated: it is left
     out and listed (an annotated empty picture has an xml without objects).
 
     Raises `DataError` when no object in any file has a name.
@@ -179,14 +180,19 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     def split_for(path: Path, image: Path) -> Split | None:
         return lists.split(path) if lists else folder_split(path) or folder_split(image)
 
+    def own_image(path: Path) -> Path | None:
+        return index.find(path.stem, path.parent, folder_split(path))
+
+    own = {image for path in files if (image := own_image(path)) is not None}
+
     def find_one(path: Path) -> FoundImage | ReadImage:
-        near = path.parent, folder_split(path)
-        image = index.find(path.stem, *near)
+        image = own_image(path)
         if path in broken:
             return ReadImage(image, None, 0, (broken[path],))
         root = _parse(path)
         if image is None and root.value("filename"):
-            image = index.find(root.value("filename"), *near)
+            image = index.find(root.value("filename"), path.parent, folder_split(path))
+            image = None if image in own else image
         if image is None:
             lines = [item.line for item in _objects(root)]
             gone = Finding("error", "image-missing", f"no image '{path.stem}' for this xml", str(path))
