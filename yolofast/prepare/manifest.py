@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from yolofast.prepare.tally import Entry, Tally, described
+from yolofast.prepare.tally import Entry, Tally, described, noticed
 from yolofast.types import Finding, PreparedDataset
 
 MANIFEST = "manifest.json"
@@ -122,4 +122,5 @@ def described_by(target: Path, manifest: dict[str, Any]) -> PreparedDataset:
         ((item["split"], item["boxes"]) for item in manifest["images"]),
         manifest["source_boxes"],
         tuple(_finding(entry, root) for entry in manifest["dropped"]),
+        noticed(_finding(entry, root) for entry in manifest["notes"]),
     )
