@@ -60,6 +60,12 @@ def test_coco_neighbours_do_not_confuse(tmp_path: Path) -> None:
     persons = coco_json({"a.jpg": [(1, [0, 0, 5, 5])]}, {1: "person"}, keypoints=[1, 2, 2], num_keypoints=1)
     write_json(tmp_path / "person_keypoints.json", persons)
     write_json(tmp_path / "captions.json", {"images": content["images"], "annotations": [{"caption": "x"}]})
+    segment = {"id": 1, "category_id": 200, "bbox": [0, 0, 5, 5], "iscrowd": 0}
+    panoptic = {"image_id": 10, "file_name": "a.png", "segments_info": [segment]}
+    write_json(
+        tmp_path / "panoptic.json",
+        content | {"annotations": [panoptic], "categories": [{"id": 200, "name": "rug"}]},
+    )
     write_json(tmp_path / "results.json", [{"bbox": [1, 2, 3, 4], "score": 0.5}])
     write_text(tmp_path / "empty.json", "")
     dataset, images, items = read_all(tmp_path)
@@ -379,6 +385,9 @@ def test_voc_filename_out_of_date_takes_no_other_image(tmp_path: Path) -> None:
 
 def test_utf16_labels_are_named(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
+    (tmp_path / "README.txt").write_bytes("holidays\n".encode("utf-16"))
+    with pytest.raises(DataError, match="got labels of an unknown format"):
+        read_all(tmp_path)
     (tmp_path / "a.txt").write_bytes("0 0.5 0.5 0.1 0.1\n".encode("utf-16"))
     with pytest.raises(DataError) as caught:
         read_all(tmp_path)

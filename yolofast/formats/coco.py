@@ -38,6 +38,8 @@ def _json_kind(path: Path) -> str:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         if any(text.find(key) < 0 for key in (b'"images"', b'"annotations"', b'"categories"')):
             return "other"
+        if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with classes of its own
+            return "other"
         if text.find(b'"bbox"') < 0 and _NO_ANNOTATIONS.search(text) is None:
             return "other"
         return "keypoints" if text.find(b'"num_keypoints"') >= 0 else "instances"
