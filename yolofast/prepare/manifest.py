@@ -20,6 +20,11 @@ MANIFEST = "manifest.json"
 MADE_BY = "yolofast prepare"
 
 
+def is_cache(name: str) -> bool:
+    """Whether a file in a prepared folder is what loaders put there, or hidden: no part of the dataset."""
+    return name.startswith(".") or name.endswith((".cache", ".npy"))
+
+
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of a prepared dataset; None when there is none, or it is not ours."""
     try:
