@@ -26,6 +26,7 @@ class LabelIndex:
         self._root = tree.root
         known = {str(text): text for text in tree.texts}
         self._labels: dict[Path, Path] = {}
+        self._splits: dict[str, Split | None] = {}
         elsewhere = []
         for image in tree.images:
             usual = next((known[place] for place in label_places(image) if place in known), None)
@@ -69,7 +70,10 @@ class LabelIndex:
         return tuple(part.casefold() for part in path.relative_to(self._root).parts[:-1])
 
     def _split(self, path: Path) -> Split | None:
-        return split_of(path.relative_to(self._root).parent)
+        folder = os.path.dirname(path)  # noqa: PTH120
+        if folder not in self._splits:
+            self._splits[folder] = split_of(path.relative_to(self._root).parent)
+        return self._splits[folder]
 
     def _of_split(self, image: Path, labels: Iterable[Path]) -> list[Path]:
         """The label files that lie in no folder of another split than the image."""
