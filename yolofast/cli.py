@@ -162,6 +162,9 @@ def prepare(args: PrepareArgs) -> None:
     dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"
     print(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
     _print_findings(done.dropped)
+    if done.noticed:
+        print(f"look at these too ({len(done.noticed)})")
+        _print_findings(done.noticed)
     print(f"{done.data_yaml}\nNext: yolofast train --data {done.data_yaml}")
 
 
@@ -177,6 +180,9 @@ def convert(args: ConvertArgs) -> None:
     dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"
     print(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
     _print_findings(done.dropped)
+    if done.noticed:
+        print(f"look at these too ({len(done.noticed)})")
+        _print_findings(done.noticed)
     print(done.root)
 
 

@@ -351,6 +351,8 @@ class PreparedDataset:
     """Boxes in the source: `source_boxes == sum(boxes.values()) + len(dropped boxes)`."""
     dropped: tuple[Finding, ...]
     """Every box or image that was left out, with file, line and reason."""
+    noticed: tuple[Finding, ...] = ()
+    """Errors, then warnings, about what was kept or about the dataset as a whole."""
 
 
 # ---------------------------------------------------------------- loading

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dataset_files import write_text, write_yolo
 
 from yolofast.cli import COMMANDS, main
 
@@ -221,3 +222,21 @@ def test_bench_loader_prints_images_per_second(sample_yolo: Path, capsys: pytest
     figures = json.loads(capsys.readouterr().out)
     assert figures["images_per_s"] > 0
     assert figures["threads"] == 2
+
+
+def test_prepare_and_convert_show_what_puts_the_result_in_doubt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = write_yolo(
+        tmp_path / "raw", {f"{n}/images/{n}.jpg": "0 0.5 0.5 0.1 0.1\n" for n in ("train", "valid")}
+    )
+    write_text(raw / "train/labels/classes.txt", "cat\ndog\n")
+    other = write_text(raw / "valid/labels/classes.txt", "dog\ncat\n")
+    expected = (
+        f"look at these too (1)\n  {other}: error: class 0 is 'dog' here and 'cat' in "
+        "train/labels/classes.txt: the latter counts. Make them agree, or remove one. [names-conflict]\n"
+    )
+    commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it as it should be
+    for command in commands:
+        assert main([*command, str(raw), "--out", str(tmp_path / command[0])]) == 0
+        assert expected in capsys.readouterr().out

@@ -235,3 +235,15 @@ def test_every_shape_is_kept_or_listed(tmp_path: Path, items: list[Any], width: 
     _, images, read = read_all(tmp_path)  # counts the rows of each image
     assert [i.rows for i in read] == [1 + len(items)]
     assert images["a.jpg"].record.lines[0] == 1  # type: ignore[union-attr]
+
+
+def test_renamed_files_keep_their_own_image(tmp_path: Path) -> None:
+    """1.jpg became 2.jpg and so on, each with its json, whose imagePath nobody changed."""
+    for new, left in ((1, 10), (2, 20), (3, 30)):
+        write_image(tmp_path / f"{new}.jpg")
+        box = shape("rectangle", [[left, 10], [50, 40]])
+        write_json(tmp_path / f"{new}.json", content([box], f"{new + 1}.jpg"))
+    _, images, items = read_all(tmp_path)
+    lefts = {name: item.record.boxes[0, 0] for name, item in images.items() if item.record}
+    assert lefts == {"1.jpg": 10, "2.jpg": 20, "3.jpg": 30}
+    assert not [f for i in items for f in i.findings]

@@ -60,6 +60,12 @@ def test_coco_neighbours_do_not_confuse(tmp_path: Path) -> None:
     persons = coco_json({"a.jpg": [(1, [0, 0, 5, 5])]}, {1: "person"}, keypoints=[1, 2, 2], num_keypoints=1)
     write_json(tmp_path / "person_keypoints.json", persons)
     write_json(tmp_path / "captions.json", {"images": content["images"], "annotations": [{"caption": "x"}]})
+    segment = {"id": 1, "category_id": 200, "bbox": [0, 0, 5, 5], "iscrowd": 0}
+    panoptic = {"image_id": 10, "file_name": "a.png", "segments_info": [segment]}
+    write_json(
+        tmp_path / "panoptic.json",
+        content | {"annotations": [panoptic], "categories": [{"id": 200, "name": "rug"}]},
+    )
     write_json(tmp_path / "results.json", [{"bbox": [1, 2, 3, 4], "score": 0.5}])
     write_text(tmp_path / "empty.json", "")
     dataset, images, items = read_all(tmp_path)
@@ -285,7 +291,7 @@ def test_path_order_is_that_of_sorted_paths(names: list[str]) -> None:
 ODD_ENTRIES = [
     {"image_id": "10", "category_id": 1, "bbox": [0, 0, 5, 5], "id": 1},
     {"image_id": 10.0, "category_id": 1, "bbox": [0, 0, 6, 5], "id": 2},
-    {"image_id": 10, "category_id": 1.0, "bbox": [0, 0, 7, 5], "id": 3},
+    {"image_id": 10, "category_id": 1.5, "bbox": [0, 0, 7, 5], "id": 3},
     {"image_id": 10, "category_id": 1, "bbox": [0, 0, "8", 5], "id": 4},
     {"image_id": 10, "category_id": 1, "bbox": [0, 0, 9], "id": 5},
     {"image_id": 10, "category_id": 1, "bbox": [0, 0, 10, 5, 5], "id": 6},
@@ -315,7 +321,7 @@ def test_coco_entries_that_are_not_as_usual(tmp_path: Path) -> None:
         [5],
     ]
     assert [f.message for item in items for f in item.dropped] == [
-        "annotation 3: category id 1.0: not in the file's categories",
+        "annotation 3: category id 1.5: not in the file's categories",
         "annotation 4: bbox [0, 0, '8', 5]: expected [x, y, width, height] in pixels",
         "annotation 5: bbox [0, 0, 9]: expected [x, y, width, height] in pixels",
         "annotation 6: bbox [0, 0, 10, 5, 5]: expected [x, y, width, height] in pixels",
@@ -345,3 +351,46 @@ def test_voc_lists_may_have_flags_and_names_may_look_like_them(tmp_path: Path) -
         "a.jpg": "train",
         "photo 1.jpg": "valid",
     }
+
+
+def test_coco_ids_as_whole_floats(tmp_path: Path) -> None:
+    content = coco_json({"a.jpg": [(7, [10, 10, 20, 20]), (9, [30, 10, 20, 20])]}, {7: "cat", 9: "dog"})
+    for entry in content["annotations"]:
+        entry.update({key: float(str(entry[key])) for key in ("id", "image_id", "category_id")})
+    content["categories"][0]["id"] = 7.0
+    write_image(tmp_path / "a.jpg")
+    write_json(tmp_path / "a.json", content)
+    dataset, images, items = read_all(tmp_path)
+    record = images["a.jpg"].record
+    assert dataset.names == ("cat", "dog")
+    assert codes(items) == []
+    assert record is not None
+    assert record.classes.tolist() == [0, 1]
+    assert record.lines.tolist() == [100, 101]
+
+
+def test_voc_filename_out_of_date_takes_no_other_image(tmp_path: Path) -> None:
+    for name in ("b", "c"):
+        write_image(tmp_path / f"{name}.jpg")
+    for name, left, says in (("a", 10, "b.jpg"), ("b", 20, "b.jpg"), ("x", 30, "c.jpg")):
+        write_text(tmp_path / f"{name}.xml", voc_xml([("cat", left, 10, 50, 40)], filename=says))
+    _, images, items = read_all(tmp_path)
+    lefts = {name: item.record.boxes[:, 0].tolist() for name, item in images.items() if item.record}
+    assert lefts == {"b.jpg": [20], "c.jpg": [30]}
+    assert [str(f) for i in items for f in i.findings] == [
+        f"{tmp_path}/a.xml: error: no image 'a' for this xml [image-missing]",
+        f"{tmp_path}/a.xml:4: error: its image 'a' is missing [box-no-image]",
+    ]
+
+
+def test_utf16_labels_are_named(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.jpg")
+    (tmp_path / "README.txt").write_bytes("holidays\n".encode("utf-16"))
+    with pytest.raises(DataError, match="got labels of an unknown format"):
+        read_all(tmp_path)
+    (tmp_path / "a.txt").write_bytes("0 0.5 0.5 0.1 0.1\n".encode("utf-16"))
+    with pytest.raises(DataError) as caught:
+        read_all(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: 'a.txt' is UTF-16 text, which is not read: save such files as UTF-8."
+    )

@@ -242,10 +242,14 @@ def test_user_files_in_a_prepared_folder_are_not_lost(tmp_path: Path) -> None:
     done = prepare_dataset(source)
     write_text(done.root / "train" / "labels.cache", "")
     prepare_dataset(source)
-    write_text(done.root / "notes.txt", "precious")
-    with pytest.raises(DataError, match=r"holds 'notes\.txt'"):
-        prepare_dataset(source)
-    assert (done.root / "notes.txt").read_text() == "precious"
+    write_text(done.root / "train" / "images" / ".hidden", "")
+    write_text(done.root / "train" / "images" / "a.npy", "")
+    prepare_dataset(source, seed=1)
+    for name in ("valid/labels/mine.txt", "train/images/mine.jpg", "notes.txt"):
+        write_text(done.root / name, "precious")
+        with pytest.raises(DataError, match=f"holds '{name}', which preparing again would delete"):
+            prepare_dataset(source)
+        assert (done.root / name).read_text() == "precious"
 
 
 def test_failure_keeps_the_old_dataset_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
-from yolofast.formats.coco_file import CocoFile, read_coco_file
+from yolofast.formats.coco_file import CocoFile, read_coco_file, whole
 from yolofast.formats.dataset import FoundImage, LabelledDataset, RawRows, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import ImageIndex
@@ -27,6 +27,7 @@ from yolofast.types import Finding, Split
 
 NUMBERED = "annotation"
 """What `lines` counts here: annotation ids."""
+_UNLABELLED = "no COCO file lists this image (a picture without boxes is an entry of 'images')"
 _NO_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
 
 
@@ -36,6 +37,8 @@ def _json_kind(path: Path) -> str:
         return "other"
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         if any(text.find(key) < 0 for key in (b'"images"', b'"annotations"', b'"categories"')):
+            return "other"
+        if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with classes of its own
             return "other"
         if text.find(b'"bbox"') < 0 and _NO_ANNOTATIONS.search(text) is None:
             return "other"
@@ -53,7 +56,7 @@ def find_coco(tree: FileTree) -> tuple[Path, ...]:
 def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, str]:
     names: dict[int, str] = {}
     for category in categories:
-        number, name = category.get("id"), category.get("name")
+        number, name = whole(category.get("id")), category.get("name")
         if not isinstance(number, int) or not isinstance(name, str):
             raise DataError(f"{path}: category {category}: expected a whole number 'id' and a text 'name'.")
         if names.setdefault(number, name) != name:
@@ -111,7 +114,10 @@ class _Rows:
         return row_finding(*problem, self.file.path, int(self.file.ids[i]), NUMBERED)
 
 
-def _find_in_file(rows: _Rows, split: Split | None, index: ImageIndex) -> Iterator[FoundImage | ReadImage]:
+def _find_in_file(
+    rows: _Rows, split: Split | None, index: ImageIndex, labelled: set[Path]
+) -> Iterator[FoundImage | ReadImage]:
+    """The images of a file with their annotations; each is added to `labelled`."""
     file = rows.file
     path, offsets = file.path, file.offsets.tolist()
     for entry, begin, end in zip(file.images, offsets, offsets[1:], strict=False):
@@ -125,8 +131,9 @@ def _find_in_file(rows: _Rows, split: Split | None, index: ImageIndex) -> Iterat
             gone = Finding("error", "image-missing", message, str(path))
             yield ReadImage(None, None, end - begin, (gone, *lost))
             continue
+        labelled.add(image)
         found, dropped = rows.between(begin, end)
-        yield FoundImage(image, split, path, found, dropped, stated=entry.stated)
+        yield FoundImage(image, split or index.split(image), path, found, dropped, stated=entry.stated)
     strays = file.ids[offsets[-1] :].tolist()
     if strays:
         lost = rows_without_image(strays, "its image_id is not in the file's images", path, NUMBERED)
@@ -134,7 +141,11 @@ def _find_in_file(rows: _Rows, split: Split | None, index: ImageIndex) -> Iterat
 
 
 def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
-    """The COCO files of a tree as one dataset; a file is a split when its path names one."""
+    """The COCO files of a tree as one dataset.
+
+    A file is a split when its path names one; the images of any other are in the splits of their folders.
+    An image that no file lists was never annotated: it is left out and listed.
+    """
     read = [read_coco_file(path) for path in files]
     names = _all_categories({file.path: file.categories for file in read})
     if not names:
@@ -145,14 +156,21 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     index = ImageIndex(tree)
 
     def find() -> Iterator[FoundImage | ReadImage]:
+        labelled = set[Path]()
         for each in rows:
-            yield from _find_in_file(each, splits[each.file.path], index)
+            yield from _find_in_file(each, splits[each.file.path], index, labelled)
+        for image in tree.images:
+            if image not in labelled:
+                yield ReadImage(
+                    image, None, 0, (Finding("warning", "image-unlabelled", _UNLABELLED, str(image)),)
+                )
 
+    named = {*splits.values(), *(map(index.split, tree.images) if None in splits.values() else ())}
     gaps = "" if list(names) == list(range(len(names))) else ", ids with gaps or not from 0: numbered anew"
     return LabelledDataset(
         "coco",
         tuple(names.values()),
-        tuple(s for s in SPLITS if s in splits.values()),
+        tuple(s for s in SPLITS if s in named),
         lambda: complete_images(find(), num_classes=len(classes)),
         evidence=(f"{len(files)} COCO json file(s); {len(names)} categories{gaps}",),
     )

@@ -178,11 +178,11 @@ def _places(
 
 def _take_odd(annotation: dict[str, Any], number: int, columns: Mapping[str, Any]) -> Problem | None:
     """Put an annotation that is not as usual into the columns; why it is no box, if it is none."""
-    identity = annotation.get("id")
+    identity = whole(annotation.get("id"))
     columns["ids"][number] = identity if _is_int64(identity) else number
     if annotation.get("iscrowd"):
         return CROWD
-    box, category = annotation.get("bbox"), annotation.get("category_id")
+    box, category = annotation.get("bbox"), whole(annotation.get("category_id"))
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         return "error", "box-columns", f"bbox {box}: expected [x, y, width, height] in pixels"
     if not _is_int64(category):
@@ -190,6 +190,11 @@ def _take_odd(annotation: dict[str, Any], number: int, columns: Mapping[str, Any
     columns["category_ids"][number] = category
     columns["boxes"][number] = [_pixels(value) for value in box]
     return None
+
+
+def whole(value: object) -> object:
+    """A number such as 3.0 as an int, which tables with gaps make of ids; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_int64(value: object) -> bool:

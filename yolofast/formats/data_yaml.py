@@ -232,13 +232,18 @@ def _placed(path: Path, keys: Mapping[str, tuple[yaml.Node, int]], key: str) -> 
 
 
 def _listed(data: DataYaml, list_file: Path) -> list[Path]:
-    """Images named in a .txt list: absolute, or relative to the list's folder or the dataset root."""
+    """Images named in a .txt list: absolute, or relative to the list's folder or the dataset root.
+
+    A backslash is taken for a slash where no image has it in its name: lists come from Windows too.
+    """
     try:
         lines = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
     except OSError as error:
         raise DataError(f"{list_file}: cannot be read: {error.strerror}") from None
     images = []
     for line in filter(None, map(str.strip, lines)):
+        if "\\" in line and not (list_file.parent / line).exists():
+            line = line.replace("\\", "/")
         beside = Path(os.path.normpath(list_file.parent / line))
         below = Path(os.path.normpath(data.root / line))
         images.append(below if below.exists() and not beside.exists() else beside)

@@ -154,7 +154,9 @@ def check_folder(path: Path) -> None:
             f"{path}: no such folder. Give the folder that holds your images and labels."
         )
     if not path.is_dir():
-        raise DataError(f"{path}: got a file, expected a dataset folder (an archive: ingest it first).")
+        raise DataError(
+            f"{path}: got a file, expected a dataset folder (unpack an archive first: yolofast fetch)."
+        )
 
 
 def scan_dataset(path: str | Path) -> FileTree:

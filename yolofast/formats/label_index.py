@@ -9,6 +9,8 @@ from pathlib import Path
 from yolofast.formats.data_yaml import label_places
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import shared
+from yolofast.formats.splits import split_of
+from yolofast.types import Split
 
 
 class LabelIndex:
@@ -17,12 +19,14 @@ class LabelIndex:
     The usual places first (`label_places`). What is left over goes by its stem, wherever it lies: an
     image and a label file are a pair when each is the other's single best match by the folders that their
     paths share at the end (`pics/a/1.jpg`, `boxes/a/1.txt`), then at the start. Case does not count there.
+    Folders of two different splits never go together: people number each split from 1.
     """
 
     def __init__(self, tree: FileTree) -> None:
         self._root = tree.root
         known = {str(text): text for text in tree.texts}
         self._labels: dict[Path, Path] = {}
+        self._splits: dict[str, Split | None] = {}
         elsewhere = []
         for image in tree.images:
             usual = next((known[place] for place in label_places(image) if place in known), None)
@@ -51,7 +55,9 @@ class LabelIndex:
                 by_tail.setdefault(tail, []).append(text)
         claims: dict[Path, list[Path]] = {}
         for image in images:
-            nearest = next((by_tail[tail] for tail in self._tails(image) if tail in by_tail), [])
+            nearest = next(
+                filter(None, (self._of_split(image, by_tail.get(t, ())) for t in self._tails(image))), []
+            )
             label = self._single_best(image, nearest)
             if label is not None:
                 claims.setdefault(label, []).append(image)
@@ -62,6 +68,18 @@ class LabelIndex:
 
     def _parents(self, path: Path) -> tuple[str, ...]:
         return tuple(part.casefold() for part in path.relative_to(self._root).parts[:-1])
+
+    def _split(self, path: Path) -> Split | None:
+        folder = os.path.dirname(path)  # noqa: PTH120
+        if folder not in self._splits:
+            self._splits[folder] = split_of(path.relative_to(self._root).parent)
+        return self._splits[folder]
+
+    def _of_split(self, image: Path, labels: Iterable[Path]) -> list[Path]:
+        """The label files that lie in no folder of another split than the image."""
+        labels = list(labels)
+        split = self._split(image) if labels else None
+        return [label for label in labels if split is None or self._split(label) in (None, split)]
 
     def _tails(self, path: Path) -> Iterator[tuple[str, ...]]:
         """The stem with all of the path's folders, then with fewer, down to none."""

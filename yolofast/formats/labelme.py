@@ -130,8 +130,8 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The LabelMe files of a tree as one dataset.
 
     A file belongs to the image of its `imagePath`, looked up within the tree, else to the image of its own
-    name. Splits come from folder names. An image without a file was never annotated: it is left out and
-    listed.
+    name; to that also where the other has a file of its own name (renamed files keep their `imagePath`).
+    Splits come from folder names. An image without a file was never annotated: it is left out and listed.
 
     Raises `DataError` when no shape in any file can be a box.
     """
@@ -150,13 +150,21 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     index = ImageIndex(tree)
     splits = {path: split_of(path.relative_to(tree.root).parent) for path in files}
 
+    own = {path: index.find(path.stem, path.parent, splits[path]) for path in files}
+    owned = frozenset(own.values())
+
+    def image_of(path: Path, stated: object) -> Path | None:
+        named = index.find(stated, path.parent, splits[path]) if isinstance(stated, str) else None
+        if named is None or (own[path] is not None and named in owned):
+            return own[path]
+        return named
+
     def find_one(path: Path, taken: dict[Path, Path]) -> FoundImage | ReadImage:
         if path in broken:
-            return ReadImage(index.find(path.stem, path.parent), None, 0, (broken[path],))
+            return ReadImage(own[path], None, 0, (broken[path],))
         content = _read(path)
         stated_name = content.get("imagePath")
-        image = index.find(stated_name, path.parent) if isinstance(stated_name, str) else None
-        image = image or index.find(path.stem, path.parent)
+        image = image_of(path, stated_name)
         shapes = content["shapes"]
         if image is None or image in taken:
             shown = stated_name or path.stem

@@ -5,9 +5,10 @@ The answer says what was seen and what to do, because "no labels" does not help 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from yolofast.formats.discover import FileTree
@@ -42,6 +43,14 @@ def explain_row(text: str) -> str | None:
     if DOTA.match(text):
         return DOTA_ADVICE
     return KITTI_ADVICE if KITTI.match(text) else None
+
+
+def _is_utf16(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    except OSError:
+        return False
 
 
 def _explain_text(path: Path) -> str | None:
@@ -79,6 +88,11 @@ def class_folders(tree: FileTree) -> Counter[str] | None:
 
 def explain_unread(tree: FileTree) -> str:
     """One text for a tree in which no reader finds labels: what is there, and what was expected."""
+    stems = {image.stem for image in tree.images}
+    rows = (path for path in tree.texts if path.stem in stems)
+    for path in islice(chain(rows, tree.jsons, tree.tables), _LOOKED_AT):
+        if _is_utf16(path):
+            return f"'{tree.relative(path)}' is UTF-16 text, which is not read: save such files as UTF-8."
     for paths, explain in ((tree.texts, _explain_text), (tree.jsons, _explain_json)):
         for path in islice(paths, _LOOKED_AT):
             found = explain(path)
@@ -86,7 +100,6 @@ def explain_unread(tree: FileTree) -> str:
                 return f"got labels of an unknown format: '{tree.relative(path)}' is {found}. {EXPECTED}"
     others = [*tree.texts, *tree.jsons, *tree.xmls, *tree.tables]
     folders = class_folders(tree)
-    stems = {image.stem for image in tree.images}
     if folders is not None and not any(path.stem in stems for path in others):
         shown = ", ".join(f"{name} {count}" for name, count in folders.most_common(4))
         return (

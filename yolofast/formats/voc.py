@@ -30,20 +30,12 @@ from yolofast.formats.dataset import (
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import ImageIndex
 from yolofast.formats.splits import SPLITS, split_of
+from yolofast.formats.voc_lists import image_lists
 from yolofast.types import Finding, Split
 
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 32
-LISTS: tuple[tuple[str, Split], ...] = (
-    ("train", "train"),
-    ("val", "valid"),
-    ("valid", "valid"),
-    ("test", "test"),
-    ("trainval", "train"),
-)
-"""ImageSets files and the split each one is; trainval counts only without train and val."""
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
-_FLAG = re.compile(r"\s+(-1|0|1)$")
 
 
 @dataclass(slots=True)
@@ -157,41 +149,13 @@ def _stated(root: _Element) -> tuple[tuple[str, str], int] | None:
     return None if size is None else ((size.value("width"), size.value("height")), size.line)
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """An image name in an ImageSets file."""
-
-    split: Split
-    file: Path
-    line: int
-
-
-def _image_lists(tree: FileTree) -> tuple[dict[str, _Member], tuple[Finding, ...]]:
-    """What ImageSets says about each image name; the first list that names an image has it."""
-    lists = {p.stem.lower(): p for p in tree.texts if "ImageSets" in p.parent.parts[-2:]}
-    known = frozenset(image.stem for image in tree.images)
-    members: dict[str, _Member] = {}
-    notes = []
-    for stem, split in LISTS:
-        if stem not in lists or (stem == "trainval" and ("train" in lists or "val" in lists)):
-            continue
-        path = lists[stem]
-        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-        for number, line in enumerate(lines, 1):
-            text = line.strip()
-            name = text if text in known else _FLAG.sub("", text)
-            if name and members.setdefault(name, _Member(split, path, number)).split != split:
-                message = f"'{name}' is also in {members[name].file.name}: it stays there"
-                notes.append(Finding("warning", "split-overlap", message, str(path), number))
-    return members, tuple(notes)
-
-
 def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The VOC files of a tree as one dataset.
 
-    Splits come from ImageSets, else from folder names. An xml belongs to the image of its own name, or
-    to its `filename` when there is none. An image without xml was never annotated: it is left out and
-    listed (an annotated empty picture has an xml without objects).
+    Splits come from ImageSets, else from the folders of xml and image. An xml belongs to the image of its
+    own name, or when there is none to its `filename`, unless that has an xml of its own (in copied files it
+    is often out of date). An image without xml was never annotated: it is left
+    out and listed (an annotated empty picture has an xml without objects).
 
     Raises `DataError` when no object in any file has a name.
     """
@@ -208,20 +172,27 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         raise DataError(f"{tree.root}: {len(files)} xml files hold no object with a name.{first}")
     classes = {name: i for i, name in enumerate(names)}
     index = ImageIndex(tree)
-    members, notes = _image_lists(tree)
+    lists = image_lists(tree)
 
-    def split_for(path: Path) -> Split | None:
-        if members:
-            return members[path.stem].split if path.stem in members else None
+    def folder_split(path: Path) -> Split | None:
         return split_of(path.relative_to(tree.root).parent)
 
+    def split_for(path: Path, image: Path) -> Split | None:
+        return lists.split(path) if lists else folder_split(path) or folder_split(image)
+
+    def own_image(path: Path) -> Path | None:
+        return index.find(path.stem, path.parent, folder_split(path))
+
+    own = {image for path in files if (image := own_image(path)) is not None}
+
     def find_one(path: Path) -> FoundImage | ReadImage:
-        image = index.find(path.stem, path.parent)
+        image = own_image(path)
         if path in broken:
             return ReadImage(image, None, 0, (broken[path],))
         root = _parse(path)
         if image is None and root.value("filename"):
-            image = index.find(root.value("filename"), path.parent)
+            image = index.find(root.value("filename"), path.parent, folder_split(path))
+            image = None if image in own else image
         if image is None:
             lines = [item.line for item in _objects(root)]
             gone = Finding("error", "image-missing", f"no image '{path.stem}' for this xml", str(path))
@@ -229,7 +200,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             return ReadImage(None, None, len(lines), (gone, *lost))
         rows, dropped = _rows(path, root, classes)
         stated, line = _stated(root) or (None, None)
-        return FoundImage(image, split_for(path), path, rows, dropped, stated=stated, stated_line=line)
+        return FoundImage(image, split_for(path, image), path, rows, dropped, stated=stated, stated_line=line)
 
     def find() -> Iterator[FoundImage | ReadImage]:
         labelled: set[Path | None] = set()
@@ -241,19 +212,19 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             if image not in labelled:
                 finding = Finding("warning", "image-unlabelled", "no xml for this image", str(image))
                 yield ReadImage(image, None, 0, (finding,))
-        known = {path.stem for path in (*files, *tree.images)}
-        for name, member in members.items():
-            if name not in known:
-                message = f"'{name}' is listed, but there is no such image"
-                finding = Finding("error", "image-missing", message, str(member.file), member.line)
-                yield ReadImage(None, None, 0, (finding,))
+        known = frozenset(path.stem for path in (*files, *tree.images))
+        for finding in lists.missing(known):
+            yield ReadImage(None, None, 0, (finding,))
 
-    named = {split_for(p) for p in files}
+    if lists:
+        named = {lists.split(path) for path in files}
+    else:
+        named = {folder_split(path) for path in (*files, *tree.images)}
     return LabelledDataset(
         "voc",
         names,
         tuple(s for s in SPLITS if s in named),
         lambda: complete_images(find(), num_classes=len(classes)),
-        notes,
-        (f"{len(files)} VOC xml file(s)", *(["splits from ImageSets"] if members else [])),
+        lists.findings,
+        (f"{len(files)} VOC xml file(s)", *(["splits from ImageSets"] if lists else [])),
     )

@@ -14,6 +14,7 @@ from yolofast.formats.class_sources import id_conflicts
 from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
 from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
+from yolofast.formats.image_lists import ListedImages, read_image_lists
 from yolofast.formats.label_index import LabelIndex
 from yolofast.formats.label_scan import scan_label_files
 from yolofast.formats.splits import SPLITS, split_of
@@ -130,8 +131,9 @@ def _read(
 def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The YOLO labels of a tree as one dataset.
 
-    A data.yaml decides splits and names. Without one, splits come from folder names, and class names
-    from a class-mapping file or the highest class id. An image without a label file is background.
+    A data.yaml decides splits and names. Without one, splits come from folder names, else from lists of
+    images (`train.txt`, `valid.txt`), and class names from a class-mapping file or the highest class id. An
+    image without a label file is background.
 
     Raises `DataError` for a data.yaml or class file that is wrong.
     """
@@ -145,6 +147,8 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         )
     index = LabelIndex(tree)
     splits = {image: split_of(image.relative_to(tree.root).parent) for image in tree.images}
+    listed = ListedImages() if any(splits.values()) else read_image_lists(tree, index)
+    splits.update(listed.splits)
 
     def find() -> Iterator[ImageLabel | ReadImage]:
         for image in tree.images:
@@ -152,14 +156,16 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         yield from _orphans(files, set(index.paired))
 
     named = tuple(s for s in SPLITS if s in splits.values())
-    evidence = (f"{len(files)} YOLO label files", source)
+    evidence = [f"{len(files)} YOLO label files", source]
+    if listed.files:
+        evidence.append(f"splits from {', '.join(map(tree.relative, listed.files))}")
     return LabelledDataset(
         "yolo",
         names,
         named,
         lambda: _read(find(), len(names), counts),
-        id_conflicts(tree, names, counts, "error") if counts is not None else (),
-        evidence,
+        listed.findings + (id_conflicts(tree, names, counts, "error") if counts is not None else ()),
+        tuple(evidence),
     )
 
 

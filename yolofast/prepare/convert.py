@@ -30,7 +30,7 @@ from yolofast.prepare.manifest import MADE_BY, MANIFEST, finding_entry, write_li
 from yolofast.prepare.naming import PathKeys, TargetNames
 from yolofast.prepare.place import link_or_copy
 from yolofast.prepare.settings import Link, check_link
-from yolofast.prepare.tally import left_out
+from yolofast.prepare.tally import left_out, noticed
 from yolofast.types import Finding
 
 Target = Literal["coco", "voc"]
@@ -54,6 +54,8 @@ class ConvertedDataset:
     """Boxes in the source: `source_boxes == sum(boxes.values()) + len(dropped boxes)`."""
     dropped: tuple[Finding, ...]
     """Every box or image that was left out, with file, line and reason."""
+    noticed: tuple[Finding, ...] = ()
+    """Errors, then warnings, about what was kept or about the dataset as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,4 +213,5 @@ def convert_dataset(
         boxes={split: tally.boxes[split] for split in order},
         source_boxes=tally.rows,
         dropped=tuple(tally.dropped),
+        noticed=noticed(tally.notes),
     )

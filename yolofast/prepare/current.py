@@ -13,7 +13,7 @@ from typing import Any
 
 from yolofast.formats.discover import FileTree, list_folder
 from yolofast.formats.splits import SPLITS
-from yolofast.prepare.manifest import read_manifest
+from yolofast.prepare.manifest import is_cache, read_manifest
 from yolofast.prepare.naming import PathKeys
 from yolofast.prepare.settings import Link, Settings
 
@@ -107,9 +107,6 @@ def _sizes(folder: Path) -> dict[str, int] | None:
     """Name -> bytes of the files in a folder, caches left out; None when it cannot be read."""
     try:
         with os.scandir(folder) as entries:
-            ours = (
-                e for e in entries if not e.name.startswith(".") and not e.name.endswith((".cache", ".npy"))
-            )
-            return {entry.name: entry.stat().st_size for entry in ours}
+            return {entry.name: entry.stat().st_size for entry in entries if not is_cache(entry.name)}
     except OSError:
         return None

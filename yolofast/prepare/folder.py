@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from yolofast.errors import DataError
 from yolofast.formats.splits import SPLITS
-from yolofast.prepare.manifest import MADE_BY, MANIFEST, read_manifest
+from yolofast.prepare.manifest import MADE_BY, MANIFEST, is_cache, read_manifest
 from yolofast.work_folder import settle_killed, whole_folder
 
 _OURS = frozenset({*SPLITS, "data.yaml", MANIFEST})
@@ -46,17 +47,32 @@ def check_output(source: Path, out: Path, ours: frozenset[str] = _OURS) -> None:
     names = sorted(entry.name for entry in out.iterdir())
     if not names:
         return
-    if read_manifest(out) is None:
+    manifest = read_manifest(out)
+    if manifest is None:
         raise DataError(
             f"{out}: the folder is not empty and was not made by '{MADE_BY}' (it holds '{names[0]}'). "
             "Choose another output folder (--out), or empty this one."
         )
     foreign = [name for name in names if name not in ours and not name.endswith(".cache")]
+    foreign = foreign or _added(out, manifest)
     if foreign:
         raise DataError(
             f"{out}: holds '{foreign[0]}', which preparing again would delete. Move it elsewhere, or choose "
             "another output folder (--out)."
         )
+
+
+def _added(out: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """The files in a prepared folder's splits that its manifest does not have; caches do not count."""
+    entries = [entry for entry in manifest.get("images", ()) if entry.get("split") in SPLITS]
+    known = {f"{entry['split']}/images/{entry.get('name')}" for entry in entries}
+    known |= {f"{os.path.splitext(name)[0]}.txt".replace("/images/", "/labels/", 1) for name in known}  # noqa: PTH122
+    added = []
+    for folder in (f"{split}/{kind}" for split in SPLITS for kind in ("images", "labels")):
+        with suppress(OSError):
+            here = [f"{folder}/{path.name}" for path in (out / folder).iterdir() if not is_cache(path.name)]
+            added += sorted(set(here) - known)
+    return added
 
 
 @contextmanager

@@ -13,11 +13,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from yolofast.prepare.tally import Entry, Tally, described
+from yolofast.prepare.tally import Entry, Tally, described, noticed
 from yolofast.types import Finding, PreparedDataset
 
 MANIFEST = "manifest.json"
 MADE_BY = "yolofast prepare"
+
+
+def is_cache(name: str) -> bool:
+    """Whether a file in a prepared folder is what loaders put there, or hidden: no part of the dataset."""
+    return name.startswith(".") or name.endswith((".cache", ".npy"))
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
@@ -122,4 +127,5 @@ def described_by(target: Path, manifest: dict[str, Any]) -> PreparedDataset:
         ((item["split"], item["boxes"]) for item in manifest["images"]),
         manifest["source_boxes"],
         tuple(_finding(entry, root) for entry in manifest["dropped"]),
+        noticed(_finding(entry, root) for entry in manifest["notes"]),
     )

@@ -48,7 +48,7 @@ class Tally:
     def described(self, target: Path, names: tuple[str, ...]) -> PreparedDataset:
         """The dataset that was prepared at `target`."""
         counts = ((entry.split, entry.boxes) for entry in self.entries)
-        return described(target, names, counts, self.rows, tuple(self.dropped))
+        return described(target, names, counts, self.rows, tuple(self.dropped), noticed(self.notes))
 
 
 def described(
@@ -57,6 +57,7 @@ def described(
     counts: Iterable[tuple[Split, int]],
     source_boxes: int,
     dropped: tuple[Finding, ...],
+    noted: tuple[Finding, ...],
 ) -> PreparedDataset:
     """A prepared dataset from the split and the number of boxes of each image."""
     images, boxes = Counter[Split](), Counter[Split]()
@@ -71,7 +72,14 @@ def described(
         boxes={split: boxes[split] for split in SPLITS},
         source_boxes=source_boxes,
         dropped=dropped,
+        noticed=noted,
     )
+
+
+def noticed(notes: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The errors, then the warnings among notes; a user has to see them where the result is shown."""
+    doubts = [note for note in notes if note.severity != "info"]
+    return tuple(sorted(doubts, key=lambda note: note.severity != "error"))
 
 
 def left_out(

@@ -1,0 +1,111 @@
+"""The splits of Pascal VOC: lists of image names in `ImageSets`.
+
+A devkit has lists for several tasks, and people put several devkits (VOC2007, VOC2012) into one folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yolofast.formats.discover import FileTree
+from yolofast.types import Finding, Split
+
+LISTS: tuple[tuple[str, Split], ...] = (
+    ("train", "train"),
+    ("val", "valid"),
+    ("valid", "valid"),
+    ("test", "test"),
+    ("trainval", "train"),
+)
+"""ImageSets files and the split each one is; trainval counts only without train and val."""
+_FOLDERS = ("Main", "ImageSets")
+"""Where the lists for boxes lie. The folders of other tasks (Layout, Segmentation) count without these."""
+_FLAG = re.compile(r"\s+(-1|0|1)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An image name in an ImageSets file."""
+
+    split: Split
+    file: Path
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLists:
+    """What the lists say: folder that holds an `ImageSets` -> image name -> the first list that has it."""
+
+    devkits: dict[Path, dict[str, Member]]
+    findings: tuple[Finding, ...]
+    _only: dict[str, Member] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        only = next(iter(self.devkits.values())) if len(self.devkits) == 1 else None
+        object.__setattr__(self, "_only", only)
+
+    def __bool__(self) -> bool:
+        return any(self.devkits.values())
+
+    def split(self, path: Path) -> Split | None:
+        """The split of an xml by its name in the lists of the devkit that it lies in, or in the only ones."""
+        members = self._only
+        if members is None:
+            above = (self.devkits[folder] for folder in path.parents if folder in self.devkits)
+            members = next(above, {})
+        return members[path.stem].split if path.stem in members else None
+
+    def missing(self, known: frozenset[str]) -> Iterator[Finding]:
+        """A finding for each name in a list that is not in `known`."""
+        for members in self.devkits.values():
+            for name, member in members.items():
+                if name not in known:
+                    message = f"'{name}' is listed, but there is no such image"
+                    yield Finding("error", "image-missing", message, str(member.file), member.line)
+
+
+def image_lists(tree: FileTree) -> ImageLists:
+    """The ImageSets lists of a tree."""
+    known = frozenset(image.stem for image in tree.images)
+    notes: list[Finding] = []
+    devkits = {}
+    for devkit, files in _list_files(tree.texts).items():
+        members = _members(files, known, notes)
+        if members:
+            devkits[devkit] = members
+    return ImageLists(devkits, tuple(notes))
+
+
+def _list_files(texts: Iterable[Path]) -> dict[Path, dict[str, Path]]:
+    """Folder that holds an `ImageSets` -> list name -> its file, of the task that counts."""
+    tasks: dict[Path, dict[str, dict[str, Path]]] = {}
+    names = {name for name, _ in LISTS}
+    for path in texts:
+        folder, stem = path.parent, path.stem.lower()
+        if "ImageSets" in folder.parts[-2:] and stem in names:
+            sets = folder if folder.name == "ImageSets" else folder.parent
+            tasks.setdefault(sets.parent, {}).setdefault(folder.name, {})[stem] = path
+    chosen = {}
+    for devkit, found in tasks.items():
+        chosen[devkit] = found[next((name for name in _FOLDERS if name in found), min(found))]
+    return chosen
+
+
+def _members(files: dict[str, Path], known: frozenset[str], notes: list[Finding]) -> dict[str, Member]:
+    """What the lists of one devkit say about each image name; the first list that names an image has it."""
+    members: dict[str, Member] = {}
+    for stem, split in LISTS:
+        if stem not in files or (stem == "trainval" and ("train" in files or "val" in files)):
+            continue
+        path = files[stem]
+        lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        for number, line in enumerate(lines, 1):
+            text = line.strip()
+            name = text if text in known else _FLAG.sub("", text)
+            if name and members.setdefault(name, Member(split, path, number)).split != split:
+                message = f"'{name}' is also in {members[name].file.name}: it stays there"
+                notes.append(Finding("warning", "split-overlap", message, str(path), number))
+    return members
