@@ -55,7 +55,7 @@ demo: build
 	$(BIN)/yolofast demo
 
 test: build
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
