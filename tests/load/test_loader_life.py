@@ -266,8 +266,10 @@ def test_an_interrupt_while_a_dataset_decodes_leaves_it_usable(
 
 # ------------------------------------------------------------ processes
 
+# A shell starts its background jobs with Ctrl-C ignored, and this may run in one.
 HEAD = """
-    import gc, os, sys, threading, time
+    import gc, os, signal, sys, threading, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from yolofast.config import AugmentConfig
     from yolofast.load import Loader, YOLODataset
 
