@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEP517 := setuptools wheel Cython numpy
-NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/core/*/*.[ch]pp csrc/torch/*.[ch]pp csrc/fuzz/*.[ch]pp)
+NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/core/*/*.[ch]pp csrc/cuda/*.cu csrc/cuda/*.[ch]pp csrc/torch/*.[ch]pp csrc/fuzz/*.[ch]pp)
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg62-turbo-dev
 
 .DEFAULT_GOAL := help

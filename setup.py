@@ -1,19 +1,25 @@
 """Builds the Cython kernels over csrc/core (C++20, libjpeg), which need no torch; and, where a torch that is
 new enough is installed, csrc/torch beside them.
 
-`YOLOFAST_SANITIZE=1` builds with ASan and UBSan instead (see CONTRIBUTING.md).
+`YOLOFAST_SANITIZE=1` builds with ASan and UBSan instead (see CONTRIBUTING.md). `YOLOFAST_CUDA` says whether
+csrc/cuda is built: `auto` (where nvcc is; no GPU is needed), `0` (never) or `1` (or fail).
 """
 
 import copy
 import importlib.metadata
 import importlib.util
 import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 CORE = Path("csrc/core")
 
@@ -63,41 +69,148 @@ extensions = [
 ]
 
 TORCH_SOURCES = ["boxes.cpp", "box_transforms.cpp", "nms.cpp", "postprocess.cpp", "soft_nms.cpp"]
+# The stable ABI as of torch 2.11: a library runs with that torch and every later one.
+STABLE_ABI = ("TORCH_TARGET_VERSION", "0x020b000000000000")
+
+
+def find_torch() -> Path | str:
+    """The folder of a torch >= 2.11, else why there is none. Found, not imported: that takes seconds."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return "torch is not installed"
+    version = importlib.metadata.version("torch")
+    if tuple(int(part) for part in version.split(".")[:2]) < (2, 11):
+        return f"torch {version} is here, torch.ops.yolofast needs 2.11"
+    return Path(spec.origin).parent
+
+
+def torch_extension(torch: Path) -> Extension:
+    """torch.ops.yolofast.* on CPU: a library for torch.ops.load_library, no Python module."""
+    sources = sorted(path for path in Path("csrc/torch").glob("*.cpp") if path.name != "cuda.cpp")
+    return Extension(
+        "yolofast.kernels._torch_ops",
+        sources=[*map(str, sources), *(str(CORE / source) for source in TORCH_SOURCES)],
+        depends=[str(h) for folder in ("core", "torch") for h in Path("csrc", folder).rglob("*.hpp")],
+        library_dirs=[str(torch / "lib")],
+        libraries=["torch_cpu"],
+        extra_compile_args=[*COMPILE, "-isystem", str(torch / "include")],
+        extra_link_args=LINK,
+        define_macros=[STABLE_ABI],
+        language="c++",
+    )
+
+
+# Compute capabilities with machine code of their own; what comes later takes the PTX of the last.
+CUDA_ARCHITECTURES = ("75", "80", "86", "89", "90")
+# No contraction, so that results equal the CPU's. ptxas says what each kernel uses: build/cuda/*.txt.
+CUDA_COMPILE = ["-std=c++20", "-O3", "--fmad=false", "--expt-relaxed-constexpr", "-Xptxas", "-v"]
+CUDA_HOST = "-fPIC,-fvisibility=hidden,-Wall,-Wextra"
+OLDEST_NVCC = 12  # the first that knows C++20
+
+
+def find_nvcc() -> str | None:
+    """The compiler of CUDA_HOME, else the one on PATH."""
+    home = os.environ.get("CUDA_HOME")
+    return shutil.which("nvcc", path=str(Path(home, "bin"))) if home else shutil.which("nvcc")
+
+
+def why_no_cuda(torch: Path | str, nvcc: str | None) -> str | None:
+    if isinstance(torch, str):
+        return torch
+    if nvcc is None:
+        return "nvcc is neither in CUDA_HOME/bin nor on PATH"
+    said = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
+    release = re.search(r"release (\d+)\.", said)
+    if release is None or int(release[1]) < OLDEST_NVCC:
+        return f"{nvcc} is older than CUDA {OLDEST_NVCC} or says no version"
+    return None
+
+
+class CudaExtension(Extension):
+    """torch.ops.yolofast.* on CUDA tensors. nvcc compiles and links it: it knows where its own parts are."""
+
+    def __init__(self, torch: Path, nvcc: str) -> None:
+        sources = [
+            *sorted(Path("csrc/cuda").glob("*.cu")),
+            Path("csrc/torch/cuda.cpp"),
+            Path("csrc/torch/checks.cpp"),
+        ]
+        headers = [h for folder in ("core", "cuda", "torch") for h in Path("csrc", folder).glob("*.hpp")]
+        super().__init__(
+            "yolofast.kernels._torch_ops_cuda", [str(s) for s in sources], depends=[str(h) for h in headers]
+        )
+        self.torch = torch
+        self.nvcc = nvcc
+
+    def build(self, target: Path, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        objects = [self.compile(Path(source), folder) for source in self.sources]
+        folders = [self.torch / "lib"]
+        if not (self.torch / "lib" / "libtorch_cuda.so").exists():
+            self.build_empty(folder / "libtorch_cuda.so")
+            folders.append(folder)
+        flags = ["-shared", "-cudart", "static", "-Xlinker", "--no-as-needed,--exclude-libs,ALL"]
+        torch = [*(f"-L{folder}" for folder in folders), "-ltorch_cpu", "-ltorch_cuda"]
+        self.run(*flags, *objects, *torch, "-o", str(target))
+
+    def build_empty(self, target: Path) -> None:
+        """Streams come from libtorch_cuda, which a torch for CPUs lacks. Linking with an empty library of
+        that name makes ours ask for the real one where it runs."""
+        source = target.with_suffix(".cpp")
+        source.write_text("")
+        flags = f"-shared -cudart none -Xlinker -soname={target.name}".split()
+        self.run(*flags, str(source), "-o", str(target))
+
+    def compile(self, source: Path, folder: Path) -> str:
+        """The object file; beside it, what ptxas reported."""
+        target = folder / f"{source.stem}.o"
+        codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in CUDA_ARCHITECTURES]
+        codes.append("-gencode=arch=compute_{0},code=compute_{0}".format(CUDA_ARCHITECTURES[-1]))
+        torch = [f"-D{'='.join(STABLE_ABI)}", "-DUSE_CUDA", "-isystem", str(self.torch / "include")]
+        flags = [*CUDA_COMPILE, "-Xcompiler", CUDA_HOST, *codes, *torch]
+        report = self.run(*flags, "-c", str(source), "-o", str(target))
+        (folder / f"{source.stem}.txt").write_text(report)
+        return str(target)
+
+    def run(self, *arguments: str) -> str:
+        command = [self.nvcc, *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{' '.join(command)}\n{done.stdout}")
+        for line in done.stdout.splitlines():
+            if "warning" in line:
+                print(line, file=sys.stderr)
+        return done.stdout
 
 
 def torch_extensions() -> list[Extension]:
-    """torch.ops.yolofast.*, when torch >= 2.11 is here. torch is found, not imported: that takes seconds."""
-    spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None:
+    """torch.ops.yolofast.* on CPU where torch is new enough, on CUDA tensors where nvcc is there too."""
+    torch, nvcc = find_torch(), find_nvcc()
+    wanted = os.environ.get("YOLOFAST_CUDA", "auto")
+    if wanted not in ("auto", "0", "1"):
+        raise SystemExit(f"YOLOFAST_CUDA is {wanted!r}; expected auto, 0 or 1")
+    reason = why_no_cuda(torch, nvcc) if wanted != "0" else None
+    if wanted == "1" and reason:
+        raise SystemExit(f"YOLOFAST_CUDA=1, but {reason}: install what is missing, or set YOLOFAST_CUDA=0")
+    if isinstance(torch, str):
+        print(f"{torch}: torch.ops.yolofast is left out")
         return []
-    version = importlib.metadata.version("torch")
-    if tuple(int(part) for part in version.split(".")[:2]) < (2, 11):
-        print(f"torch {version} is here, torch.ops.yolofast needs 2.11: it is left out")
-        return []
-    torch = Path(spec.origin).parent
-    return [
-        Extension(
-            "yolofast.kernels._torch_ops",  # a library for torch.ops.load_library, no Python module
-            sources=[
-                *sorted(str(path) for path in Path("csrc/torch").glob("*.cpp")),
-                *(str(CORE / source) for source in TORCH_SOURCES),
-            ],
-            depends=[str(h) for folder in ("core", "torch") for h in Path("csrc", folder).rglob("*.hpp")],
-            library_dirs=[str(torch / "lib")],
-            libraries=["torch_cpu"],
-            extra_compile_args=[*COMPILE, "-isystem", str(torch / "include")],
-            extra_link_args=LINK,
-            # The stable ABI as of torch 2.11: the library runs with that torch and every later one.
-            define_macros=[("TORCH_TARGET_VERSION", "0x020b000000000000")],
-            language="c++",
-        )
-    ]
+    extensions = [torch_extension(torch)]
+    if wanted != "0" and nvcc and not reason:
+        extensions.append(CudaExtension(torch, nvcc))
+    return extensions
 
 
 class BuildExtensions(build_ext):
     """Gives each module an object folder: with -j, several compile the same csrc/core files at once."""
 
     def build_extension(self, ext: Extension) -> None:
+        if isinstance(ext, CudaExtension):
+            target = Path(self.get_ext_fullpath(ext.name))
+            if self.force or newer_group([*ext.sources, *ext.depends, "setup.py"], str(target)):
+                ext.build(target, Path(self.build_temp).parent / "cuda")
+            return
         own = copy.copy(self)
         own.build_temp = str(Path(self.build_temp, ext.name))
         build_ext.build_extension(own, ext)

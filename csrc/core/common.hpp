@@ -25,6 +25,14 @@
 #define YF_SCALAR
 #endif
 
+// A function that is always inlined; and one that csrc/cuda calls too.
+#define YF_INLINE inline __attribute__((always_inline))
+#if defined(__CUDACC__)
+#define YF_HOST_DEVICE __host__ __device__
+#else
+#define YF_HOST_DEVICE
+#endif
+
 namespace yf {
 
 // Rows of interleaved bytes, `stride` bytes apart (it may be negative); pixels in a row are contiguous.

@@ -12,8 +12,6 @@
 
 #include "common.hpp"
 
-#define YF_INLINE inline __attribute__((always_inline))
-
 namespace yf {
 
 struct Box {
@@ -40,7 +38,7 @@ constexpr std::size_t kBlock = 16;
 constexpr float kNobody = std::numeric_limits<float>::quiet_NaN();
 
 // A backward side has no length, so such a box has no area.
-inline Box make_box(float x1, float y1, float x2, float y2) {
+YF_HOST_DEVICE inline Box make_box(float x1, float y1, float x2, float y2) {
     const float w = x2 - x1;
     const float h = y2 - y1;
     return {x1, y1, x2, y2, w > 0.0f && h > 0.0f ? w * h : 0.0f};
@@ -48,7 +46,7 @@ inline Box make_box(float x1, float y1, float x2, float y2) {
 
 // Whether its IoU with any box may be above 0: no intersection is larger than the smaller box, and
 // anything over an infinite union is 0 or NaN. False too when a coordinate is NaN.
-inline bool can_overlap(const Box& box) {
+YF_HOST_DEVICE inline bool can_overlap(const Box& box) {
     return box.area > 0.0f && box.area <= std::numeric_limits<float>::max();
 }
 

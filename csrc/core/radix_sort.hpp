@@ -8,10 +8,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "common.hpp"
+
 namespace yf {
 
 // Ascending keys are descending scores; equal scores, -0 and 0 among them, have equal keys. Not for NaN.
-inline std::uint32_t descending_key(float score) {
+YF_HOST_DEVICE inline std::uint32_t descending_key(float score) {
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(score + 0.0f);  // -0 becomes 0
     return bits >> 31 ? bits : ~bits & 0x7fffffffu;
 }

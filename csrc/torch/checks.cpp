@@ -3,6 +3,8 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 
 namespace yf::torch_ops {
 namespace {
@@ -46,13 +48,8 @@ bool fits(const Tensor& tensor, std::initializer_list<std::int64_t> shape) {
                       [](std::int64_t wanted, std::int64_t got) { return wanted == kAny || wanted == got; });
 }
 
-}  // namespace
-
-Tensor cpu_tensor(const char* op, const char* name, const Tensor& tensor,
-                  std::initializer_list<ScalarType> dtypes, std::initializer_list<std::int64_t> shape) {
-    if (!tensor.is_cpu()) {
-        fail(op, ": ", name, " is not on the CPU, as other arguments are; expected all on one device");
-    }
+Tensor checked(const char* op, const char* name, const Tensor& tensor,
+               std::initializer_list<ScalarType> dtypes, std::initializer_list<std::int64_t> shape) {
     const ScalarType dtype = tensor.scalar_type();
     if (std::find(dtypes.begin(), dtypes.end(), dtype) == dtypes.end()) {
         fail(op, ": ", name, " has dtype ", dtype_name(dtype), "; expected ", wanted_dtypes(dtypes),
@@ -62,6 +59,40 @@ Tensor cpu_tensor(const char* op, const char* name, const Tensor& tensor,
         fail(op, ": ", name, " has shape ", shape_text(tensor.sizes()), "; expected ", shape_text(shape));
     }
     return torch::stable::contiguous(tensor);
+}
+
+std::string place_of(const Tensor& tensor) {
+    if (tensor.is_cpu()) return "the CPU";
+    if (tensor.is_cuda()) return "cuda:" + std::to_string(tensor.get_device_index());
+    return "another kind of device";
+}
+
+}  // namespace
+
+Tensor cpu_tensor(const char* op, const char* name, const Tensor& tensor,
+                  std::initializer_list<ScalarType> dtypes, std::initializer_list<std::int64_t> shape) {
+    if (!tensor.is_cpu()) {
+        fail(op, ": ", name, " is not on the CPU, as other arguments are; expected all on one device");
+    }
+    return checked(op, name, tensor, dtypes, shape);
+}
+
+Tensor device_tensor(const char* op, const char* name, const Tensor& tensor, std::int32_t device,
+                     std::initializer_list<ScalarType> dtypes, std::initializer_list<std::int64_t> shape) {
+    const bool there = device < 0 ? tensor.is_cpu() : tensor.is_cuda() && tensor.get_device_index() == device;
+    if (!there) {
+        fail(op, ": ", name, " is on ", place_of(tensor), ", other arguments are on cuda:", device,
+             "; expected all on one device");
+    }
+    return checked(op, name, tensor, dtypes, shape);
+}
+
+IouKind iou_kind(const std::string& name) {
+    constexpr std::array kNames{"iou", "giou", "diou", "ciou"};
+    for (std::size_t i = 0; i < kNames.size(); ++i) {
+        if (name == kNames[i]) return static_cast<IouKind>(i);
+    }
+    fail("box_iou: kind is '", name, "'; expected one of iou, giou, diou, ciou");
 }
 
 void check_fraction(const char* op, const char* name, double value) {

@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "../core/boxes.hpp"
+
 namespace yf::torch_ops {
 
 using torch::headeronly::ScalarType;
@@ -27,6 +29,12 @@ constexpr std::int64_t kAny = -1;
 // A contiguous CPU tensor of one of `dtypes`; sizes as in `shape`, where kAny stands for every length.
 Tensor cpu_tensor(const char* op, const char* name, const Tensor& tensor,
                   std::initializer_list<ScalarType> dtypes, std::initializer_list<std::int64_t> shape);
+
+// The same on the CUDA device of that index, where the first argument is; -1 is the CPU.
+Tensor device_tensor(const char* op, const char* name, const Tensor& tensor, std::int32_t device,
+                     std::initializer_list<ScalarType> dtypes, std::initializer_list<std::int64_t> shape);
+
+IouKind iou_kind(const std::string& name);  // box_iou's `kind`
 
 void check_fraction(const char* op, const char* name, double value);  // from 0 to 1
 

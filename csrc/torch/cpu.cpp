@@ -49,14 +49,6 @@ Tensor first(const std::vector<T>& values, std::size_t count, ScalarType dtype) 
     return out;
 }
 
-IouKind iou_kind(const std::string& name) {
-    constexpr std::array kNames{"iou", "giou", "diou", "ciou"};
-    for (std::size_t i = 0; i < kNames.size(); ++i) {
-        if (name == kNames[i]) return static_cast<IouKind>(i);
-    }
-    fail("box_iou: kind is '", name, "'; expected one of iou, giou, diou, ciou");
-}
-
 template <typename T>
 void box_iou_into(const Tensor& a, const Tensor& b, IouKind kind, bool elementwise, const Tensor& out) {
     const auto n = static_cast<std::size_t>(a.size(0)), m = static_cast<std::size_t>(b.size(0));

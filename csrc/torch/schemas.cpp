@@ -1,7 +1,9 @@
 // The schemas of torch.ops.yolofast.*, for every device.
 #include <torch/csrc/stable/library.h>
 
-STABLE_TORCH_LIBRARY(yolofast, m) {
+#include "names.hpp"
+
+YF_APPLY(STABLE_TORCH_LIBRARY, YF_OPERATORS, m) {
     // a [N, 4], b [M, 4] xyxy, float32 or float64 -> [N, M]; [N] when elementwise
     m.def("box_iou(Tensor a, Tensor b, *, str kind='iou', bool elementwise=False) -> Tensor");
 

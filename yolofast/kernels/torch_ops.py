@@ -1,4 +1,4 @@
-"""The kernels as torch operators: importing this module registers `torch.ops.yolofast.*` on CPU.
+"""The kernels as torch operators: importing this module registers `torch.ops.yolofast.*`.
 
     import yolofast.kernels.torch_ops
     keep = torch.ops.yolofast.batched_nms(boxes, scores, classes, 0.7)
@@ -17,6 +17,11 @@ mean and what becomes of degenerate boxes. Unlike those functions, the operators
 scores are float32 (`box_iou` and `transform_boxes` also take float64, both arguments alike), classes int64.
 They take any strides. `postprocess` pads each image to `max_det` rows, with zeros and class -1, so that its
 shapes are fixed. A wrong argument is a RuntimeError that says what came and what was wanted.
+
+On CUDA tensors: `box_iou`, `nms` and `batched_nms`, where yolofast was built with nvcc at hand. Results equal
+those on CPU, indices exactly, IoU to the bit except for the last one of ciou, whose angles other functions work
+out. Work goes to the current stream of the tensors' device. The suppressing ones wait for the device once, to
+learn how many boxes stay.
 
 No operator has a gradient. The suppressing ones give results that require none; going backward through
 `box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work
@@ -50,6 +55,33 @@ def _load_library() -> None:
             "run `python setup.py build_ext --inplace`"
         )
     torch.ops.load_library(found.origin)  # type: ignore[no-untyped-call]
+
+
+_ON_CUDA = ("box_iou", "nms", "batched_nms")
+
+
+def _load_cuda_library() -> str | None:
+    """Registers the operators on CUDA tensors; or why that cannot be."""
+    found = importlib.util.find_spec("yolofast.kernels._torch_ops_cuda")
+    if found is None or found.origin is None:
+        return (
+            "yolofast was built without CUDA. Build it again where nvcc is on PATH, with YOLOFAST_CUDA=1 and "
+            "`pip install --no-build-isolation`"
+        )
+    if not torch.cuda.is_available():
+        return "torch found no CUDA device when yolofast.kernels.torch_ops was imported"
+    try:
+        torch.ops.load_library(found.origin)  # type: ignore[no-untyped-call]
+    except OSError as error:  # the operators on CPU do not suffer from it
+        return f"{found.origin} does not load ({error}). Build yolofast again, beside this torch"
+    return None
+
+
+def _refuse_cuda(name: str, reason: str) -> None:
+    def refuse(*arguments: Any, **options: Any) -> NoReturn:
+        raise NotImplementedError(f"{name} got a CUDA tensor: {reason}; or move the tensors to the CPU")
+
+    torch.library.impl(f"yolofast::{name}", "cuda", func=refuse)
 
 
 def _unknown_length(like: Tensor, dtype: torch.dtype) -> Tensor:
@@ -139,7 +171,16 @@ def _register() -> None:
         decides = name in ("nms", "batched_nms", "soft_nms", "postprocess")
         setup = _without_gradient if decides else None
         torch.library.register_autograd(operator, _refuse_backward, setup_context=setup)
+    for name in _SHAPES:
+        if _MISSING or name not in _ON_CUDA:
+            _refuse_cuda(name, _MISSING or "this operator has no CUDA form")
+
+
+def why_no_cuda() -> str | None:
+    """Why the operators do not take CUDA tensors in this process; None where they do."""
+    return _MISSING
 
 
 _load_library()
+_MISSING = _load_cuda_library()
 _register()

@@ -1,0 +1,123 @@
+// torch.ops.yolofast.* on CUDA tensors: checks, allocation, and calls into csrc/cuda on the current stream. A
+// library of its own, so that a machine without CUDA never opens it.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "../cuda/box_iou.hpp"
+#include "../cuda/nms.hpp"
+#include "checks.hpp"
+#include "device.hpp"
+
+namespace yf::torch_ops {
+namespace {
+
+constexpr ScalarType kFloat = ScalarType::Float;
+constexpr ScalarType kDouble = ScalarType::Double;
+constexpr ScalarType kLong = ScalarType::Long;
+constexpr std::int64_t kMostBoxes = std::int64_t{1} << 30;
+
+void check_cuda(const char* op, cudaError_t status) {
+    if (status != cudaSuccess) fail(op, ": CUDA says: ", cudaGetErrorString(status));
+}
+
+template <typename T>
+const T* input(const Tensor& tensor) {
+    return static_cast<const T*>(tensor.const_data_ptr());
+}
+
+template <typename T>
+T* output(const Tensor& tensor) {
+    return static_cast<T*>(tensor.mutable_data_ptr());
+}
+
+Tensor new_tensor(const Tensor& like, std::initializer_list<std::int64_t> shape, ScalarType dtype) {
+    return torch::stable::new_empty(like, shape, dtype);
+}
+
+template <typename T>
+void box_iou_into(const Tensor& a, const Tensor& b, IouKind kind, bool elementwise, const Tensor& out,
+                  cudaStream_t stream) {
+    const std::int64_t n = a.size(0), m = b.size(0);
+    check_cuda("box_iou",
+               elementwise
+                   ? cuda::box_iou_elementwise(input<T>(a), input<T>(b), n, kind, output<T>(out), stream)
+                   : cuda::box_iou(input<T>(a), n, input<T>(b), m, kind, output<T>(out), stream));
+}
+
+Tensor box_iou(const Tensor& a_given, const Tensor& b_given, const std::string& kind_name, bool elementwise) {
+    // The dispatcher comes here when any of the tensors is on a CUDA device.
+    const OnDeviceOf device(a_given.is_cuda() ? a_given : b_given);
+    const Tensor a = device_tensor("box_iou", "a", a_given, device.index(), {kFloat, kDouble}, {kAny, 4});
+    const Tensor b = device_tensor("box_iou", "b", b_given, device.index(), {a.scalar_type()},
+                                   {elementwise ? a.size(0) : kAny, 4});
+    const IouKind kind = iou_kind(kind_name);
+    const Tensor out = elementwise ? new_tensor(a, {a.size(0)}, a.scalar_type())
+                                   : new_tensor(a, {a.size(0), b.size(0)}, a.scalar_type());
+    if (a.scalar_type() == kFloat) {
+        box_iou_into<float>(a, b, kind, elementwise, out, device.stream());
+    } else {
+        box_iou_into<double>(a, b, kind, elementwise, out, device.stream());
+    }
+    return out;
+}
+
+const Tensor& one_on_cuda(const Tensor& boxes, const Tensor& scores, const std::optional<Tensor>& classes) {
+    if (boxes.is_cuda()) return boxes;
+    return scores.is_cuda() || !classes ? scores : *classes;
+}
+
+// How long the result is, only the values tell: the host waits for that one number.
+std::int64_t read_count(const char* op, const Tensor& count, cudaStream_t stream) {
+    std::int64_t value = 0;
+    check_cuda(op,
+               cudaMemcpyAsync(&value, count.const_data_ptr(), sizeof value, cudaMemcpyDeviceToHost, stream));
+    check_cuda(op, cudaStreamSynchronize(stream));
+    return value;
+}
+
+Tensor suppress(const char* op, const Tensor& boxes_given, const Tensor& scores_given,
+                const std::optional<Tensor>& classes_given, double iou_threshold) {
+    const OnDeviceOf device(one_on_cuda(boxes_given, scores_given, classes_given));
+    const Tensor boxes = device_tensor(op, "boxes", boxes_given, device.index(), {kFloat}, {kAny, 4});
+    const std::int64_t n = boxes.size(0);
+    const Tensor scores = device_tensor(op, "scores", scores_given, device.index(), {kFloat}, {n});
+    std::optional<Tensor> classes;
+    if (classes_given) classes = device_tensor(op, "classes", *classes_given, device.index(), {kLong}, {n});
+    check_fraction(op, "iou_threshold", iou_threshold);
+    if (n > kMostBoxes) fail(op, ": boxes has shape [", n, ", 4]; expected at most ", kMostBoxes, " boxes");
+    Tensor keep = new_tensor(boxes, {n}, kLong);
+    if (n == 0) return keep;
+
+    std::size_t bytes = 0;
+    check_cuda(op, cuda::nms_workspace(n, &bytes));
+    const Tensor workspace = new_tensor(boxes, {static_cast<std::int64_t>(bytes)}, ScalarType::Byte);
+    const Tensor count = new_tensor(boxes, {1}, kLong);
+    check_cuda(op, cuda::nms(input<float>(boxes), input<float>(scores),
+                             classes ? input<std::int64_t>(*classes) : nullptr, n, iou_threshold,
+                             workspace.mutable_data_ptr(), output<std::int64_t>(keep),
+                             output<std::int64_t>(count), device.stream()));
+    // A copy, which holds no more memory than it needs.
+    return torch::stable::clone(torch::stable::narrow(keep, 0, 0, read_count(op, count, device.stream())));
+}
+
+Tensor nms(const Tensor& boxes, const Tensor& scores, double iou_threshold) {
+    return suppress("nms", boxes, scores, std::nullopt, iou_threshold);
+}
+
+Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& classes, double iou_threshold) {
+    return suppress("batched_nms", boxes, scores, classes, iou_threshold);
+}
+
+}  // namespace
+}  // namespace yf::torch_ops
+
+YF_APPLY(STABLE_TORCH_LIBRARY_IMPL, YF_OPERATORS, YF_DISPATCH_KEY, m) {
+    m.impl("box_iou", TORCH_BOX(&yf::torch_ops::box_iou));
+    m.impl("nms", TORCH_BOX(&yf::torch_ops::nms));
+    m.impl("batched_nms", TORCH_BOX(&yf::torch_ops::batched_nms));
+}
