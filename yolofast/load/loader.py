@@ -262,7 +262,7 @@ class Loader:
         for block in self._blocks(self._batches(self._dealt)):
             plans = list(self._plans(block, epoch))
             for _, plan in plans:
-                pool.engine.expect(plan)
+                pool.engine.expect(plan.tile_image)
             for batch, plan in plans:
                 out = self._buffers.take((len(plan), 3, *plan.size), pinned=self.tensors and self.pin_memory)
                 jobs = RenderJobs(plan, out)
