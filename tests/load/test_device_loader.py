@@ -28,6 +28,7 @@ torch = pytest.importorskip("torch")
 
 from yolofast.kernels import torch_ops  # noqa: E402
 from yolofast.load.device_executor import DeviceExecutor  # noqa: E402
+from yolofast.load.device_stream import Mark, SideStream  # noqa: E402
 
 CHUNK = 40_000
 """Bytes of a staging chunk: a few pictures, so that a block takes several."""
@@ -83,6 +84,48 @@ def on_host(batches: Iterable[Batch]) -> Iterator[Batch]:
         yield Batch(batch.images.cpu(), batch.targets.cpu(), batch.paths, batch.shapes)
 
 
+class LateStream(SideStream):
+    """A stream on the CPU that is as late as can be: it works when somebody waits, and in order.
+
+    Memory that it is to copy from reads as it is then; results are poison until then.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
+        self.queued: list[tuple[Any, ...]] = []
+        self.done = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return torch.full(shape, 0xA5, dtype=dtype)
+
+    def copy(self, to: Any, source: Any) -> None:
+        self.queued.append((to.copy_, source))
+
+    def call(self, operator: Any, *arguments: Any) -> None:
+        self.queued.append((operator, *arguments))
+
+    def mark(self) -> Mark:
+        return LateMark(self, len(self.queued))
+
+
+class LateMark(Mark):
+    def __init__(self, stream: LateStream, end: int) -> None:
+        self.stream, self.end = stream, end
+
+    def is_done(self) -> bool:
+        return self.stream.done >= self.end
+
+    def wait(self) -> None:
+        for at in range(self.stream.done, self.end):
+            work, *arguments = self.stream.queued[at]
+            work(*arguments)
+            self.stream.queued[at] = ()
+        self.stream.done = max(self.stream.done, self.end)
+
+    def hand_over(self, *tensors: Any) -> None:
+        self.wait()
+
+
 CASES: dict[str, dict[str, Any]] = {
     "letterbox": {"augment": None, "shuffle": False},
     "mosaic": {"augment": AugmentConfig()},
@@ -128,6 +171,19 @@ def test_memory_as_it_is_by_default(data: Path, place: str) -> None:
     loader = Loader(dataset(data), 5, threads=2, device=place)
     loader._executor.operators = rendering_stand_in  # type: ignore[attr-defined]
     assert plain_samples(on_host(loader)) == one_by_one(dataset(data))
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+@pytest.mark.parametrize("chunk_bytes", [64, 9_000, CHUNK, 10**7])
+@pytest.mark.parametrize("name", ["letterbox", "mixup"])
+def test_a_device_may_be_late(data: Path, name: str, chunk_bytes: int, threads: int) -> None:
+    """Nothing is written again before it was read, and no batch is handed out before it is there."""
+    loader = device_loader(dataset(data, **CASES[name]), 4, "cpu", threads=threads, chunk_bytes=chunk_bytes)
+    stream = loader._executor._stream = LateStream()  # type: ignore[attr-defined]
+    single = dataset(data, **CASES[name])
+    expected = one_by_one(single, 0) + one_by_one(single, 1)
+    assert plain_samples(batch for _ in range(2) for batch in loader) == expected
+    assert stream.done > 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)

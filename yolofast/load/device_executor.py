@@ -7,6 +7,7 @@ beside the consumer's own work there.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -15,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from yolofast.errors import ConfigError
+from yolofast.errors import ConfigError, YolofastError
 from yolofast.kernels import torch_ops
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.dealing import Positions
@@ -89,6 +89,7 @@ class DeviceExecutor:
         self.chunk_bytes, self.arena_bytes = chunk_bytes, arena_bytes
         self.operators, self.make_source = operators, make_source or self._stage
         self._stream: SideStream | None = None
+        self._pid = os.getpid()
 
     def _stage(self, pool: Pool, stream: SideStream) -> PictureSource:
         shapes, cover = self.dataset.shapes, self.dataset.cover
@@ -99,6 +100,10 @@ class DeviceExecutor:
     ) -> Generator[Batch, None, None]:
         """The batches of an epoch's blocks: see `Executor`."""
         pool.check()
+        if self.device.type == "cuda" and self._pid != os.getpid():
+            raise YolofastError(
+                "a forked process cannot use its parent's CUDA device. Start it by spawn, or load on the CPU."
+            )
         if self._stream is None:
             self._stream = SideStream(self.device)  # the same for all epochs: its memory is used again
         run = _Run(self, pool, self._stream, epoch, blocks)
@@ -170,7 +175,7 @@ class _Run:
             tiles = np.concatenate([plan.tile_image for _, plan in batches])
             images, first = np.unique(tiles, return_index=True)
             images = images[np.argsort(first)]  # in the order in which they are needed
-            pictures = Pictures(images, self._arena(self.source.estimate(images)))
+            pictures = Pictures(images, self._arena(self.source.estimate(images)), self.stream)
             self.open.append(_Block(pictures, deque(batches)))
             self.source.ask(pictures, images)
 
@@ -182,8 +187,7 @@ class _Run:
         if fitting:
             return self.arenas.pop(fitting[0])
         self.arenas.clear()
-        with self.stream.queue():
-            return torch.empty(max(size, 1), dtype=torch.uint8, device=self.executor.device)
+        return self.stream.empty((max(size, 1),), torch.uint8)
 
     # ------------------------------------------------------------ batches
 
@@ -254,22 +258,13 @@ class _Run:
         """Queue the rendering of a plan, and the copy of its targets."""
         started = time.perf_counter()
         used, tile_picture = np.unique(pictures.rows_of(plan.tile_image), return_inverse=True)
-        with self.stream.queue():
-            shape = (len(plan), 3, *plan.size)
-            images = torch.empty(shape, dtype=self.executor.dtype, device=self.executor.device)
-            self.executor.operators.render_(
-                images,
-                pictures.planes,
-                _tensor(pictures.rows[used]),
-                _tensor(pictures.places[used]),
-                _tensor(plan.tile_sample),
-                _tensor(tile_picture),
-                _tensor(plan.tile_layer),
-                _tensor(plan.tile_matrix),
-                _tensor(plan.tile_window),
-                _tensor(plan.mix),
-                _tensor(plan.colour),
-            )
+        images = self.stream.empty((len(plan), 3, *plan.size), self.executor.dtype)
+        table = [pictures.rows[used], pictures.places[used]]
+        tiles = [plan.tile_sample, tile_picture, plan.tile_layer, plan.tile_matrix, plan.tile_window]
+        numbers = [
+            torch.from_numpy(np.ascontiguousarray(each)) for each in (*table, *tiles, plan.mix, plan.colour)
+        ]
+        self.stream.call(self.executor.operators.render_, images, pictures.planes, *numbers)
         rendered = time.perf_counter()
         host = self.dataset.batch_of(plan, images)
         targets = self.stream.upload(torch.from_numpy(host.targets))
@@ -280,7 +275,3 @@ class _Run:
         }
         self.source.seconds = {}
         return _Ready(batch, self.stream.mark(), seconds)
-
-
-def _tensor(values: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values))

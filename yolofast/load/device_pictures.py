@@ -38,8 +38,8 @@ class Pictures:
     reasons  image -> why it cannot be read
     """
 
-    def __init__(self, images: NDArray[np.int64], planes: torch.Tensor) -> None:
-        self.planes = planes
+    def __init__(self, images: NDArray[np.int64], planes: torch.Tensor, stream: SideStream) -> None:
+        self.planes, self._stream = planes, stream
         self.rows = np.empty((0, COLUMNS), dtype=np.int64)
         self.places = np.empty((0, 2, 3))
         self.reasons: dict[int, str] = {}
@@ -64,14 +64,12 @@ class Pictures:
         return np.array([self._row_of[image] for image in images.tolist()], dtype=np.int64)
 
     def reserve(self, size: int) -> int:
-        """Where there are `size` more bytes in `planes`, which is replaced by a larger one if need be.
-
-        Call it where the device's work is queued.
-        """
+        """Where there are `size` more bytes in `planes`, which is replaced by a larger one if need be."""
         begin, self._used = self._used, self._used + size
         if self._used > len(self.planes):
-            grown = self.planes.new_empty(max(self._used, int(GROWTH * len(self.planes))))
-            grown[:begin].copy_(self.planes[:begin])
+            size = max(self._used, int(GROWTH * len(self.planes)))
+            grown = self._stream.empty((size,), torch.uint8)
+            self._stream.copy(grown[:begin], self.planes[:begin])
             self.planes = grown
         return begin
 
@@ -246,9 +244,8 @@ class StagedPictures:
             image = int(jobs.images[at])
             self._sizes[image] = int(jobs.sizes[at])
             self._asked.appendleft((pictures, image))
-        with self._stream.queue():
-            begin = pictures.reserve(jobs.used)
-            pictures.planes[begin : begin + jobs.used].copy_(memory[: jobs.used], non_blocking=True)
+        begin = pictures.reserve(jobs.used)
+        self._stream.copy(pictures.planes[begin : begin + jobs.used], memory[: jobs.used])
         rows = jobs.rows[there]
         offsets = rows[:, PLANE_OFFSETS]
         offsets[offsets >= 0] += begin
