@@ -33,5 +33,7 @@ def render_(out: Any, planes: Any, pictures: Any, places: Any, *rest: Any) -> No
     plan = BatchPlan(
         (height, width), np.arange(b), sample, layer, picture, matrix, matrix, window, mix, colour
     )
-    found = torch.from_numpy(render(plan, images))
-    out.copy_(found if out.dtype == torch.uint8 else found.float() / 255)
+    if out.dtype == torch.uint8:
+        render(plan, images, out.numpy())
+    else:
+        out.copy_(torch.from_numpy(render(plan, images)).float() / 255)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -262,6 +263,24 @@ def test_closed_in_the_middle_the_iteration_says_so(data: Path, place: str, thre
     with pytest.raises(YolofastError, match="closed during an iteration"):
         next(iterator)
     assert plain_samples(on_host(loader)) == one_by_one(dataset(data))
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+def test_a_forked_child_iterates_by_itself(data: Path, threads: int) -> None:
+    """With the parent's loader, in the middle of the parent's iteration; both see the whole epoch."""
+    loader = device_loader(dataset(data), 4, "cpu", threads=threads)
+    expected = one_by_one(dataset(data))
+    iterator = iter(loader)
+    first = next(iterator)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(plain_samples(loader)))
+    child.start()
+    assert receiver.poll(30)
+    assert receiver.recv() == expected
+    child.join(30)
+    assert child.exitcode == 0
+    assert plain_samples([first, *iterator]) == expected
 
 
 # ------------------------------------------------------------ what goes wrong

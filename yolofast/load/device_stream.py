@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -36,6 +37,10 @@ class SideStream:
 
     def copy(self, to: torch.Tensor, source: torch.Tensor) -> None:
         """Queue a copy. `source`, if it is host memory, may not change until a later mark is done."""
+        if self._stream is None:
+            # Not torch's copy: it may run in threads that a forked process does not have.
+            np.copyto(to.numpy(), source.numpy())
+            return
         with self._current():
             to.copy_(source, non_blocking=True)
 

@@ -1,8 +1,8 @@
-"""Loader: batches of a `YOLODataset`, rendered ahead by a pool of native threads.
+"""Loader: batches of a `YOLODataset`, made ahead by a pool of native threads, or by these and a device.
 
-The consumer's own thread plans (that is quick) and hands the plans to the pool; no process is started and
-nothing is copied. What is prefetched is bounded by `prefetch` batches; memory for batches is used again once
-the consumer has let go of them.
+The consumer's own thread plans (that is quick) and hands the plans to an executor (`cpu_executor`,
+`device_executor`); no process is started. What is prefetched is bounded by `prefetch` batches; memory for
+batches is used again once the consumer has let go of them.
 """
 
 from __future__ import annotations
