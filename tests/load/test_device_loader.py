@@ -69,6 +69,7 @@ def device_loader(
     loader = Loader(samples, batch, prefetch=prefetch, device=place, dtype=dtype, **options)
     loader._executor = DeviceExecutor(
         samples,
+        batch,
         prefetch,
         place,
         dtype,

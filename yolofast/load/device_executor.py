@@ -61,9 +61,10 @@ def checked_device(device: str | torch.device) -> torch.device:
 class DeviceExecutor:
     """Renders batches ahead on a device, `prefetch` of them.
 
-    dataset  what the plans are of
-    device   see `checked_device`
-    dtype    of the images: uint8 (None), or float16, bfloat16 or float32 in 0..1
+    dataset     what the plans are of
+    batch_size  samples of a batch
+    device      see `checked_device`
+    dtype       of the images: uint8 (None), or float16, bfloat16 or float32 in 0..1
 
     The others are for tests and for who has another way to get pictures there: bytes of a staging chunk and
     of an arena, the operators, and who makes the source of pictures.
@@ -72,6 +73,7 @@ class DeviceExecutor:
     def __init__(
         self,
         dataset: YOLODataset,
+        batch_size: int,
         prefetch: int,
         device: str | torch.device,
         dtype: torch.dtype | None = None,
@@ -81,7 +83,7 @@ class DeviceExecutor:
         operators: Any = torch.ops.yolofast,
         make_source: MakeSource | None = None,
     ) -> None:
-        self.dataset, self.prefetch = dataset, prefetch
+        self.dataset, self.batch_size, self.prefetch = dataset, batch_size, prefetch
         self.device, self.dtype = checked_device(device), dtype or torch.uint8
         if self.dtype not in DTYPES:
             known = ", ".join(str(kind) for kind in DTYPES)
@@ -93,7 +95,7 @@ class DeviceExecutor:
 
     def _stage(self, pool: Pool, stream: SideStream) -> PictureSource:
         shapes, cover = self.dataset.shapes, self.dataset.cover
-        return StagedPictures(pool, stream, shapes, cover, chunk_bytes=self.chunk_bytes)
+        return StagedPictures(pool, stream, shapes, cover, 2 * self.batch_size, self.chunk_bytes)
 
     def batches(
         self, pool: Pool, epoch: int, blocks: Iterator[Block], monitor: DataFlowMonitor | None
@@ -220,7 +222,7 @@ class _Run:
             block = self.open[0]
             _, plan = block.batches.popleft()
             self.ready.append(self._render(block.pictures, plan))
-            if not block.batches:
+            if not block.batches:  # nothing is on its way there any more: each batch waited for its own
                 self.arenas.append(block.pictures.planes)
                 self.open.popleft()
                 self._open_blocks()

@@ -19,8 +19,10 @@ from yolofast.load.device_stream import Mark, SideStream
 from yolofast.load.pool import Pool
 
 CHUNK_BYTES = 32 * 2**20
-CHUNKS = 4
-"""Chunks that are written, copied or free: the threads decode ahead by so much while nobody asks."""
+CHUNKS = (4, 16)
+"""Chunks that are written, copied or free, at least and at most."""
+SAMPLED = 1000
+"""Images whose sizes say how large a picture is on average."""
 COLUMNS = 11
 PLANE_OFFSETS = slice(0, 3)
 USUAL_BYTES = 1.5
@@ -127,6 +129,8 @@ class StagedPictures:
 
     shapes       int32 [n, 2] (height, width) of every upright image
     cover        longer side, in pixels, at which the pool's engine decodes
+    ahead        so many pictures have room in the chunks, if 16 of them are enough for that: by so much the
+                 threads are ahead of a consumer that does not ask
     chunk_bytes  a picture that needs more gets a chunk of its own
     """
 
@@ -136,19 +140,21 @@ class StagedPictures:
         stream: SideStream,
         shapes: NDArray[np.int32],
         cover: int,
-        *,
+        ahead: int,
         chunk_bytes: int = CHUNK_BYTES,
-        chunks: int = CHUNKS,
     ) -> None:
         self.seconds: dict[str, float] = {}
         self._pool, self._stream = pool, stream
         self._shapes, self._cover = shapes, cover
-        self._chunk_bytes, self._unused = chunk_bytes, chunks
+        self._chunk_bytes = chunk_bytes
         self._free: deque[_Chunk] = deque()  # longest unused first
         self._filling: deque[_Filling] = deque()
         self._asked: deque[tuple[Pictures, int]] = deque()
         self._sizes: dict[int, int] = {}  # of pictures that did not fit
         self._seen_bytes = self._seen_pixels = 0.0
+        some = np.arange(0, len(shapes), -(-len(shapes) // SAMPLED))
+        needed = int(ahead * self._bytes(some).mean()) // chunk_bytes + 2  # one is written, one is copied
+        self._unused = min(max(needed, CHUNKS[0]), CHUNKS[1])
 
     # ------------------------------------------------------------ sizes
 

@@ -183,7 +183,7 @@ class Loader:
         if device is not None:
             from yolofast.load.device_executor import DeviceExecutor
 
-            return DeviceExecutor(self.dataset, self.prefetch, device, dtype)
+            return DeviceExecutor(self.dataset, self.batch_size, self.prefetch, device, dtype)
         if dtype is not None:
             raise ConfigError(f"dtype: got {dtype} without a device. Batches rendered on the CPU are uint8.")
         return CpuExecutor(self.dataset, self.prefetch, tensors=self.tensors, pinned=self.pin_memory)
