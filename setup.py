@@ -50,7 +50,7 @@ MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (RENDER, []),
     "kernels._scan": (SCAN, []),
-    "load._engine": (["engine.cpp", "picture.cpp", *RENDER, *JPEG], ["jpeg"]),
+    "load._engine": (["engine.cpp", "picture.cpp", "staging.cpp", *RENDER, *JPEG], ["jpeg"]),
 }
 
 extensions = [
