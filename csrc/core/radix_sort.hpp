@@ -24,7 +24,7 @@ inline std::uint64_t descending_key(double score) {
 }
 
 // The score of a key (0 where it was -0).
-inline float score_of_key(std::uint32_t key) {
+YF_HOST_DEVICE inline float score_of_key(std::uint32_t key) {
     return std::bit_cast<float>(key >> 31 ? key : ~key & 0x7fffffffu);
 }
 

@@ -1,18 +1,17 @@
 #include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_select.cuh>
 
-#include "../core/overlap.hpp"
 #include "../core/radix_sort.hpp"
 #include "launch.hpp"
 #include "nms.hpp"
+#include "suppression.hpp"
+#include "workspace.hpp"
 
 namespace yf::cuda {
 namespace {
 
-using Key = unsigned long long;   // a score's or a class's; only equality and order matter
-using Word = unsigned long long;  // one bit a box
+using Key = unsigned long long;  // a score's or a class's; only equality and order matter
 
-constexpr int kBits = 64;               // boxes, a word
 constexpr int kChunk = 4096;            // boxes that one sweep decides
 constexpr int kWords = kChunk / kBits;  // a row of the overlap matrix
 constexpr int kThreads = 256;
@@ -33,28 +32,6 @@ struct Buffers {
     char* cub;
     std::size_t cub_bytes;
 };
-
-// Parts of one piece of memory, each aligned to 256 bytes; from null, it only measures.
-class Carver {
-  public:
-    explicit Carver(void* base) : base_(static_cast<char*>(base)) {}
-
-    template <typename T>
-    T* take(std::size_t count) {
-        char* const part = base_ == nullptr ? nullptr : base_ + used_;
-        used_ += (count * sizeof(T) + 255) / 256 * 256;
-        return reinterpret_cast<T*>(part);
-    }
-    std::size_t used() const { return used_; }
-
-  private:
-    char* base_;
-    std::size_t used_ = 0;
-};
-
-unsigned blocks_of(std::int64_t count, std::int64_t size) {
-    return static_cast<unsigned>((count + size - 1) / size);
-}
 
 cudaError_t sort_pairs(const Buffers& at, void* scratch, std::size_t& bytes, std::uint32_t* sorted_values,
                        int n, int bits, cudaStream_t stream) {
@@ -130,17 +107,6 @@ __global__ void __launch_bounds__(kThreads)
 
 // --- suppression
 
-__device__ Box box_of(float4 corners) { return make_box(corners.x, corners.y, corners.z, corners.w); }
-
-// The test of csrc/core/overlap.hpp for one pair of finite boxes.
-__device__ bool overlap_too_much(const Box& a, const Box& b, float limit) {
-    const float w = fmaxf(fminf(a.x2, b.x2) - fmaxf(a.x1, b.x1), 0.0f);
-    const float h = fmaxf(fminf(a.y2, b.y2) - fmaxf(a.y1, b.y1), 0.0f);
-    const float inter = w * h;
-    const float uni = a.area + b.area - inter;
-    return inter > 0.0f && inter >= limit * uni && uni > 0.0f && inter / uni > limit;
-}
-
 // A tile of 64 x 64 pairs of a chunk: bit k of overlaps[i * kWords + column] says that box i suppresses box
 // 64 * column + k, should i be kept. Only pairs whose second box comes later are looked at.
 __global__ void __launch_bounds__(kBits)
@@ -167,17 +133,6 @@ __global__ void __launch_bounds__(kBits)
         if (overlap_too_much(box, others[k], limit)) bits |= Word{1} << k;
     }
     overlaps[i * kWords + column] = bits;
-}
-
-// Which boxes of a word stay: each takes out later ones of its own row's bits.
-__device__ Word survivors(Word candidates, const Word* rows) {
-    Word kept = 0;
-    while (candidates != 0) {
-        const int bit = __ffsll(static_cast<long long>(candidates)) - 1;
-        kept |= Word{1} << bit;
-        candidates &= ~(rows[bit] | Word{1} << bit);
-    }
-    return kept;
 }
 
 // Decides a chunk, word by word, in one block; says in `kept` who stays, and lists those of the last class,

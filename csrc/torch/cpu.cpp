@@ -19,6 +19,7 @@
 #include "../core/postprocess.hpp"
 #include "../core/soft_nms.hpp"
 #include "checks.hpp"
+#include "postprocess_arguments.hpp"
 
 namespace yf::torch_ops {
 namespace {
@@ -168,49 +169,14 @@ std::tuple<Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& scores,
     return {first(keep, kept, kLong), first(lowered, kept, kFloat)};
 }
 
-// A byte a class, 1 for those asked for.
-std::vector<std::uint8_t> wanted_classes(const std::vector<std::int64_t>& classes, std::int64_t count) {
-    std::vector<std::uint8_t> wanted(static_cast<std::size_t>(count), 0);
-    for (const std::int64_t label : classes) {
-        if (label < 0 || label >= count) {
-            fail("postprocess: classes names class ", label, "; expected classes from 0 to ", count - 1);
-        }
-        wanted[static_cast<std::size_t>(label)] = 1;
-    }
-    return wanted;
-}
-
 using Padded = std::tuple<Tensor, Tensor, Tensor, Tensor>;
 
 Padded postprocess(const Tensor& raw_given, double conf, double iou, std::int64_t max_det,
                    const std::optional<std::vector<std::int64_t>>& classes, bool agnostic, bool multi_label,
                    std::int64_t max_candidates) {
     const Tensor raw = cpu_tensor("postprocess", "raw", raw_given, {kFloat}, {kAny, kAny, kAny});
-    const std::int64_t images = raw.size(0), rows = raw.size(1), anchors = raw.size(2), labels = rows - 4;
-    if (labels < 1) {
-        fail("postprocess: raw has shape [", images, ", ", rows, ", ", anchors,
-             "]; expected [B, 4 + C, A] with at least one class");
-    }
-    check_fraction("postprocess", "conf", conf);
-    check_fraction("postprocess", "iou", iou);
-    if (max_det < 1 || max_candidates < 1) {
-        fail("postprocess: max_det is ", max_det, " and max_candidates is ", max_candidates,
-             "; expected at least 1");
-    }
-    std::vector<std::uint8_t> wanted;
-    if (classes) wanted = wanted_classes(*classes, labels);
-
-    PostprocessOptions options;
-    options.conf = static_cast<float>(conf);
-    options.iou = iou;
-    options.max_det = static_cast<std::size_t>(max_det);
-    // There are no more than these, whatever limit was asked for.
-    const std::int64_t all = std::max<std::int64_t>(labels * anchors, 1);
-    options.max_candidates = static_cast<std::size_t>(std::min(max_candidates, all));
-    options.agnostic = agnostic;
-    options.multi_label = multi_label;
-    options.wanted = classes ? wanted.data() : nullptr;
-
+    const PostprocessArguments given(raw, conf, iou, max_det, classes, agnostic, multi_label, max_candidates);
+    const std::int64_t images = given.images, rows = 4 + given.classes, anchors = given.anchors;
     const Tensor boxes = new_tensor({images, max_det, 4}, kFloat),
                  scores = new_tensor({images, max_det}, kFloat);
     const Tensor found = new_tensor({images, max_det}, kLong), counts = new_tensor({images}, kLong);
@@ -220,9 +186,10 @@ Padded postprocess(const Tensor& raw_given, double conf, double iou, std::int64_
             float* const image_boxes = output<float>(boxes) + i * max_det * 4;
             float* const image_scores = output<float>(scores) + i * max_det;
             std::int64_t* const image_labels = output<std::int64_t>(found) + i * max_det;
-            const std::size_t count = yf::postprocess(
-                input<float>(raw) + i * rows * anchors, static_cast<std::size_t>(labels),
-                static_cast<std::size_t>(anchors), options, buffers, image_boxes, image_scores, image_labels);
+            const std::size_t count =
+                yf::postprocess(input<float>(raw) + i * rows * anchors,
+                                static_cast<std::size_t>(given.classes), static_cast<std::size_t>(anchors),
+                                given.options, buffers, image_boxes, image_scores, image_labels);
             std::fill(image_boxes + 4 * count, image_boxes + 4 * max_det, 0.0f);
             std::fill(image_scores + count, image_scores + max_det, 0.0f);
             std::fill(image_labels + count, image_labels + max_det, -1);

@@ -7,11 +7,15 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "../cuda/box_iou.hpp"
 #include "../cuda/nms.hpp"
+#include "../cuda/postprocess.hpp"
 #include "checks.hpp"
 #include "device.hpp"
+#include "postprocess_arguments.hpp"
 
 namespace yf::torch_ops {
 namespace {
@@ -113,6 +117,33 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& clas
     return suppress("batched_nms", boxes, scores, classes, iou_threshold);
 }
 
+using Padded = std::tuple<Tensor, Tensor, Tensor, Tensor>;
+
+Padded postprocess(const Tensor& raw_given, double conf, double iou, std::int64_t max_det,
+                   const std::optional<std::vector<std::int64_t>>& classes, bool agnostic, bool multi_label,
+                   std::int64_t max_candidates) {
+    const OnDeviceOf device(raw_given);
+    const Tensor raw =
+        device_tensor("postprocess", "raw", raw_given, device.index(), {kFloat}, {kAny, kAny, kAny});
+    const PostprocessArguments given(raw, conf, iou, max_det, classes, agnostic, multi_label, max_candidates);
+    const cuda::PostprocessShape shape{given.images, given.classes, given.anchors};
+    if (!cuda::postprocess_fits(shape)) {
+        fail("postprocess: raw has shape [", given.images, ", ", raw.size(1), ", ", given.anchors,
+             "]; expected less than 2^31 scores an image, and fewer images: split the batch");
+    }
+    const Tensor boxes = new_tensor(raw, {given.images, max_det, 4}, kFloat),
+                 scores = new_tensor(raw, {given.images, max_det}, kFloat),
+                 labels = new_tensor(raw, {given.images, max_det}, kLong),
+                 counts = new_tensor(raw, {given.images}, kLong);
+    const auto bytes = static_cast<std::int64_t>(cuda::postprocess_workspace(shape, given.options));
+    const Tensor workspace = new_tensor(raw, {bytes}, ScalarType::Byte);
+    check_cuda("postprocess",
+               cuda::postprocess(input<float>(raw), shape, given.options, workspace.mutable_data_ptr(),
+                                 output<float>(boxes), output<float>(scores), output<std::int64_t>(labels),
+                                 output<std::int64_t>(counts), device.stream()));
+    return {boxes, scores, labels, counts};
+}
+
 }  // namespace
 }  // namespace yf::torch_ops
 
@@ -120,4 +151,5 @@ YF_APPLY(STABLE_TORCH_LIBRARY_IMPL, YF_OPERATORS, YF_DISPATCH_KEY, m) {
     m.impl("box_iou", TORCH_BOX(&yf::torch_ops::box_iou));
     m.impl("nms", TORCH_BOX(&yf::torch_ops::nms));
     m.impl("batched_nms", TORCH_BOX(&yf::torch_ops::batched_nms));
+    m.impl("postprocess", TORCH_BOX(&yf::torch_ops::postprocess));
 }

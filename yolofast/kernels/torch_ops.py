@@ -18,10 +18,10 @@ scores are float32 (`box_iou` and `transform_boxes` also take float64, both argu
 They take any strides. `postprocess` pads each image to `max_det` rows, with zeros and class -1, so that its
 shapes are fixed. A wrong argument is a RuntimeError that says what came and what was wanted.
 
-On CUDA tensors: `box_iou`, `nms` and `batched_nms`, where yolofast was built with nvcc at hand. Results equal
-those on CPU, indices exactly, IoU to the bit except for the last one of ciou, whose angles other functions work
-out. Work goes to the current stream of the tensors' device. The suppressing ones wait for the device once, to
-learn how many boxes stay.
+On CUDA tensors: `box_iou`, `nms`, `batched_nms` and `postprocess`, where yolofast was built with nvcc at hand.
+Results equal those on CPU, indices exactly, IoU to the bit except for the last one of ciou, whose angles other
+functions work out. Work goes to the current stream of the tensors' device. `nms` and `batched_nms` wait for the
+device once, to learn how many boxes stay; the others never do, and a CUDA graph can hold them.
 
 No operator has a gradient. The suppressing ones give results that require none; going backward through
 `box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work
@@ -57,7 +57,7 @@ def _load_library() -> None:
     torch.ops.load_library(found.origin)  # type: ignore[no-untyped-call]
 
 
-_ON_CUDA = ("box_iou", "nms", "batched_nms")
+_ON_CUDA = ("box_iou", "nms", "batched_nms", "postprocess")
 
 
 def _load_cuda_library() -> str | None:
