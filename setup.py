@@ -68,7 +68,14 @@ extensions = [
     for name, (sources, libraries) in MODULES.items()
 ]
 
-TORCH_SOURCES = ["boxes.cpp", "box_transforms.cpp", "nms.cpp", "postprocess.cpp", "soft_nms.cpp"]
+TORCH_SOURCES = [
+    "boxes.cpp",
+    "box_transforms.cpp",
+    "coco/match.cpp",
+    "nms.cpp",
+    "postprocess.cpp",
+    "soft_nms.cpp",
+]
 # The stable ABI as of torch 2.11: a library runs with that torch and every later one.
 STABLE_ABI = ("TORCH_TARGET_VERSION", "0x020b000000000000")
 
@@ -135,7 +142,7 @@ class CudaExtension(Extension):
             Path("csrc/torch/cuda.cpp"),
             Path("csrc/torch/checks.cpp"),
         ]
-        headers = [h for folder in ("core", "cuda", "torch") for h in Path("csrc", folder).glob("*.hpp")]
+        headers = [h for folder in ("core", "cuda", "torch") for h in Path("csrc", folder).rglob("*.hpp")]
         super().__init__(
             "yolofast.kernels._torch_ops_cuda", [str(s) for s in sources], depends=[str(h) for h in headers]
         )

@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kThreads) collect_best(Batch batch) {
 }
 
 // How many candidates each bin of an image has whose list has too little room.
-__global__ void __launch_bounds__(kThreads) count_bins(Batch batch) {
+__global__ void __launch_bounds__(kThreads, 4) count_bins(Batch batch) {
     __shared__ unsigned counts[kBins];
     const Tile tile = tile_of(batch, 1);
     if (batch.totals[tile.image] <= batch.room) return;

@@ -225,7 +225,7 @@ __device__ std::int64_t sweep_word(const Batch& batch, const Sweep& sweep, const
 }
 
 // A block an image: takes its candidates in turn until max_det are kept.
-__global__ void __launch_bounds__(kThreads) sweep_image(Batch batch, Sweep sweep) {
+__global__ void __launch_bounds__(kThreads, 1) sweep_image(Batch batch, Sweep sweep) {
     __shared__ Entry chunk[kChunk];
     __shared__ unsigned bins[kBins];
     const unsigned image = blockIdx.x;

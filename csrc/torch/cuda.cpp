@@ -3,6 +3,7 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -11,10 +12,12 @@
 #include <vector>
 
 #include "../cuda/box_iou.hpp"
+#include "../cuda/match.hpp"
 #include "../cuda/nms.hpp"
 #include "../cuda/postprocess.hpp"
 #include "checks.hpp"
 #include "device.hpp"
+#include "match_arguments.hpp"
 #include "postprocess_arguments.hpp"
 
 namespace yf::torch_ops {
@@ -144,6 +147,66 @@ Padded postprocess(const Tensor& raw_given, double conf, double iou, std::int64_
     return {boxes, scores, labels, counts};
 }
 
+cuda::MatchBoxes match_boxes(const Tensor& boxes) {
+    return {boxes.const_data_ptr(), boxes.scalar_type() == kDouble};
+}
+
+const std::uint8_t* flags(const std::optional<Tensor>& tensor) {
+    return tensor ? input<std::uint8_t>(*tensor) : nullptr;
+}
+
+const Tensor& one_on_cuda(const MatchGiven& given) {
+    for (const Tensor* tensor : {&given.boxes, &given.scores, &given.classes, &given.counts, &given.gt_boxes,
+                                 &given.gt_classes, &given.gt_counts}) {
+        if (tensor->is_cuda()) return *tensor;
+    }
+    for (const std::optional<Tensor>* tensor : {&given.gt_crowd, &given.gt_ignore, &given.dt_ignore}) {
+        if (*tensor && (*tensor)->is_cuda()) return **tensor;
+    }
+    return given.boxes;
+}
+
+std::tuple<Tensor, Tensor, Tensor> match_detections(
+    const Tensor& boxes, const Tensor& scores, const Tensor& classes, const Tensor& counts,
+    const Tensor& gt_boxes, const Tensor& gt_classes, const Tensor& gt_counts,
+    const std::vector<double>& thresholds, const std::optional<Tensor>& gt_crowd,
+    const std::optional<Tensor>& gt_ignore, const std::optional<Tensor>& dt_ignore, std::int64_t max_det) {
+    const char* const op = "match_detections";
+    const MatchGiven all{boxes,      scores,    classes,  counts,    gt_boxes,
+                         gt_classes, gt_counts, gt_crowd, gt_ignore, dt_ignore};
+    const OnDeviceOf device(one_on_cuda(all));
+    const auto check = [&](const char* name, const Tensor& tensor, std::initializer_list<ScalarType> dtypes,
+                           std::initializer_list<std::int64_t> shape) {
+        return device_tensor(op, name, tensor, device.index(), dtypes, shape);
+    };
+    const MatchArguments given(all, thresholds, max_det, check);
+    const std::int64_t images = given.images, rows = given.detections;
+    if (!cuda::match_fits(images, rows, given.truths)) {
+        fail(op, ": boxes has shape [", images, ", ", rows, ", 4] and gt_boxes [", images, ", ", given.truths,
+             ", 4]; expected less than 2^31 boxes an image, and fewer images: split the batch");
+    }
+    cuda::MatchThresholds levels{};
+    std::copy(thresholds.begin(), thresholds.end(), levels.values);
+    levels.count = static_cast<int>(thresholds.size());
+    const Tensor ranks = new_tensor(given.boxes, {images, rows}, kLong),
+                 found = new_tensor(given.boxes, {images, rows, levels.count}, kLong),
+                 ignored = new_tensor(given.boxes, {images, rows, levels.count}, ScalarType::Bool);
+    const auto bytes =
+        static_cast<std::int64_t>(cuda::match_workspace(images, rows, given.truths, levels.count));
+    const Tensor workspace = new_tensor(given.boxes, {bytes}, ScalarType::Byte);
+    const cuda::MatchRows detections{match_boxes(given.boxes), input<std::int64_t>(given.classes),
+                                     input<std::int64_t>(given.counts), flags(given.dt_ignore), rows};
+    const cuda::MatchRows truths{match_boxes(given.gt_boxes), input<std::int64_t>(given.gt_classes),
+                                 input<std::int64_t>(given.gt_counts), flags(given.gt_ignore), given.truths};
+    check_cuda(op,
+               cuda::match_detections(
+                   images, detections, input<float>(given.scores), truths, flags(given.gt_crowd), levels,
+                   max_det, workspace.mutable_data_ptr(),
+                   {output<std::int64_t>(ranks), output<std::int64_t>(found), output<std::uint8_t>(ignored)},
+                   device.stream()));
+    return {ranks, found, ignored};
+}
+
 }  // namespace
 }  // namespace yf::torch_ops
 
@@ -152,4 +215,5 @@ YF_APPLY(STABLE_TORCH_LIBRARY_IMPL, YF_OPERATORS, YF_DISPATCH_KEY, m) {
     m.impl("nms", TORCH_BOX(&yf::torch_ops::nms));
     m.impl("batched_nms", TORCH_BOX(&yf::torch_ops::batched_nms));
     m.impl("postprocess", TORCH_BOX(&yf::torch_ops::postprocess));
+    m.impl("match_detections", TORCH_BOX(&yf::torch_ops::match_detections));
 }

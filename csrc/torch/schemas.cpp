@@ -26,4 +26,12 @@ YF_APPLY(STABLE_TORCH_LIBRARY, YF_OPERATORS, m) {
         "postprocess(Tensor raw, *, float conf=0.001, float iou=0.7, int max_det=300, int[]? classes=None, "
         "bool agnostic=False, bool multi_label=True, int max_candidates=30000) "
         "-> (Tensor, Tensor, Tensor, Tensor)");
+
+    // boxes [B, D, 4] and gt_boxes [B, G, 4] xyxy, float32 or float64; scores float32, classes int64 [B, D];
+    // gt_classes int64 [B, G]; counts and gt_counts int64 [B]; flags bool; T thresholds
+    // -> ranks int64 [B, D], ground_truths int64 [B, D, T], ignored bool [B, D, T]
+    m.def(
+        "match_detections(Tensor boxes, Tensor scores, Tensor classes, Tensor counts, Tensor gt_boxes, "
+        "Tensor gt_classes, Tensor gt_counts, float[] thresholds, Tensor? gt_crowd=None, "
+        "Tensor? gt_ignore=None, Tensor? dt_ignore=None, *, int max_det=100) -> (Tensor, Tensor, Tensor)");
 }

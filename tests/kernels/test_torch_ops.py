@@ -149,6 +149,17 @@ def test_postprocess_of_some_classes_equals_the_others_at_no_score() -> None:
 
 BOXES, SCORES, CLASSES, RAW = random_boxes(30), random_scores(30), random_classes(30), random_raw()
 
+MATCH = (
+    BOXES.reshape(2, 15, 4),
+    SCORES.reshape(2, 15),
+    CLASSES.reshape(2, 15),
+    torch.tensor([15, 4]),
+    random_boxes(8, 4, torch.float64).reshape(2, 4, 4),
+    CLASSES[:8].reshape(2, 4),
+    torch.tensor([3, 4]),
+    [0.1, 0.5],
+)
+
 CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "box_iou": (ops.box_iou, (BOXES, BOXES)),
     "transform_boxes": (ops.transform_boxes, (BOXES, torch.tensor([[1.0, 0.2, 3], [0, 2, 1]]))),
@@ -156,6 +167,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "batched_nms": (ops.batched_nms, (BOXES, SCORES, CLASSES, 0.5)),
     "soft_nms": (ops.soft_nms, (BOXES, SCORES, CLASSES)),
     "postprocess": (ops.postprocess, (RAW,)),
+    "match_detections": (ops.match_detections, MATCH),
 }
 each_operator = pytest.mark.parametrize(("op", "arguments"), CALLS.values(), ids=CALLS.keys())
 
@@ -274,6 +286,8 @@ def test_tensors_written_meanwhile_do_no_harm() -> None:
         (lambda: ops.soft_nms(BOXES, SCORES, sigma=0.0), "sigma is 0; expected a number above 0"),
         (lambda: ops.soft_nms(BOXES, SCORES, sigma=float("inf")), "sigma is inf; expected a number above 0"),
         (lambda: ops.soft_nms(BOXES, SCORES, score_threshold=-1.0), "score_threshold is -1; expected"),
+        (lambda: ops.match_detections(*MATCH[:7], []), "thresholds has 0 values; expected 1 to 16"),
+        (lambda: ops.match_detections(BOXES, *MATCH[1:]), r"boxes has shape \[30, 4\]; expected \[.*, 4\]"),
         (lambda: ops.postprocess(RAW[0]), r"raw has shape \[7, 60\]; expected \[\*, \*, \*\]"),
         (lambda: ops.postprocess(RAW[:, :4]), r"raw has shape \[2, 4, 60\]; expected \[B, 4 \+ C, A\]"),
         (lambda: ops.postprocess(RAW, conf=-0.1), "postprocess: conf is -0.1; expected"),

@@ -11,6 +11,7 @@
 | `batched_nms(boxes, scores, classes, iou_threshold)` | indices int64 [K] |
 | `soft_nms(boxes, scores, classes=None, *, method="linear", sigma=0.5, iou_threshold=0.3, score_threshold=0.001)` | indices int64 [K], scores float32 [K] |
 | `postprocess(raw, *, conf=0.001, iou=0.7, max_det=300, classes=None, agnostic=False, multi_label=True, max_candidates=30000)` | boxes float32 [B, max_det, 4], scores float32 [B, max_det], classes int64 [B, max_det], counts int64 [B] |
+| `match_detections(boxes, scores, classes, counts, gt_boxes, gt_classes, gt_counts, thresholds, gt_crowd=None, gt_ignore=None, dt_ignore=None, *, max_det=100)` | ranks int64 [B, D], ground_truths int64 [B, D, T], ignored bool [B, D, T] |
 
 Values are those of the functions of the same name in `yolofast.kernels`, whose docstrings say what they
 mean and what becomes of degenerate boxes. Unlike those functions, the operators convert no dtype: boxes and
@@ -18,8 +19,16 @@ scores are float32 (`box_iou` and `transform_boxes` also take float64, both argu
 They take any strides. `postprocess` pads each image to `max_det` rows, with zeros and class -1, so that its
 shapes are fixed. A wrong argument is a RuntimeError that says what came and what was wanted.
 
-On CUDA tensors: `box_iou`, `nms`, `batched_nms` and `postprocess`, where yolofast was built with nvcc at hand.
-Results equal those on CPU, indices exactly, IoU to the bit except for the last one of ciou, whose angles other
+`match_detections` is the COCO matching of a padded batch, as `postprocess` gives it: boxes [B, D, 4] and
+gt_boxes [B, G, 4] are xyxy (float32 or float64; matched in float64), of which each image's first `counts` and
+`gt_counts` are somebody. Detections need not be sorted. `ranks` counts from 0 in an image and class, best first;
+a detection that does not count (padding, a NaN score, `max_det` better ones of its class) has rank -1, finds
+nothing and is ignored. So `(ground_truths >= 0) & ~ignored` are right and `(ground_truths < 0) & ~ignored` wrong.
+For an area range, `gt_ignore` bool [B, G] and `dt_ignore` bool [B, D] say who is outside; `thresholds` are at
+most 16 (`yolofast.kernels.matching.IOU_THRESHOLDS.tolist()`).
+
+On CUDA tensors: `box_iou`, `nms`, `batched_nms`, `postprocess` and
+`match_detections`, where yolofast was built with nvcc at hand. Results equal those on CPU, indices exactly, IoU to the bit except for the last one of ciou, whose angles other
 functions work out. Work goes to the current stream of the tensors' device. `nms` and `batched_nms` wait for the
 device once, to learn how many boxes stay; the others never do, and a CUDA graph can hold them.
 
@@ -57,7 +66,7 @@ def _load_library() -> None:
     torch.ops.load_library(found.origin)  # type: ignore[no-untyped-call]
 
 
-_ON_CUDA = ("box_iou", "nms", "batched_nms", "postprocess")
+_ON_CUDA = ("box_iou", "nms", "batched_nms", "postprocess", "match_detections")
 
 
 def _load_cuda_library() -> str | None:
@@ -142,6 +151,29 @@ def _postprocess(
     )
 
 
+def _match_detections(
+    boxes: Tensor,
+    scores: Tensor,
+    classes: Tensor,
+    counts: Tensor,
+    gt_boxes: Tensor,
+    gt_classes: Tensor,
+    gt_counts: Tensor,
+    thresholds: Sequence[float],
+    gt_crowd: Tensor | None = None,
+    gt_ignore: Tensor | None = None,
+    dt_ignore: Tensor | None = None,
+    *,
+    max_det: int = 100,
+) -> tuple[Tensor, Tensor, Tensor]:
+    shape = list(boxes.shape[:2])
+    return (
+        boxes.new_empty(shape, dtype=torch.int64),
+        boxes.new_empty([*shape, len(thresholds)], dtype=torch.int64),
+        boxes.new_empty([*shape, len(thresholds)], dtype=torch.bool),
+    )
+
+
 _SHAPES: dict[str, Callable[..., Any]] = {
     "box_iou": _box_iou,
     "transform_boxes": _transform_boxes,
@@ -149,6 +181,7 @@ _SHAPES: dict[str, Callable[..., Any]] = {
     "batched_nms": _batched_nms,
     "soft_nms": _soft_nms,
     "postprocess": _postprocess,
+    "match_detections": _match_detections,
 }
 
 
@@ -168,7 +201,7 @@ def _register() -> None:
     for name, shape in _SHAPES.items():
         operator = f"yolofast::{name}"
         torch.library.register_fake(operator, shape)
-        decides = name in ("nms", "batched_nms", "soft_nms", "postprocess")
+        decides = name not in ("box_iou", "transform_boxes")
         setup = _without_gradient if decides else None
         torch.library.register_autograd(operator, _refuse_backward, setup_context=setup)
     for name in _SHAPES:

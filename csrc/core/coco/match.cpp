@@ -7,34 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "overlap.hpp"
+
 namespace yf::coco {
 namespace {
 
-struct Box {
-    double left, top, width, height;
-};
-
-Box read_box(const double* p) {
-    const Box box{p[0], p[1], p[2], p[3]};
-    // fmin and fmax let a NaN slip through as if the other operand were meant; a box of zeros overlaps
-    // nothing.
-    if (std::isnan(box.left) || std::isnan(box.top) || std::isnan(box.width) || std::isnan(box.height))
-        return {0, 0, 0, 0};
-    return box;
-}
-
-// pycocotools' bbIou: the far edge is left + width, and a crowd divides by the detection alone.
-double overlap(const Box& dt, const Box& gt, bool crowd) {
-    const double w = std::min(dt.width + dt.left, gt.width + gt.left) - std::max(dt.left, gt.left);
-    if (!(w > 0)) return 0;
-    const double h = std::min(dt.height + dt.top, gt.height + gt.top) - std::max(dt.top, gt.top);
-    if (!(h > 0)) return 0;
-    const double inter = w * h;
-    const double area = dt.width * dt.height;
-    return inter / (crowd ? area : area + gt.width * gt.height - inter);
-}
-
-double least_overlap(double threshold) { return std::min(threshold, 1 - 1e-10); }
+Box read_box(const double* p) { return checked_box({p[0], p[1], p[2], p[3]}); }
 
 // The detections and ground truths of one image and class, and who could take whom.
 class Group {
