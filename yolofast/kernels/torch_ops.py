@@ -12,6 +12,8 @@
 | `soft_nms(boxes, scores, classes=None, *, method="linear", sigma=0.5, iou_threshold=0.3, score_threshold=0.001)` | indices int64 [K], scores float32 [K] |
 | `postprocess(raw, *, conf=0.001, iou=0.7, max_det=300, classes=None, agnostic=False, multi_label=True, max_candidates=30000)` | boxes float32 [B, max_det, 4], scores float32 [B, max_det], classes int64 [B, max_det], counts int64 [B] |
 | `match_detections(boxes, scores, classes, counts, gt_boxes, gt_classes, gt_counts, thresholds, gt_crowd=None, gt_ignore=None, dt_ignore=None, *, max_det=100)` | ranks int64 [B, D], ground_truths int64 [B, D, T], ignored bool [B, D, T] |
+| `render_(out, planes, pictures, places, tile_sample, tile_picture, tile_layer, tile_matrix, tile_window, mix, colour)` | writes `out` [B, 3, H, W]; see `torch_render` |
+| `letterbox_(out, images, placed, fill=114)` | writes `out` [B, 3, H, W]; see `torch_letterbox` |
 
 Values are those of the functions of the same name in `yolofast.kernels`, whose docstrings say what they
 mean and what becomes of degenerate boxes. Unlike those functions, the operators convert no dtype: boxes and
@@ -27,10 +29,11 @@ nothing and is ignored. So `(ground_truths >= 0) & ~ignored` are right and `(gro
 For an area range, `gt_ignore` bool [B, G] and `dt_ignore` bool [B, D] say who is outside; `thresholds` are at
 most 16 (`yolofast.kernels.matching.IOU_THRESHOLDS.tolist()`).
 
-On CUDA tensors: `box_iou`, `nms`, `batched_nms`, `postprocess` and
-`match_detections`, where yolofast was built with nvcc at hand. Results equal those on CPU, indices exactly, IoU to the bit except for the last one of ciou, whose angles other
-functions work out. Work goes to the current stream of the tensors' device. `nms` and `batched_nms` wait for the
-device once, to learn how many boxes stay; the others never do, and a CUDA graph can hold them.
+On CUDA tensors: `box_iou`, `nms`, `batched_nms`, `postprocess`, `match_detections`, `render_` and `letterbox_`,
+where yolofast was built with nvcc at hand. Results equal those on CPU, indices and pixels exactly, IoU to the bit
+except for the last one of ciou, whose angles other functions work out. Work goes to the current stream of the
+tensors' device. `nms` and `batched_nms` wait for the device once, to learn how many boxes stay; the others never
+do, and a CUDA graph can hold them.
 
 No operator has a gradient. The suppressing ones give results that require none; going backward through
 `box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work
@@ -66,7 +69,15 @@ def _load_library() -> None:
     torch.ops.load_library(found.origin)  # type: ignore[no-untyped-call]
 
 
-_ON_CUDA = ("box_iou", "nms", "batched_nms", "postprocess", "match_detections")
+_ON_CUDA = (
+    "box_iou",
+    "nms",
+    "batched_nms",
+    "postprocess",
+    "match_detections",
+    "render_",
+    "letterbox_",
+)
 
 
 def _load_cuda_library() -> str | None:
@@ -184,6 +195,13 @@ _SHAPES: dict[str, Callable[..., Any]] = {
     "match_detections": _match_detections,
 }
 
+# Those that write into their first argument and return nothing.
+_IN_PLACE = ("render_", "letterbox_")
+
+
+def _nothing(*arguments: Any, **options: Any) -> None:
+    return None
+
 
 def _refuse_backward(ctx: Any, *gradients: Tensor | None) -> NoReturn:
     raise NotImplementedError(
@@ -204,7 +222,9 @@ def _register() -> None:
         decides = name not in ("box_iou", "transform_boxes")
         setup = _without_gradient if decides else None
         torch.library.register_autograd(operator, _refuse_backward, setup_context=setup)
-    for name in _SHAPES:
+    for name in _IN_PLACE:
+        torch.library.register_fake(f"yolofast::{name}", _nothing)
+    for name in (*_SHAPES, *_IN_PLACE):
         if _MISSING or name not in _ON_CUDA:
             _refuse_cuda(name, _MISSING or "this operator has no CUDA form")
 
