@@ -84,7 +84,7 @@ JPEG := $(wildcard csrc/core/jpeg/*.cpp)
 PICTURE := csrc/core/picture.cpp $(wildcard csrc/core/render*.cpp) $(JPEG)
 NMS := $(addprefix csrc/core/,nms.cpp soft_nms.cpp postprocess.cpp)
 HEADERS := $(addprefix csrc/core/,image_header.cpp tiff_header.cpp jpeg/header.cpp)
-ENGINE := csrc/core/engine.cpp $(PICTURE)
+ENGINE := csrc/core/engine.cpp csrc/core/staging.cpp $(PICTURE)
 sanitize: $(READY)
 	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize
 	rm -f build/sanitize/yolofast/*/*.so

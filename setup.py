@@ -53,7 +53,7 @@ MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._render": (RENDER, []),
     "kernels._scan": (SCAN, []),
     "kernels._nvjpeg": (["picture.cpp", *NVJPEG, *JPEG], ["jpeg", "dl"]),
-    "load._engine": (["engine.cpp", "picture.cpp", *RENDER, *JPEG], ["jpeg"]),
+    "load._engine": (["engine.cpp", "picture.cpp", "staging.cpp", *RENDER, *JPEG], ["jpeg"]),
 }
 
 extensions = [

@@ -16,6 +16,7 @@ from yolofast.pipeline import (
     auto_prepare_dataset_if_needed,
     evaluate_run,
     find_data_yaml,
+    loader_device,
     new_run,
     resumed_config,
     start_model,
@@ -113,6 +114,17 @@ def test_a_run_that_cannot_start_leaves_no_folder(sample_yolo: Path, tmp_path: P
     with pytest.raises(ConfigError):
         train_run(config.replace(device="cuda:77"))
     assert not (tmp_path / "runs").exists()
+
+
+def test_batches_are_rendered_where_the_config_says(sample_yolo: Path, tmp_path: Path) -> None:
+    config = small_run(sample_yolo, tmp_path)
+    for choice in ("auto", "cpu"):
+        assert loader_device(config.replace(loader_device=choice)) is None
+    with pytest.raises(ConfigError, match="loader_device: got 'cuda', but the training device is cpu"):
+        train_run(config.replace(loader_device="cuda"))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="loader_device"):
+        config.replace(loader_device="tpu")
 
 
 def test_a_finished_run_goes_on_when_more_epochs_are_asked_for(sample_yolo: Path, tmp_path: Path) -> None:

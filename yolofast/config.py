@@ -26,6 +26,7 @@ UNIONS = (types.UnionType, typing.Union)
 EXPORT_FORMATS = ("onnx", "torchscript")
 
 Cache = Literal["none", "ram", "disk"]
+LoaderDevice = Literal["auto", "cpu", "cuda"]
 Optimizer = Literal["auto", "sgd", "adamw"]
 Schedule = Literal["cosine", "linear", "plateau"]
 Amp = Literal["auto", "on", "off"]
@@ -160,6 +161,9 @@ class DatasetConfig(Section):
     """Stop when more than this share of a split's images cannot be read."""
     pin_memory: bool = True
     """Page-locked batches, when the training device is CUDA."""
+    loader_device: LoaderDevice = "auto"
+    """Where batches are rendered: cpu, or cuda, which leaves only decoding to the cores, for a CUDA training
+    device; auto = cpu."""
     drop_last: bool = False
     """Leave out the last training batch of an epoch when it is not full."""
     single_cls: bool = False

@@ -33,6 +33,7 @@ from yolofast.prepare import default_output, prepare_dataset, prepared_is_curren
 from yolofast.types import ExportResult, PreparedDataset, Split
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from yolofast.evaluate import Evaluation
@@ -124,6 +125,23 @@ def start_model(config: YOLOConfig, class_names: tuple[str, ...]) -> Detector:
     return model
 
 
+def loader_device(config: YOLOConfig) -> torch.device | None:
+    """The device on which `config.dataset.loader_device` has batches rendered; None = the CPU.
+
+    Raises `ConfigError` when it asks for CUDA and the training device is another.
+    """
+    from yolofast.train import select_device
+
+    if config.dataset.loader_device != "cuda":
+        return None
+    device = select_device(config.training.device)
+    if device.type != "cuda":
+        raise ConfigError(
+            f"loader_device: got 'cuda', but the training device is {device}. Use --loader-device cpu."
+        )
+    return device
+
+
 def train_model(
     model: Detector,
     config: YOLOConfig,
@@ -145,10 +163,10 @@ def train_model(
 
     torch.manual_seed(config.training.seed)
     config = config.replace(data=find_data_yaml(config.dataset.data))
-    flow = DataFlowMonitor()
-    loader = create_loader(config, "train", augment=True, shuffle=True, monitor=flow)
+    flow, device = DataFlowMonitor(), loader_device(config)
+    loader = create_loader(config, "train", augment=True, shuffle=True, monitor=flow, device=device)
     split = evaluation_split(loader.dataset.data)
-    valid = create_loader(config, split, augment=False, shuffle=False)
+    valid = create_loader(config, split, augment=False, shuffle=False, device=device)
 
     def validate(average: nn.Module) -> dict[str, float]:
         evaluator = YOLOEvaluator(average, class_names=model.class_names, device=trainer.device)
@@ -247,7 +265,9 @@ def evaluate_run(
     data = read_data_yaml(path)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
     config = config.replace(data=path, single_cls=single)
-    loader = create_loader(config, split or evaluation_split(data), augment=False, shuffle=False)
+    loader = create_loader(
+        config, split or evaluation_split(data), augment=False, shuffle=False, device=loader_device(config)
+    )
     if loader.dataset.class_names != model.class_names:
         raise DataError(
             f"{data.path}: the dataset's classes {list(loader.dataset.class_names)} are not the model's "

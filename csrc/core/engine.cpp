@@ -64,7 +64,7 @@ Work Engine::work(Worker& worker) {
             queue_.pop_front();
             ++running_;
         }
-        if (!render(worker, *worker.batch)) return Work::foreign;
+        if (!perform(worker, *worker.batch)) return Work::foreign;
         const std::lock_guard lock(mutex_);
         --worker.batch->remaining;
         --running_;
@@ -76,24 +76,24 @@ Work Engine::work(Worker& worker) {
 Work Engine::run(Worker& worker, JobBatch& batch) {
     for (; batch.remaining > 0; --batch.remaining) {
         worker.sample = batch.jobs.size() - batch.remaining;
-        if (!render(worker, batch)) return Work::foreign;
+        if (!perform(worker, batch)) return Work::foreign;
     }
     return Work::done;
 }
 
-// One sample. False when an image has to be decoded elsewhere first; calling again goes on.
-bool Engine::render(Worker& worker, JobBatch& batch) {
+// One job. False when an image has to be decoded elsewhere first; calling again goes on.
+bool Engine::perform(Worker& worker, JobBatch& batch) {
     const Job& job = batch.jobs[worker.sample];
     StageSeconds& seconds = worker.seconds;
     worker.foreign = -1;
+    bool finished = true;
     std::vector<Failure> failures;
     try {
         worker.tiles.resize(job.tiles);
         worker.held.clear();
         worker.held.reserve(job.tiles);  // so that nothing can throw while an image is marked as busy
         for (std::size_t t = 0; t < job.tiles; ++t) {
-            Tile& tile = worker.tiles[t];
-            const PictureStatus status = acquire(job.images[t], worker, seconds, &tile.picture);
+            const PictureStatus status = acquire(job.images[t], worker, seconds, &worker.tiles[t].picture);
             if (status.error == PictureError::foreign) {
                 worker.foreign = job.images[t];
                 worker.held.clear();
@@ -101,14 +101,15 @@ bool Engine::render(Worker& worker, JobBatch& batch) {
             }
             if (status.error != PictureError::none)
                 failures.push_back({static_cast<std::int64_t>(worker.sample), job.images[t], status});
-            std::memcpy(tile.matrix, job.matrices + 9 * t, sizeof tile.matrix);
-            std::memcpy(tile.window, job.windows + 4 * t, sizeof tile.window);
-            tile.layer = static_cast<int>(job.layers[t]);
         }
         const auto started = Clock::now();
-        if (failures.empty())
-            worker.renderer.render(worker.tiles.data(), job.tiles, job.mix, job.colour, job.out);
-        seconds.render += since(started);
+        if (failures.empty() && batch.staging == nullptr) {
+            draw(worker, job);
+            seconds.render += since(started);
+        } else if (failures.empty()) {
+            finished = pack(worker, *batch.staging);
+            seconds.pack += since(started);
+        }
     } catch (const std::bad_alloc&) {
         failures.push_back({static_cast<std::int64_t>(worker.sample),
                             job.tiles > 0 ? job.images[0] : -1,
@@ -116,13 +117,41 @@ bool Engine::render(Worker& worker, JobBatch& batch) {
     }
     worker.held.clear();
     const std::lock_guard lock(mutex_);
-    release(job);
+    if (finished) release(job);  // else its picture stays for who has room for it
     batch.failures.insert(batch.failures.end(), failures.begin(), failures.end());
     batch.seconds.read += seconds.read;
     batch.seconds.decode += seconds.decode;
     batch.seconds.render += seconds.render;
+    batch.seconds.pack += seconds.pack;
     batch.seconds.wait += seconds.wait;
     seconds = {};
+    return true;
+}
+
+void Engine::draw(Worker& worker, const Job& job) {
+    for (std::size_t t = 0; t < job.tiles; ++t) {
+        Tile& tile = worker.tiles[t];
+        std::memcpy(tile.matrix, job.matrices + 9 * t, sizeof tile.matrix);
+        std::memcpy(tile.window, job.windows + 4 * t, sizeof tile.window);
+        tile.layer = static_cast<int>(job.layers[t]);
+    }
+    worker.renderer.render(worker.tiles.data(), job.tiles, job.mix, job.colour, job.out);
+}
+
+// Whether there was room for the picture.
+bool Engine::pack(Worker& worker, Staging& staging) {
+    const PictureView& picture = worker.tiles.front().picture;
+    const std::size_t size = packed_size(picture);
+    staging.sizes[worker.sample] = static_cast<std::int64_t>(size);
+    std::size_t at = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        if (staging.capacity - staging.used < size) return false;
+        at = staging.used;
+        staging.used += size;
+    }
+    pack_picture(picture, staging.memory, at, staging.rows + kStagedColumns * worker.sample,
+                 staging.places + 6 * worker.sample);
     return true;
 }
 

@@ -1,6 +1,6 @@
-// The engine behind a loader: jobs in, rendered samples out. Threads are the caller's: each calls `work` in a
-// loop; nothing here starts one. No Python; what only Python can decode (PNG and the like) comes back to the
-// caller of `work`, who hands it in with `supply`.
+// The engine behind a loader: jobs in, rendered samples or packed pictures out. Threads are the caller's:
+// each calls `work` in a loop; nothing here starts one. No Python; what only Python can decode (PNG and the
+// like) comes back to the caller of `work`, who hands it in with `supply`.
 #pragma once
 
 #include <chrono>
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "picture.hpp"
+#include "staging.hpp"
 
 namespace yf {
 
@@ -30,7 +31,8 @@ struct Sources {
     const double* cached_place;        // [count, 6]
 };
 
-// One sample to render: its tiles in plan order. Pointers are borrowed until the job is done.
+// One sample to render: its tiles in plan order. Or one picture to pack: its image, and nothing else.
+// Pointers are borrowed until the job is done.
 struct Job {
     const std::int64_t* images;  // [tiles]
     const std::int64_t* layers;  // [tiles]
@@ -48,12 +50,13 @@ struct Failure {
 };
 
 struct StageSeconds {
-    double read = 0, decode = 0, render = 0, wait = 0;
+    double read = 0, decode = 0, render = 0, pack = 0, wait = 0;
 };
 
 // Jobs that are done together.
 struct JobBatch {
     std::vector<Job> jobs;
+    Staging* staging = nullptr;  // where the jobs' pictures go, one a job; null: the jobs are samples
     std::size_t remaining = 0;
     std::vector<Failure> failures;
     StageSeconds seconds;
@@ -109,7 +112,9 @@ class Engine {
         bool is_idle = false;
     };
 
-    bool render(Worker& worker, JobBatch& batch);
+    bool perform(Worker& worker, JobBatch& batch);
+    static void draw(Worker& worker, const Job& job);
+    bool pack(Worker& worker, Staging& staging);
     PictureStatus acquire(std::int64_t image, Worker& worker, StageSeconds& seconds, PictureView* view);
     void release(const Job& job);
     void drop(std::int64_t image);

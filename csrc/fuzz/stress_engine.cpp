@@ -1,6 +1,8 @@
 // Drives the engine as a loader with many threads does: batches, shared and mixed-in pictures, cached planes,
-// failing files, files that somebody else decodes, resets in the middle, stop. Meant for ThreadSanitizer and
-// AddressSanitizer; it also checks that each sample is the one that a single thread renders.
+// failing files, files that somebody else decodes, pictures packed into memory that is too small for all,
+// resets in the middle, stop. Meant for ThreadSanitizer and AddressSanitizer; it also checks that each sample
+// and each packed picture is the one that a single thread makes.
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -192,15 +194,60 @@ void supply(yf::Engine& engine, std::int64_t image) {
     engine.supply(image, std::move(picture), status);
 }
 
+// Pictures to be packed, with the arrays that the jobs borrow.
+struct Packing {
+    std::vector<std::int64_t> images, rows, sizes;
+    std::vector<double> places;
+    std::vector<std::uint8_t> memory;
+    yf::Staging staging;
+    yf::JobBatch batch;
+
+    Packing(std::vector<std::int64_t> wanted, std::size_t capacity)
+        : images(std::move(wanted)),
+          rows(images.size() * yf::kStagedColumns, -1),
+          sizes(images.size()),
+          places(6 * images.size()),
+          memory(capacity),
+          staging{memory.data(), capacity, rows.data(), places.data(), sizes.data()} {
+        for (const std::int64_t& image : images)
+            batch.jobs.push_back({&image, nullptr, nullptr, nullptr, 1, 1.0, nullptr, {}});
+        batch.staging = &staging;
+        batch.remaining = batch.jobs.size();
+    }
+
+    static std::vector<std::int64_t> draw(unsigned seed) {
+        std::mt19937 random(seed);
+        std::vector<std::int64_t> drawn(10);
+        for (std::int64_t& image : drawn) image = random() % kImages;
+        return drawn;
+    }
+
+    void announce(yf::Engine& engine) const {
+        const std::int64_t once = 1;
+        for (const std::int64_t image : images) engine.expect(&image, &once, 1);
+    }
+
+    const std::int64_t* row(std::size_t i) const { return &rows[i * yf::kStagedColumns]; }
+
+    // Those that are neither there nor failed.
+    std::vector<std::int64_t> left() const {
+        std::vector<std::int64_t> rest;
+        for (std::size_t i = 0; i < images.size(); ++i)
+            if (row(i)[yf::kOffsetY] < 0 && !is_bad(images[i])) rest.push_back(images[i]);
+        return rest;
+    }
+};
+
 void work(yf::Engine& engine) {
     yf::Worker worker;
     while (engine.work(worker) == yf::Work::foreign) supply(engine, worker.foreign);
 }
 
-void run(yf::Engine& engine, Plan& plan) {
+template <class Jobs>
+void run(yf::Engine& engine, Jobs& jobs) {
     yf::Worker worker;
-    plan.announce(engine);
-    while (engine.run(worker, plan.batch) == yf::Work::foreign) supply(engine, worker.foreign);
+    jobs.announce(engine);
+    while (engine.run(worker, jobs.batch) == yf::Work::foreign) supply(engine, worker.foreign);
 }
 
 void compare(const Plan& plan, const Plan& expected) {
@@ -217,8 +264,57 @@ void compare(const Plan& plan, const Plan& expected) {
             "a sample is the one that a single thread renders");
 }
 
+bool same_planes(const Packing& a, std::size_t i, const Packing& b, std::size_t j) {
+    const std::int64_t *x = a.row(i), *y = b.row(j);
+    if (std::memcmp(x + yf::kStrideY, y + yf::kStrideY, 8 * sizeof *x) != 0) return false;
+    const std::int64_t sizes[3] = {x[yf::kStrideY] * x[yf::kHeight], x[yf::kStrideC] * x[yf::kHeightC],
+                                   x[yf::kStrideC] * x[yf::kHeightC]};
+    for (int plane = 0; plane < 3; ++plane) {
+        if ((x[plane] < 0) != (y[plane] < 0)) return false;
+        if (x[plane] < 0) continue;
+        if (static_cast<std::size_t>(x[plane] + sizes[plane]) > a.staging.used) return false;
+        if (std::memcmp(&a.memory[static_cast<std::size_t>(x[plane])],
+                        &b.memory[static_cast<std::size_t>(y[plane])],
+                        static_cast<std::size_t>(sizes[plane])) != 0)
+            return false;
+    }
+    return std::memcmp(&a.places[6 * i], &b.places[6 * j], 6 * sizeof(double)) == 0;
+}
+
+// Every picture comes into one memory or a later one, as a single thread packs it; `single` is done with it.
+void pack_all(yf::Engine& engine, yf::Engine& single, unsigned seed) {
+    Packing expected(Packing::draw(seed), 1 << 18);
+    run(single, expected);
+    require(expected.left().empty(), "pictures that have room are there");
+    std::vector<std::int64_t> wanted = expected.images;
+    std::size_t capacity = 4000 + 64 * (seed % 100);  // a picture or two, or none
+    for (bool first = true; !wanted.empty(); first = false) {
+        Packing packing(wanted, capacity);
+        if (first) packing.announce(engine);
+        engine.submit(&packing.batch);
+        require(engine.wait(&packing.batch, 60), "a chunk is done in a minute");
+        require(packing.staging.used <= capacity, "no more is packed than fits");
+        std::size_t bad = 0, there = 0;
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+            bad += is_bad(wanted[i]);
+            if (packing.row(i)[yf::kOffsetY] < 0) continue;
+            ++there;
+            const auto at = std::find(expected.images.begin(), expected.images.end(), wanted[i]);
+            require(same_planes(packing, i, expected, static_cast<std::size_t>(at - expected.images.begin())),
+                    "a packed picture is the one that a single thread packs");
+        }
+        require(packing.batch.failures.size() == bad, "each bad picture is a failure, and nothing else is");
+        wanted = packing.left();
+        require(first || there > 0, "memory that is large enough for one picture takes one");
+        for (std::size_t i = 0; i < packing.images.size(); ++i)
+            if (!wanted.empty() && packing.images[i] == wanted[0])
+                capacity = std::max(capacity, static_cast<std::size_t>(packing.sizes[i]));
+    }
+}
+
 void stress(const Dataset& dataset, std::size_t idle_bytes) {
-    yf::Engine engine(dataset.sources(), idle_bytes), alone(dataset.sources(), 0);
+    yf::Engine engine(dataset.sources(), idle_bytes), alone(dataset.sources(), 0),
+        packs(dataset.sources(), 0);
     std::vector<std::thread> threads;
     for (int i = 0; i < kThreads; ++i) threads.emplace_back([&] { work(engine); });
     std::atomic<bool> done{false};
@@ -236,10 +332,14 @@ void stress(const Dataset& dataset, std::size_t idle_bytes) {
             plan->announce(engine);
             engine.submit(&plan->batch);
         }
+        Packing dropped(Packing::draw(round), 20000);
         if (round % 5 == 4) {
+            dropped.announce(engine);
+            engine.submit(&dropped.batch);
             engine.reset();  // what is queued is dropped; the batches may go
             continue;
         }
+        pack_all(engine, packs, 3000 + round);
         require(engine.wait(&first.batch, 60) && engine.wait(&second.batch, 1e300),
                 "a batch is done in a minute");
         yf::Engine single(dataset.sources(), 0);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,21 @@ def test_without_pictures_only_the_json_is_written(tmp_path: Path) -> None:
         loader(), save_predictions=True, save_dir=tmp_path, progress=False, plots=False
     )
     assert list(result.files.values()) == list(tmp_path.iterdir()) == [tmp_path / "predictions.json"]
+
+
+def test_images_that_are_scaled_already_are_taken_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[plots.Panel] = []
+    monkeypatch.setattr("yolofast.evaluate.evaluator.plot_panels", lambda panels, *rest: seen.extend(panels))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    scaled = [replace(batch, images=batch.images.float() / 255) for batch in loader()]
+    evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
+    result = evaluator.evaluate_dataset(scaled, save_predictions=True, save_dir=tmp_path, progress=False)
+    assert result.overall_metrics["map50_95"] == pytest.approx(1)
+    for panel, batch in zip(seen[::2], loader(), strict=False):
+        assert panel.image.dtype == np.uint8
+        np.testing.assert_array_equal(panel.image[0, 0], batch.images[0, :, 48, 48])
 
 
 def test_pictures_show_the_image_without_its_padding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,7 +288,7 @@ def rendered(path: Path, shape: tuple[int, int]) -> tuple[Any, list[str]]:
         640,
     )
     jobs = RenderJobs(plan, np.zeros((1, 3, *shape), np.uint8))
-    engine.expect(plan)
+    engine.expect(plan.tile_image)
     engine.run(jobs)
     return jobs, [reason for _, _, reason in jobs.failures()]
 

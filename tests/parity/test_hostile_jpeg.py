@@ -328,7 +328,7 @@ def refusals(path: Path, shape: tuple[int, int]) -> list[str]:
     paths = PackedPaths(np.frombuffer(name, np.uint8), np.array([0, len(name)], np.int64))
     engine = Engine(paths, np.array([shape], np.int32), 640)
     jobs = RenderJobs(plan, np.zeros((1, 3, 32, 32), np.uint8))
-    engine.expect(plan)
+    engine.expect(plan.tile_image)
     engine.run(jobs)
     return reasons + [reason for _, _, reason in jobs.failures()]
 

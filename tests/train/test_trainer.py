@@ -73,6 +73,12 @@ def test_it_learns_and_reports_every_epoch(tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5", "6"]
 
 
+def test_images_that_are_scaled_already_are_taken_as_they_are() -> None:
+    made = trainer(config(), loader=Loader(brightness=0.2))
+    made.fit()
+    assert made.model.w.item() == pytest.approx(0.2, abs=1e-3)
+
+
 def test_gradients_are_summed_up_to_the_nominal_batch() -> None:
     """Two batches of two summed to nbs 4 make one step of the same size as plain SGD on four."""
     made = trainer(config(epochs=1, nbs=4, lrf=1.0))

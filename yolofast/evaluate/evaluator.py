@@ -176,7 +176,7 @@ class _Run:
             if results is not None:
                 results.add(path, seen[-1])
             if self.panels is not None and len(self.panels) < GRID_IMAGES:
-                image = batch.images[i].cpu().numpy()
+                image = _levels(batch.images[i].cpu().numpy())
                 self.panels.append(_panel(path, image, placement, truth, classes, network))
         self._judge(seen, truths, labels)
 
@@ -214,7 +214,9 @@ class _Run:
 
     def _infer(self, batch: Batch) -> NDArray[np.float32]:
         model: Any = self.evaluator.model
-        images = batch.images.to(self.evaluator.device, non_blocking=True).float() / 255
+        images = batch.images.to(self.evaluator.device, non_blocking=True)
+        # A loader may have scaled them to 0..1 already.
+        images = images.float() if images.is_floating_point() else images.float() / 255
         if not self.has_loss:
             raw = model(images)
         else:
@@ -239,6 +241,11 @@ class _Run:
             overall["loss"] = float(self.losses.sum() / self.images)
         totals = Totals(self.images, self.boxes, self.detections, dict(self.seconds))
         return Evaluation({c.name: c for c in metrics.classes}, overall, totals, metrics, self.confusion)
+
+
+def _levels(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """An image in levels, as a picture is drawn, also where it is in 0..1."""
+    return np.asarray(image if image.dtype == np.uint8 else (255 * image).round().astype(np.uint8))
 
 
 def _panel(

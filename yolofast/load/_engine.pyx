@@ -13,7 +13,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
-from libcpp.vector cimport vector
 cimport cython
 cimport numpy as cnp
 
@@ -30,106 +29,6 @@ from yolofast.types import Picture, Ycc
 
 cnp.import_array()
 
-
-cdef extern from "jpeg/jpeg.hpp" namespace "yf" nogil:
-    cdef enum class JpegDecoder(int):
-        automatic
-        turbo
-
-cdef extern from "picture.hpp" namespace "yf" nogil:
-    cdef enum class PictureError(int):
-        none
-        missing
-        unreadable
-        empty
-        foreign
-        damaged
-        changed
-        out_of_memory
-        refused
-
-    struct PictureStatus:
-        PictureError error
-        char* reason
-
-    cppclass Bytes:
-        const uint8_t* data()
-        size_t size()
-
-    cppclass CPicture "yf::Picture":
-        PictureView view
-
-    struct PictureRequest:
-        int height
-        int width
-        int cover
-        JpegDecoder decoder
-
-    PictureStatus read_file(const char* path, Bytes& bytes)
-    PictureStatus decode_picture(
-        const uint8_t* data, size_t size, const PictureRequest& request, CPicture& out)
-    void convert_rgb(ConstImage rgb, CPicture& out) except +
-    void reduce_picture(
-        const PictureView& picture, int cover, int factor_x, int factor_y, CPicture& out) except +
-
-cdef extern from "engine.hpp" namespace "yf" nogil:
-    struct Sources:
-        const char* paths
-        const int64_t* path_at
-        const int32_t* shapes
-        int cover
-        JpegDecoder decoder
-        const uint64_t* cached
-        const int32_t* cached_sides
-        const double* cached_place
-
-    struct Job:
-        const int64_t* images
-        const int64_t* layers
-        const double* matrices
-        const double* windows
-        size_t tiles
-        double mix
-        const double* colour
-        Planes out
-
-    struct Failure:
-        int64_t sample
-        int64_t image
-        PictureStatus status
-
-    struct StageSeconds:
-        double read
-        double decode
-        double render
-        double wait
-
-    cppclass JobBatch:
-        vector[Job] jobs
-        size_t remaining
-        vector[Failure] failures
-        StageSeconds seconds
-
-    cdef enum class Work(int):
-        done
-        foreign
-        stopped
-
-    cppclass Worker:
-        int64_t foreign
-        StageSeconds seconds
-
-    cppclass CEngine "yf::Engine":
-        CEngine(const Sources& sources, size_t idle_bytes) except +
-        void expect(const int64_t* images, const int64_t* uses, size_t count) except +
-        void submit(JobBatch* batch) except +
-        Work work(Worker& worker) except +
-        Work run(Worker& worker, JobBatch& batch) except +
-        void supply(int64_t image, shared_ptr[CPicture] picture, const PictureStatus& status) except +
-        void abandon(Worker& worker) except +
-        cbool wait(const JobBatch* batch, double seconds) except +
-        void reset() except +
-        void stop() except +
 
 cdef extern from *:
     """
@@ -256,11 +155,36 @@ def load_picture(path, shape, int cover, *, bint compact=False):
 
 
 @cython.auto_pickle(False)
-cdef class RenderJobs:
-    """The samples of one plan on their way through the engine, with all that native code reads for them."""
+cdef class Jobs:
+    """Jobs on their way through the engine, with all that native code reads for them."""
 
     cdef JobBatch batch
     cdef object keep
+    cdef readonly object images
+
+    def failures(self):
+        """(sample, image, reason) of each tile that could not be drawn; its sample was not rendered.
+
+        Where pictures are packed, (index, image, reason) of each that could not be had.
+
+        Raises MemoryError when that was for want of memory: no other image stands in for that.
+        """
+        for f in self.batch.failures:
+            if f.status.error == PictureError.out_of_memory:
+                raise MemoryError("no memory to decode or render an image; free some, or use fewer threads")
+        return [(f.sample, f.image, _explain(f.status)) for f in self.batch.failures]
+
+    def seconds(self):
+        """Seconds that threads spent on these jobs, by stage."""
+        cdef StageSeconds spent = self.batch.seconds
+        stages = {"read": spent.read, "decode": spent.decode, "wait": spent.wait}
+        return stages | ({"render": spent.render} if self.batch.staging == NULL else {"pack": spent.pack})
+
+
+@cython.auto_pickle(False)
+cdef class RenderJobs(Jobs):
+    """The samples of one plan, to be rendered; `images` are those of its tiles."""
+
     cdef readonly object plan
     cdef readonly object out
 
@@ -273,8 +197,8 @@ cdef class RenderJobs:
         if not usable or out.shape != shape:
             raise ValueError(f"out is {out.dtype} {out.shape}; expected C-contiguous uint8 {shape}")
         image = np.ascontiguousarray(plan.tile_image, dtype=np.int64)
-        self.keep = matrix, window, layer, colour, image
-        self.plan, self.out = plan, out
+        self.keep = matrix, window, layer, colour
+        self.plan, self.out, self.images = plan, out, image
         cdef const double* matrices = <const double*>cnp.PyArray_DATA(matrix)
         cdef const double* windows = <const double*>cnp.PyArray_DATA(window)
         cdef const double* colours = <const double*>cnp.PyArray_DATA(colour)
@@ -296,29 +220,61 @@ cdef class RenderJobs:
             dst.data += 3 * dst.plane
         self.batch.remaining = self.batch.jobs.size()
 
-    def failures(self):
-        """(sample, image, reason) of each tile that could not be drawn; its sample was not rendered.
 
-        Raises MemoryError when that was for want of memory: no other image stands in for that.
-        """
-        for f in self.batch.failures:
-            if f.status.error == PictureError.out_of_memory:
-                raise MemoryError("no memory to decode or render an image; free some, or use fewer threads")
-        return [(f.sample, f.image, _explain(f.status)) for f in self.batch.failures]
+@cython.auto_pickle(False)
+cdef class PackJobs(Jobs):
+    """Pictures to be packed into one piece of memory, in any order, as many as fit.
 
-    def seconds(self):
-        """Seconds that threads spent on these samples, by stage."""
-        return {
-            "read": self.batch.seconds.read,
-            "decode": self.batch.seconds.decode,
-            "render": self.batch.seconds.render,
-            "wait": self.batch.seconds.wait,
-        }
+    `rows` int64 [n, 11]: offset of y, of cb and of cr (both -1 for gray), stride of y and of chroma, height,
+    width, height and width of chroma, chroma factors across and down; offsets in bytes from the beginning of
+    the memory, multiples of 64. The offset of y is -1 where the picture failed or did not fit.
+    `places` float64 [n, 2, 3] as in `types.Picture`. `sizes` int64 [n]: bytes that the picture takes, also
+    where it did not fit; 0 where it failed.
+    """
+
+    cdef Staging staging
+    cdef readonly object memory
+    cdef readonly object rows
+    cdef readonly object places
+    cdef readonly object sizes
+
+    def __init__(self, images, memory):
+        """`images` int64 [n]; `memory` uint8 [N], C-contiguous, belongs to the jobs until they are done."""
+        usable = memory.dtype == np.uint8 and memory.flags.c_contiguous and memory.flags.writeable
+        if not usable or memory.ndim != 1:
+            raise ValueError(f"memory is {memory.dtype} {memory.shape}; expected C-contiguous uint8 [N]")
+        self.images = np.array(images, dtype=np.int64, ndmin=1)
+        count = len(self.images)
+        self.memory = memory
+        self.rows = np.full((count, STAGED_COLUMNS), -1, dtype=np.int64)
+        self.places, self.sizes = np.zeros((count, 2, 3)), np.zeros(count, dtype=np.int64)
+        self.staging.memory = <uint8_t*>cnp.PyArray_DATA(memory)
+        self.staging.capacity = len(memory)
+        self.staging.rows = <int64_t*>cnp.PyArray_DATA(self.rows)
+        self.staging.places = <double*>cnp.PyArray_DATA(self.places)
+        self.staging.sizes = <int64_t*>cnp.PyArray_DATA(self.sizes)
+        self.staging.used = 0
+        self.batch.staging = &self.staging
+        cdef const int64_t* image = <const int64_t*>cnp.PyArray_DATA(self.images)
+        cdef Job job
+        job.layers = NULL
+        job.matrices = job.windows = job.colour = NULL
+        job.tiles = 1
+        cdef int64_t i
+        for i in range(count):
+            job.images = image + i
+            self.batch.jobs.push_back(job)
+        self.batch.remaining = count
+
+    @property
+    def used(self):
+        """Bytes of the memory that are taken, from its beginning."""
+        return self.staging.used
 
 
 @cython.auto_pickle(False)
 cdef class Engine:
-    """Decodes and renders what plans ask for. Safe to use from any number of threads of one process."""
+    """Decodes pictures and renders or packs them. Safe to use from any number of threads of one process."""
 
     cdef unique_ptr[CEngine] engine
     cdef object keep
@@ -375,26 +331,29 @@ cdef class Engine:
             sources.cached_place = <const double*>cnp.PyArray_DATA(place)
         self.engine.reset(new CEngine(sources, idle_bytes))
 
-    def _check(self, RenderJobs jobs):
-        images = jobs.plan.tile_image
+    def _check(self, images):
         if len(images) and not (0 <= images.min() and images.max() < len(self.shapes)):
-            raise ValueError(f"the plan names image {images.max()}; there are {len(self.shapes)}")
+            raise ValueError(f"got images {images.min()} to {images.max()}; there are {len(self.shapes)}")
 
-    def expect(self, plan):
-        """Announce a plan whose samples will be submitted: its pictures stay, once decoded, until used up."""
-        images, uses = np.unique(plan.tile_image, return_counts=True)
+    def expect(self, images):
+        """Announce jobs that will be submitted by their images, int64 [n], as often as jobs ask for each.
+
+        Their pictures stay, once decoded, until used up. The jobs of a plan ask for each of its `tile_image`.
+        """
+        self._check(images)
+        images, uses = np.unique(images, return_counts=True)
         cdef const int64_t[::1] image = images.astype(np.int64), use = uses.astype(np.int64)
         if len(images):
             self.engine.get().expect(&image[0], &use[0], len(images))
 
-    def submit(self, RenderJobs jobs):
-        """Queue the samples of a plan that was announced by `expect`."""
-        self._check(jobs)
+    def submit(self, Jobs jobs):
+        """Queue jobs whose images were announced by `expect`."""
+        self._check(jobs.images)
         self.jobs.add(jobs)
         self.engine.get().submit(&jobs.batch)
 
-    def wait(self, RenderJobs jobs, double seconds):
-        """Whether all samples are done within `seconds`."""
+    def wait(self, Jobs jobs, double seconds):
+        """Whether all jobs are done within `seconds`."""
         cdef cbool done
         with nogil:
             done = self.engine.get().wait(&jobs.batch, seconds)
@@ -402,9 +361,9 @@ cdef class Engine:
             self.jobs.discard(jobs)
         return done
 
-    def run(self, RenderJobs jobs):
-        """Render, in this thread, the samples of a plan that was announced by `expect`."""
-        self._check(jobs)
+    def run(self, Jobs jobs):
+        """Do jobs, whose images were announced by `expect`, in this thread."""
+        self._check(jobs.images)
         cdef Worker worker
         cdef Work outcome = Work.foreign
         while outcome == Work.foreign:
@@ -450,7 +409,7 @@ cdef class Engine:
             raise
 
     def reset(self):
-        """Drop queued samples, wait for those in work, and forget pictures and announcements."""
+        """Drop queued jobs, wait for those in work, and forget pictures and announcements."""
         with nogil:
             self.engine.get().reset()
         self.jobs.clear()

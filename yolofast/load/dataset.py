@@ -256,7 +256,7 @@ class YOLODataset:
             failures, failed = [], set()
             for row in again:
                 one = RenderJobs(plan[row : row + 1], jobs.out[row : row + 1])
-                engine.expect(one.plan)
+                engine.expect(one.images)
                 engine.run(one)
                 found = one.failures()
                 failures += found
@@ -272,7 +272,7 @@ class YOLODataset:
         plan = self.plan(epoch, positions)
         jobs = RenderJobs(plan, np.empty((len(plan), 3, *plan.size), dtype=np.uint8))
         try:
-            engine.expect(plan)
+            engine.expect(plan.tile_image)
             engine.run(jobs)
             plan = self.mend(engine, jobs, epoch, positions)
         except BaseException:
@@ -280,7 +280,7 @@ class YOLODataset:
             raise
         return self.batch_of(plan, jobs.out)
 
-    def batch_of(self, plan: BatchPlan, images: NDArray[np.uint8]) -> Batch:
+    def batch_of(self, plan: BatchPlan, images: Any) -> Batch:
         """A rendered plan with its targets, paths and original shapes."""
         return Batch(
             images,

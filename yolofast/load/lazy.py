@@ -110,7 +110,7 @@ def _load_chunk(index: ImageIndex, imgsz: int) -> Batch:
     plan = plan_batch(readable, readable, index.shapes, (imgsz, imgsz), None, seed=0, epoch=0)
     engine = Engine(index.paths, index.shapes, imgsz)
     jobs = RenderJobs(plan, images)
-    engine.expect(plan)
+    engine.expect(plan.tile_image)
     engine.run(jobs)
     failures = jobs.failures()
     if failures:

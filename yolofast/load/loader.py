@@ -1,42 +1,35 @@
-"""Loader: batches of a `YOLODataset`, rendered ahead by a pool of native threads.
+"""Loader: batches of a `YOLODataset`, made ahead by a pool of native threads, or by these and a device.
 
-The consumer's own thread plans (that is quick) and hands the plans to the pool; no process is started and
-nothing is copied. What is prefetched is bounded by `prefetch` batches; memory for batches is used again once
-the consumer has let go of them.
+The consumer's own thread plans (that is quick) and hands the plans to an executor (`cpu_executor`,
+`device_executor`); no process is started. What is prefetched is bounded by `prefetch` batches; memory for
+batches is used again once the consumer has let go of them.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
 import weakref
-from collections import deque
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from yolofast.config import at_least
-from yolofast.errors import ConfigError, DataError, YolofastError
-from yolofast.load._engine import Engine, RenderJobs
+from yolofast.errors import ConfigError, DataError
+from yolofast.load.cpu_executor import CpuExecutor
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.dealing import DEFAULT_BLOCK, Positions, deal, remaining
+from yolofast.load.executor import Executor
 from yolofast.load.monitor import DataFlowMonitor
+from yolofast.load.pool import Pool
 from yolofast.load.sizes import FixedSize, RectangularSizes
 from yolofast.types import Batch, BatchPlan
 
+if TYPE_CHECKING:
+    import torch
+
 MAX_THREADS = 16
-WAIT_SLICE_S = 0.1  # how long Ctrl-C may have to wait
-
-
-class _Pending(NamedTuple):
-    """A batch in work."""
-
-    positions: Positions
-    jobs: RenderJobs
 
 
 class Loader:
@@ -54,12 +47,19 @@ class Loader:
     tensors      yield torch tensors (zero copy) instead of numpy arrays
     pin_memory   with `tensors`: batches in page-locked memory
     monitor      takes in times, queue depth and memory
+    device       a torch device, 'cuda' say: decoded planes go there, and batches are rendered there beside
+                 the consumer's work, with the pixels that the CPU would have rendered. Images and targets
+                 are tensors on it, which the consumer's current stream may use at once; `tensors` and
+                 `pin_memory` are for batches that are rendered on the CPU (None). 'cpu' goes the same way
+                 without a GPU
+    dtype        with `device`, of the images: torch.uint8 (default), or float16, bfloat16 or float32 in 0..1
 
     Samples and their order depend only on the dataset's seed, the epoch and the position: not on threads,
     `prefetch`, or where a run was interrupted (`state_dict`). The pool stops when the loader is closed,
     collected or the interpreter exits. After a fork the child gets a pool of its own.
 
-    Raises `DataError` from iteration when too many images are unreadable.
+    Raises `DataError` from iteration when too many images are unreadable; `ConfigError` for a device that
+    torch, or this build of yolofast, has no use of.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class Loader:
         tensors: bool = False,
         pin_memory: bool = False,
         monitor: DataFlowMonitor | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         threads = min(MAX_THREADS, os.cpu_count() or 1) if threads is None else threads
         at_least(
@@ -98,9 +100,9 @@ class Loader:
         self.epoch = 0
         self._dealt: list[tuple[int, int]] = []  # how this epoch was dealt before this loader took it on
         self._taken = 0  # samples of this epoch that the consumer has taken; a short batch counts as full
-        self._pool: _Pool | None = None
+        self._pool: Pool | None = None
         self._end_pool: weakref.finalize[..., Any] | None = None
-        self._buffers = _Buffers(prefetch + 2)
+        self._executor = self._make_executor(device, dtype)
         self._active: weakref.ref[Iterator[Batch]] | None = None
 
     # ------------------------------------------------------------ protocol
@@ -177,6 +179,15 @@ class Loader:
         if active is not None:
             active.close()  # type: ignore[attr-defined]
 
+    def _make_executor(self, device: str | torch.device | None, dtype: torch.dtype | None) -> Executor:
+        if device is not None:
+            from yolofast.load.device_executor import DeviceExecutor
+
+            return DeviceExecutor(self.dataset, self.batch_size, self.prefetch, device, dtype)
+        if dtype is not None:
+            raise ConfigError(f"dtype: got {dtype} without a device. Batches rendered on the CPU are uint8.")
+        return CpuExecutor(self.dataset, self.prefetch, tensors=self.tensors, pinned=self.pin_memory)
+
     # ------------------------------------------------------------ which samples
 
     def _layout(self) -> tuple[int, int]:
@@ -233,20 +244,10 @@ class Loader:
     def _iterate(self) -> Iterator[Batch]:
         epoch = self.epoch
         pool = self._open_pool()
-        pending: deque[_Pending] = deque()
-        plans = self._submit_all(pool, epoch)
+        blocks = (list(self._plans(block, epoch)) for block in self._blocks(self._batches(self._dealt)))
+        batches = self._executor.batches(pool, epoch, blocks, self.monitor)
         try:
-            exhausted = False
-            while True:
-                pool.check()
-                while not exhausted and len(pending) < self.prefetch:
-                    submitted = next(plans, None)
-                    exhausted = submitted is None
-                    if submitted is not None:
-                        pending.append(submitted)
-                if not pending:
-                    break
-                batch = self._finish(pool, epoch, pending)
+            for batch in batches:
                 self._taken += self.batch_size
                 yield batch
                 del batch  # so that its memory can be used again
@@ -254,131 +255,13 @@ class Loader:
                     return
             self.epoch, self._dealt, self._taken = epoch + 1, [], 0
         finally:
-            plans.close()
+            batches.close()
             pool.reset()
 
-    def _submit_all(self, pool: _Pool, epoch: int) -> Any:
-        """Generator of the epoch's batches, each submitted when it is asked for."""
-        for block in self._blocks(self._batches(self._dealt)):
-            plans = list(self._plans(block, epoch))
-            for _, plan in plans:
-                pool.engine.expect(plan)
-            for batch, plan in plans:
-                out = self._buffers.take((len(plan), 3, *plan.size), pinned=self.tensors and self.pin_memory)
-                jobs = RenderJobs(plan, out)
-                if self.threads:
-                    pool.engine.submit(jobs)
-                yield _Pending(batch, jobs)
-
-    def _finish(self, pool: _Pool, epoch: int, pending: deque[_Pending]) -> Batch:
-        """Wait for the oldest batch in work."""
-        started = time.perf_counter()
-        positions, jobs = pending[0]
-        if self.threads:
-            while not pool.engine.wait(jobs, WAIT_SLICE_S):
-                pool.check()
-        else:
-            pool.engine.run(jobs)
-        plan = self.dataset.mend(pool.engine, jobs, epoch, positions) if jobs.failures() else jobs.plan
-        waited = time.perf_counter() - started
-        batch = self.dataset.batch_of(plan, jobs.out)
-        labelled = time.perf_counter() - started - waited
-        if self.monitor is not None:
-            ready = sum(pool.engine.wait(p.jobs, 0.0) for p in pending) if self.threads else 0
-            stages = jobs.seconds() | {"labels": labelled}
-            self.monitor.record_batch(len(batch), wait_s=waited, queue_depth=ready, stages=stages)
-        pending.popleft()
-        return self._as_tensors(batch) if self.tensors else batch
-
-    def _as_tensors(self, batch: Batch) -> Batch:
-        from yolofast.load.torch_loader import as_tensors
-
-        return as_tensors(batch)
-
-    def _open_pool(self) -> _Pool:
+    def _open_pool(self) -> Pool:
         if self._pool is None or not self._pool.is_open():
             self.close()
-            self._pool = _Pool(self.dataset.make_engine(), self.threads)
+            self._pool = Pool(self.dataset.make_engine(), self.threads)
             # At exit too: a thread must not wait in native code while the interpreter is taken down.
-            self._end_pool = weakref.finalize(self, _Pool.close, self._pool)
+            self._end_pool = weakref.finalize(self, Pool.close, self._pool)
         return self._pool
-
-
-class _Pool:
-    """Threads that run the engine, and what went wrong in them."""
-
-    def __init__(self, engine: Engine, threads: int) -> None:
-        self.engine = engine
-        self._pid, self._closed = os.getpid(), False
-        self._errors: list[BaseException] = []
-        self._threads = [
-            threading.Thread(target=_work, args=(engine, self._errors), name=f"yolofast-{i}", daemon=True)
-            for i in range(threads)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def is_open(self) -> bool:
-        """Whether there are threads to work, in this process: a forked child has none of its parent's."""
-        return not self._closed and not self._errors and self._pid == os.getpid()
-
-    def check(self) -> None:
-        """Raise what keeps the pool from working."""
-        if self._pid != os.getpid():
-            raise YolofastError("a forked process goes on with its parent's iteration. Begin one of its own.")
-        if self._errors:
-            raise YolofastError(f"a loader thread failed: {self._errors[0]}") from self._errors[0]
-        if self._closed:
-            raise YolofastError("the loader was closed during an iteration. Begin a new one.")
-
-    def reset(self) -> None:
-        """Drop what is queued and wait for what is in work."""
-        if self._pid != os.getpid():
-            return
-        if threading.current_thread() in self._threads:
-            self.close()  # the collector ended an iteration in this thread, which cannot wait for itself
-        else:
-            self.engine.reset()
-
-    def close(self) -> None:
-        """Stop the threads."""
-        if self._pid != os.getpid():
-            return
-        self._closed = True
-        self.engine.stop()
-        if threading.current_thread() not in self._threads:
-            for thread in self._threads:
-                thread.join()
-
-
-def _work(engine: Engine, errors: list[BaseException]) -> None:
-    """A thread's life. It knows the engine only, so that a loader that nobody holds is collected."""
-    try:
-        engine.work()
-    except BaseException as error:  # whatever it is, the consumer has to hear of it
-        errors.append(error)
-
-
-class _Buffers:
-    """Memory for batches, used again when nobody holds it any more."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lent: list[tuple[memoryview, weakref.ref[NDArray[np.uint8]]]] = []
-
-    def take(self, shape: tuple[int, ...], *, pinned: bool) -> NDArray[np.uint8]:
-        """A uint8 array of `shape` that nobody else holds."""
-        if pinned:
-            import torch
-
-            # torch's allocator keeps page-locked memory itself, and knows which copies still read it.
-            return np.asarray(torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy())
-        size = int(np.prod(shape))
-        free = (at for at, (memory, user) in enumerate(self._lent) if user() is None and len(memory) >= size)
-        at = next(free, None)
-        memory = np.empty(size, dtype=np.uint8).data if at is None else self._lent.pop(at)[0]
-        # Views of this array, and views of those, hold the array itself, because what it shows is no array.
-        array = np.frombuffer(memory, dtype=np.uint8, count=size)
-        self._lent.append((memory, weakref.ref(array)))
-        del self._lent[: -self._most]  # whoever still holds one keeps it
-        return array.reshape(shape)

@@ -101,11 +101,13 @@ def create_loader(
     shuffle: bool = True,
     *,
     monitor: DataFlowMonitor | None = None,
+    device: torch.device | None = None,
 ) -> Loader:
     """A `Loader` of batches of torch tensors for one split of `config.dataset.data`.
 
     `augment` applies `config.augment`, else samples are letterboxed only; `shuffle` draws a new
-    order every epoch. Raises `ConfigError` without data, `DataError` for unusable data.
+    order every epoch. With a `device`, batches are rendered there. Raises `ConfigError` without data or for a
+    device that cannot do it, `DataError` for unusable data.
     """
     dataset = _dataset(config, split, augment, shuffle)
     loading = _loading(config, split, dataset)
@@ -118,6 +120,7 @@ def create_loader(
         tensors=True,
         pin_memory=loading["pin_memory"],
         monitor=monitor,
+        device=device,
     )
 
 

@@ -180,7 +180,9 @@ class Trainer:
     def _backward(self, batch: Batch) -> torch.Tensor:
         """Gradients of one batch, added to what is there; returns the losses [3], detached."""
         images = batch.images.to(self.device, non_blocking=True)
-        images = images.to(torch.float32, memory_format=LAYOUT).div_(255)
+        scaled = images.is_floating_point()  # by the loader, to 0..1
+        images = images.to(torch.float32, memory_format=LAYOUT)
+        images = images if scaled else images.div_(255)
         targets = batch.targets.to(self.device, non_blocking=True)
         context = torch.autocast(self.device.type, dtype=self.amp) if self.amp else contextlib.nullcontext()
         with context:
