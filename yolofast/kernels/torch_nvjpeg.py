@@ -133,13 +133,14 @@ class NvJpegDecoder:
         Files are bytes-like, or paths. No file raises: what neither decodes is in `refused`, with the CPU
         decoder's reason where that was asked.
         """
-        planes = self._empty(self.prepare(files))
+        planes = self.empty(self.prepare(files))
         rows, places, refused = self.decode_to(planes)
         if fall_back and refused:
             planes, refused = self._decode_on_cpu(files, refused, planes, rows, places)
         return DecodedPlanes(planes, torch.from_numpy(rows), torch.from_numpy(places), refused)
 
-    def _empty(self, size: int) -> torch.Tensor:
+    def empty(self, size: int) -> torch.Tensor:
+        """uint8 [size] on the device, for `decode_to`."""
         with self._current():
             return torch.empty(size, dtype=torch.uint8, device=self.device)
 
