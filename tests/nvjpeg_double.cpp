@@ -6,6 +6,7 @@
 // otherwise), "batch fails" (batched calls with it fail), "always fails" (the others do too), "skipped" (a
 // batched call says success and writes nothing). Macros: VERSION, NO_HARDWARE, NO_BACKEND, and WITHOUT_SYMBOL
 // leaves one function out.
+#include <atomic>
 #include <csetjmp>
 #include <cstdint>
 #include <cstdio>  // jpeglib.h needs it before
@@ -176,6 +177,7 @@ int write(const File& file, int output, Image& image) {
 }
 
 int allocations = 0;
+std::atomic<int> contexts{0};
 
 }  // namespace
 
@@ -183,6 +185,7 @@ int allocations = 0;
 
 EXPORT int yolofast_device_is_host() { return 1; }
 EXPORT int double_allocations() { return allocations; }
+EXPORT int double_contexts() { return contexts; }
 
 NVJPEG(GetProperty, int property, int* value) {
     *value = property == kMajorVersion ? VERSION : 3;
@@ -334,6 +337,19 @@ NVJPEG(DecodeJpegDevice, Handle, Handle, Handle state, Image* image, void*) {
 }
 #endif
 
+EXPORT int cuCtxGetCurrent(void** context) {
+    *context = &contexts;
+    return 0;
+}
+EXPORT int cuCtxPushCurrent_v2(void* context) {
+    ++contexts;
+    return context == &contexts ? 0 : kInvalid;
+}
+EXPORT int cuCtxPopCurrent_v2(void** context) {
+    --contexts;
+    *context = &contexts;
+    return 0;
+}
 EXPORT int cuStreamSynchronize(void*) { return 0; }
 EXPORT int cuMemAlloc_v2(std::uint64_t* memory, std::size_t size) {
     ++allocations;

@@ -15,7 +15,6 @@ namespace yf::nvjpeg {
 namespace {
 
 constexpr unsigned kNoTiming = 2;  // CU_EVENT_DISABLE_TIMING
-constexpr int kCpuThreads = 1;     // of nvJPEG's own for a batch
 
 std::size_t aligned(std::size_t size) { return (size + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign; }
 
@@ -66,6 +65,7 @@ Decoder::Decoder(std::shared_ptr<const Library> library, int threads)
 
 int Decoder::start() {
     const Library& l = *library_;
+    if (l.cuCtxGetCurrent(&context_) != 0) return kExecutionFailed;
     int status = kSuccess;
     for (const int backend : {kBackendHardware, kBackendGpuHybrid, kBackendDefault}) {
         status = l.CreateExV2(backend, &device_allocator_, &pinned_allocator_, 0, &handle_);
@@ -94,6 +94,7 @@ int Decoder::start() {
 }
 
 Decoder::~Decoder() {
+    const Current current(*library_, context_);  // the collector may run in any thread
     const Library& l = *library_;
     for (Slot& slot : slots_) {
         if (slot.transferred != nullptr) l.cuEventDestroy_v2(slot.transferred);
@@ -108,6 +109,8 @@ Decoder::~Decoder() {
     for (Batch* batch : {&colour_, &gray_})
         if (batch->state != nullptr) l.JpegStateDestroy(batch->state);
     if (handle_ != nullptr) l.Destroy(handle_);
+    device_.clear();
+    pinned_.clear();
 }
 
 // ---------------------------------------------------------------------------------- before decoding
@@ -136,6 +139,7 @@ void Decoder::share(std::size_t count, const Work& work) const {
 }
 
 void Decoder::prepare(const Source* sources, std::size_t count, const std::int32_t* shapes) {
+    const Current current(*library_, context_);
     rows_.assign(count * kColumns, -1);
     places_.assign(count * 6, 0.0);
     reasons_.assign(count, "");
@@ -250,6 +254,7 @@ Image Decoder::image_of(std::size_t i, std::uint8_t* planes) const {
 }
 
 int Decoder::decode(std::uint8_t* planes, void* stream) {
+    const Current current(*library_, context_);
     // The hardware decoder writes when it is called, whatever is queued before it in the stream (observed by
     // others with nvJPEG 12.3 to 13.2; against the documentation): so all of that has to be done first.
     int error = library_->cuStreamSynchronize(stream);
@@ -299,8 +304,7 @@ int Decoder::run_batch(const std::size_t* files, std::size_t count, bool gray, s
     if (batch.count != count) {
         const int output = gray ? kOutputY : kOutputYuv;
         const int number = static_cast<int>(count);
-        const int status =
-            library_->DecodeBatchedInitialize(handle_, batch.state, number, kCpuThreads, output);
+        const int status = library_->DecodeBatchedInitialize(handle_, batch.state, number, threads_, output);
         batch.count = status == kSuccess ? count : 0;
         if (status != kSuccess) return status;
     }

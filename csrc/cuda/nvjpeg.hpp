@@ -45,7 +45,8 @@ struct Source {
     std::size_t size;
 };
 
-// Not safe to use from two threads at a time. The CUDA context has to be current in the calling thread.
+// Not safe to use from two threads at a time. The CUDA context that is current when it is created is made
+// current for each call.
 class Decoder {
   public:
     // Null and the reason when nvJPEG does not work on the current device. `threads` read and check files.
@@ -100,8 +101,27 @@ class Decoder {
         void* transferred = nullptr;
     };
 
+    // Makes a context current in this thread while it lives.
+    class Current {
+      public:
+        Current(const Library& library, void* context) : library_(library) {
+            is_pushed_ = library_.cuCtxPushCurrent_v2(context) == 0;
+        }
+        ~Current() {
+            void* popped;
+            if (is_pushed_) library_.cuCtxPopCurrent_v2(&popped);
+        }
+        Current(const Current&) = delete;
+        Current& operator=(const Current&) = delete;
+
+      private:
+        const Library& library_;
+        bool is_pushed_;
+    };
+
     std::shared_ptr<const Library> library_;
     const int threads_;
+    void* context_ = nullptr;
     Pool device_, pinned_;
     Allocator device_allocator_, pinned_allocator_;
     bool has_hardware_ = false;

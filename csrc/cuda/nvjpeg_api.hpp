@@ -90,16 +90,21 @@ using Bytes = const unsigned char*;
     F(DecodeJpegDevice, (Handle handle, Handle decoder, Handle state, Image * image, void* stream))
 
 // Full names in the driver's library. All return 0 or an error.
-#define YF_DRIVER_FUNCTIONS(F)                                           \
-    F(cuStreamSynchronize, (void* stream))                               \
-    F(cuMemAlloc_v2, (std::uint64_t * memory, std::size_t size))         \
-    F(cuMemFree_v2, (std::uint64_t memory))                              \
+// clang-format off
+#define YF_DRIVER_FUNCTIONS(F) \
+    F(cuCtxGetCurrent, (void** context)) \
+    F(cuCtxPushCurrent_v2, (void* context)) \
+    F(cuCtxPopCurrent_v2, (void** context)) \
+    F(cuStreamSynchronize, (void* stream)) \
+    F(cuMemAlloc_v2, (std::uint64_t* memory, std::size_t size)) \
+    F(cuMemFree_v2, (std::uint64_t memory)) \
     F(cuMemHostAlloc, (void** memory, std::size_t size, unsigned flags)) \
-    F(cuMemFreeHost, (void* memory))                                     \
-    F(cuEventCreate, (void** event, unsigned flags))                     \
-    F(cuEventRecord, (void* event, void* stream))                        \
-    F(cuEventSynchronize, (void* event))                                 \
+    F(cuMemFreeHost, (void* memory)) \
+    F(cuEventCreate, (void** event, unsigned flags)) \
+    F(cuEventRecord, (void* event, void* stream)) \
+    F(cuEventSynchronize, (void* event)) \
     F(cuEventDestroy_v2, (void* event))
+// clang-format on
 
 // Both libraries' functions. They stay loaded for as long as the process lives: to unload what has threads
 // and device memory of its own is asking for trouble.

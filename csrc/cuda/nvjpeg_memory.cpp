@@ -19,8 +19,12 @@ constexpr std::size_t kMost = std::size_t{1} << 40;
 
 }  // namespace
 
-Pool::~Pool() {
+void Pool::clear() {
+    const std::lock_guard lock(mutex_);
     for (const auto& [memory, size] : sizes_) release(memory);
+    sizes_.clear();
+    free_.clear();
+    given_.clear();
 }
 
 void* Pool::take(std::size_t size) {

@@ -17,7 +17,7 @@ class Pool {
     enum class Kind { device, pinned };
 
     Pool(const Library& library, Kind kind) : library_(library), kind_(kind) {}
-    ~Pool();
+    ~Pool() { clear(); }
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
@@ -27,6 +27,9 @@ class Pool {
     void give(void* memory);
     // Nothing that was queued is running any more.
     void settle();
+
+    // Gives all memory back, whoever has it.
+    void clear();
 
     // As nvJPEG wants it; the pool has to outlive the handle.
     Allocator allocator();

@@ -309,3 +309,4 @@ def test_no_memory_is_taken_for_each_batch() -> None:
         decoder.decode([drawn_file(seed) for seed in range(20 + step % 2)])
         taken.append(count())
     assert taken[-1] == taken[6]
+    assert ctypes.CDLL(str(library)).double_contexts() == 0  # each that was made current was put back

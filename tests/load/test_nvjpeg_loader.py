@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 from yolofast.kernels import torch_nvjpeg  # noqa: E402
 from yolofast.load import nvjpeg_pictures  # noqa: E402
 
-FULL = 256
+FULL = 128
 """An image size at which every file of the dataset is decoded at full size, by the CPU too."""
 
 

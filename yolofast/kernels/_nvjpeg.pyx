@@ -78,7 +78,7 @@ cdef class Nvjpeg:
 
 @cython.auto_pickle(False)
 cdef class Decoder:
-    """See csrc/cuda/nvjpeg.hpp. The device's context has to be current in the thread that calls.
+    """See csrc/cuda/nvjpeg.hpp. The device's context has to be current in the thread that makes it.
 
     `prepared` is how many bytes the planes take of what was prepared last; None where that failed.
 

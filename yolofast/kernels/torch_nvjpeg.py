@@ -116,6 +116,8 @@ class NvJpegDecoder:
         # Only a stand-in for tests has a device that is the CPU.
         if place.type != ("cpu" if found.is_on_host else "cuda"):
             raise ConfigError(f"device: got '{device}', expected a CUDA device for GPU JPEG decode.")
+        if place.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(f"device: got '{device}', but torch finds no CUDA device.")
         place = torch.empty(0, device=place).device  # with its index
         self.device, self.library, self._stream = place, found, stream
         with self._current():
