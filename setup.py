@@ -36,6 +36,8 @@ if os.environ.get("YOLOFAST_SANITIZE") == "1":
 JPEG = sorted(f"jpeg/{path.name}" for path in CORE.glob("jpeg/*.cpp"))
 COCO = [f"coco/{name}.cpp" for name in ("match", "ranking", "accumulate", "confidence")]
 SCAN = ["file_scan.cpp", "image_header.cpp", "tiff_header.cpp", "labels.cpp", "jpeg/header.cpp"]
+# Paths from csrc/core. No CUDA is needed to build them: nvJPEG and the driver are found at run time.
+NVJPEG = [f"../cuda/{name}.cpp" for name in ("nvjpeg", "nvjpeg_api", "nvjpeg_memory")]
 RENDER = sorted(path.name for path in CORE.glob("render*.cpp"))
 
 # extension module -> (csrc/core sources, libraries)
@@ -50,6 +52,7 @@ MODULES: dict[str, tuple[list[str], list[str]]] = {
     "kernels._labels": (["labels.cpp"], []),
     "kernels._render": (RENDER, []),
     "kernels._scan": (SCAN, []),
+    "kernels._nvjpeg": (["picture.cpp", *NVJPEG, *JPEG], ["jpeg", "dl"]),
     "load._engine": (["engine.cpp", "picture.cpp", "staging.cpp", *RENDER, *JPEG], ["jpeg"]),
 }
 
@@ -57,8 +60,8 @@ extensions = [
     Extension(
         f"yolofast.{name}",
         sources=[f"yolofast/{name.replace('.', '/')}.pyx", *(str(CORE / s) for s in sources)],
-        include_dirs=[str(CORE), np.get_include()],
-        depends=[str(h) for h in CORE.rglob("*.hpp")],
+        include_dirs=[str(CORE), "csrc/cuda", np.get_include()],
+        depends=[str(h) for h in (*CORE.rglob("*.hpp"), *Path("csrc/cuda").glob("nvjpeg*.hpp"))],
         libraries=libraries,
         extra_compile_args=COMPILE,
         extra_link_args=LINK,

@@ -41,15 +41,6 @@ PictureStatus system_error(int code) {
         std::strerror(code));
 }
 
-// Point of the upright picture at full size -> point of the stored one, w x h, by EXIF orientation.
-void place_stored(int orientation, double w, double h, double scale, double* place) {
-    const double table[8][6] = {
-        {1, 0, 0, 0, 1, 0}, {-1, 0, w, 0, 1, 0}, {-1, 0, w, 0, -1, h}, {1, 0, 0, 0, -1, h},
-        {0, 1, 0, 1, 0, 0}, {0, 1, 0, -1, 0, h}, {0, -1, w, -1, 0, h}, {0, -1, w, 1, 0, 0},
-    };
-    for (int i = 0; i < 6; ++i) place[i] = table[orientation - 1][i] * scale;
-}
-
 // Lays out the planes row by row: each row of y is followed by the chroma rows that are sampled with it, so
 // that what a renderer reads together lies together. `chroma` is false for gray.
 void lay_planes(Picture& out, int height, int width, int c_height, int c_width, bool chroma) {
@@ -71,6 +62,14 @@ std::uint8_t* writable(Picture& out, const PlaneView& plane) {
 }
 
 }  // namespace
+
+void place_stored(int orientation, double w, double h, double scale, double* place) {
+    const double table[8][6] = {
+        {1, 0, 0, 0, 1, 0}, {-1, 0, w, 0, 1, 0}, {-1, 0, w, 0, -1, h}, {1, 0, 0, 0, -1, h},
+        {0, 1, 0, 1, 0, 0}, {0, 1, 0, -1, 0, h}, {0, -1, w, -1, 0, h}, {0, -1, w, 1, 0, 0},
+    };
+    for (int i = 0; i < 6; ++i) place[i] = table[orientation - 1][i] * scale;
+}
 
 PictureStatus read_file(const char* path, Bytes& bytes) noexcept try {
     const File file{::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};

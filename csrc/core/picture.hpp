@@ -64,6 +64,9 @@ constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30;
 // The whole of a regular file, into `bytes`.
 PictureStatus read_file(const char* path, Bytes& bytes) noexcept;
 
+// The place (see PictureView) of planes of w x h pixels, reduced by `scale`, by EXIF orientation 1..8.
+void place_stored(int orientation, double w, double h, double scale, double* place);
+
 // The planes of a JPEG at the smallest DCT scale M/8 that covers the request.
 PictureStatus decode_picture(const std::uint8_t* data, std::size_t size, const PictureRequest& request,
                              Picture& out) noexcept;

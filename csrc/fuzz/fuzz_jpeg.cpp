@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "jpeg/header.hpp"
+#include "jpeg/structure.hpp"
 #include "jpeg_inputs.hpp"
 
 namespace {
@@ -39,6 +40,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     yf::JpegHeader header;
     check_reason(yf::parse_jpeg_header(data, size, &header));
     require(header.orientation >= 1 && header.orientation <= 8);
+    const yf::JpegStatus structure = yf::check_structure(data, size);
+    check_reason(structure);
+    require(structure.error != yf::JpegError::none || (header.height > 0 && header.width > 0));
     yf::JpegRequest request = choose_request(header, kMaxPixels, choices);
     request.decoder = choices.one_in(4) ? yf::JpegDecoder::turbo : yf::JpegDecoder::automatic;
     const bool part = choices.one_in(2), race = choices.one_in(8);

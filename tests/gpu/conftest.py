@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,3 +53,9 @@ def device(request: pytest.FixtureRequest) -> Device:
 
     assert torch_ops.why_no_cuda() is None
     return Device(torch.ops.yolofast, "cuda")
+
+
+@pytest.fixture(scope="session")
+def lacking_cuda() -> Callable[[str], None]:
+    """What a test calls with the reason where it cannot run for want of a GPU, or of what goes with it."""
+    return skip_without_cuda

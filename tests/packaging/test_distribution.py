@@ -33,7 +33,7 @@ def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
         names
     )
     assert {"csrc/torch/schemas.cpp", "csrc/torch/checks.hpp", "csrc/torch/cpu.cpp"} <= set(names)
-    assert len([n for n in names if n.endswith(".pyx")]) == 11
+    assert len([n for n in names if n.endswith(".pyx")]) == 12
     assert not [n for n in names if n.endswith(".so") or (n.startswith("yolofast/") and n.endswith(".cpp"))]
 
     source = next(p for p in tmp_path.iterdir() if p.is_dir())

@@ -11,7 +11,7 @@ import os
 import weakref
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import torch
 
 MAX_THREADS = 16
+Jpeg = Literal["cpu", "nvjpeg"]
+"""Who decodes JPEG files."""
 
 
 class Loader:
@@ -53,13 +55,16 @@ class Loader:
                  `pin_memory` are for batches that are rendered on the CPU (None). 'cpu' goes the same way
                  without a GPU
     dtype        with `device`, of the images: torch.uint8 (default), or float16, bfloat16 or float32 in 0..1
+    jpeg         with a CUDA device, who decodes JPEG files: 'cpu', or 'nvjpeg' on the device, whose pixels
+                 differ by rounding; files that it refuses are decoded on the CPU
 
     Samples and their order depend only on the dataset's seed, the epoch and the position: not on threads,
     `prefetch`, or where a run was interrupted (`state_dict`). The pool stops when the loader is closed,
     collected or the interpreter exits. After a fork the child gets a pool of its own.
 
     Raises `DataError` from iteration when too many images are unreadable; `ConfigError` for a device that
-    torch, or this build of yolofast, has no use of.
+    torch, or this build of yolofast, has no use of; `MissingExtraError` where nvJPEG is asked for and not
+    there.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Loader:
         monitor: DataFlowMonitor | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        jpeg: Jpeg = "cpu",
     ) -> None:
         threads = min(MAX_THREADS, os.cpu_count() or 1) if threads is None else threads
         at_least(
@@ -102,7 +108,7 @@ class Loader:
         self._taken = 0  # samples of this epoch that the consumer has taken; a short batch counts as full
         self._pool: Pool | None = None
         self._end_pool: weakref.finalize[..., Any] | None = None
-        self._executor = self._make_executor(device, dtype)
+        self._executor = self._make_executor(device, dtype, jpeg)
         self._active: weakref.ref[Iterator[Batch]] | None = None
 
     # ------------------------------------------------------------ protocol
@@ -179,11 +185,22 @@ class Loader:
         if active is not None:
             active.close()  # type: ignore[attr-defined]
 
-    def _make_executor(self, device: str | torch.device | None, dtype: torch.dtype | None) -> Executor:
+    def _make_executor(
+        self, device: str | torch.device | None, dtype: torch.dtype | None, jpeg: Jpeg
+    ) -> Executor:
+        if jpeg not in get_args(Jpeg):
+            raise ConfigError(f"jpeg: got {jpeg!r}, expected one of {', '.join(get_args(Jpeg))}.")
         if device is not None:
             from yolofast.load.device_executor import DeviceExecutor
 
-            return DeviceExecutor(self.dataset, self.batch_size, self.prefetch, device, dtype)
+            executor = DeviceExecutor(self.dataset, self.batch_size, self.prefetch, device, dtype)
+            if jpeg == "nvjpeg":
+                from yolofast.load.nvjpeg_pictures import use_nvjpeg
+
+                use_nvjpeg(executor, max(1, self.threads))
+            return executor
+        if jpeg != "cpu":
+            raise ConfigError(f"jpeg: got {jpeg!r} without a device. Batches rendered on the CPU take 'cpu'.")
         if dtype is not None:
             raise ConfigError(f"dtype: got {dtype} without a device. Batches rendered on the CPU are uint8.")
         return CpuExecutor(self.dataset, self.prefetch, tensors=self.tensors, pinned=self.pin_memory)
