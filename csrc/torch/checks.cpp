@@ -100,4 +100,16 @@ void check_fraction(const char* op, const char* name, double value) {
         fail(op, ": ", name, " is ", value, "; expected a number from 0 to 1");
 }
 
+std::optional<Size> clip_size(const std::optional<std::vector<double>>& clip) {
+    if (!clip) return std::nullopt;
+    if (clip->size() != 2)
+        fail("transform_boxes: clip has ", clip->size(), " values; expected (width, height)");
+    const Size size{(*clip)[0], (*clip)[1]};
+    if (!(size.width > 0 && size.height > 0)) {
+        fail("transform_boxes: clip is ", size.width, " x ", size.height,
+             "; expected positive width and height");
+    }
+    return size;
+}
+
 }  // namespace yf::torch_ops

@@ -6,10 +6,13 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
+#include "../core/box_transforms.hpp"
 #include "../core/boxes.hpp"
 
 namespace yf::torch_ops {
@@ -35,6 +38,9 @@ Tensor device_tensor(const char* op, const char* name, const Tensor& tensor, std
                      std::initializer_list<ScalarType> dtypes, std::initializer_list<std::int64_t> shape);
 
 IouKind iou_kind(const std::string& name);  // box_iou's `kind`
+
+// transform_boxes' `clip`: (width, height).
+std::optional<Size> clip_size(const std::optional<std::vector<double>>& clip);
 
 void check_fraction(const char* op, const char* name, double value);  // from 0 to 1
 

@@ -81,18 +81,6 @@ std::array<double, 9> full_matrix(const Tensor& matrix) {
     return full;
 }
 
-std::optional<Size> clip_size(const std::optional<std::vector<double>>& clip) {
-    if (!clip) return std::nullopt;
-    if (clip->size() != 2)
-        fail("transform_boxes: clip has ", clip->size(), " values; expected (width, height)");
-    const Size size{(*clip)[0], (*clip)[1]};
-    if (!(size.width > 0 && size.height > 0)) {
-        fail("transform_boxes: clip is ", size.width, " x ", size.height,
-             "; expected positive width and height");
-    }
-    return size;
-}
-
 Tensor transform_boxes(const Tensor& boxes_given, const Tensor& matrix_given,
                        const std::optional<std::vector<double>>& clip) {
     const Tensor boxes = cpu_tensor("transform_boxes", "boxes", boxes_given, {kFloat, kDouble}, {kAny, 4});

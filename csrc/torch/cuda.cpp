@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../cuda/box_iou.hpp"
+#include "../cuda/box_transforms.hpp"
 #include "../cuda/match.hpp"
 #include "../cuda/nms.hpp"
 #include "../cuda/postprocess.hpp"
@@ -70,6 +71,28 @@ Tensor box_iou(const Tensor& a_given, const Tensor& b_given, const std::string& 
     } else {
         box_iou_into<double>(a, b, kind, elementwise, out, device.stream());
     }
+    return out;
+}
+
+Tensor transform_boxes(const Tensor& boxes_given, const Tensor& matrix_given,
+                       const std::optional<std::vector<double>>& clip) {
+    const char* const op = "transform_boxes";
+    const OnDeviceOf device(boxes_given.is_cuda() ? boxes_given : matrix_given);
+    const Tensor boxes =
+        device_tensor(op, "boxes", boxes_given, device.index(), {kFloat, kDouble}, {kAny, 4});
+    const bool affine = matrix_given.dim() == 2 && matrix_given.size(0) == 2;
+    const Tensor matrix =
+        device_tensor(op, "matrix", matrix_given, device.index(), {kFloat, kDouble}, {affine ? 2 : 3, 3});
+    const std::optional<Size> size = clip_size(clip);
+    const Size* const limit = size ? &*size : nullptr;
+    const cuda::Matrix numbers{matrix.const_data_ptr(), matrix.scalar_type() == kDouble, affine ? 6 : 9};
+    const std::int64_t n = boxes.size(0);
+    const Tensor out = new_tensor(boxes, {n, 4}, boxes.scalar_type());
+    check_cuda(op, boxes.scalar_type() == kFloat
+                       ? cuda::transform_boxes(input<float>(boxes), n, numbers, limit, output<float>(out),
+                                               device.stream())
+                       : cuda::transform_boxes(input<double>(boxes), n, numbers, limit, output<double>(out),
+                                               device.stream()));
     return out;
 }
 
@@ -212,6 +235,7 @@ std::tuple<Tensor, Tensor, Tensor> match_detections(
 
 YF_APPLY(STABLE_TORCH_LIBRARY_IMPL, YF_OPERATORS, YF_DISPATCH_KEY, m) {
     m.impl("box_iou", TORCH_BOX(&yf::torch_ops::box_iou));
+    m.impl("transform_boxes", TORCH_BOX(&yf::torch_ops::transform_boxes));
     m.impl("nms", TORCH_BOX(&yf::torch_ops::nms));
     m.impl("batched_nms", TORCH_BOX(&yf::torch_ops::batched_nms));
     m.impl("postprocess", TORCH_BOX(&yf::torch_ops::postprocess));

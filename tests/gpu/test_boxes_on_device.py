@@ -52,6 +52,22 @@ def test_box_iou(device: Any, rng: np.random.Generator, kind: Any, dtype: Any) -
             np.testing.assert_array_equal(device.numpy(each), np.diagonal(found))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("matrix_dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [2, 3])
+@pytest.mark.parametrize("clip", [None, (200.0, 150.5)])
+def test_transform_boxes(
+    device: Any, rng: np.random.Generator, dtype: Any, matrix_dtype: Any, rows: int, clip: Any
+) -> None:
+    matrix = np.array([[0.9, -0.3, 5], [0.4, 1.1, -7], [1e-3, -0.01, 1]], matrix_dtype)[:rows]
+    for count in (0, 1, 255, 700):
+        boxes = random_boxes(rng, count, dtype)
+        device.poison()
+        found = device.numpy(device.ops.transform_boxes(device.put(boxes), device.put(matrix), clip))
+        np.testing.assert_array_equal(found, kernels.transform_boxes(boxes, matrix, clip))
+        assert found.dtype == dtype
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.45, 0.7, 1.0])
 @pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 700, 4500])
 def test_nms(device: Any, rng: np.random.Generator, count: int, threshold: float) -> None:

@@ -29,11 +29,10 @@ nothing and is ignored. So `(ground_truths >= 0) & ~ignored` are right and `(gro
 For an area range, `gt_ignore` bool [B, G] and `dt_ignore` bool [B, D] say who is outside; `thresholds` are at
 most 16 (`yolofast.kernels.matching.IOU_THRESHOLDS.tolist()`).
 
-On CUDA tensors: `box_iou`, `nms`, `batched_nms`, `postprocess`, `match_detections`, `render_` and `letterbox_`,
-where yolofast was built with nvcc at hand. Results equal those on CPU, indices and pixels exactly, IoU to the bit
-except for the last one of ciou, whose angles other functions work out. Work goes to the current stream of the
-tensors' device. `nms` and `batched_nms` wait for the device once, to learn how many boxes stay; the others never
-do, and a CUDA graph can hold them.
+On CUDA tensors: all but `soft_nms`, where yolofast was built with nvcc at hand. Results equal those on CPU, to the
+bit except for the last one of a ciou, whose angles other functions work out. Work goes to the current stream of
+the tensors' device. `nms` and `batched_nms` wait for the device once, to learn how many boxes stay; the others
+never do. A CUDA graph can hold those that take nothing from the CPU: `box_iou`, `postprocess`, `match_detections`.
 
 No operator has a gradient. The suppressing ones give results that require none; going backward through
 `box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work
@@ -71,6 +70,7 @@ def _load_library() -> None:
 
 _ON_CUDA = (
     "box_iou",
+    "transform_boxes",
     "nms",
     "batched_nms",
     "postprocess",
