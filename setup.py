@@ -71,9 +71,21 @@ extensions = [
     for name, (sources, libraries) in MODULES.items()
 ]
 
-TORCH_SOURCES = ["boxes.cpp", "box_transforms.cpp", "nms.cpp", "postprocess.cpp", "soft_nms.cpp"]
+TORCH_SOURCES = [
+    "boxes.cpp",
+    "box_transforms.cpp",
+    "nms.cpp",
+    "postprocess.cpp",
+    "soft_nms.cpp",
+    "image.cpp",
+    *RENDER,
+]
 # The stable ABI as of torch 2.11: a library runs with that torch and every later one.
 STABLE_ABI = ("TORCH_TARGET_VERSION", "0x020b000000000000")
+
+
+# What csrc/torch has for CPU and CUDA alike.
+ON_BOTH_DEVICES = ("checks", "images_out", "letterbox_arguments", "render_arguments")
 
 
 def find_torch() -> Path | str:
@@ -89,7 +101,7 @@ def find_torch() -> Path | str:
 
 def torch_extension(torch: Path) -> Extension:
     """torch.ops.yolofast.* on CPU: a library for torch.ops.load_library, no Python module."""
-    sources = sorted(path for path in Path("csrc/torch").glob("*.cpp") if path.name != "cuda.cpp")
+    sources = sorted(path for path in Path("csrc/torch").glob("*.cpp") if not path.name.startswith("cuda"))
     return Extension(
         "yolofast.kernels._torch_ops",
         sources=[*map(str, sources), *(str(CORE / source) for source in TORCH_SOURCES)],
@@ -107,7 +119,7 @@ def torch_extension(torch: Path) -> Extension:
 CUDA_ARCHITECTURES = ("75", "80", "86", "89", "90")
 # No contraction, so that results equal the CPU's. ptxas says what each kernel uses: build/cuda/*.txt.
 CUDA_COMPILE = ["-std=c++20", "-O3", "--fmad=false", "--expt-relaxed-constexpr", "-Xptxas", "-v"]
-CUDA_HOST = "-fPIC,-fvisibility=hidden,-Wall,-Wextra"
+CUDA_HOST = "-fPIC,-fvisibility=hidden,-Wall,-Wextra,-ffp-contract=off"
 OLDEST_NVCC = 12  # the first that knows C++20
 
 
@@ -135,8 +147,8 @@ class CudaExtension(Extension):
     def __init__(self, torch: Path, nvcc: str) -> None:
         sources = [
             *sorted(Path("csrc/cuda").glob("*.cu")),
-            Path("csrc/torch/cuda.cpp"),
-            Path("csrc/torch/checks.cpp"),
+            *sorted(Path("csrc/torch").glob("cuda*.cpp")),
+            *(Path("csrc/torch", f"{name}.cpp") for name in ON_BOTH_DEVICES),
         ]
         headers = [h for folder in ("core", "cuda", "torch") for h in Path("csrc", folder).glob("*.hpp")]
         super().__init__(

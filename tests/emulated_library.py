@@ -25,7 +25,7 @@ def build_emulated_library() -> Path:
     sources = [
         *sorted((CSRC / "cuda").glob("*.cu")),
         CSRC / "emulation/emulation.cpp",
-        *(CSRC / "torch" / name for name in ("schemas.cpp", "checks.cpp", "cuda.cpp")),
+        *(path for path in sorted((CSRC / "torch").glob("*.cpp")) if not path.name.startswith("cpu")),
     ]
     newest = max(path.stat().st_mtime for path in CSRC.rglob("*") if path.is_file())
     if library.exists() and library.stat().st_mtime > newest:

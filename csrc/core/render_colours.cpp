@@ -1,7 +1,5 @@
 #include "render_colours.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "render_rows.hpp"
@@ -32,19 +30,6 @@ void colour_rows(const std::int16_t* __restrict y, const std::int16_t* __restric
 }
 
 }  // namespace
-
-Colours quantise(const double* colour) {
-    Colours result;
-    const auto fixed = [](double value) {
-        return static_cast<std::int16_t>(std::clamp(std::lround(value), -32768L, 32767L));
-    };
-    for (int c = 0; c < 3; ++c) {
-        const double* m = colour + 4 * c;
-        const double centre = m[3] + 128.0 * (m[0] + m[1] + m[2]);
-        result.rows[c] = {fixed(m[0] * 4096), fixed(m[1] * 4096), fixed(m[2] * 4096), fixed(centre * 16 + 8)};
-    }
-    return result;
-}
 
 // Whole runs of lanes go to the target directly, the rest by way of a buffer.
 void write_colours(const std::int16_t* const* samples, const Colours& colours, int count, std::uint8_t* out,

@@ -1,29 +1,9 @@
 // Tiles of any kind: four neighbours a pixel, a chunk of a row at a time. See render_tiles.hpp.
-#include <cmath>
-
 #include "render_rows.hpp"
 #include "render_tiles.hpp"
 
 namespace yf {
 namespace {
-
-constexpr int kChunk = 128;  // pixels a step
-
-// A line of output pixels on its way through one axis of a plane: pixel begin + i lies at
-// (start + i * step) / (1 + i * depth_step), in index units (pixel centres) from `base` on. Relative to a
-// base nearby, single precision is exact to about 1e-5 of a pixel.
-struct Line {
-    std::int32_t base;
-    float start, step;
-};
-
-// `start` and `step` are in pixels of the plane, whose axis has `size`. `start` may be infinite, but not NaN.
-Line line_through(double start, double step, double depth_step, int size, int count) {
-    const double last = (start + (count - 1) * step) / (1 + (count - 1) * depth_step);
-    const auto base = static_cast<std::int32_t>(std::clamp(std::min(start, last) - 0.5, 0.0, size - 1.0));
-    const double shift = base + 0.5;
-    return {base, static_cast<float>(start - shift), static_cast<float>(step - shift * depth_step)};
-}
 
 // Where each pixel of a chunk finds its upper left neighbour (bytes from the lines' bases on), and the
 // weights of the others. All places are inside the plane, also those of pixels past the span's end. Offsets
@@ -35,22 +15,7 @@ struct Neighbours {
 
 YF_MULTIVERSION
 void find_inverse_depth(float step, float* __restrict inverse) {
-    for (int i = 0; i < kChunk; ++i) {
-        // Past the span's end the depth may reach 0; those pixels are not written.
-        const float at = 1.0f + static_cast<float>(i) * step;
-        inverse[i] = 1.0f / (at > 1e-30f ? at : 1e-30f);
-    }
-}
-
-// Splits a position, clamped to [0, last], into a neighbour and the weight of the next one.
-inline std::int32_t split(float at, float last, std::int32_t before_last, std::int16_t* weight) {
-    at = at > 0.0f ? at : 0.0f;
-    at = at < last ? at : last;
-    std::int32_t first = static_cast<std::int32_t>(at);
-    first = first < before_last ? first : before_last;
-    const std::int32_t part = static_cast<std::int32_t>((at - static_cast<float>(first)) * 32768.0f + 0.5f);
-    *weight = static_cast<std::int16_t>(part < kWeightMax ? part : kWeightMax);
-    return first;
+    for (int i = 0; i < kChunk; ++i) inverse[i] = inverse_depth_at(i, step);
 }
 
 YF_MULTIVERSION
@@ -108,31 +73,11 @@ PlaneView interleave(const PlaneView& cb, const PlaneView& cr, int top, int bott
     return {out.data(), stride, height, width};
 }
 
-// The rows of a plane that a tile can touch, two at least: those of its window, turned and scaled, and some
-// around.
-Span rows_of(const Tile& tile, int factor, int height) {
-    const double *p = tile.picture.place, *w = tile.window;
-    double low = height, high = 0;
-    for (int corner = 0; corner < 4; ++corner) {
-        const double y = (p[3] * w[corner & 1 ? 2 : 0] + p[4] * w[corner & 2 ? 3 : 1] + p[5]) / factor;
-        low = std::min(low, y);
-        high = std::max(high, y);
-    }
-    const double last = std::max(height, 2);
-    return {static_cast<int>(std::clamp(low - 2, 0.0, last)),
-            static_cast<int>(std::clamp(high + 3, 0.0, last))};
-}
-
 }  // namespace
 
 void GeneralRenderer::draw(const Tile& tile, const Span* spans, const Colours& colours, Planes dst) {
-    const double *m = tile.matrix, *p = tile.picture.place;
-    double to[9];  // output point -> point of `y`, homogeneous
-    for (int c = 0; c < 3; ++c) {
-        to[c] = p[0] * m[c] + p[1] * m[3 + c] + p[2] * m[6 + c];
-        to[3 + c] = p[3] * m[c] + p[4] * m[3 + c] + p[5] * m[6 + c];
-        to[6 + c] = m[6 + c];
-    }
+    const Projection projection = project(tile);
+    const double* to = projection.to;
     const PictureView& picture = tile.picture;
     const bool colourful = picture.cb.data != nullptr;
     const PlaneView luma = at_least_two(picture.y, copy_);
@@ -156,19 +101,12 @@ void GeneralRenderer::draw(const Tile& tile, const Span* spans, const Colours& c
     for (int y = 0; y < dst.height; ++y)
         for (int begin = spans[y].begin; begin < spans[y].end; begin += kChunk) {
             const int count = std::min(kChunk, spans[y].end - begin);
-            const double u = begin + 0.5, v = y + 0.5;
-            // All over the first pixel's depth, which is positive: a projection may come at any scale.
-            const double depth = to[6] * u + (to[7] * v + to[8]), depth_step = to[6] / depth;
-            const double x0 = (to[0] * u + (to[1] * v + to[2])) / depth, step_x = to[0] / depth;
-            const double y0 = (to[3] * u + (to[4] * v + to[5])) / depth, step_y = to[3] / depth;
-            if (perspective) find_inverse_depth(static_cast<float>(depth_step), inverse_depth);
+            const ChunkPath path = path_of(projection, begin, y);
+            if (perspective) find_inverse_depth(static_cast<float>(path.depth_step), inverse_depth);
             const auto find = [&](const PlaneView& view, double scale_x, double scale_y, int first_row,
                                   int bytes, Neighbours* to_find) {
-                const Line columns =
-                    line_through(x0 * scale_x, step_x * scale_x, depth_step, view.width, count);
-                const Line lines =
-                    line_through(y0 * scale_y - first_row, step_y * scale_y - first_row * depth_step,
-                                 depth_step, view.height, count);
+                const auto [columns, lines] =
+                    lines_of(path, scale_x, scale_y, first_row, view.width, view.height, count);
                 find_neighbours(columns, lines, inverse_depth, view.width, view.height,
                                 static_cast<std::int32_t>(view.stride), bytes, to_find);
                 return view.data + lines.base * view.stride +

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "common.hpp"
+#include "render_points.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -16,7 +17,6 @@
 namespace yf {
 
 constexpr int kLanes = 32;
-constexpr int kWeightMax = 32767;  // bilinear weights are in 1/32768
 
 constexpr int padded(int count) { return (count + kLanes - 1) / kLanes * kLanes; }
 

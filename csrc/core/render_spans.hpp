@@ -14,7 +14,7 @@ struct Span {
 // The first index in [0, count) at which `holds` differs from its value at 0, for a test that changes at most
 // once; `guess` is where that should be.
 template <typename Test>
-int first_change(int count, double guess, Test holds) {
+YF_HOST_DEVICE int first_change(int count, double guess, Test holds) {
     const bool start = holds(0);
     if (holds(count - 1) == start) return count;
     int i = guess >= count ? count : guess > 0 ? static_cast<int>(guess) : 0;
@@ -26,7 +26,7 @@ int first_change(int count, double guess, Test holds) {
 // Keeps of `span` the indices i at which `a * (i + 0.5) + b` passes `test` (a comparison with 0). Rounding
 // leaves that expression monotone in i, so the answer is that of the same expression at every pixel.
 template <typename Test>
-void keep(Span& span, int count, double a, double b, Test test) {
+YF_HOST_DEVICE void keep(Span& span, int count, double a, double b, Test test) {
     const auto holds = [=](int i) { return test(a * (i + 0.5) + b); };
     if (a == 0) {
         if (!holds(0)) span.end = span.begin;
@@ -40,7 +40,7 @@ void keep(Span& span, int count, double a, double b, Test test) {
 }
 
 // Row y of the output: see reference/render.py, whose order of operations this keeps.
-inline Span owned(const Tile& tile, int y, int width) {
+YF_HOST_DEVICE inline Span owned(const Tile& tile, int y, int width) {
     const double *m = tile.matrix, *window = tile.window;
     const double v = y + 0.5;
     const double depth = m[7] * v + m[8];
@@ -56,7 +56,7 @@ inline Span owned(const Tile& tile, int y, int width) {
     return span.begin < span.end ? span : Span{0, 0};
 }
 
-inline bool is_upright(const Tile& tile) {
+YF_HOST_DEVICE inline bool is_upright(const Tile& tile) {
     const double *m = tile.matrix, *p = tile.picture.place;
     return m[1] == 0 && m[3] == 0 && m[6] == 0 && m[7] == 0 && m[8] == 1 && p[1] == 0 && p[3] == 0;
 }

@@ -25,11 +25,9 @@ struct Across {
         index.resize(size);
         weight.resize(size);
         for (int i = 0; i < static_cast<int>(size); ++i) {
-            double at = gain * (begin + std::min(i, count - 1) + 0.5) + offset - 0.5;
-            at = std::min(std::max(at, 0.0), width - 1.0);
-            const int first = std::min(static_cast<int>(at), width - 2);
-            index[i] = first;
-            weight[i] = static_cast<std::int16_t>(std::min((at - first) * 32768.0 + 0.5, 32767.0));
+            const Neighbour at = upright_column(gain, offset, begin + std::min(i, count - 1), width);
+            index[i] = at.first;
+            weight[i] = at.weight;
         }
         group = 1;  // unless:
         if (has_byte_shuffle() && width >= kReach && !fits<8>(width)) fits<4>(width);
@@ -110,14 +108,10 @@ struct PlaneRows {
         return rows[free].data();
     }
 
-    // The row at `at` (index units, pixel centres), blended from the two around it.
-    const std::int16_t* sample(double at, std::uint16_t* pairs) {
-        at = std::min(std::max(at, 0.0), plane.height - 1.0);
-        const int first = std::min(static_cast<int>(at), plane.height - 2);
-        const double weight = std::min((at - first) * 32768.0 + 0.5, 32767.0);
-        const auto down = static_cast<std::int16_t>(weight);
+    // The row at `at` of luma, in a plane that is lower by `factor`: blended from the two around it.
+    const std::int16_t* sample(double at, int factor, std::uint16_t* pairs) {
+        const auto [first, down] = upright_row(at, factor, plane.height);
         if (down == 0) return row(first, first, pairs);
-        if (down == kWeightMax) return row(first + 1, first + 1, pairs);
         const std::int16_t* upper = row(first, first + 1, pairs);
         const std::int16_t* lower = row(first + 1, first, pairs);
         lerp_rows(upper, lower, down, static_cast<int>(blended.size()), blended.data());
@@ -162,9 +156,7 @@ void UprightRenderer::draw(const Tile& tile, const Span* spans, const Colours& c
     scratch.pairs.resize(size);
     scratch.zeros.resize(size);
 
-    const double *m = tile.matrix, *p = tile.picture.place;
-    const double gain_x = p[0] * m[0], offset_x = p[0] * m[2] + p[2];
-    const double gain_y = p[4] * m[4], offset_y = p[4] * m[5] + p[5];
+    const auto [gain_x, offset_x, gain_y, offset_y] = upright_axes(tile);
     const int planes = tile.picture.cb.data == nullptr ? 1 : kPlanes;
     for (int c = 0; c < planes; ++c) {
         const int factor = c == 0 ? 1 : tile.picture.factor_x;
@@ -182,7 +174,7 @@ void UprightRenderer::draw(const Tile& tile, const Span* spans, const Colours& c
                        at + gain_y * (std::min(together, bottom - y) - 1));
         for (int c = 0; c < planes; ++c) {
             const int factor = c == 0 ? 1 : tile.picture.factor_y;
-            samples[c] = scratch.planes[c].sample(at / factor - 0.5, scratch.pairs.data());
+            samples[c] = scratch.planes[c].sample(at, factor, scratch.pairs.data());
         }
         write_colours(samples, colours, columns.end - columns.begin,
                       dst.data + y * dst.stride + columns.begin, dst.plane);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common.hpp"
+#include "tap.hpp"
 
 namespace yf {
 
@@ -20,11 +21,10 @@ struct Taps {
     Taps(double gain, double offset, int begin, int count, int source)
         : first(count), second(count), weight(count) {
         for (int i = 0; i < count; ++i) {
-            const double edge = gain * (begin + i + 0.5) + offset;
-            const double at = std::clamp(edge - 0.5, 0.0, static_cast<double>(source - 1));
-            first[i] = static_cast<std::int32_t>(at);
-            second[i] = std::min(first[i] + 1, source - 1);
-            weight[i] = static_cast<std::int16_t>(std::min((at - first[i]) * 32768.0 + 0.5, 32767.0));
+            const Tap tap = tap_at(gain, offset, begin + i, source);
+            first[i] = tap.first;
+            second[i] = tap.second;
+            weight[i] = tap.weight;
         }
     }
 

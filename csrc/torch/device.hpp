@@ -11,6 +11,14 @@
 
 namespace yf::torch_ops {
 
+inline bool is_on_device(const torch::stable::Tensor& tensor) {
+#if defined(YOLOFAST_EMULATED)
+    return tensor.is_cpu();
+#else
+    return tensor.is_cuda();
+#endif
+}
+
 // Makes the device of a tensor the current one as long as this lives; `stream` is the one torch works on
 // there.
 class OnDeviceOf {

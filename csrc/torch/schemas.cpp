@@ -26,4 +26,18 @@ YF_APPLY(STABLE_TORCH_LIBRARY, YF_OPERATORS, m) {
         "postprocess(Tensor raw, *, float conf=0.001, float iou=0.7, int max_det=300, int[]? classes=None, "
         "bool agnostic=False, bool multi_label=True, int max_candidates=30000) "
         "-> (Tensor, Tensor, Tensor, Tensor)");
+
+    // out uint8, float16, bfloat16 or float32 [B, 3, H, W] and planes uint8 [N] on the device, all else on
+    // the CPU: pictures int64 [P, 11] = offset_y, offset_cb, offset_cr (both -1 when gray), stride_y,
+    // stride_c, height, width, c_height, c_width, factor_x, factor_y; places float64 [P, 2, 3]; tile_sample,
+    // tile_picture, tile_layer int64 [T]; tile_matrix float64 [T, 3, 3]; tile_window float64 [T, 4]; mix
+    // float64 [B]; colour float64 [B, 3, 4]
+    m.def(
+        "render_(Tensor(a!) out, Tensor planes, Tensor pictures, Tensor places, Tensor tile_sample, "
+        "Tensor tile_picture, Tensor tile_layer, Tensor tile_matrix, Tensor tile_window, Tensor mix, "
+        "Tensor colour) -> ()");
+
+    // out as above; images uint8 [H, W, 3] on the device, each of its own size; placed int64 [B, 4] on the
+    // CPU = height, width, top, left of each picture in its target
+    m.def("letterbox_(Tensor(a!) out, Tensor[] images, Tensor placed, int fill=114) -> ()");
 }

@@ -11,6 +11,8 @@
 | `batched_nms(boxes, scores, classes, iou_threshold)` | indices int64 [K] |
 | `soft_nms(boxes, scores, classes=None, *, method="linear", sigma=0.5, iou_threshold=0.3, score_threshold=0.001)` | indices int64 [K], scores float32 [K] |
 | `postprocess(raw, *, conf=0.001, iou=0.7, max_det=300, classes=None, agnostic=False, multi_label=True, max_candidates=30000)` | boxes float32 [B, max_det, 4], scores float32 [B, max_det], classes int64 [B, max_det], counts int64 [B] |
+| `render_(out, planes, pictures, places, tile_sample, tile_picture, tile_layer, tile_matrix, tile_window, mix, colour)` | writes `out` [B, 3, H, W]; see `torch_render` |
+| `letterbox_(out, images, placed, fill=114)` | writes `out` [B, 3, H, W]; see `torch_letterbox` |
 
 Values are those of the functions of the same name in `yolofast.kernels`, whose docstrings say what they
 mean and what becomes of degenerate boxes. Unlike those functions, the operators convert no dtype: boxes and
@@ -18,7 +20,7 @@ scores are float32 (`box_iou` and `transform_boxes` also take float64, both argu
 They take any strides. `postprocess` pads each image to `max_det` rows, with zeros and class -1, so that its
 shapes are fixed. A wrong argument is a RuntimeError that says what came and what was wanted.
 
-On CUDA tensors: `box_iou`, `nms` and `batched_nms`, where yolofast was built with nvcc at hand. Results equal
+On CUDA tensors: `box_iou`, `nms`, `batched_nms`, `render_` and `letterbox_`, where yolofast was built with nvcc at hand. Results equal
 those on CPU, indices exactly, IoU to the bit except for the last one of ciou, whose angles other functions work
 out. Work goes to the current stream of the tensors' device. The suppressing ones wait for the device once, to
 learn how many boxes stay.
@@ -57,7 +59,7 @@ def _load_library() -> None:
     torch.ops.load_library(found.origin)  # type: ignore[no-untyped-call]
 
 
-_ON_CUDA = ("box_iou", "nms", "batched_nms")
+_ON_CUDA = ("box_iou", "nms", "batched_nms", "render_", "letterbox_")
 
 
 def _load_cuda_library() -> str | None:
@@ -151,6 +153,13 @@ _SHAPES: dict[str, Callable[..., Any]] = {
     "postprocess": _postprocess,
 }
 
+# Those that write into their first argument and return nothing.
+_IN_PLACE = ("render_", "letterbox_")
+
+
+def _nothing(*arguments: Any, **options: Any) -> None:
+    return None
+
 
 def _refuse_backward(ctx: Any, *gradients: Tensor | None) -> NoReturn:
     raise NotImplementedError(
@@ -171,7 +180,9 @@ def _register() -> None:
         decides = name in ("nms", "batched_nms", "soft_nms", "postprocess")
         setup = _without_gradient if decides else None
         torch.library.register_autograd(operator, _refuse_backward, setup_context=setup)
-    for name in _SHAPES:
+    for name in _IN_PLACE:
+        torch.library.register_fake(f"yolofast::{name}", _nothing)
+    for name in (*_SHAPES, *_IN_PLACE):
         if _MISSING or name not in _ON_CUDA:
             _refuse_cuda(name, _MISSING or "this operator has no CUDA form")
 

@@ -1,0 +1,254 @@
+#include <cmath>
+#include <cstring>
+
+#include "launch.hpp"
+#include "pixels.hpp"
+#include "render.hpp"
+#include "render_draw.hpp"
+#include "render_tables.hpp"
+
+namespace yf::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kLanes = 32;
+constexpr int kStrip = kLanes * kPixels;  // columns of a warp
+constexpr int kRows = 8;                  // that a thread draws, one below the other
+
+// ---------------------------------------------------------------------------------- first launch
+
+__device__ Along along(const Neighbour& luma, const Neighbour& chroma) {
+    return {luma.first, chroma.first,
+            static_cast<std::uint32_t>(luma.weight) | static_cast<std::uint32_t>(chroma.weight) << 16};
+}
+
+__device__ void place_column(const Tile& tile, int x, Along* out) {
+    const PictureView& picture = tile.picture;
+    const UprightAxes axes = upright_axes(tile);
+    const int factor = picture.factor_x;
+    *out = along(upright_column(axes.gain_x, axes.offset_x, x, max(picture.y.width, 2)),
+                 upright_column(axes.gain_x / factor, axes.offset_x / factor, x, max(picture.cb.width, 2)));
+}
+
+__device__ void place_row(const Tile& tile, int y, Along* out) {
+    const PictureView& picture = tile.picture;
+    const UprightAxes axes = upright_axes(tile);
+    const double at = axes.gain_y * (y + 0.5) + axes.offset_y;
+    *out = along(upright_row(at, 1, max(picture.y.height, 2)),
+                 upright_row(at, picture.factor_y, max(picture.cb.height, 2)));
+}
+
+__device__ void place_chunks(const Tile& tile, const TileEntry& entry, Span span, int y, ChunkEntry* out) {
+    const PictureView& picture = tile.picture;
+    const Projection projection = project(tile);
+    for (int begin = span.begin; begin < span.end; begin += kChunk) {
+        const int count = min(kChunk, span.end - begin);
+        const ChunkPath path = path_of(projection, begin, y);
+        const ChunkLines luma =
+            lines_of(path, 1, 1, 0, max(picture.y.width, 2), max(picture.y.height, 2), count);
+        ChunkLines chroma{};
+        if (entry.cb != nullptr) {
+            chroma = lines_of(path, 1.0 / picture.factor_x, 1.0 / picture.factor_y, entry.first_row,
+                              max(picture.cb.width, 2), entry.rows, count);
+        }
+        *out++ = {{luma.columns.start, luma.columns.step},
+                  {luma.rows.start, luma.rows.step},
+                  {chroma.columns.start, chroma.columns.step},
+                  {chroma.rows.start, chroma.rows.step},
+                  luma.columns.base,
+                  luma.rows.base,
+                  chroma.columns.base,
+                  chroma.rows.base,
+                  static_cast<float>(path.depth_step)};
+    }
+}
+
+// A thread a row and a column of each tile.
+__global__ void __launch_bounds__(kThreads) place_tiles(Tables tables, unsigned blocks_of_tile) {
+    const auto t = static_cast<std::int64_t>(blockIdx.x / blocks_of_tile);
+    const int i = static_cast<int>(blockIdx.x % blocks_of_tile * kThreads + threadIdx.x);
+    const Tile& tile = tables.tiles[t];
+    const TileEntry& entry = tables.entries[t];
+    const std::int64_t slot = entry.slot;
+    if (i < tables.height) {
+        const Span span = owned(tile, i, tables.width);
+        tables.spans[t * tables.height + i] = make_int2(span.begin, span.end);
+        if (entry.upright != 0) {
+            place_row(tile, i, tables.rows + slot * tables.height + i);
+        } else {
+            place_chunks(tile, entry, span, i,
+                         tables.chunks + (slot * tables.height + i) * tables.chunks_of_row);
+        }
+    } else if (const int x = i - tables.height; x < tables.width && entry.upright != 0) {
+        place_column(tile, x, tables.columns + slot * tables.width + x);
+    }
+}
+
+// ---------------------------------------------------------------------------------- second launch
+
+__device__ std::uint32_t mix_levels(std::uint32_t first, std::uint32_t second, std::int32_t weight) {
+    std::uint32_t mixed = 0;
+    for (int k = 0; k < kPixels; ++k) {
+        const int sum = static_cast<int>(level_at(first, k)) * weight +
+                        static_cast<int>(level_at(second, k)) * (32768 - weight);
+        mixed |= static_cast<std::uint32_t>((sum + 16384) >> 15) << 8 * k;
+    }
+    return mixed;
+}
+
+// kPixels columns of kRows rows a thread.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    draw_pixels(Tables tables, unsigned strips, unsigned blocks_of_sample, bool wide, T* __restrict__ out) {
+    const auto sample = static_cast<std::int64_t>(blockIdx.x / blocks_of_sample);
+    const unsigned part = blockIdx.x % blocks_of_sample, thread = threadIdx.x;
+    const int x = static_cast<int>(part % strips * kStrip + thread % kLanes * kPixels);
+    const int top = static_cast<int>((part / strips * (kThreads / kLanes) + thread / kLanes) * kRows);
+    if (x >= tables.width) return;
+    const SampleEntry& entry = tables.samples[sample];
+    const Colours colours = entry.colours;
+    const std::int32_t weight = entry.weight;
+    const std::int64_t plane = static_cast<std::int64_t>(tables.height) * tables.width;
+    const int bottom = min(top + kRows, tables.height);
+    HeldRows held;
+    for (int y = top; y < bottom; ++y) {
+        std::uint32_t levels[kPlanes];
+        for (int layer = 0; layer == 0 || (layer == 1 && weight < 32768); ++layer) {
+            std::uint32_t drawn[kPlanes];
+            draw_layer(tables, entry.tiles[layer], entry.tiles[layer + 1], colours, x, y, held, drawn);
+            for (int c = 0; c < kPlanes; ++c)
+                levels[c] = layer == 0 ? drawn[c] : mix_levels(levels[c], drawn[c], weight);
+        }
+        T* const row = out + sample * kPlanes * plane + static_cast<std::int64_t>(y) * tables.width + x;
+        for (int c = 0; c < kPlanes; ++c) write_levels(row + c * plane, levels[c], tables.width - x, wide);
+    }
+}
+
+// ---------------------------------------------------------------------------------- the host's part
+
+constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+template <typename T>
+std::size_t bytes_of(std::size_t count) {
+    return aligned(count * sizeof(T));
+}
+
+bool fits_grid(unsigned blocks, std::size_t times) { return times <= 0x7FFFFFFF / blocks; }
+
+// The addresses of all tables in one piece of memory; returns its size.
+std::size_t lay_out(const RenderTable& table, void* workspace, int height, int width, Tables* out) {
+    const auto h = static_cast<std::size_t>(height), w = static_cast<std::size_t>(width);
+    std::size_t used = 0;
+    const auto take = [&]<typename T>(T*& part, std::size_t count) {
+        part = reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(workspace) + used);
+        used += bytes_of<T>(count);
+    };
+    out->height = height;
+    out->width = width;
+    out->chunks_of_row = ceil_div(width, kChunk);
+    take(out->samples, table.samples);
+    take(out->entries, table.tiles);
+    take(out->tiles, table.tiles);
+    take(out->spans, table.tiles * h);
+    take(out->columns, table.upright() * w);
+    take(out->rows, table.upright() * h);
+    take(out->chunks, table.general * h * static_cast<std::size_t>(out->chunks_of_row));
+    return used;
+}
+
+TileEntry entry_of(const Tile& tile, int slot) {
+    const PictureView& picture = tile.picture;
+    TileEntry entry{};
+    entry.y = picture.y.data;
+    entry.cb = picture.cb.data;
+    entry.cr = picture.cr.data;
+    entry.stride = static_cast<int>(picture.y.stride);
+    entry.width = picture.y.width;
+    entry.height = picture.y.height;
+    entry.slot = slot;
+    entry.upright = is_upright(tile) ? 1 : 0;
+    if (entry.cb == nullptr) return entry;
+    entry.chroma_stride = static_cast<int>(picture.cb.stride);
+    entry.chroma_width = picture.cb.width;
+    entry.chroma_height = picture.cb.height;
+    const Span rows = rows_of(tile, picture.factor_y, picture.cb.height);
+    entry.first_row = rows.begin;
+    entry.rows = rows.end - rows.begin;
+    return entry;
+}
+
+template <typename T>
+cudaError_t launch_drawing(const Tables& tables, std::size_t samples, void* out, cudaStream_t stream) {
+    const auto strips = static_cast<unsigned>(ceil_div(tables.width, kStrip));
+    const unsigned groups = static_cast<unsigned>(ceil_div(tables.height, kThreads / kLanes * kRows));
+    const unsigned of_sample = strips * groups;
+    if (!fits_grid(of_sample, samples)) return cudaErrorInvalidConfiguration;
+    T* const pixels = static_cast<T*>(out);
+    return launch(draw_pixels<T>, static_cast<unsigned>(of_sample * samples), kThreads, stream, tables,
+                  strips, of_sample, rows_of_runs(pixels, tables.width), pixels);
+}
+
+}  // namespace
+
+RenderTable render_table(const std::vector<RenderSample>& samples) {
+    RenderTable table{{}, samples.size(), 0, 0};
+    for (const RenderSample& sample : samples)
+        for (const auto& layer : sample.layers) table.tiles += layer.size();
+    const std::size_t entries_at = bytes_of<SampleEntry>(table.samples),
+                      tiles_at = entries_at + bytes_of<TileEntry>(table.tiles);
+    table.bytes.resize(tiles_at + bytes_of<Tile>(table.tiles));
+    char* const base = table.bytes.data();
+    std::size_t next = 0, next_sample = 0;
+    for (const RenderSample& sample : samples) {
+        SampleEntry entry{};
+        entry.weight = static_cast<std::int32_t>(std::lround(sample.mix * 32768.0));
+        entry.colours = quantise(sample.colour);
+        for (int layer = 0; layer < 2; ++layer) {
+            entry.tiles[layer] = static_cast<int>(next);
+            for (const Tile& tile : sample.layers[layer]) {
+                const std::size_t slot = is_upright(tile) ? next - table.general : table.general++;
+                const TileEntry of_tile = entry_of(tile, static_cast<int>(slot));
+                std::memcpy(base + entries_at + next * sizeof of_tile, &of_tile, sizeof of_tile);
+                std::memcpy(base + tiles_at + next * sizeof tile, &tile, sizeof tile);
+                ++next;
+            }
+        }
+        entry.tiles[2] = static_cast<int>(next);
+        std::memcpy(base + next_sample++ * sizeof entry, &entry, sizeof entry);
+    }
+    return table;
+}
+
+std::size_t render_workspace(const RenderTable& table, int height, int width) {
+    Tables tables{};
+    return lay_out(table, nullptr, height, width, &tables);
+}
+
+cudaError_t render(const RenderTable& table, void* workspace, int height, int width, PixelType type,
+                   void* out, cudaStream_t stream) {
+    if (table.samples == 0) return cudaSuccess;
+    Tables tables{};
+    lay_out(table, workspace, height, width, &tables);
+    cudaError_t status =
+        cudaMemcpyAsync(workspace, table.bytes.data(), table.bytes.size(), cudaMemcpyHostToDevice, stream);
+    if (status != cudaSuccess) return status;
+    if (table.tiles > 0) {
+        const auto blocks = static_cast<unsigned>(ceil_div(height + width, kThreads));
+        if (!fits_grid(blocks, table.tiles)) return cudaErrorInvalidConfiguration;
+        status = launch(place_tiles, static_cast<unsigned>(blocks * table.tiles), kThreads, stream, tables,
+                        blocks);
+        if (status != cudaSuccess) return status;
+    }
+    switch (type) {
+        case PixelType::kByte:
+            return launch_drawing<std::uint8_t>(tables, table.samples, out, stream);
+        case PixelType::kHalf:
+            return launch_drawing<__half>(tables, table.samples, out, stream);
+        case PixelType::kBfloat16:
+            return launch_drawing<__nv_bfloat16>(tables, table.samples, out, stream);
+        default:
+            return launch_drawing<float>(tables, table.samples, out, stream);
+    }
+}
+
+}  // namespace yf::cuda

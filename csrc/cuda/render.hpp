@@ -1,0 +1,46 @@
+// The executor of a BatchPlan on the device: planes in, planar RGB out, the pixels of csrc/core/render.hpp.
+//
+// Two launches a batch: which pixels each tile owns and where they lie in its planes, in double; then the
+// pixels, with none of that left. Each output pixel is written once. What the memory must carry at least:
+// the output once, and the bytes of the planes that show once.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../core/render.hpp"
+#include "pixel_type.hpp"
+
+namespace yf::cuda {
+
+// One sample: its tiles, first those of layer 0, in the order in which they are drawn.
+struct RenderSample {
+    std::vector<Tile> layers[2];  // planes are on the device, all else is here
+    double mix;
+    const double* colour;  // 3x4
+};
+
+// What the kernels read, worked out on the host: to be copied to the device as it is.
+struct RenderTable {
+    std::vector<char> bytes;
+    std::size_t samples, tiles, general;  // `general`: tiles that are not upright
+    std::size_t upright() const { return tiles - general; }
+};
+
+// Of samples of one size, whose numbers keep the limits of csrc/core/render.hpp. Pixels of a plane are packed
+// within each row; no plane has 1 GiB or more.
+RenderTable render_table(const std::vector<RenderSample>& samples);
+
+// How many bytes of workspace `render` needs, the table included.
+std::size_t render_workspace(const RenderTable& table, int height, int width);
+
+// Renders to `out`, [samples, 3, height, width] of `type`. The table is copied to the device on the stream;
+// when this returns it is no longer read (pageable memory is staged first). The workspace is aligned to 256
+// bytes, as fresh device memory is.
+cudaError_t render(const RenderTable& table, void* workspace, int height, int width, PixelType type,
+                   void* out, cudaStream_t stream);
+
+}  // namespace yf::cuda

@@ -1,0 +1,63 @@
+// What the two launches of the renderer share: the table from the host, and what the first leaves for the
+// second. See render.hpp.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../core/render_colours.hpp"
+#include "../core/render_points.hpp"
+
+namespace yf::cuda {
+
+// Tiles [tiles[0], tiles[1]) are layer 0, [tiles[1], tiles[2]) layer 1.
+struct SampleEntry {
+    int tiles[3];
+    std::int32_t weight;  // of layer 0, in 1/32768
+    Colours colours;
+};
+
+struct TileEntry {
+    const std::uint8_t *y, *cb, *cr;  // cb and cr are null in a gray picture
+    int stride, width, height;
+    int chroma_stride, chroma_width, chroma_height;
+    int first_row, rows;  // of chroma that the tile can touch, when it is not upright
+    int slot;             // among the upright tiles, or among the others
+    int upright;
+};
+
+// A column or a row of an upright tile: the first of two neighbours and the weight of the second.
+struct alignas(16) Along {
+    std::int32_t luma, chroma;
+    std::uint32_t weights;  // luma's, and chroma's in the upper half: they live long in registers
+
+    YF_HOST_DEVICE int luma_weight() const { return static_cast<int>(weights & 0xFFFF); }
+    YF_HOST_DEVICE int chroma_weight() const { return static_cast<int>(weights >> 16); }
+};
+
+struct AxisLine {
+    float start, step;
+};
+
+// A chunk of a row of any other tile: the lines of render_points.hpp.
+struct alignas(16) ChunkEntry {
+    AxisLine column, row;
+    AxisLine chroma_column, chroma_row;
+    std::int32_t column_base, row_base, chroma_column_base, chroma_row_base;
+    float depth_step;
+};
+
+struct Tables {
+    const SampleEntry* samples;
+    const TileEntry* entries;
+    const Tile* tiles;
+    int2* spans;         // [tiles, height]: begin, end
+    Along* columns;      // [upright tiles, width]
+    Along* rows;         // [upright tiles, height]
+    ChunkEntry* chunks;  // [other tiles, height, chunks of a row]
+    int height, width, chunks_of_row;
+};
+
+}  // namespace yf::cuda

@@ -1,0 +1,125 @@
+"""Rendering a plan into a tensor: the pixels of the kernel, and how pictures are packed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from yolofast import kernels
+from yolofast.config import AugmentConfig
+from yolofast.load.plan import plan_batch
+from yolofast.types import BatchPlan, Picture, Ycc
+
+torch = pytest.importorskip("torch")
+
+from yolofast.kernels.torch_render import pack_pictures, plan_tensors, render  # noqa: E402  (after the skip)
+
+
+def plane(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(height * width).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+PICTURES = [
+    Ycc(plane(50, 33), plane(25, 17), plane(25, 17)[::-1], "420"),
+    Ycc(plane(40, 60), None, None, "gray"),
+    Picture(Ycc(plane(20, 9), plane(20, 9), plane(20, 9), "444"), np.eye(2, 3) / 2, (40, 18)),
+]
+
+
+def plan_of(size: int = 48) -> BatchPlan:
+    shapes = np.array([[50, 33], [40, 60], [40, 18]])
+    augment = AugmentConfig(mixup=0.5, degrees=5)
+    return plan_batch(np.arange(3), np.arange(3), shapes, (size, size), augment, seed=1, epoch=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_the_pixels_of_the_kernel(dtype: Any) -> None:
+    plan = plan_of()
+    wanted = torch.from_numpy(kernels.render(plan, PICTURES))
+    if dtype != torch.uint8:
+        wanted = (wanted.float() / 255).to(dtype)
+    out = render(plan, PICTURES, dtype=dtype)
+    assert torch.equal(out, wanted)
+    again = torch.full_like(out, 7)
+    assert render(plan, dict(enumerate(PICTURES)), out=again) is again
+    assert torch.equal(again, wanted)
+
+
+def test_only_pictures_that_the_plan_names_are_asked_for() -> None:
+    shapes = np.array([[40, 60]])
+    plan = plan_batch(
+        np.array([1]), np.array([0]), np.repeat(shapes, 2, axis=0), (32, 32), None, seed=0, epoch=0
+    )
+    only = {1: PICTURES[1]}
+    np.testing.assert_array_equal(render(plan, only).numpy(), kernels.render(plan, only))
+    with pytest.raises(KeyError):
+        render(plan, {0: PICTURES[0]})
+
+
+def test_packing_aligns_rows_and_says_where_they_are() -> None:
+    packed = pack_pictures(PICTURES)
+    assert packed.pictures.tolist()[0][3:] == [48, 32, 50, 33, 25, 17, 2, 2]
+    assert packed.pictures.tolist()[1][1:3] == [-1, -1]
+    np.testing.assert_array_equal(packed.places[2], np.eye(2, 3) / 2)
+    for row, picture in zip(packed.pictures, PICTURES, strict=True):
+        ycc = picture.ycc if isinstance(picture, Picture) else picture
+        for number, source in enumerate((ycc.y, ycc.cb, ycc.cr)):
+            if source is None:
+                continue
+            offset, stride = row[number], row[3 if number == 0 else 4]
+            assert offset % 16 == stride % 16 == 0
+            rows = packed.planes[offset : offset + source.shape[0] * stride].reshape(-1, stride)
+            np.testing.assert_array_equal(rows[:, : source.shape[1]], source)
+
+
+def test_packing_into_memory_that_is_there() -> None:
+    size = len(pack_pictures(PICTURES).planes)
+    room = np.zeros(size + 100, np.uint8)
+    packed = pack_pictures(PICTURES, out=room)
+    assert packed.planes.shape == (size,)
+    assert np.shares_memory(packed.planes, room)
+    assert not room[size:].any()
+    with pytest.raises(ValueError, match=f"at least {size}"):
+        pack_pictures(PICTURES, out=room[: size - 1])
+    nothing = pack_pictures([])
+    assert (nothing.planes.shape, nothing.pictures.shape, nothing.places.shape) == ((0,), (0, 11), (0, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("picture", "error", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), TypeError, r"pictures\[0\] is ndarray; expected a Picture or Ycc"),
+        (Ycc(plane(4, 4), None, None, "444"), ValueError, r"pictures\[0\] has a plane of NoneType"),
+        (Ycc(plane(4, 0), None, None, "gray"), ValueError, "not empty"),
+        (Ycc(plane(4, 4), plane(4, 4), plane(4, 3), "444"), ValueError, r"chroma \(4, 4\) and \(4, 3\)"),
+        (Ycc(plane(4, 4), None, None, "333"), ValueError, "subsampling '333'; expected one of 444"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pack_pictures([picture])
+
+
+def test_a_bad_out_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"out has shape \(3, 3, 9, 9\); expected \(3, 3, 48, 48\)"):
+        render(plan_of(), PICTURES, out=torch.zeros(3, 3, 9, 9))
+    with pytest.raises(RuntimeError, match="out is not contiguous"):
+        render(plan_of(), PICTURES, out=torch.zeros(3, 3, 48, 96)[..., ::2])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16])
+def test_opcheck(dtype: Any) -> None:
+    plan = plan_of(9)
+    packed = pack_pictures(PICTURES)
+    out = torch.zeros(3, 3, 9, 9, dtype=dtype)
+    planes = torch.from_numpy(packed.planes)
+    arguments = (out, planes, *plan_tensors(plan, packed, plan.tile_image))
+    outcome = torch.library.opcheck(torch.ops.yolofast.render_.default, arguments)
+    assert set(outcome.values()) == {"SUCCESS"}
+    images = [torch.zeros(4, 5, 3, dtype=torch.uint8), torch.zeros(2, 2, 3, dtype=torch.uint8)]
+    placed = torch.tensor([[7, 9, 1, 0], [9, 9, 0, 0]])
+    outcome = torch.library.opcheck(torch.ops.yolofast.letterbox_.default, (out[:2], images, placed))
+    assert set(outcome.values()) == {"SUCCESS"}
