@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rendering_stand_in
 from coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
 from loader_cases import COUNT, dataset, one_by_one, through_json
 
@@ -63,6 +62,7 @@ def device_loader(
     dtype: Any = None,
     chunk_bytes: int = CHUNK,
     arena_bytes: int = 10**6,
+    operators: Any = None,
     **options: Any,
 ) -> Loader:
     """A loader with a little memory to work in."""
@@ -75,7 +75,7 @@ def device_loader(
         dtype,
         chunk_bytes=chunk_bytes,
         arena_bytes=arena_bytes,
-        operators=rendering_stand_in,
+        operators=operators or torch.ops.yolofast,
     )
     return loader
 
@@ -171,7 +171,6 @@ def test_no_size_of_memory_changes_a_sample(
 
 def test_memory_as_it_is_by_default(data: Path, place: str) -> None:
     loader = Loader(dataset(data), 5, threads=2, device=place)
-    loader._executor.operators = rendering_stand_in  # type: ignore[attr-defined]
     assert plain_samples(on_host(loader)) == one_by_one(dataset(data))
 
 
@@ -275,7 +274,12 @@ def test_a_forked_child_iterates_by_itself(data: Path, threads: int) -> None:
     first = next(iterator)
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sender.send(plain_samples(loader)))
+
+    def send_epoch() -> None:
+        torch.set_num_threads(1)  # a forked process has none of torch's threads, which the operator would use
+        sender.send(plain_samples(loader))
+
+    child = context.Process(target=send_epoch)
     child.start()
     assert receiver.poll(30)
     assert receiver.recv() == expected
