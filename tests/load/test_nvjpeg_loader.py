@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rendering_stand_in
 from coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
 from loader_cases import COUNT, dataset, one_by_one
 from nvjpeg_library import build_double
@@ -41,9 +40,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def nvjpeg_loader(samples: YOLODataset, batch: int, **options: Any) -> Loader:
-    loader = Loader(samples, batch, device="cpu", jpeg="nvjpeg", **options)
-    loader._executor.operators = rendering_stand_in  # type: ignore[attr-defined]
-    return loader
+    return Loader(samples, batch, device="cpu", jpeg="nvjpeg", **options)
 
 
 @pytest.mark.parametrize("threads", [0, 2])
