@@ -1,4 +1,4 @@
-"""`postprocess` of a whole batch on the device, beside a loop of torchvision's batched_nms over its images."""
+"""`postprocess` of a whole batch on the device, beside torchvision's batched_nms image by image."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
     python benchmarks/run_gpu.py --out results [--data FOLDER] [--binary FOLDER] [--only STEP ...] [--dry-run]
 
-Meant for a bare machine with torch, nvcc and a GPU but no network: each step has its time limit, and one that
-fails does not stop the others. --data is a folder of JPEG files (drawn ones when it is not given), --binary one
-with `_torch_ops*.so` that were built beside another torch: the tests then run with these, too. --dry-run walks
-through all of it without a GPU, in small, on the host's stand-in for a device; its figures mean nothing.
+Meant for a bare machine with torch, nvcc and a GPU but no network: each step has its time limit, and one
+that fails does not stop the others. --data is a dataset's folder (drawn pictures without it), --binary one with
+`_torch_ops*.so` that were built beside another torch: the tests then run with these, too. --dry-run walks
+through all of it without a GPU, in small; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -94,14 +94,14 @@ def build(run: Run) -> dict[str, Any]:
     return run.command("build", command, 400, {"YOLOFAST_CUDA": "1"})
 
 
-def tests(run: Run, name: str = "tests", root: Path = REPOSITORY) -> dict[str, Any]:
+def device_tests(run: Run, name: str, root: Path) -> dict[str, Any]:
     where = "emulated" if run.dry else "cuda or not emulated"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", where]
     command += [str(root / "tests/gpu"), f"--rootdir={root}"]
     return run.command(name, command, 240, {} if run.dry else {"YOLOFAST_REQUIRE_CUDA": "1"})
 
 
-def tests_of_binary(run: Run, binary: Path) -> dict[str, Any]:
+def run_binary(run: Run, binary: Path) -> dict[str, Any]:
     """The tests in a copy of the tree whose operators were built beside another torch."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "tree")
@@ -112,7 +112,10 @@ def tests_of_binary(run: Run, binary: Path) -> dict[str, Any]:
         suffix = next(root.glob("yolofast/kernels/_nms*.so")).name.removeprefix("_nms")
         for file in map(Path, copied):  # no Python modules: they only have to be found
             file.rename(file.with_name(file.name.split(".")[0] + suffix))
-        return {"files": [Path(file).name for file in copied], **tests(run, "tests_other_binary", root)}
+        return {
+            "files": [Path(file).name for file in copied],
+            **device_tests(run, "tests_other_binary", root),
+        }
 
 
 def sanitizer(run: Run, tool: str) -> dict[str, Any]:
@@ -144,13 +147,13 @@ def main() -> None:
     steps: dict[str, Callable[[], Any]] = {
         "machine": machine,
         "build": lambda: build(run),
-        "tests": lambda: tests(run),
+        "tests": lambda: device_tests(run, "tests", REPOSITORY),
         "memcheck": lambda: sanitizer(run, "memcheck"),
         "racecheck": lambda: sanitizer(run, "racecheck"),
         "figures": lambda: measure(run, options.data),
     }
     if options.binary:
-        steps["tests of the other binary"] = lambda: tests_of_binary(run, options.binary)
+        steps["tests of the other binary"] = lambda: run_binary(run, options.binary)
     for name, work in steps.items():
         if not options.only or name in options.only:
             run.step(name, work)
