@@ -3,9 +3,9 @@
     python benchmarks/run_gpu.py --out results [--data FOLDER] [--binary FOLDER] [--only STEP ...] [--dry-run]
 
 Meant for a bare machine with torch, nvcc and a GPU but no network: each step has its time limit, and one
-that fails does not stop the others. --data is a dataset's folder (drawn pictures without it), --binary one with
-`_torch_ops*.so` that were built beside another torch: the tests then run with these, too. --dry-run walks
-through all of it without a GPU, in small; its figures mean nothing.
+that fails does not stop the others. --data is a dataset's folder (drawn pictures without it), --binary one
+with `_torch_ops*.so` that were built beside another torch: the tests then run with these, too. --dry-run
+walks through all of it without a GPU, in small; its figures mean nothing.
 """
 
 from __future__ import annotations
