@@ -107,6 +107,7 @@ def test_more_candidates_than_the_list_has_room_for(device: Any, scores: str) ->
     assert 59 * 591 > ROOM_FOR_ALL + 2 * 500 > np.count_nonzero(raw[1, 4:])
     options = {"max_candidates": 500, "max_det": 100, "iou": 0.1, "classes": list(range(1, 60))}
     assert_same(device, raw, **options)
+    assert_same(device, raw, **options, agnostic=True)  # so few stay that all candidates are looked at
 
 
 def test_keeps_no_more_than_the_reference(device: Any) -> None:
