@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
+from emulated_library import build_emulated_library
 from loader_cases import COUNT, dataset, one_by_one, through_json
 
 from yolofast.config import AugmentConfig
@@ -62,7 +63,7 @@ def device_loader(
     dtype: Any = None,
     chunk_bytes: int = CHUNK,
     arena_bytes: int = 10**6,
-    operators: Any = None,
+    operators: Any = torch.ops.yolofast,
     **options: Any,
 ) -> Loader:
     """A loader with a little memory to work in."""
@@ -75,7 +76,7 @@ def device_loader(
         dtype,
         chunk_bytes=chunk_bytes,
         arena_bytes=arena_bytes,
-        operators=operators or torch.ops.yolofast,
+        operators=operators,
     )
     return loader
 
@@ -185,6 +186,14 @@ def test_a_device_may_be_late(data: Path, name: str, chunk_bytes: int, threads: 
     expected = one_by_one(single, 0) + one_by_one(single, 1)
     assert plain_samples(batch for _ in range(2) for batch in loader) == expected
     assert stream.done > 0
+
+
+def test_the_kernels_of_a_device_give_the_same(data: Path) -> None:
+    """Those of csrc/cuda, which csrc/emulation runs on the host."""
+    torch.ops.load_library(build_emulated_library())
+    operators = torch.ops.yolofast_emulated
+    loader = device_loader(dataset(data), 4, "cpu", threads=2, operators=operators)
+    assert plain_samples(loader) == one_by_one(dataset(data))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
