@@ -2,6 +2,7 @@
 #include "launch.hpp"
 #include "letterbox.hpp"
 #include "pixels.hpp"
+#include "upload.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -118,8 +119,7 @@ std::size_t letterbox_workspace(std::size_t count) { return count * sizeof(Lette
 cudaError_t letterbox(const std::vector<LetterboxImage>& images, void* workspace, int height, int width,
                       std::uint8_t fill, PixelType type, void* out, cudaStream_t stream) {
     if (images.empty()) return cudaSuccess;
-    const cudaError_t status = cudaMemcpyAsync(workspace, images.data(), letterbox_workspace(images.size()),
-                                               cudaMemcpyHostToDevice, stream);
+    const cudaError_t status = upload(workspace, images.data(), letterbox_workspace(images.size()), stream);
     if (status != cudaSuccess) return status;
     const auto* const on_device = static_cast<const LetterboxImage*>(workspace);
     const std::size_t count = images.size();

@@ -1,7 +1,7 @@
 // Letterboxing a batch of images on the device: the pixels of csrc/core/image.hpp, as planes.
 //
-// One launch. What the memory must carry at least: the output once, and the bytes of the images that show
-// once.
+// One launch, behind the copy of a small table. What the memory must carry at least: the output once, and the
+// bytes of the images that show once.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -26,7 +26,7 @@ struct LetterboxImage {
 std::size_t letterbox_workspace(std::size_t count);
 
 // Writes out [images, 3, height, width] of `type`, level `fill` around the pictures. The list is copied to
-// the device on the stream; when this returns it is no longer read (pageable memory is staged first).
+// the device on the stream; when this returns it is no longer read.
 cudaError_t letterbox(const std::vector<LetterboxImage>& images, void* workspace, int height, int width,
                       std::uint8_t fill, PixelType type, void* out, cudaStream_t stream);
 

@@ -6,6 +6,7 @@
 #include "render.hpp"
 #include "render_draw.hpp"
 #include "render_tables.hpp"
+#include "upload.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -229,8 +230,7 @@ cudaError_t render(const RenderTable& table, void* workspace, int height, int wi
     if (table.samples == 0) return cudaSuccess;
     Tables tables{};
     lay_out(table, workspace, height, width, &tables);
-    cudaError_t status =
-        cudaMemcpyAsync(workspace, table.bytes.data(), table.bytes.size(), cudaMemcpyHostToDevice, stream);
+    cudaError_t status = upload(workspace, table.bytes.data(), table.bytes.size(), stream);
     if (status != cudaSuccess) return status;
     if (table.tiles > 0) {
         const auto blocks = static_cast<unsigned>(ceil_div(height + width, kThreads));

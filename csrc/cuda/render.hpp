@@ -1,8 +1,8 @@
 // The executor of a BatchPlan on the device: planes in, planar RGB out, the pixels of csrc/core/render.hpp.
 //
-// Two launches a batch: which pixels each tile owns and where they lie in its planes, in double; then the
-// pixels, with none of that left. Each output pixel is written once. What the memory must carry at least:
-// the output once, and the bytes of the planes that show once.
+// Two launches a batch, behind the copy of a small table: which pixels each tile owns and where they lie in
+// its planes, in double; then the pixels, with none of that left. Each output pixel is written once. What the
+// memory must carry at least: the output once, and the bytes of the planes that show once.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -38,7 +38,7 @@ RenderTable render_table(const std::vector<RenderSample>& samples);
 std::size_t render_workspace(const RenderTable& table, int height, int width);
 
 // Renders to `out`, [samples, 3, height, width] of `type`. The table is copied to the device on the stream;
-// when this returns it is no longer read (pageable memory is staged first). The workspace is aligned to 256
+// when this returns it is no longer read. The workspace is aligned to 256
 // bytes, as fresh device memory is.
 cudaError_t render(const RenderTable& table, void* workspace, int height, int width, PixelType type,
                    void* out, cudaStream_t stream);

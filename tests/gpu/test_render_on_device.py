@@ -171,6 +171,12 @@ def test_tiles_that_hide_one_another_and_samples_without_any(device: Any) -> Non
         assert_same(device, hand_made((45, 53), tiles, 6, mix), pictures)
 
 
+def test_more_tiles_than_one_piece_of_the_table(device: Any) -> None:
+    one = noise(np.random.default_rng(8), 20, 20, "420")
+    tiles = [(t, 0, 0, turn(float(t), 10), (0.0, 0, 20, 20)) for t in range(300)]
+    assert_same(device, hand_made((7, 9), tiles, 300), [one])
+
+
 @pytest.mark.parametrize("mix", [1.0, 0.25])
 def test_no_tiles_no_samples_no_pictures(device: Any, mix: float) -> None:
     gray = render(device, hand_made((5, 9), [], 3, mix), [])
