@@ -49,7 +49,7 @@ $(READY): pyproject.toml
 setup: build
 
 build: $(READY)
-	@$(BIN)/python setup.py -q build_ext --inplace -j 2
+	@$(BIN)/python setup.py -q build_ext --inplace
 
 demo: build
 	$(BIN)/yolofast demo
@@ -88,7 +88,7 @@ ENGINE := csrc/core/engine.cpp csrc/core/staging.cpp $(PICTURE)
 sanitize: $(READY)
 	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize
 	rm -f build/sanitize/yolofast/*/*.so
-	cd build/sanitize && YOLOFAST_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace -j 2
+	cd build/sanitize && YOLOFAST_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
 	cd build/sanitize && LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
 	  YOLOFAST_DATA="$${YOLOFAST_DATA:-$(CURDIR)/../shared/data}" $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels \

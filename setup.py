@@ -219,7 +219,11 @@ def torch_extensions() -> list[Extension]:
 
 
 class BuildExtensions(build_ext):
-    """Gives each module an object folder: with -j, several compile the same csrc/core files at once."""
+    """Compiles several modules at a time; each has an object folder of its own, as they share sources."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or len(os.sched_getaffinity(0))
 
     def build_extension(self, ext: Extension) -> None:
         if isinstance(ext, CudaExtension):
