@@ -226,14 +226,19 @@ class BuildExtensions(build_ext):
         self.parallel = self.parallel or len(os.sched_getaffinity(0))
 
     def build_extension(self, ext: Extension) -> None:
-        if isinstance(ext, CudaExtension):
-            target = Path(self.get_ext_fullpath(ext.name))
-            if self.force or newer_group([*ext.sources, *ext.depends, "setup.py"], str(target)):
-                ext.build(target, Path(self.build_temp).parent / "cuda")
-            return
-        own = copy.copy(self)
-        own.build_temp = str(Path(self.build_temp, ext.name))
-        build_ext.build_extension(own, ext)
+        target = Path(self.get_ext_fullpath(ext.name))
+        # A module that stands beside its source has been built by pip in a folder that is gone.
+        beside = Path(self.get_ext_filename(self.get_ext_fullname(ext.name)))
+        sources = [*ext.sources, *ext.depends, "setup.py"]
+        if not self.force and not target.exists() and not newer_group(sources, str(beside), "newer"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(beside, target)
+        elif not isinstance(ext, CudaExtension):
+            own = copy.copy(self)
+            own.build_temp = str(Path(self.build_temp, ext.name))
+            build_ext.build_extension(own, ext)
+        elif self.force or newer_group(sources, str(target)):
+            ext.build(target, Path(self.build_temp).parent / "cuda")
 
 
 setup(
