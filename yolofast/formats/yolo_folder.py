@@ -47,9 +47,12 @@ def find_data_yaml(tree: FileTree) -> Path | None:
 
 
 def _looks_like_rows(path: Path) -> bool | None:
-    """Whether the first line with text in it is all numbers; None for a file without text."""
-    with path.open("rb") as file:
-        line = next((text for text in file.read(4096).splitlines() if text.strip()), None)
+    """Whether the first line with text in it is all numbers; None for a file without text, or unreadable."""
+    try:
+        with path.open("rb") as file:
+            line = next((text for text in file.read(4096).splitlines() if text.strip()), None)
+    except OSError:  # the label reader says so, for this one file
+        return None
     if line is None:
         return None
     fields = line.removeprefix(b"\xef\xbb\xbf").split()
