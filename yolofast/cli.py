@@ -34,7 +34,7 @@ from yolofast.arguments import (
 from yolofast.cli_bench import BENCHES
 from yolofast.config import DatasetConfig, LoggingConfig, YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError, YolofastError, missing_extra, nearest
-from yolofast.printing import print_json
+from yolofast.printing import one_line, print_json
 from yolofast.types import Finding
 
 USER_ERROR = 2
@@ -50,7 +50,7 @@ ArgsT = TypeVar("ArgsT")
 
 def _print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings[:FINDINGS_SHOWN]:
-        print(f"  {finding}")
+        print(f"  {one_line(str(finding))}")
     if len(findings) > FINDINGS_SHOWN:
         print(f"  ... and {len(findings) - FINDINGS_SHOWN} more (--json lists all)")
 
@@ -78,7 +78,7 @@ def analyze(args: AnalyzeArgs) -> None:
         return
     print(f"{info.root}: {info.structure_type} structure ({info.layout}), {info.label_format} labels")
     for sentence in info.evidence:
-        print(f"  {sentence}")
+        print(f"  {one_line(sentence)}")
     print(f"images   {info.total_images} ({_counts(info.image_formats)})")
     print(f"boxes    {info.total_boxes}")
     print(f"splits   {_counts(info.splits) or 'none'}")
@@ -89,7 +89,7 @@ def analyze(args: AnalyzeArgs) -> None:
 
 
 def _counts(counts: Any) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
+    return one_line(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
 def check(args: CheckArgs) -> None:

@@ -429,6 +429,14 @@ def test_rules_name_boxes_so_that_reports_can_draw_them() -> None:
     assert box_in_message("no box at all").shape == (0, 4)
 
 
+def test_a_line_that_reads_like_our_own_words(tmp_path: Path) -> None:
+    write_yolo(
+        tmp_path, {"a.jpg": "0 .5 .5 .2 .2\nbox (e, e, e, e)\nbox (1-, 2, 3, 4)\nbox (1, 2, 3, 1e999)\n"}
+    )
+    report = check_data_quality(tmp_path)
+    assert [(f.code, f.line) for f in report.label_issues] == [("box-syntax", line) for line in (2, 3, 4)]
+
+
 def test_analyze_finds_leakage_too(tmp_path: Path) -> None:
     twins("valid")(tmp_path)
     assert [f.code for f in analyze_dataset(tmp_path).findings] == ["split-leakage"]

@@ -180,6 +180,20 @@ def test_command_prints_findings_and_a_summary(faulty: Path, capsys: pytest.Capt
     assert "  Images that are in two splits: 1. Validation figures are too good" in printed
 
 
+def test_a_terminal_is_not_moved_by_what_files_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "a\x1b[2Jb\nc"
+    write_yolo(tmp_path, {f"images/{name}.jpg": "0 .5 .5 .5 .5\n\x1b]0;title\x07\0 x\n"})
+    write_text(tmp_path / "classes.txt", "cat \x1b[31m\n")
+    for command in ("check", "analyze"):
+        assert main([command, str(tmp_path)]) == 0
+        printed = capsys.readouterr().out
+        assert printed.replace("\n", "").isprintable()
+        place = rf"{tmp_path}/labels/a\x1b[2Jb\nc.txt:2"
+        assert rf"{place}: error: '\x1b]0;title\x07\x00 x': a field is not a number" in printed
+
+
 def test_label_format_says_which_labels_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_yolo(tmp_path / "set", {"images/a.jpg": "0 .5 .5 .5 .5\n"}, "train: images\nnames: [a]")
     write_text(root / "a.xml", "<annotation><object><name>x</name></object></annotation>")

@@ -98,6 +98,15 @@ def test_near_duplicates_are_those_of_all_pairs(threshold: float) -> None:
         assert found[later][1] == pytest.approx(value, abs=1e-5)
 
 
+def test_boxes_whose_areas_are_below_the_smallest_number() -> None:
+    got: list[BoxBatch] = []
+    batches = BoxBatches(got.append)
+    classes = np.zeros(2, np.int64)
+    batches.add(record(np.array([[0, 0, 1e-170, 1e-170], [0, 0, 2e-170, 1e-170]]), classes), classes, 0)
+    batches.finish()
+    assert list(near_duplicates(got[0], 0.95, 32)) == []
+
+
 def test_thousands_of_boxes_that_share_an_edge_take_no_time() -> None:
     got: list[BoxBatch] = []
     batches = BoxBatches(got.append)

@@ -11,6 +11,7 @@ from yolofast.analyze import analyze_dataset
 from yolofast.errors import DataError
 from yolofast.formats.coco import open_coco
 from yolofast.formats.discover import scan_dataset
+from yolofast.formats.registry import open_dataset
 
 ROW = "0 .5 .5 .1 .1\n"
 BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
@@ -136,3 +137,19 @@ def test_symlink_loops_end_and_are_said(tmp_path: Path) -> None:
         "images/gone.jpg: warning: a link to 'nowhere.jpg', which leads nowhere [link-broken]",
         "images/self: warning: a link to 'self', which leads nowhere [link-broken]",
     ]
+
+
+def test_a_label_file_that_cannot_be_opened_stops_nothing(tmp_path: Path) -> None:
+    for kind in ("yolo", "voc"):
+        root = tmp_path / kind
+        for name in ("a", "b"):
+            if kind == "yolo":
+                write_yolo(root, {f"images/{name}.jpg": ROW})
+            else:
+                write_voc(root, {name: [("x", 1, 1, 9, 9)]})
+        gone = root / ("labels/a.txt" if kind == "yolo" else "Annotations/a.xml")
+        tree = scan_dataset(root)
+        gone.unlink()  # as a file without permission: nobody can open it, root included
+        found = [str(f) for item in open_dataset(tree).read() for f in item.findings]
+        reason = "cannot be read: No such file or directory"
+        assert found == [f"{gone}: error: {reason} [image-label-unreadable]"]

@@ -176,6 +176,22 @@ def test_data_yaml_rules_over_class_files_and_lists_the_rest(tmp_path: Path) -> 
     assert codes(items) == ["image-unlisted"]
 
 
+def test_a_class_id_that_nothing_explains_has_its_place(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"a.jpg": "0 .5 .5 .1 .1\n", "b.jpg": "0 .5 .5 .1 .1\n\n10000.0 .5 .5 .1 .1\n"})
+    message = "b.txt:3: class id 10000, and nothing names the classes. Mend the row, or add a data.yaml"
+    with pytest.raises(DataError, match=message):
+        read_all(tmp_path)
+
+
+def test_a_split_with_numbers_that_overflow(tmp_path: Path) -> None:
+    text = "0 .5 .5 1e308 1e308\n0 1e308 .5 1e308 1\n0 .5 .5 .1 .1\n"
+    root = write_yolo(tmp_path, {"images/x.jpg": text}, "train: images\nnames: [a]\n")
+    ((record, findings),) = iter_yolo_records(read_data_yaml(root / "data.yaml"), "train")
+    assert record is not None
+    assert record.lines.tolist() == [3]
+    assert [(f.code, f.line) for f in findings] == [("box-nan", 1), ("box-nan", 2)]
+
+
 def test_yolo_rows_polygons_and_faults(tmp_path: Path) -> None:
     rows = [
         "0 0.5 0.5 0.2 0.2",

@@ -105,7 +105,8 @@ def near_duplicates(batch: BoxBatch, threshold: float, neighbours: int) -> Itera
         sides = np.minimum(ordered[alive, 2:], ordered[other, 2:])
         sides -= np.maximum(ordered[alive, :2], ordered[other, :2])
         common = sides.clip(0).prod(axis=1)
-        iou = common / (area[alive] + area[other] - common)
+        with np.errstate(invalid="ignore"):  # 0 / 0 where areas are below the smallest float: no pair
+            iou = common / (area[alive] + area[other] - common)
         for k in np.flatnonzero(iou > threshold).tolist():
             first, later = sorted((int(order[alive[k]]), int(order[other[k]])))
             if later not in found or first < found[later][0]:

@@ -17,7 +17,8 @@ A_CODE = 6
 OTHER_BOXES = 200
 """Boxes that an example keeps beside those it is about."""
 _NO_BOXES = np.zeros((0, 4), dtype=np.float32)
-_NUMBER = r"([-+.\deinfa]+)"
+_NUMBER = r"(nan|-?(?:inf|[0-9]+(?:\.[0-9]+)?(?:e[-+][0-9]+)?))"
+"""As `{:.6g}` writes it. Messages quote names and lines of other people's files, so nothing looser."""
 _BOX = re.compile(rf"\bbox \({_NUMBER}, {_NUMBER}, {_NUMBER}, {_NUMBER}\)")
 
 

@@ -115,9 +115,13 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> _Element:
 def find_voc(tree: FileTree) -> tuple[Path, ...]:
     """All xml files of a tree in which at least one is a VOC annotation."""
     for path in tree.xmls:
-        with path.open("rb") as file:
-            if b"<annotation" in file.read(4096).replace(b"\0", b""):
-                return tree.xmls
+        try:
+            with path.open("rb") as file:
+                head = file.read(4096)
+        except OSError:  # the reader says so, for this one file
+            continue
+        if b"<annotation" in head.replace(b"\0", b""):
+            return tree.xmls
     return ()
 
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
-from yolofast.errors import DataError
+import numpy as np
+
+from yolofast.errors import DataError, at
 from yolofast.formats.ahead import work_ahead
 from yolofast.formats.class_files import read_class_file
 from yolofast.formats.class_sources import id_conflicts
@@ -48,9 +50,12 @@ def find_data_yaml(tree: FileTree) -> Path | None:
 
 
 def _looks_like_rows(path: Path) -> bool | None:
-    """Whether the first line with text in it is all numbers; None for a file without text."""
-    with path.open("rb") as file:
-        line = next((text for text in file.read(4096).splitlines() if text.strip()), None)
+    """Whether the first line with text in it is all numbers; None for a file without text, or unreadable."""
+    try:
+        with path.open("rb") as file:
+            line = next((text for text in file.read(4096).splitlines() if text.strip()), None)
+    except OSError:  # the label reader says so, for this one file
+        return None
     if line is None:
         return None
     fields = line.removeprefix(b"\xef\xbb\xbf").split()
@@ -106,13 +111,16 @@ def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], st
     if tree.class_files:
         path = tree.class_files[0]
         return read_class_file(path), f"class names from {tree.relative(path)}", path
-    scans = (scan for _, scan in work_ahead(files, scan_label_files))
-    highest = max((int(scan.classes.max(initial=-1)) for scan in scans), default=-1)
-    if highest > MAX_UNNAMED:
-        raise DataError(
-            f"{tree.root}: a label has class id {highest} and nothing names the classes. "
-            "Add a data.yaml with 'names:', or a classes.txt."
-        )
+    highest = -1
+    for some, scan in work_ahead(files, scan_label_files):
+        highest = max(highest, int(scan.classes.max(initial=-1)))
+        if highest > MAX_UNNAMED:
+            row = int(scan.classes.argmax())
+            file = some[int(np.searchsorted(scan.offsets, row, side="right")) - 1]
+            raise DataError(
+                f"{at(str(file), int(scan.lines[row]))}: class id {highest}, and nothing names the classes. "
+                "Mend the row, or add a data.yaml with 'names:' or a classes.txt."
+            )
     numbered = tuple(f"class_{i}" for i in range(highest + 1))
     return numbered, "no class names anywhere: class_0, class_1, ...", None
 

@@ -99,8 +99,10 @@ def _rule(
         else:
             sizes[i] = header.width, header.height
     row_usable = np.repeat(usable, counts)
+    with np.errstate(over="ignore", invalid="ignore"):  # the rules refuse what overflows
+        boxes = xywh_to_xyxy(scan.boxes) * np.repeat(np.hstack([sizes, sizes]), counts, axis=0)
     ruled = apply_box_rules(
-        (xywh_to_xyxy(scan.boxes) * np.repeat(np.hstack([sizes, sizes]), counts, axis=0))[row_usable],
+        boxes[row_usable],
         scan.classes[row_usable],
         scan.lines[row_usable],
         np.where(usable, counts, 0),
