@@ -46,7 +46,7 @@ def images_per_s(copied: Copied, loader: Any, device: torch.device, size: str) -
     model = build_model(size, copied.classes, seed=0)
     config = TrainingConfig(epochs=1, device=str(device), amp=True)
     result = Trainer(model, loader, config, num_classes=copied.classes).fit()
-    return float(result.history[-1]["images_per_s"])
+    return float(result.training_history[-1]["images_per_s"])
 
 
 def run(
