@@ -55,6 +55,8 @@ class LabelIndex:
                 by_tail.setdefault(tail, []).append(text)
         claims: dict[Path, list[Path]] = {}
         for image in images:
+            if (image.stem,) not in by_tail:  # most of a dataset whose labels are no text files
+                continue
             nearest = next(
                 filter(None, (self._of_split(image, by_tail.get(t, ())) for t in self._tails(image))), []
             )
