@@ -22,7 +22,8 @@ from yolofast.evaluate.evaluation import Evaluation, Totals
 from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_confidence_curves, plot_panels, plot_pr_curves
 from yolofast.evaluate.predict import DetectionModel, to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
-from yolofast.kernels import postprocess, xywhn_to_xyxy
+from yolofast.evaluate.suppress import find_detections
+from yolofast.kernels import xywhn_to_xyxy
 from yolofast.types import Batch, Detections, Letterbox
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class _Run:
                 f"({', '.join(run.class_names)}). Use weights that were trained on these classes."
             )
         with self._timed("nms"):
-            found = postprocess(raw, conf=run.conf, iou=run.iou, max_det=run.max_det)
+            found = find_detections(raw, conf=run.conf, iou=run.iou, max_det=run.max_det)
         targets = batch.targets.cpu().numpy()
         seen, truths, labels = [], [], []
         for i, (path, shape, network) in enumerate(
@@ -212,18 +213,23 @@ class _Run:
         self.boxes += len(images)
         self.detections += sum(len(one) for one in found)
 
-    def _infer(self, batch: Batch) -> NDArray[np.float32]:
+    def _infer(self, batch: Batch) -> torch.Tensor:
+        import torch
+
         model: Any = self.evaluator.model
-        images = batch.images.to(self.evaluator.device, non_blocking=True)
+        device = torch.device(self.evaluator.device)
+        images = batch.images.to(device, non_blocking=True)
         # A loader may have scaled them to 0..1 already.
         images = images.float() if images.is_floating_point() else images.float() / 255
+        raw: torch.Tensor
         if not self.has_loss:
             raw = model(images)
         else:
-            raw, loss = model.with_loss(images, batch.targets.to(self.evaluator.device))
+            raw, loss = model.with_loss(images, batch.targets.to(device))
             self.losses += loss.double().cpu().numpy() * len(batch)
-        array: NDArray[np.float32] = raw.float().cpu().numpy()  # waits for the device: the time is whole
-        return array
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)  # the time is whole
+        return raw
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

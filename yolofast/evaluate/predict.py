@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError, ImageError
 from yolofast.evaluate.drawing import draw_detections
+from yolofast.evaluate.suppress import find_detections
 from yolofast.images import read_image
-from yolofast.kernels import letterbox, postprocess
+from yolofast.kernels import letterbox
 from yolofast.types import Detections, Letterbox
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def predict_images(
             pixels = torch.from_numpy(np.stack([b[0] for b in boxed])).to(device)
             with torch.no_grad():
                 raw = model(pixels.float() / 255)
-            found = postprocess(raw.float().cpu().numpy(), conf=conf, iou=iou, max_det=max_det)
+            found = find_detections(raw, conf=conf, iou=iou, max_det=max_det)
             for (place, image), (_, placement), network in zip(read, boxed, found, strict=True):
                 detections = to_original(network, placement)
                 if drawings is not None and class_names is not None:
