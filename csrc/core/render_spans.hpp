@@ -61,23 +61,36 @@ YF_HOST_DEVICE inline bool is_upright(const Tile& tile) {
     return m[1] == 0 && m[3] == 0 && m[6] == 0 && m[7] == 0 && m[8] == 1 && p[1] == 0 && p[3] == 0;
 }
 
-// The spans of all rows. Those of an upright tile are one span in one run of rows: what depends on the column
-// is the same in every row, and the rest is the same in every column.
+struct Rectangle {
+    Span columns, rows;
+};
+
+// What an upright tile owns, one span in one run of rows: what depends on the column is the same in every
+// row, and the rest is the same in every column. Both spans are empty when it owns nothing.
+inline Rectangle owned_rectangle(const Tile& tile, int height, int width) {
+    const double *m = tile.matrix, *window = tile.window;
+    Span columns{0, width}, rows{0, height};
+    keep(columns, width, m[0], m[2] - window[0], [](double t) { return t >= 0; });
+    keep(columns, width, m[0], m[2] - window[2], [](double t) { return t < 0; });
+    const auto inside = [&](int y) {
+        const double offset = m[4] * (y + 0.5) + m[5];
+        return offset - window[1] >= 0 && offset - window[3] < 0;
+    };
+    while (rows.begin < rows.end && !inside(rows.begin)) ++rows.begin;
+    while (rows.begin < rows.end && !inside(rows.end - 1)) --rows.end;
+    if (columns.begin >= columns.end || rows.begin >= rows.end) return {};
+    return {columns, rows};
+}
+
+// The spans of all rows.
 inline void find_spans(const Tile& tile, int height, int width, Span* spans) {
     if (!is_upright(tile)) {
         for (int y = 0; y < height; ++y) spans[y] = owned(tile, y, width);
         return;
     }
-    const double *m = tile.matrix, *window = tile.window;
-    Span columns{0, width};
-    keep(columns, width, m[0], m[2] - window[0], [](double t) { return t >= 0; });
-    keep(columns, width, m[0], m[2] - window[2], [](double t) { return t < 0; });
-    if (columns.begin >= columns.end) columns = {0, 0};
-    for (int y = 0; y < height; ++y) {
-        const double offset = m[4] * (y + 0.5) + m[5];
-        const bool inside = offset - window[1] >= 0 && offset - window[3] < 0;
-        spans[y] = inside ? columns : Span{0, 0};
-    }
+    const Rectangle own = owned_rectangle(tile, height, width);
+    for (int y = 0; y < height; ++y)
+        spans[y] = own.rows.begin <= y && y < own.rows.end ? own.columns : Span{0, 0};
 }
 
 }  // namespace yf

@@ -77,6 +77,7 @@ __global__ void __launch_bounds__(kThreads)
     const int begin = min(max(image.pad_x - x, 0), kPixels),
               end = min(max(image.pad_x + image.inner_width - x, 0), kPixels);
     const std::int64_t plane = static_cast<std::int64_t>(height) * width;
+    const unsigned inside = (1u << min(width - x, kPixels)) - 1;
     SourceRow upper, lower;
     for (int i = 0; i < kRows; ++i) {
         const int row = static_cast<int>(thread / kLanes) * kRows + i, y = top + row;
@@ -96,7 +97,7 @@ __global__ void __launch_bounds__(kThreads)
             }
         }
         T* const at = out + number * kChannels * plane + static_cast<std::int64_t>(y) * width + x;
-        for (int c = 0; c < kChannels; ++c) write_levels(at + c * plane, levels[c], width - x, wide);
+        for (int c = 0; c < kChannels; ++c) write_levels(at + c * plane, levels[c], inside, wide);
     }
 }
 

@@ -12,15 +12,15 @@ namespace yf::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kLanes = 32;
-constexpr int kStrip = kLanes * kPixels;  // columns of a warp
-constexpr int kRows = 8;                  // that a thread draws, one below the other
+constexpr int kAcross =
+    8;  // strips of a warp, and 4 below: a compact one, which the edge of a tile seldom meets
+constexpr int kColumns = kAcross * kPixels, kBelow = kThreads / kAcross * kRows;  // pixels of a block
 
 // ---------------------------------------------------------------------------------- first launch
 
 __device__ Along along(const Neighbour& luma, const Neighbour& chroma) {
-    return {luma.first, chroma.first,
-            static_cast<std::uint32_t>(luma.weight) | static_cast<std::uint32_t>(chroma.weight) << 16};
+    return {luma.first, chroma.first, both_weights(static_cast<std::uint32_t>(luma.weight)),
+            both_weights(static_cast<std::uint32_t>(chroma.weight))};
 }
 
 __device__ void place_column(const Tile& tile, int x, Along* out) {
@@ -64,7 +64,7 @@ __device__ void place_chunks(const Tile& tile, const TileEntry& entry, Span span
     }
 }
 
-// A thread a row and a column of each tile.
+// A thread a row of each tile, and a column of each upright one.
 __global__ void __launch_bounds__(kThreads) place_tiles(Tables tables, unsigned blocks_of_tile) {
     const auto t = static_cast<std::int64_t>(blockIdx.x / blocks_of_tile);
     const int i = static_cast<int>(blockIdx.x % blocks_of_tile * kThreads + threadIdx.x);
@@ -72,13 +72,13 @@ __global__ void __launch_bounds__(kThreads) place_tiles(Tables tables, unsigned 
     const TileEntry& entry = tables.entries[t];
     const std::int64_t slot = entry.slot;
     if (i < tables.height) {
-        const Span span = owned(tile, i, tables.width);
-        tables.spans[t * tables.height + i] = make_int2(span.begin, span.end);
+        const std::int64_t row = slot * tables.height + i;
         if (entry.upright != 0) {
-            place_row(tile, i, tables.rows + slot * tables.height + i);
+            place_row(tile, i, tables.rows + row);
         } else {
-            place_chunks(tile, entry, span, i,
-                         tables.chunks + (slot * tables.height + i) * tables.chunks_of_row);
+            const Span span = owned(tile, i, tables.width);
+            tables.spans[row] = span;
+            place_chunks(tile, entry, span, i, tables.chunks + row * tables.chunks_of_row);
         }
     } else if (const int x = i - tables.height; x < tables.width && entry.upright != 0) {
         place_column(tile, x, tables.columns + slot * tables.width + x);
@@ -87,41 +87,32 @@ __global__ void __launch_bounds__(kThreads) place_tiles(Tables tables, unsigned 
 
 // ---------------------------------------------------------------------------------- second launch
 
-__device__ std::uint32_t mix_levels(std::uint32_t first, std::uint32_t second, std::int32_t weight) {
-    std::uint32_t mixed = 0;
-    for (int k = 0; k < kPixels; ++k) {
-        const int sum = static_cast<int>(level_at(first, k)) * weight +
-                        static_cast<int>(level_at(second, k)) * (32768 - weight);
-        mixed |= static_cast<std::uint32_t>((sum + 16384) >> 15) << 8 * k;
-    }
-    return mixed;
-}
-
-// kPixels columns of kRows rows a thread.
+// A strip a thread.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    draw_pixels(Tables tables, unsigned strips, unsigned blocks_of_sample, bool wide, T* __restrict__ out) {
+    draw_pixels(Tables tables, unsigned blocks_across, unsigned blocks_of_sample, bool wide,
+                T* __restrict__ out) {
     const auto sample = static_cast<std::int64_t>(blockIdx.x / blocks_of_sample);
     const unsigned part = blockIdx.x % blocks_of_sample, thread = threadIdx.x;
-    const int x = static_cast<int>(part % strips * kStrip + thread % kLanes * kPixels);
-    const int top = static_cast<int>((part / strips * (kThreads / kLanes) + thread / kLanes) * kRows);
-    if (x >= tables.width) return;
     const SampleEntry& entry = tables.samples[sample];
     const Colours colours = entry.colours;
-    const std::int32_t weight = entry.weight;
-    const std::int64_t plane = static_cast<std::int64_t>(tables.height) * tables.width;
-    const int bottom = min(top + kRows, tables.height);
-    HeldRows held;
-    for (int y = top; y < bottom; ++y) {
-        std::uint32_t levels[kPlanes];
-        for (int layer = 0; layer == 0 || (layer == 1 && weight < 32768); ++layer) {
-            std::uint32_t drawn[kPlanes];
-            draw_layer(tables, entry.tiles[layer], entry.tiles[layer + 1], colours, x, y, held, drawn);
-            for (int c = 0; c < kPlanes; ++c)
-                levels[c] = layer == 0 ? drawn[c] : mix_levels(levels[c], drawn[c], weight);
-        }
-        T* const row = out + sample * kPlanes * plane + static_cast<std::int64_t>(y) * tables.width + x;
-        for (int c = 0; c < kPlanes; ++c) write_levels(row + c * plane, levels[c], tables.width - x, wide);
+    Strip<T> strip;
+    strip.x = static_cast<int>(part % blocks_across * kColumns + thread % kAcross * kPixels);
+    strip.top = static_cast<int>(part / blocks_across * kBelow + thread / kAcross * kRows);
+    strip.inside = ~0u;
+    strip.inside = strip.within({{0, tables.width}, {0, tables.height}});
+    if (strip.inside == 0) return;
+    strip.width = tables.width;
+    strip.plane = static_cast<std::int64_t>(tables.height) * tables.width;
+    strip.wide = wide;
+    strip.at =
+        out + sample * kPlanes * strip.plane + static_cast<std::int64_t>(strip.top) * tables.width + strip.x;
+    strip.weight = 0;
+    const int layers = entry.weight < 32768 ? 2 : 1;
+#pragma unroll 1
+    for (int layer = 0; layer < layers; ++layer) {
+        draw_layer(tables, entry.tiles[layer], entry.tiles[layer + 1], colours, strip);
+        strip.weight = entry.weight;
     }
 }
 
@@ -137,27 +128,27 @@ std::size_t bytes_of(std::size_t count) {
 bool fits_grid(unsigned blocks, std::size_t times) { return times <= 0x7FFFFFFF / blocks; }
 
 // The addresses of all tables in one piece of memory; returns its size.
-std::size_t lay_out(const RenderTable& table, void* workspace, int height, int width, Tables* out) {
-    const auto h = static_cast<std::size_t>(height), w = static_cast<std::size_t>(width);
+std::size_t lay_out(const RenderTable& table, void* workspace, Tables* out) {
+    const auto h = static_cast<std::size_t>(table.height), w = static_cast<std::size_t>(table.width);
     std::size_t used = 0;
     const auto take = [&]<typename T>(T*& part, std::size_t count) {
         part = reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(workspace) + used);
         used += bytes_of<T>(count);
     };
-    out->height = height;
-    out->width = width;
-    out->chunks_of_row = ceil_div(width, kChunk);
+    out->height = table.height;
+    out->width = table.width;
+    out->chunks_of_row = ceil_div(table.width, kChunk);
     take(out->samples, table.samples);
     take(out->entries, table.tiles);
     take(out->tiles, table.tiles);
-    take(out->spans, table.tiles * h);
     take(out->columns, table.upright() * w);
     take(out->rows, table.upright() * h);
+    take(out->spans, table.general * h);
     take(out->chunks, table.general * h * static_cast<std::size_t>(out->chunks_of_row));
     return used;
 }
 
-TileEntry entry_of(const Tile& tile, int slot) {
+TileEntry entry_of(const Tile& tile, int slot, int height, int width) {
     const PictureView& picture = tile.picture;
     TileEntry entry{};
     entry.y = picture.y.data;
@@ -168,6 +159,7 @@ TileEntry entry_of(const Tile& tile, int slot) {
     entry.height = picture.y.height;
     entry.slot = slot;
     entry.upright = is_upright(tile) ? 1 : 0;
+    if (entry.upright != 0) entry.own = owned_rectangle(tile, height, width);
     if (entry.cb == nullptr) return entry;
     entry.chroma_stride = static_cast<int>(picture.cb.stride);
     entry.chroma_width = picture.cb.width;
@@ -180,19 +172,19 @@ TileEntry entry_of(const Tile& tile, int slot) {
 
 template <typename T>
 cudaError_t launch_drawing(const Tables& tables, std::size_t samples, void* out, cudaStream_t stream) {
-    const auto strips = static_cast<unsigned>(ceil_div(tables.width, kStrip));
-    const unsigned groups = static_cast<unsigned>(ceil_div(tables.height, kThreads / kLanes * kRows));
-    const unsigned of_sample = strips * groups;
+    const auto across = static_cast<unsigned>(ceil_div(tables.width, kColumns)),
+               below = static_cast<unsigned>(ceil_div(tables.height, kBelow));
+    const unsigned of_sample = across * below;
     if (!fits_grid(of_sample, samples)) return cudaErrorInvalidConfiguration;
     T* const pixels = static_cast<T*>(out);
     return launch(draw_pixels<T>, static_cast<unsigned>(of_sample * samples), kThreads, stream, tables,
-                  strips, of_sample, rows_of_runs(pixels, tables.width), pixels);
+                  across, of_sample, rows_of_runs(pixels, tables.width), pixels);
 }
 
 }  // namespace
 
-RenderTable render_table(const std::vector<RenderSample>& samples) {
-    RenderTable table{{}, samples.size(), 0, 0};
+RenderTable render_table(const std::vector<RenderSample>& samples, int height, int width) {
+    RenderTable table{{}, height, width, samples.size(), 0, 0};
     for (const RenderSample& sample : samples)
         for (const auto& layer : sample.layers) table.tiles += layer.size();
     const std::size_t entries_at = bytes_of<SampleEntry>(table.samples),
@@ -208,7 +200,7 @@ RenderTable render_table(const std::vector<RenderSample>& samples) {
             entry.tiles[layer] = static_cast<int>(next);
             for (const Tile& tile : sample.layers[layer]) {
                 const std::size_t slot = is_upright(tile) ? next - table.general : table.general++;
-                const TileEntry of_tile = entry_of(tile, static_cast<int>(slot));
+                const TileEntry of_tile = entry_of(tile, static_cast<int>(slot), height, width);
                 std::memcpy(base + entries_at + next * sizeof of_tile, &of_tile, sizeof of_tile);
                 std::memcpy(base + tiles_at + next * sizeof tile, &tile, sizeof tile);
                 ++next;
@@ -220,20 +212,23 @@ RenderTable render_table(const std::vector<RenderSample>& samples) {
     return table;
 }
 
-std::size_t render_workspace(const RenderTable& table, int height, int width) {
+std::size_t render_workspace(const RenderTable& table) {
     Tables tables{};
-    return lay_out(table, nullptr, height, width, &tables);
+    return lay_out(table, nullptr, &tables);
 }
 
-cudaError_t render(const RenderTable& table, void* workspace, int height, int width, PixelType type,
-                   void* out, cudaStream_t stream) {
+cudaError_t render(const RenderTable& table, void* workspace, PixelType type, void* out,
+                   cudaStream_t stream) {
     if (table.samples == 0) return cudaSuccess;
     Tables tables{};
-    lay_out(table, workspace, height, width, &tables);
+    lay_out(table, workspace, &tables);
+    const std::size_t of_tile =
+        static_cast<std::size_t>(table.height) * tables.chunks_of_row + static_cast<std::size_t>(table.width);
+    if (table.tiles > kMostElements / of_tile) return cudaErrorInvalidConfiguration;
     cudaError_t status = upload(workspace, table.bytes.data(), table.bytes.size(), stream);
     if (status != cudaSuccess) return status;
     if (table.tiles > 0) {
-        const auto blocks = static_cast<unsigned>(ceil_div(height + width, kThreads));
+        const auto blocks = static_cast<unsigned>(ceil_div(table.height + table.width, kThreads));
         if (!fits_grid(blocks, table.tiles)) return cudaErrorInvalidConfiguration;
         status = launch(place_tiles, static_cast<unsigned>(blocks * table.tiles), kThreads, stream, tables,
                         blocks);

@@ -26,21 +26,21 @@ struct RenderSample {
 // What the kernels read, worked out on the host: to be copied to the device as it is.
 struct RenderTable {
     std::vector<char> bytes;
+    int height, width;
     std::size_t samples, tiles, general;  // `general`: tiles that are not upright
     std::size_t upright() const { return tiles - general; }
 };
 
 // Of samples of one size, whose numbers keep the limits of csrc/core/render.hpp. Pixels of a plane are packed
 // within each row; no plane has 1 GiB or more.
-RenderTable render_table(const std::vector<RenderSample>& samples);
+RenderTable render_table(const std::vector<RenderSample>& samples, int height, int width);
 
 // How many bytes of workspace `render` needs, the table included.
-std::size_t render_workspace(const RenderTable& table, int height, int width);
+std::size_t render_workspace(const RenderTable& table);
 
 // Renders to `out`, [samples, 3, height, width] of `type`. The table is copied to the device on the stream;
 // when this returns it is no longer read. The workspace is aligned to 256
 // bytes, as fresh device memory is.
-cudaError_t render(const RenderTable& table, void* workspace, int height, int width, PixelType type,
-                   void* out, cudaStream_t stream);
+cudaError_t render(const RenderTable& table, void* workspace, PixelType type, void* out, cudaStream_t stream);
 
 }  // namespace yf::cuda

@@ -1,9 +1,10 @@
-// What one thread of the renderer does for four neighbours of a row: find their tile, sample its planes, mix
-// the colours. The fixed-point steps of csrc/core/render_rows.hpp in 32 bits, where none of them can overflow
-// and no value has to be narrowed.
+// What one thread of the renderer does for its strip: tile by tile, and row by row of what a tile owns of it,
+// sample the tile's planes and mix the colours. The fixed-point steps of csrc/core/render_rows.hpp in 32
+// bits, where none of them can overflow and no value has to be narrowed.
 #pragma once
 
 #include "pixels.hpp"
+#include "render_strip.hpp"
 #include "render_tables.hpp"
 
 namespace yf::cuda {
@@ -15,19 +16,14 @@ constexpr std::uint32_t kGray = kFill * 0x01010101u;
 // `scale` of render_rows.hpp: round(a * b / 32768).
 __device__ inline int scale_wide(int a, int b) { return (a * b + 16384) >> 15; }
 
-// The blend of two levels, in 1/128 level.
-__device__ inline int blend_levels(int from, int to, int weight) {
-    return (from << 7) + (((to - from) * weight + 128) >> 8);
+// The blend of two levels, the two lower bytes of `levels`, centred, in 1/128 level:
+// first * 128 + round((second - first) * weight / 256) - 16384.
+__device__ inline int blend_levels(std::uint32_t levels, std::uint32_t weights) {
+    return static_cast<int>(__dp2a_lo(weights, levels, 128u - (16384u << 8))) >> 8;
 }
 
 __device__ inline int blend_fixed(int from, int to, int weight) {
     return from + scale_wide(to - from, weight);
-}
-
-// One of R, G, B of a pixel.
-__device__ inline std::uint32_t colour_level(const ColourRow& c, int y, int cb, int cr) {
-    const int sum = scale_wide(y, c.y) + scale_wide(cb, c.cb) + scale_wide(cr, c.cr) + c.offset;
-    return static_cast<std::uint32_t>(min(max(sum >> 4, 0), 255));
 }
 
 // Samples of four pixels, centred, in 1/128 level.
@@ -35,98 +31,136 @@ struct Samples {
     int y[kPixels], cb[kPixels], cr[kPixels];
 };
 
+// One of R, G, B of the four, a byte each.
+__device__ inline std::uint32_t colour_levels(const ColourRow& c, const Samples& samples) {
+    std::uint32_t sixteenths[kPixels];  // of a level
+    for (int k = 0; k < kPixels; ++k) {
+        const int sum = c.offset + scale_wide(samples.y[k], c.y) + scale_wide(samples.cb[k], c.cb) +
+                        scale_wide(samples.cr[k], c.cr);
+        sixteenths[k] = static_cast<std::uint32_t>(__vimin_s32_relu(sum, 255 * 16 + 15));
+    }
+    const std::uint32_t low = (sixteenths[0] + (sixteenths[1] << 16)) << 4;
+    const std::uint32_t high = (sixteenths[2] + (sixteenths[3] << 16)) << 4;
+    return __byte_perm(low, high, 0x7531);
+}
+
+template <typename T>
+__device__ inline void put_colours(const Samples& samples, const Colours& colours, int row, unsigned pixels,
+                                   const Strip<T>& strip) {
+    std::uint32_t levels[kPlanes];
+    for (int c = 0; c < kPlanes; ++c) levels[c] = colour_levels(colours.rows[c], samples);
+    strip.put(row, pixels, levels);
+}
+
 // --- upright tiles; offsets within a plane are 32-bit, because none has 1 GiB
 
-struct LumaRow {
-    int row = -1;
-    int y[kPixels];
+constexpr int kNear = 8;  // bytes that two words hold wherever they begin
+
+// The two neighbours of each of four columns, in every row of a plane.
+struct Columns {
+    int first, bytes;  // that are needed of a row
+    int next;          // from one neighbour to the other
+    // Where from `first` on the neighbours are; as a selector of __byte_perm, where there are kNear bytes at
+    // most.
+    std::uint32_t at[kPixels];
+    std::uint32_t weights[kPixels];
 };
 
-// Two samples in one register.
-__device__ inline std::uint32_t pack(int cb, int cr) {
-    return (static_cast<std::uint32_t>(cb) & 0xFFFF) | static_cast<std::uint32_t>(cr) << 16;
+__device__ inline void find_columns(const int (&firsts)[kPixels], int width, Columns& out) {
+    out.first = min(min(firsts[0], firsts[1]), min(firsts[2], firsts[3]));
+    out.next = width > 1 ? 1 : 0;
+    out.bytes = max(max(firsts[0], firsts[1]), max(firsts[2], firsts[3])) + out.next + 1 - out.first;
+    for (int k = 0; k < kPixels; ++k) {
+        const auto at = static_cast<std::uint32_t>(firsts[k] - out.first);
+        out.at[k] = out.bytes <= kNear ? at | (at + out.next) << 4 : at;
+    }
 }
-__device__ inline int packed_cb(std::uint32_t both) { return static_cast<std::int16_t>(both); }
-__device__ inline int packed_cr(std::uint32_t both) { return static_cast<std::int32_t>(both) >> 16; }
 
-struct ChromaRow {
-    int row = -1;
-    std::uint32_t both[kPixels];
+// Four samples of a row of a plane.
+__device__ inline void sample_row(const std::uint8_t* row, const Columns& columns, int (&out)[kPixels]) {
+    const std::uint8_t* const from = row + static_cast<std::uint32_t>(columns.first);
+    if (columns.bytes <= kNear) {
+        const auto skipped = static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(from) % 4);
+        const auto* const words = reinterpret_cast<const std::uint32_t*>(from - skipped);
+        // No word is read that holds none of the bytes that are needed: the others lie in the same
+        // allocation.
+        const unsigned last = (skipped + columns.bytes - 1) / 4;
+        const std::uint32_t middle = __ldg(words + min(last, 1u));
+        const std::uint32_t low = __funnelshift_r(__ldg(words), middle, 8 * skipped),
+                            high = __funnelshift_r(middle, __ldg(words + last), 8 * skipped);
+        for (int k = 0; k < kPixels; ++k)
+            out[k] = blend_levels(__byte_perm(low, high, columns.at[k]), columns.weights[k]);
+        return;
+    }
+    for (int k = 0; k < kPixels; ++k) {
+        const std::uint8_t* const at = from + columns.at[k];
+        const std::uint32_t levels = __ldg(at) + (static_cast<std::uint32_t>(__ldg(at + columns.next)) << 8);
+        out[k] = blend_levels(levels, columns.weights[k]);
+    }
+}
+
+// Two neighbouring rows of a plane, resampled across: they may serve the next row of the output too.
+struct TwoRows {
+    int upper[kPixels], lower[kPixels];
+
+    // Makes them rows `first` and `first + 1`, when they were `held` and `held + 1`.
+    __device__ void move_to(int first, int held, const std::uint8_t* plane, int stride, int height,
+                            const Columns& columns) {
+        if (first == held + 1) {
+            for (int k = 0; k < kPixels; ++k) upper[k] = lower[k];
+        } else {
+            sample_row(plane + min(first, height - 1) * stride, columns, upper);
+        }
+        sample_row(plane + min(first + 1, height - 1) * stride, columns, lower);
+    }
+    __device__ void blend(int weight, int (&out)[kPixels]) const {
+        for (int k = 0; k < kPixels; ++k) out[k] = blend_fixed(upper[k], lower[k], weight);
+    }
 };
 
-// Rows of an upright tile, resampled across: they serve the next row of the output too.
-struct HeldRows {
-    int tile = -1;
-    Along columns[kPixels];
-    LumaRow luma[2];
-    ChromaRow chroma[2];
-};
-
-__device__ inline void load_columns(const Tables& tables, int tile, int slot, int x, HeldRows& held) {
-    const Along* const from = tables.columns + static_cast<std::int64_t>(slot) * tables.width;
-    for (int k = 0; k < kPixels; ++k) held.columns[k] = from[min(x + k, tables.width - 1)];
-    held.tile = tile;
-    for (int i = 0; i < 2; ++i) held.luma[i].row = held.chroma[i].row = -1;
-}
-
-__device__ inline void sample_luma(const TileEntry& tile, const HeldRows& held, int row, LumaRow& out) {
-    const std::uint8_t* const from = tile.y + min(row, tile.height - 1) * tile.stride;
-    const int next = tile.width > 1 ? 1 : 0;
+// Draws `pixels` of a strip.
+template <typename T>
+__device__ inline void draw_upright(const Tables& tables, const TileEntry& tile, unsigned pixels,
+                                    const Colours& colours, const Strip<T>& strip) {
+    const auto slot = static_cast<std::uint32_t>(tile.slot);
+    const Along* const from = tables.columns + slot * tables.width;
+    int firsts[2][kPixels];
+    Columns luma_columns, chroma_columns;
     for (int k = 0; k < kPixels; ++k) {
-        const std::uint8_t* const at = from + held.columns[k].luma;
-        out.y[k] = blend_levels(__ldg(at), __ldg(at + next), held.columns[k].luma_weight()) - 16384;
+        const Along along = from[min(strip.x + k, tables.width - 1)];
+        firsts[0][k] = along.luma;
+        firsts[1][k] = along.chroma;
+        luma_columns.weights[k] = along.luma_weights;
+        chroma_columns.weights[k] = along.chroma_weights;
     }
-    out.row = row;
-}
-
-__device__ inline void sample_chroma(const TileEntry& tile, const HeldRows& held, int row, ChromaRow& out) {
-    const int start = min(row, tile.chroma_height - 1) * tile.chroma_stride;
-    const int next = tile.chroma_width > 1 ? 1 : 0;
-    for (int k = 0; k < kPixels; ++k) {
-        const std::uint8_t *const cb = tile.cb + start + held.columns[k].chroma, *const cr =
-                                                                                     tile.cr + start +
-                                                                                     held.columns[k].chroma;
-        const int weight = held.columns[k].chroma_weight();
-        out.both[k] = pack(blend_levels(__ldg(cb), __ldg(cb + next), weight) - 16384,
-                           blend_levels(__ldg(cr), __ldg(cr + next), weight) - 16384);
-    }
-    out.row = row;
-}
-
-// Makes rows[0] row `first` and, where it counts, rows[1] the one below, of what is held as far as it goes:
-// whichever way the rows of a tile run.
-template <typename Row, typename Sample>
-__device__ inline void hold_rows(Row (&rows)[2], int first, bool both, Sample sample) {
-    if (rows[0].row != first) {
-        const Row other = rows[0];
-        rows[0] = rows[1];
-        rows[1] = other;
-        if (rows[0].row != first) sample(first, rows[0]);
-    }
-    if (both && rows[1].row != first + 1) sample(first + 1, rows[1]);
-}
-
-__device__ inline void sample_upright(const Tables& tables, const TileEntry& tile, int t, int x, int y,
-                                      HeldRows& held, Samples& out) {
-    if (held.tile != t) load_columns(tables, t, tile.slot, x, held);
-    const Along row = tables.rows[static_cast<std::int64_t>(tile.slot) * tables.height + y];
-    hold_rows(held.luma, row.luma, row.luma_weight() != 0,
-              [&](int index, LumaRow& to) { sample_luma(tile, held, index, to); });
-    for (int k = 0; k < kPixels; ++k) {
-        out.y[k] = held.luma[0].y[k];
-        if (row.luma_weight() != 0) out.y[k] = blend_fixed(out.y[k], held.luma[1].y[k], row.luma_weight());
-        out.cb[k] = out.cr[k] = 0;
-    }
-    if (tile.cb == nullptr) return;
-    hold_rows(held.chroma, row.chroma, row.chroma_weight() != 0,
-              [&](int index, ChromaRow& to) { sample_chroma(tile, held, index, to); });
-    for (int k = 0; k < kPixels; ++k) {
-        const std::uint32_t upper = held.chroma[0].both[k], lower = held.chroma[1].both[k];
-        out.cb[k] = packed_cb(upper);
-        out.cr[k] = packed_cr(upper);
-        if (row.chroma_weight() == 0) continue;
-        out.cb[k] = blend_fixed(out.cb[k], packed_cb(lower), row.chroma_weight());
-        out.cr[k] = blend_fixed(out.cr[k], packed_cr(lower), row.chroma_weight());
+    find_columns(firsts[0], tile.width, luma_columns);
+    find_columns(firsts[1], tile.chroma_width, chroma_columns);
+    const Along* const rows = tables.rows + (slot * tables.height + strip.top);
+    int luma_row = -2, chroma_row = -2;  // no row, and none before one
+    TwoRows luma{}, cb{}, cr{};
+#pragma unroll 1
+    for (int i = 0; i < kRows; ++i) {
+        const unsigned hit = row_of(pixels, i);
+        if (hit == 0) continue;
+        const Along row = rows[i];
+        Samples samples{};
+        if (row.luma != luma_row) {
+            luma.move_to(row.luma, luma_row, tile.y, tile.stride, tile.height, luma_columns);
+            luma_row = row.luma;
+        }
+        luma.blend(second_weight(row.luma_weights), samples.y);
+        if (tile.cb != nullptr) {
+            if (row.chroma != chroma_row) {
+                cb.move_to(row.chroma, chroma_row, tile.cb, tile.chroma_stride, tile.chroma_height,
+                           chroma_columns);
+                cr.move_to(row.chroma, chroma_row, tile.cr, tile.chroma_stride, tile.chroma_height,
+                           chroma_columns);
+                chroma_row = row.chroma;
+            }
+            cb.blend(second_weight(row.chroma_weights), samples.cb);
+            cr.blend(second_weight(row.chroma_weights), samples.cr);
+        }
+        put_colours(samples, colours, i, hit, strip);
     }
 }
 
@@ -149,27 +183,28 @@ __device__ inline Place place_at(const AxisLine& line, int base, float i, float 
 struct Quad {
     int upper, lower;  // the left ones, from the plane's start on
     int next;
-    int across, down;
+    std::uint32_t across;  // both weights
+    int down;
 
+    __device__ int pair(const std::uint8_t* left) const {
+        return blend_levels(__ldg(left) + (static_cast<std::uint32_t>(__ldg(left + next)) << 8), across);
+    }
     __device__ int blend(const std::uint8_t* plane) const {
-        const int top = blend_levels(__ldg(plane + upper), __ldg(plane + upper + next), across);
-        const int bottom = blend_levels(__ldg(plane + lower), __ldg(plane + lower + next), across);
-        return blend_fixed(top, bottom, down) - 16384;
+        return blend_fixed(pair(plane + upper), pair(plane + lower), down);
     }
 };
 
 __device__ inline Quad quad_at(const Place& column, const Place& row, int stride, int width, int height) {
     const int upper = min(row.first, height - 1), lower = min(row.first + 1, height - 1);
-    return {upper * stride + column.first, lower * stride + column.first, width > 1 ? 1 : 0, column.weight,
-            row.weight};
+    return {upper * stride + column.first, lower * stride + column.first, width > 1 ? 1 : 0,
+            both_weights(static_cast<std::uint32_t>(column.weight)), row.weight};
 }
 
-__device__ inline void sample_general(const Tables& tables, const TileEntry& tile, int2 span, int x, int y,
+// Pixels x .. x + 3 of row y, of which the tile owns `span`.
+__device__ inline void sample_general(const ChunkEntry* chunks, const TileEntry& tile, Span span, int x,
                                       Samples& out) {
-    const ChunkEntry* const chunks =
-        tables.chunks + (static_cast<std::int64_t>(tile.slot) * tables.height + y) * tables.chunks_of_row;
     // All pixels are sampled, those outside of the span like its ends.
-    const auto from_begin = [&](int k) { return min(max(x + k, span.x), span.y - 1) - span.x; };
+    const auto from_begin = [&](int k) { return min(max(x + k, span.begin), span.end - 1) - span.begin; };
     int current = from_begin(0) / kChunk;
     ChunkEntry chunk = chunks[current];
     for (int k = 0; k < kPixels; ++k) {
@@ -196,35 +231,56 @@ __device__ inline void sample_general(const Tables& tables, const TileEntry& til
     }
 }
 
+template <typename T>
+__device__ inline void draw_general(const Tables& tables, const TileEntry& tile, unsigned pixels,
+                                    const Colours& colours, const Strip<T>& strip) {
+    const std::uint32_t first = static_cast<std::uint32_t>(tile.slot) * tables.height + strip.top;
+#pragma unroll 1
+    for (int i = 0; i < kRows; ++i) {
+        const unsigned hit = row_of(pixels, i);
+        if (hit == 0) continue;
+        Samples samples;
+        sample_general(tables.chunks + (first + i) * tables.chunks_of_row, tile, tables.spans[first + i],
+                       strip.x, samples);
+        put_colours(samples, colours, i, hit, strip);
+    }
+}
+
 // --- all
 
-// Pixels x .. x + 3 of row y: the last of tiles [begin, end) that owns each of them, or gray.
-__device__ inline void draw_layer(const Tables& tables, int begin, int end, const Colours& colours, int x,
-                                  int y, HeldRows& held, std::uint32_t (&levels)[kPlanes]) {
-    for (int c = 0; c < kPlanes; ++c) levels[c] = kGray;
-    unsigned left = (1u << kPixels) - 1;
+// The pixels of a strip that a tile owns.
+template <typename T>
+__device__ inline unsigned owned_by(const Tables& tables, const TileEntry& tile, const Strip<T>& strip) {
+    if (tile.upright != 0) return strip.within(tile.own);
+    const Span* const spans =
+        tables.spans + (static_cast<std::uint32_t>(tile.slot) * tables.height + strip.top);
+    unsigned pixels = 0;
+    for (int i = 0; i < kRows; ++i)
+        if (row_of(strip.inside, i) != 0)
+            pixels |= columns_in(strip.x, spans[i].begin, spans[i].end) << kPixels * i;
+    return pixels & strip.inside;
+}
+
+// One layer of a strip: each pixel of the last of tiles [begin, end) that owns it, or gray.
+template <typename T>
+__device__ inline void draw_layer(const Tables& tables, int begin, int end, const Colours& colours,
+                                  const Strip<T>& strip) {
+    unsigned left = strip.inside;
     for (int t = end - 1; t >= begin && left != 0; --t) {
-        const int2 span = tables.spans[static_cast<std::int64_t>(t) * tables.height + y];
-        const int from = max(span.x - x, 0), to = min(span.y - x, kPixels);
-        if (from >= to) continue;
-        const unsigned hit = ((1u << to) - (1u << from)) & left;
-        if (hit == 0) continue;
-        left &= ~hit;
-        const TileEntry& tile = tables.entries[t];
-        Samples samples;
+        const TileEntry tile = tables.entries[t];
+        const unsigned pixels = owned_by(tables, tile, strip) & left;
+        if (pixels == 0) continue;
+        left &= ~pixels;
         if (tile.upright != 0) {
-            sample_upright(tables, tile, t, x, y, held, samples);
+            draw_upright(tables, tile, pixels, colours, strip);
         } else {
-            sample_general(tables, tile, span, x, y, samples);
-        }
-        const std::uint32_t mask = bytes_of_bits(hit);
-        for (int c = 0; c < kPlanes; ++c) {
-            std::uint32_t drawn = 0;
-            for (int k = 0; k < kPixels; ++k)
-                drawn |= colour_level(colours.rows[c], samples.y[k], samples.cb[k], samples.cr[k]) << 8 * k;
-            levels[c] = (levels[c] & ~mask) | (drawn & mask);
+            draw_general(tables, tile, pixels, colours, strip);
         }
     }
+    const std::uint32_t gray[kPlanes] = {kGray, kGray, kGray};
+#pragma unroll 1
+    for (int i = 0; left != 0 && i < kRows; ++i)
+        if (const unsigned pixels = row_of(left, i); pixels != 0) strip.put(i, pixels, gray);
 }
 
 }  // namespace yf::cuda

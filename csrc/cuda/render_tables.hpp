@@ -26,15 +26,19 @@ struct TileEntry {
     int first_row, rows;  // of chroma that the tile can touch, when it is not upright
     int slot;             // among the upright tiles, or among the others
     int upright;
+    Rectangle own;  // of an upright tile
 };
 
-// A column or a row of an upright tile: the first of two neighbours and the weight of the second.
+// The weights of two neighbours, in 1/32768: the second's in the upper half.
+YF_HOST_DEVICE inline std::uint32_t both_weights(std::uint32_t second) {
+    return second << 16 | (32768 - second);
+}
+YF_HOST_DEVICE inline int second_weight(std::uint32_t weights) { return static_cast<int>(weights >> 16); }
+
+// A column or a row of an upright tile: the first of two neighbours and their weights.
 struct alignas(16) Along {
     std::int32_t luma, chroma;
-    std::uint32_t weights;  // luma's, and chroma's in the upper half: they live long in registers
-
-    YF_HOST_DEVICE int luma_weight() const { return static_cast<int>(weights & 0xFFFF); }
-    YF_HOST_DEVICE int chroma_weight() const { return static_cast<int>(weights >> 16); }
+    std::uint32_t luma_weights, chroma_weights;
 };
 
 struct AxisLine {
@@ -49,13 +53,16 @@ struct alignas(16) ChunkEntry {
     float depth_step;
 };
 
+// Elements of a table are counted in 32 bits.
+constexpr std::size_t kMostElements = 0x7FFFFFFF;
+
 struct Tables {
     const SampleEntry* samples;
     const TileEntry* entries;
     const Tile* tiles;
-    int2* spans;         // [tiles, height]: begin, end
     Along* columns;      // [upright tiles, width]
     Along* rows;         // [upright tiles, height]
+    Span* spans;         // [other tiles, height]: the pixels that a tile owns
     ChunkEntry* chunks;  // [other tiles, height, chunks of a row]
     int height, width, chunks_of_row;
 };

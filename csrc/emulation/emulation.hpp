@@ -201,6 +201,23 @@ inline int __popc(unsigned bits) { return std::popcount(bits); }
 inline int __popcll(unsigned long long bits) { return std::popcount(bits); }
 inline int __clz(int bits) { return std::countl_zero(static_cast<unsigned>(bits)); }
 inline int __clzll(long long bits) { return std::countl_zero(static_cast<unsigned long long>(bits)); }
+inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
+inline int __vimin_s32_relu(int a, int b) { return std::max(std::min(a, b), 0); }
+// Bytes of a (0..3) and b (4..7), chosen by the nibbles of `selector`.
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
+    const std::uint64_t both = static_cast<std::uint64_t>(b) << 32 | a;
+    unsigned result = 0;
+    for (int k = 0; k < 4; ++k)
+        result |= static_cast<unsigned>(both >> 8 * (selector >> 4 * k & 7) & 0xFF) << 8 * k;
+    return result;
+}
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+    return static_cast<unsigned>((static_cast<std::uint64_t>(high) << 32 | low) >> (shift & 31));
+}
+// The halves of a times the two lower bytes of b, and c.
+inline unsigned __dp2a_lo(unsigned a, unsigned b, unsigned c) {
+    return c + (a & 0xFFFF) * (b & 0xFF) + (a >> 16) * (b >> 8 & 0xFF);
+}
 template <typename T>
 T __ldg(const T* at) {
     return *at;

@@ -65,11 +65,10 @@ void render_(const Tensor& out, const Tensor& planes_given, const Tensor& pictur
         out, planes,
         {pictures, places, tile_sample, tile_picture, tile_layer, tile_matrix, tile_window, mix, colour});
     if (given.batch == 0) return;
-    const cuda::RenderTable table = cuda::render_table(samples_of(given));
-    const Tensor workspace = new_workspace(out, cuda::render_workspace(table, given.height, given.width));
-    check_cuda("render_",
-               cuda::render(table, workspace.mutable_data_ptr(), given.height, given.width,
-                            pixel_type(out.scalar_type()), out.mutable_data_ptr(), device.stream()));
+    const cuda::RenderTable table = cuda::render_table(samples_of(given), given.height, given.width);
+    const Tensor workspace = new_workspace(out, cuda::render_workspace(table));
+    check_cuda("render_", cuda::render(table, workspace.mutable_data_ptr(), pixel_type(out.scalar_type()),
+                                       out.mutable_data_ptr(), device.stream()));
 }
 
 void letterbox_(const Tensor& out, const std::vector<Tensor>& images_given, const Tensor& placed,

@@ -105,6 +105,18 @@ def test_types(device: Any, dtype: Any, side: int) -> None:
     assert torch.equal(render(device, plan, pictures, dtype), wanted)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("mix", [1.0, 0.0])
+def test_each_level_of_each_type(device: Any, dtype: Any, mix: float) -> None:
+    """Of both layers: the lower one is read back from what was written."""
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    tile = (np.eye(3), (0.0, 0, 16, 16))
+    plan = hand_made((16, 16), [(0, 0, 0, *tile), (0, 1, 0, *tile)], mix=mix or 0.5)
+    got = render(device, plan, [Ycc(levels, None, None, "gray")], dtype)
+    wanted = torch.from_numpy(levels).expand(1, 3, 16, 16)
+    assert torch.equal(got, wanted if dtype == torch.uint8 else (wanted.float() / 255).to(dtype))
+
+
 def hand_made(
     size: tuple[int, int], tiles: list[tuple[int, int, int, Any, Any]], samples: int = 1, mix: float = 1.0
 ) -> BatchPlan:
