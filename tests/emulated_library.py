@@ -14,6 +14,7 @@ CSRC = REPOSITORY / "csrc"
 FLAGS = ["-std=c++20", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]  # "unroll" is nvcc's
 SANITIZE = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+SHARED_MEMORY = [f"-Wl,-T,{CSRC / 'emulation/shared_memory.ld'}"]
 DEFINES = ["-DYOLOFAST_EMULATED", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000"]
 
 
@@ -44,7 +45,13 @@ def build_emulated_library() -> Path:
         ]
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(run, commands))
-        link = [*(SANITIZE if sanitized else []), *objects, f"-L{root / 'lib'}", "-ltorch_cpu"]
+        link = [
+            *(SANITIZE if sanitized else []),
+            *objects,
+            f"-L{root / 'lib'}",
+            "-ltorch_cpu",
+            *SHARED_MEMORY,
+        ]
         finished = Path(folder, name)
         run(["g++", "-shared", *link, "-o", str(finished)])
         finished.replace(library)

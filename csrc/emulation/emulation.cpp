@@ -3,6 +3,7 @@
 #include <ucontext.h>
 
 #include <array>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <vector>
@@ -11,6 +12,11 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
+
+// Where all shared memory is: see shared_memory.ld, without which there is none.
+extern "C" {
+__attribute__((weak, visibility("hidden"))) extern char yf_shared_begin[], yf_shared_end[];
+}
 
 namespace yf::emulation {
 
@@ -50,9 +56,23 @@ struct Thread {
     bool begun = false, ended = false;
     unsigned mask = 0;
     std::uint64_t brought = 0;
+    std::source_location at;  // where it waits
     std::array<std::uint64_t, kWarp> found{};
-    Fiber* fiber = nullptr;  // where it waits
+    Fiber* fiber = nullptr;  // on which it waits
 };
+
+bool same_place(const std::source_location& a, const std::source_location& b) {
+    return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+
+struct Copy {
+    void* to;
+    const void* from;
+    std::size_t bytes;
+};
+
+bool copies_are_late = false;
+std::vector<Copy> late_copies;
 
 cudaError_t last_error = cudaSuccess;
 const char* reason = "no error";
@@ -65,11 +85,12 @@ class Block {
 
     bool run() {
         for (;;) {
+            if (given_up_) return false;
             collect_ready();
             if (ready_.empty()) {
                 if (std::all_of(threads_.begin(), threads_.end(), [](const Thread& t) { return t.ended; }))
                     return true;
-                if (!release_block() && !release_warps()) {
+                if (!release_block() && !release_warps() && !given_up_) {
                     reason = "threads wait for one another: a barrier or an exchange that not all reach";
                     return false;
                 }
@@ -79,8 +100,9 @@ class Block {
         }
     }
 
-    void wait(Exchange kind, unsigned mask, std::uint64_t brought) {
+    void wait(Exchange kind, unsigned mask, std::uint64_t brought, const std::source_location& at) {
         Thread& thread = threads_[current_];
+        thread.at = at;
         thread.waits = kind;
         thread.mask = mask;
         thread.brought = brought;
@@ -91,6 +113,11 @@ class Block {
 
     const std::uint64_t* found() const { return threads_[current_].found.data(); }
     unsigned lane() const { return current_ % kWarp; }
+
+    void give_up(const char* why) {
+        reason = why;
+        given_up_ = true;
+    }
 
   private:
     void collect_ready() {
@@ -165,8 +192,16 @@ class Block {
     }
 
     bool release_block() {
-        for (const Thread& thread : threads_)
-            if (!thread.ended && thread.waits != Exchange::barrier) return false;
+        const Thread* first = nullptr;
+        for (const Thread& thread : threads_) {
+            if (thread.ended) continue;
+            if (thread.waits != Exchange::barrier) return false;
+            if (first == nullptr) first = &thread;
+            if (!same_place(thread.at, first->at)) {
+                give_up("threads wait at different barriers");
+                return false;
+            }
+        }
         for (Thread& thread : threads_) thread.waits = Exchange::none;
         return true;
     }
@@ -190,7 +225,8 @@ class Block {
             if ((mask >> other & 1) == 0) continue;
             if (first + other >= threads_.size()) return false;
             const Thread& partner = threads_[first + other];
-            if (partner.waits != kind || partner.mask != mask) return false;
+            if (partner.waits != kind || partner.mask != mask || !same_place(partner.at, one.at))
+                return false;
             all[other] = partner.brought;
         }
         if ((mask >> lane & 1) == 0) return false;  // its own lane is not in the mask
@@ -212,6 +248,7 @@ class Block {
     std::size_t home_size_ = 0;
     Fiber* running_ = nullptr;
     unsigned current_ = 0;
+    bool given_up_ = false;
 };
 
 Block* block = nullptr;
@@ -236,11 +273,27 @@ void Block::begin_threads() {
     }
 }
 
+// What a block finds in shared memory is what others left there.
+void spoil_shared_memory() {
+#if !defined(__SANITIZE_ADDRESS__)  // which guards the gaps between variables
+    if (yf_shared_begin == nullptr) return;
+    std::memset(yf_shared_begin, static_cast<int>(random_bits() & 0xFF),
+                static_cast<std::size_t>(yf_shared_end - yf_shared_begin));
+#endif
+}
+
+void copy_now() {
+    for (const Copy& copy : late_copies) std::memcpy(copy.to, copy.from, copy.bytes);
+    late_copies.clear();
+}
+
 }  // namespace
 
 cudaError_t run(dim3 blocks, unsigned threads, const std::function<void()>& body) {
     const std::size_t count = std::size_t{blocks.x} * blocks.y * blocks.z;
-    if (count == 0 || blocks.y > 65535 || blocks.z > 65535 || threads == 0 || threads > kMostThreads) {
+    copy_now();
+    if (count == 0 || blocks.x > 0x7FFFFFFF || blocks.y > 65535 || blocks.z > 65535 || threads == 0 ||
+        threads > kMostThreads) {
         reason = "invalid configuration: an empty or too large grid or block";
         return last_error = cudaErrorInvalidConfiguration;
     }
@@ -252,6 +305,7 @@ cudaError_t run(dim3 blocks, unsigned threads, const std::function<void()>& body
     for (const std::size_t i : order) {
         here.block = dim3(static_cast<unsigned>(i % blocks.x), static_cast<unsigned>(i / blocks.x % blocks.y),
                           static_cast<unsigned>(i / blocks.x / blocks.y));
+        spoil_shared_memory();
         Block one(threads, body);
         block = &one;
         const bool whole = one.run();
@@ -261,18 +315,48 @@ cudaError_t run(dim3 blocks, unsigned threads, const std::function<void()>& body
     return cudaSuccess;
 }
 
-void wait_for_block() { block->wait(Exchange::barrier, 0, 0); }
+void wait_for_block(const std::source_location& at) { block->wait(Exchange::barrier, 0, 0, at); }
 
-const std::uint64_t* exchange(Exchange kind, unsigned mask, std::uint64_t brought) {
-    block->wait(kind, mask, brought);
+const std::uint64_t* exchange(Exchange kind, unsigned mask, std::uint64_t brought,
+                              const std::source_location& at) {
+    block->wait(kind, mask, brought, at);
     return block->found();
 }
+
+void give_up(const char* why) { block->give_up(why); }
 
 unsigned lane() { return block->lane(); }
 
 void choose_seed(std::uint64_t seed) { random_bits.seed(seed); }
 
+void copy_late(bool late) { copies_are_late = late; }
+
 }  // namespace yf::emulation
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t) {
+    using namespace yf::emulation;
+    if (bytes == 0) return cudaSuccess;
+    late_copies.push_back({to, from, bytes});
+    if (!copies_are_late || kind != cudaMemcpyHostToDevice) copy_now();
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
+    yf::emulation::copy_now();
+    if (bytes != 0) std::memset(to, value, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+    yf::emulation::copy_now();
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+    *value = yf::emulation::copies_are_late ? 1 : 0;
+    return cudaSuccess;
+}
 
 cudaError_t cudaPeekAtLastError() { return yf::emulation::last_error; }
 

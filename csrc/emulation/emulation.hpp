@@ -2,11 +2,13 @@
 //
 // A launch runs its blocks one after the other, in random order; the threads of a block are fibers that run,
 // in random order too, each until it meets a barrier or an exchange within its warp. So code that lacks a
-// barrier gives other results from one seed to the next. What it cannot show: data races between blocks,
-// memory ordering, alignment, speed.
+// barrier gives other results from one seed to the next. Shared memory is garbage when a block begins, if the
+// kernels are linked with shared_memory.ld. What it cannot show: data races between blocks, memory ordering,
+// alignment, speed.
 //
-// A barrier that not all threads reach, lanes of a warp in different exchanges, or a lane that an exchange
-// waits for in vain: the launch is given up and says cudaErrorLaunchFailure.
+// A barrier that not all threads reach or that is not the same for all, lanes of a warp in different
+// exchanges, a lane that an exchange waits for in vain, or one that reads from a lane outside of the mask:
+// the launch is given up and says cudaErrorLaunchFailure.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <source_location>
 
 #define __global__
 #define __device__
@@ -52,7 +55,12 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 
 // --- the runtime
 
-enum cudaError_t : int { cudaSuccess = 0, cudaErrorInvalidConfiguration = 9, cudaErrorLaunchFailure = 719 };
+enum cudaError_t : int {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorLaunchFailure = 719
+};
 enum cudaMemcpyKind : int {
     cudaMemcpyHostToHost,
     cudaMemcpyHostToDevice,
@@ -62,16 +70,17 @@ enum cudaMemcpyKind : int {
 };
 using cudaStream_t = struct EmulatedStream*;
 
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
-                                   cudaStream_t) {
-    if (bytes != 0) std::memcpy(to, from, bytes);
+enum cudaDeviceAttr : int { cudaDevAttrPageableMemoryAccessUsesHostPageTables = 100 };
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+inline cudaError_t cudaGetDevice(int* device) {
+    *device = 0;
     return cudaSuccess;
 }
-inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
-    if (bytes != 0) std::memset(to, value, bytes);
-    return cudaSuccess;
-}
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaGetLastError();  // and forget it
 cudaError_t cudaPeekAtLastError();
 const char* cudaGetErrorString(cudaError_t error);  // what went wrong in the last launch that failed
@@ -89,13 +98,18 @@ extern Here here;  // of the thread that runs
 
 // Runs `body` once for each thread of each block.
 cudaError_t run(dim3 blocks, unsigned threads, const std::function<void()>& body);
-// Waits for all threads of the block that have not ended.
-void wait_for_block();
-// Waits for the lanes of `mask`, this one among them; what each of them brought, by lane, until the next
-// call.
-const std::uint64_t* exchange(Exchange kind, unsigned mask, std::uint64_t brought);
+// Waits for all threads of the block that have not ended, at the same place of the source.
+void wait_for_block(const std::source_location& at);
+// Waits for the lanes of `mask`, this one among them, at the same place of the source; what each of them
+// brought, by lane, until the next call.
+const std::uint64_t* exchange(Exchange kind, unsigned mask, std::uint64_t brought,
+                              const std::source_location& at);
 unsigned lane();
+void give_up(const char* why);  // the launch
 void choose_seed(std::uint64_t seed);
+// Whether copies from the host wait until somebody needs them, as those of a device may that reads the host's
+// memory by itself.
+void copy_late(bool late);
 
 template <typename T>
 std::uint64_t packed(T value) {
@@ -113,9 +127,11 @@ T unpacked(std::uint64_t bits) {
 }
 
 template <typename T>
-T shuffle(unsigned mask, T value, unsigned from) {
-    const std::uint64_t* const all = exchange(Exchange::shuffle, mask, packed(value));
-    return from < 32 && (mask >> from & 1) != 0 ? unpacked<T>(all[from]) : value;
+T shuffle(unsigned mask, T value, unsigned from, const std::source_location& at) {
+    const std::uint64_t* const all = exchange(Exchange::shuffle, mask, packed(value), at);
+    if (from >= 32) return value;
+    if ((mask >> from & 1) == 0) give_up("a lane reads from one that takes no part in the exchange");
+    return unpacked<T>(all[from]);
 }
 
 }  // namespace yf::emulation
@@ -125,35 +141,49 @@ T shuffle(unsigned mask, T value, unsigned from) {
 #define blockDim (::yf::emulation::here.threads)
 #define gridDim (::yf::emulation::here.blocks)
 
-inline void __syncthreads() { yf::emulation::wait_for_block(); }
-inline void __syncwarp(unsigned mask = 0xffffffff) {
-    yf::emulation::exchange(yf::emulation::Exchange::warp, mask, 0);
+inline void __syncthreads(const std::source_location& at = std::source_location::current()) {
+    yf::emulation::wait_for_block(at);
 }
-inline unsigned __ballot_sync(unsigned mask, int predicate) {
+inline void __syncwarp(unsigned mask = 0xffffffff,
+                       const std::source_location& at = std::source_location::current()) {
+    yf::emulation::exchange(yf::emulation::Exchange::warp, mask, 0, at);
+}
+inline unsigned __ballot_sync(unsigned mask, int predicate,
+                              const std::source_location& at = std::source_location::current()) {
     const std::uint64_t* const all =
-        yf::emulation::exchange(yf::emulation::Exchange::ballot, mask, predicate != 0);
+        yf::emulation::exchange(yf::emulation::Exchange::ballot, mask, predicate != 0, at);
     unsigned votes = 0;
     for (unsigned lane = 0; lane < 32; ++lane)
         if ((mask >> lane & 1) != 0 && all[lane] != 0) votes |= 1u << lane;
     return votes;
 }
-inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
-inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == mask; }
-template <typename T>
-T __shfl_sync(unsigned mask, T value, int from) {
-    return yf::emulation::shuffle(mask, value, static_cast<unsigned>(from) % 32);
+inline int __any_sync(unsigned mask, int predicate,
+                      const std::source_location& at = std::source_location::current()) {
+    return __ballot_sync(mask, predicate, at) != 0;
+}
+inline int __all_sync(unsigned mask, int predicate,
+                      const std::source_location& at = std::source_location::current()) {
+    return __ballot_sync(mask, predicate, at) == mask;
 }
 template <typename T>
-T __shfl_xor_sync(unsigned mask, T value, int bits) {
-    return yf::emulation::shuffle(mask, value, yf::emulation::lane() ^ static_cast<unsigned>(bits));
+T __shfl_sync(unsigned mask, T value, int from,
+              const std::source_location& at = std::source_location::current()) {
+    return yf::emulation::shuffle(mask, value, static_cast<unsigned>(from) % 32, at);
 }
 template <typename T>
-T __shfl_up_sync(unsigned mask, T value, unsigned by) {
-    return yf::emulation::shuffle(mask, value, yf::emulation::lane() - by);
+T __shfl_xor_sync(unsigned mask, T value, int bits,
+                  const std::source_location& at = std::source_location::current()) {
+    return yf::emulation::shuffle(mask, value, yf::emulation::lane() ^ static_cast<unsigned>(bits), at);
 }
 template <typename T>
-T __shfl_down_sync(unsigned mask, T value, unsigned by) {
-    return yf::emulation::shuffle(mask, value, yf::emulation::lane() + by);
+T __shfl_up_sync(unsigned mask, T value, unsigned by,
+                 const std::source_location& at = std::source_location::current()) {
+    return yf::emulation::shuffle(mask, value, yf::emulation::lane() - by, at);
+}
+template <typename T>
+T __shfl_down_sync(unsigned mask, T value, unsigned by,
+                   const std::source_location& at = std::source_location::current()) {
+    return yf::emulation::shuffle(mask, value, yf::emulation::lane() + by, at);
 }
 
 template <typename T>

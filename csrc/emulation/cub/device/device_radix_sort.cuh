@@ -13,10 +13,15 @@ struct DeviceRadixSort {
     static cudaError_t SortPairs(void* scratch, std::size_t& bytes, const Key* keys, Key* sorted_keys,
                                  const Value* values, Value* sorted_values, int count, int low = 0,
                                  int end = sizeof(Key) * 8, cudaStream_t = nullptr) {
+        // What the real one asks for depends on all of these, too.
+        const auto wanted = static_cast<std::size_t>(count) * (sizeof(Key) + sizeof(Value)) +
+                            256 * static_cast<std::size_t>(end - low);
         if (scratch == nullptr) {
-            bytes = 1;
+            bytes = wanted;
             return cudaSuccess;
         }
+        if (bytes < wanted || keys == sorted_keys || values == sorted_values) return cudaErrorInvalidValue;
+        std::memset(scratch, 0xA5, wanted);
         std::vector<int> order(static_cast<std::size_t>(count));
         std::iota(order.begin(), order.end(), 0);
         const Key high = end == sizeof(Key) * 8 ? ~Key{0} : (Key{1} << end) - 1;
