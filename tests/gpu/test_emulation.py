@@ -97,6 +97,28 @@ def test_shared_memory_that_nobody_wrote_shows(emulation: str, tmp_path: Path) -
     assert int(found.split()[0]) > 1
 
 
+UPLOAD = """
+#include "../cuda/upload.hpp"
+#include <cstdio>
+
+int main() {
+    for (bool late : {false, true}) {
+        yf::emulation::copy_late(late);
+        std::vector<char> from(200'000, 'a'), to(from.size());
+        yf::cuda::upload(to.data(), from.data(), from.size(), nullptr);
+        from.assign(from.size(), 'b');
+        cudaStreamSynchronize(nullptr);
+        std::printf("%d", to == std::vector<char>(from.size(), 'a'));
+    }
+}
+"""
+
+
+def test_what_is_uploaded_may_go_at_once(emulation: str, tmp_path: Path) -> None:
+    """Also where the device reads the host's memory by itself, in its own time."""
+    assert run(emulation, tmp_path, f"#include <vector>\n{UPLOAD}") == "11"
+
+
 def outcome(emulation: str, folder: Path, body: str) -> str:
     return run(
         emulation, folder, PROGRAM.format(kernel=f"__global__ void kernel(int* out) {{ (void)out; {body} }}")
