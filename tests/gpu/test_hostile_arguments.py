@@ -133,7 +133,6 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("postprocess", {"raw": raw(), "max_candidates": 0}),
     ("postprocess", {"raw": raw(), "max_det": INT64.max}),
     ("postprocess", {"raw": raw(), "classes": [INT64.min]}),
-    ("postprocess", {"raw": torch.zeros(1 << 40, 5, 0)}),
     ("postprocess", {"raw": torch.zeros(1, 1 << 33, 0)}),
     ("match_detections", matching(thresholds=[float("nan")])),
     ("match_detections", matching(max_det=INT64.min)),
