@@ -13,6 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -125,12 +127,14 @@ CUDA_ARCHITECTURES = ("75", "80", "86", "89", "90")
 CUDA_COMPILE = ["-std=c++20", "-O3", "--fmad=false", "--expt-relaxed-constexpr", "-Xptxas", "-v"]
 CUDA_HOST = "-fPIC,-fvisibility=hidden,-Wall,-Wextra,-ffp-contract=off"
 OLDEST_NVCC = 12  # the first that knows C++20
+CUDA_HEADERS = ("cuda_runtime.h", "cub/device/device_radix_sort.cuh")
 
 
 def find_nvcc() -> str | None:
     """The compiler of CUDA_HOME, else the one on PATH."""
     home = os.environ.get("CUDA_HOME")
-    return shutil.which("nvcc", path=str(Path(home, "bin"))) if home else shutil.which("nvcc")
+    inside = shutil.which("nvcc", path=str(Path(home, "bin"))) if home else None
+    return inside or shutil.which("nvcc")
 
 
 def why_no_cuda(torch: Path | str, nvcc: str | None) -> str | None:
@@ -142,6 +146,15 @@ def why_no_cuda(torch: Path | str, nvcc: str | None) -> str | None:
     release = re.search(r"release (\d+)\.", said)
     if release is None or int(release[1]) < OLDEST_NVCC:
         return f"{nvcc} is older than CUDA {OLDEST_NVCC} or says no version"
+    with tempfile.TemporaryDirectory() as folder:  # parts of a toolkit are packages of their own
+        source = Path(folder, "headers.cu")
+        source.write_text("".join(f"#include <{header}>\n" for header in CUDA_HEADERS))
+        command = [nvcc, "-std=c++20", "-M", str(source)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        said = done.stdout.strip().splitlines() or ["it does not say why"]
+        why = next((line for line in said if "error" in line or "fatal" in line), said[0])
+        return f"{nvcc} cannot read {' and '.join(CUDA_HEADERS)} ({why.strip()})"
     return None
 
 
@@ -161,10 +174,11 @@ class CudaExtension(Extension):
         self.torch = torch
         self.nvcc = nvcc
 
-    def build(self, target: Path, folder: Path) -> None:
+    def build(self, target: Path, folder: Path, at_a_time: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        objects = [self.compile(Path(source), folder) for source in self.sources]
+        with ThreadPoolExecutor(at_a_time) as pool:
+            objects = list(pool.map(lambda source: self.compile(Path(source), folder), self.sources))
         folders = [self.torch / "lib"]
         if not (self.torch / "lib" / "libtorch_cuda.so").exists():
             self.build_empty(folder / "libtorch_cuda.so")
@@ -241,7 +255,7 @@ class BuildExtensions(build_ext):
             own.build_temp = str(Path(self.build_temp, ext.name))
             build_ext.build_extension(own, ext)
         elif self.force or newer_group(sources, str(target)):
-            ext.build(target, Path(self.build_temp).parent / "cuda")
+            ext.build(target, Path(self.build_temp).parent / "cuda", int(self.parallel or 1))
 
 
 setup(

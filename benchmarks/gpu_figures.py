@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,16 @@ def main() -> None:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data_yaml = prepared(options.data, folder)
+
+        @cache
+        def data_yaml() -> Path:
+            return prepared(options.data, folder)
+
         bytes_per_s = copy_bytes_per_s(device)
         figures["copy_gb_per_s"] = round(bytes_per_s / 1e9, 1)
 
         def files() -> Any:
-            copied = copy_for_bench(data_yaml, "train", folder / "files", 8 if dry else FILES)
+            copied = copy_for_bench(data_yaml(), "train", folder / "files", 8 if dry else FILES)
             jpegs = sorted(copied.folder.glob("images/*.jpg"))[: 8 if dry else FILES]
             library = stand_in_for_nvjpeg() if dry else None
             return gpu_files.run(jpegs, device, size=64 if dry else 640, library=library)
@@ -107,8 +112,8 @@ def main() -> None:
                 device, bytes_per_s, samples=4 if dry else 64, size=64 if dry else 640
             ),
             "files": files,
-            "train": lambda: gpu_train.run(data_yaml, device, **work, rounds=1 if dry else 5),
-            "ultralytics": lambda: {} if dry else ultralytics(data_yaml, **work),
+            "train": lambda: gpu_train.run(data_yaml(), device, **work, rounds=1 if dry else 5),
+            "ultralytics": lambda: {} if dry else ultralytics(data_yaml(), **work),
         }
         for part, measure in parts.items():
             if options.only and part not in options.only:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from device_times import compare_on_device, floor
+from device_times import compare_on_device, floor, waits
 
 CONF, IOU, MAX_DET, MAX_CANDIDATES = 0.001, 0.7, 300, 30000
 
@@ -55,37 +55,29 @@ def run(ops: Any, device: torch.device, bytes_per_s: float, *, images: int, anch
         return ops.postprocess(raw, **options)
 
     peers = {"torchvision batched_nms loop": lambda: by_torchvision(raw)}
+    notes: dict[str, Any] = {}
     try:
         theirs = by_torchvision(raw)
-    except ModuleNotFoundError:  # a dry run where there is no torchvision
+    except (ImportError, RuntimeError) as error:  # not installed, or not for this torch
         peers, theirs = {}, []
+        notes = {"peer not run": f"{type(error).__name__}: {error}"}
     boxes, scores, _, counts = (value.cpu() for value in ours())
     differing = 0
     for i, other in enumerate(theirs):
         count = int(counts[i])
         same = count == len(other) and torch.allclose(boxes[i, :count], other[:, :4].cpu(), atol=1e-2)
         differing += not (same and torch.allclose(scores[i, :count], other[:, 4].cpu(), atol=1e-6))
-    result = compare_on_device(ours, peers, device)
+    result = compare_on_device(ours, peers, device) | notes
     # torchvision tells classes apart by moving boxes, which rounds them: a few images may differ.
     result |= {"shape": list(raw.shape), "candidates": int((raw[:, 4:] > CONF).sum())}
     result |= {"images_that_differ": differing} | floor(raw.numel() * raw.element_size(), bytes_per_s)
     if device.type == "cuda":
-        result["host_synchronisations"] = synchronisations(ours)
-        result["captured_in_a_graph"] = captured(ops, raw, options)
+        result["waits_for_the_device"] = waits(ours)
+        try:
+            result["captured_in_a_graph"] = captured(ops, raw, options)
+        except RuntimeError as error:  # the times count all the same
+            result["captured_in_a_graph"] = f"{type(error).__name__}: {error}"
     return result
-
-
-def synchronisations(work: Any) -> int:
-    """How often the work makes the host wait for the device."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        work()
-    except RuntimeError as error:
-        print(error)
-        return 1
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return 0
 
 
 def captured(ops: Any, raw: torch.Tensor, options: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from device_times import compare_on_device, floor
+from device_times import compare_on_device, floor, waits
 from work import planes
 
 from yolofast import kernels
@@ -52,10 +52,14 @@ def run(device: torch.device, bytes_per_s: float, *, samples: int, size: int) ->
             out = torch.empty((samples, 3, size, size), dtype=dtype, device=device)
             work, planes_bytes = rendering(plan, pictures, out)
             work()
+            entry: dict[str, Any] = {}
             if dtype == torch.uint8:
-                np.testing.assert_array_equal(out.cpu().numpy(), kernels.render(plan, pictures))
-            entry = compare_on_device(work, {}, device)
+                apart = np.abs(out.cpu().numpy().astype(np.int16) - kernels.render(plan, pictures))
+                entry = {"levels_that_differ": int((apart > 0).sum()), "most_apart": int(apart.max())}
+            entry |= compare_on_device(work, {}, device)
             entry |= floor(planes_bytes + out.numel() * out.element_size(), bytes_per_s)
             entry["times_the_floor"] = round(entry["ms"]["yolofast"]["median"] / entry["floor_ms"], 2)
+            if device.type == "cuda":
+                entry["waits_for_the_device"] = waits(work)
             figures[f"{name}, {dtype_name}"] = entry
     return figures

@@ -28,6 +28,9 @@ def main() -> None:
     for kind in ("iou", "giou", "diou", "ciou"):
         ops.box_iou(boxes[:300], boxes[:200], kind=kind)
         ops.box_iou(boxes[:300].double(), boxes[:300].double(), kind=kind, elementwise=True)
+    matrix = torch.tensor([[0.9, 0.1, 3.0], [-0.1, 0.9, 5.0], [0.0001, 0.0, 1.0]], device=device)
+    ops.transform_boxes(boxes, matrix, [300, 300])
+    ops.transform_boxes(boxes.double(), matrix[:2].double())
     ops.nms(boxes[:3000], scores[:3000], 0.5)
     ops.batched_nms(boxes, scores, classes, 0.5)
 
@@ -46,7 +49,8 @@ def main() -> None:
             out = torch.empty((4, 3, 97, 97), dtype=dtype, device=device)
             rendering(mosaics(pictures, 97, augment), pictures, out)[0]()
     frames = [torch.randint(256, (h, w, 3), dtype=torch.uint8, device=device) for h, w in ((50, 71), (9, 4))]
-    letterbox_batch(frames, 64, dtype=torch.float16)
+    for dtype in DTYPES.values():
+        letterbox_batch(frames, 64, dtype=dtype)
     if device.type == "cuda":
         torch.cuda.synchronize()
     print("done")

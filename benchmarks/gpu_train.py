@@ -7,6 +7,7 @@ its own defaults, apart from what would make the work differ: no validation, no 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from interleave import spread
 
 from yolofast.config import AugmentConfig, TrainingConfig
+from yolofast.errors import YolofastError
 from yolofast.load import Loader, YOLODataset
 from yolofast.load.bench_dataset import Copied, copy_for_bench
 from yolofast.models import build_model
@@ -23,6 +25,8 @@ from yolofast.train import Trainer
 from yolofast.types import Batch
 
 WARM_UP = 1
+ENOUGH_S = 120
+"""No further round is begun after so many seconds."""
 
 
 class Repeated:
@@ -62,10 +66,21 @@ def run(
                 samples, batch, drop_last=True, tensors=True, pin_memory=device.type == "cuda"
             ),
         }
+        notes: dict[str, Any] = {}
+        if device.type == "cuda":
+            try:
+                by_nvjpeg = Loader(samples, batch, drop_last=True, device=device, jpeg="nvjpeg")
+            except YolofastError as error:  # there is no nvJPEG, or none that works here
+                notes["decoded by nvJPEG: not run"] = str(error)
+            else:
+                sides["files, decoded by nvJPEG"] = by_nvjpeg
         first = next(iter(sides["files, rendered on the device"]))
         sides["nothing to load"] = Repeated(first, steps)
         rates: dict[str, list[float]] = {name: [] for name in sides}
+        begun = time.monotonic()
         for repeat in range(rounds + WARM_UP):
+            if repeat > WARM_UP and time.monotonic() - begun > ENOUGH_S:
+                break
             for name, loader in sides.items():
                 rate = images_per_s(copied, loader, device, size)
                 if repeat >= WARM_UP:
@@ -73,9 +88,10 @@ def run(
     still = np.array(rates["nothing to load"])
     return {
         "what": f"training {size} at {imgsz}, batch {batch}, {steps} steps, mosaic and default augmentation",
+        "rounds": len(still),
         "images_per_s": {name: spread(values) for name, values in rates.items()},
         "share_of_nothing_to_load": {
             name: spread(np.array(values) / still) for name, values in rates.items() if name in sides
         },
         "files": copied.files,
-    }
+    } | notes

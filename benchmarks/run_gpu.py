@@ -1,19 +1,24 @@
 """Everything that needs a GPU, in one go: build, test, sanitize, measure. Writes gpu.json and logs to --out.
 
-    python benchmarks/run_gpu.py --out results [--data FOLDER] [--binary FOLDER] [--only STEP ...] [--dry-run]
+    python benchmarks/run_gpu.py --out results [--data FOLDER] [--binary FOLDER] [--only STEP ...]
+                                 [--seconds N] [--dry-run]
 
-Meant for a bare machine with torch, nvcc and a GPU but no network: each step has its time limit, and one
-that fails does not stop the others. --data is a dataset's folder (drawn pictures without it), --binary one
-with `_torch_ops*.so` that were built beside another torch: the tests then run with these, too. --dry-run
-walks through all of it without a GPU, in small; its figures mean nothing.
+Meant for a bare machine with torch, nvcc and a GPU but no network: each step is a process with its time
+limit, all of them have --seconds together, and one that fails, or breaks its CUDA context, does not stop the
+others. What is not installed there is said, not asked for. --data is a dataset's folder (drawn pictures
+without it), --binary one with `_torch_ops*.so` that were built beside another torch: the tests then run with
+these, too. --dry-run walks through all of it without a GPU, in small; its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,13 +29,21 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARKS = Path(__file__).resolve().parent
+FIGURES = {"postprocess": 90, "render": 90, "files": 90, "train": 200}
+"""Parts of gpu_figures.py, and for how many seconds each may run at most."""
+CUDA = "/usr/local/cuda"
 
 
 class Run:
-    """The steps and what came of each, written to `out/gpu.json` after every one."""
+    """The steps and what came of each, written to `out/gpu.json` after every one.
 
-    def __init__(self, out: Path, dry: bool) -> None:
+    Commands import yolofast from this tree, whatever is installed, and see what PYTHONPATH had before.
+    """
+
+    def __init__(self, out: Path, dry: bool, seconds: float) -> None:
         self.out, self.dry = out, dry
+        self.end = time.monotonic() + seconds
+        self.logs: set[Path] = set()  # of this run
         self.results: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "dry_run": dry, "steps": {}}
         out.mkdir(parents=True, exist_ok=True)
 
@@ -47,25 +60,39 @@ class Run:
         (self.out / "gpu.json").write_text(json.dumps(self.results, indent=2) + "\n", encoding="utf-8")
 
     def command(
-        self, name: str, command: list[str], limit_s: float, environment: dict[str, str] | None = None
+        self,
+        name: str,
+        command: list[str],
+        limit_s: float,
+        environment: dict[str, str] | None = None,
+        root: Path = REPOSITORY,
     ) -> dict[str, Any]:
         """Run a command, its output in `out/NAME.log`; what it returned and its last lines."""
+        limit_s = round(min(limit_s, self.end - time.monotonic()), 1)
+        if limit_s < 1:
+            raise TimeoutError("the time that all steps have together is spent")
+        paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
         log = self.out / f"{name}.log"
-        with log.open("w", encoding="utf-8") as file:
+        with log.open("a" if log in self.logs else "w", encoding="utf-8") as file:
+            self.logs.add(log)
+            begin = file.tell()
+            process = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=root,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
+                process_group=0,
+            )
             try:
-                done = subprocess.run(
-                    command,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    cwd=REPOSITORY,
-                    timeout=limit_s,
-                    env=os.environ | (environment or {}),
-                    check=False,
-                )
-                code: int | str = done.returncode
+                code: int | str = process.wait(limit_s)
             except subprocess.TimeoutExpired:
                 code = f"stopped after {limit_s} s"
-        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-6:]
+            finally:  # with all that it started
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        last = log.read_bytes()[begin:].decode("utf-8", "replace").splitlines()[-6:]
         print("\n".join([f"exit code {code}", *last]), flush=True)
         return {"command": " ".join(command), "exit_code": code, "last_lines": last}
 
@@ -81,12 +108,33 @@ def machine() -> dict[str, Any]:
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         found |= {"device": properties.name, "multiprocessors": properties.multi_processor_count}
-        found["driver"] = subprocess.run(
-            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        found["driver"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
+    wanted = ("torchvision", "ultralytics", "xdist", "hypothesis", "numba", "cv2", "Cython")
+    found["missing"] = [name for name in wanted if importlib.util.find_spec(name) is None]
     return found
+
+
+def cuda_tool(name: str) -> str | None:
+    """A program of the toolkit: on PATH, or where nvcc is."""
+    nvcc = shutil.which("nvcc")
+    homes = [os.environ.get("CUDA_HOME"), nvcc and str(Path(nvcc).resolve().parents[1]), CUDA]
+    folders = [str(Path(home, "bin")) for home in homes if home]
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(folders))
+
+
+def nvjpeg_of_torchvision() -> dict[str, str]:
+    """Names the nvJPEG that torchvision brings, for want of another."""
+    specs = [importlib.util.find_spec(name) for name in ("nvidia", "torchvision")]
+    theirs = [Path(path) for spec in specs if spec for path in spec.submodule_search_locations or ()]
+    homes = [home for home in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), CUDA) if home]
+    others = [folder.glob("*/lib/libnvjpeg.so.*") for folder in theirs]
+    others += [Path(home, "lib64").glob("libnvjpeg.so.*") for home in homes]
+    if os.environ.get("YOLOFAST_NVJPEG") or any(any(found) for found in others):
+        return {}
+    inside = [path for folder in theirs for path in folder.parent.glob("torchvision.libs/libnvjpeg*.so.*")]
+    return {"YOLOFAST_NVJPEG": str(inside[0])} if inside else {}
 
 
 def build(run: Run) -> dict[str, Any]:
@@ -95,12 +143,19 @@ def build(run: Run) -> dict[str, Any]:
 
 
 def device_tests(run: Run, name: str, root: Path) -> dict[str, Any]:
-    """The tests that have a device, on the real one (a dry run: on the host's stand-in)."""
+    """The tests that have a device, on the real one (a dry run: on the host's stand-in).
+
+    Each file in a process of its own where xdist is: an error that ends a CUDA context is of one file then.
+    """
+    files = [*sorted(root.glob("tests/gpu/test_*.py")), root / "tests/load/test_device_loader.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={root}"]
-    command += ["-k", "not cuda" if run.dry else "not emulated"]
-    command += [str(root / folder) for folder in ("tests/gpu", "tests/load/test_device_loader.py")]
-    environment = {"PYTHONPATH": str(root)} | ({} if run.dry else {"YOLOFAST_REQUIRE_CUDA": "1"})
-    return run.command(name, command, 240, environment)
+    # Instead of the project's own, which ask for plugins.
+    command += ["-o", "addopts=--import-mode=importlib -ra"]
+    if importlib.util.find_spec("xdist") is not None:
+        command += ["-n", "1" if run.dry else str(len(files)), "--dist", "loadfile"]
+    command += ["-k", "not cuda" if run.dry else "not emulated", *map(str, files)]
+    environment = {} if run.dry else {"YOLOFAST_REQUIRE_CUDA": "1", **nvjpeg_of_torchvision()}
+    return run.command(name, command, 240, environment, root)
 
 
 def run_binary(run: Run, binary: Path) -> dict[str, Any]:
@@ -124,15 +179,19 @@ def sanitizer(run: Run, tool: str) -> dict[str, Any]:
     script = [sys.executable, str(BENCHMARKS / "gpu_small.py"), *(["--dry-run"] if run.dry else [])]
     if run.dry:
         return run.command(f"sanitizer_{tool}", script, 120)
-    checker = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--launch-timeout", "60"]
-    return run.command(f"sanitizer_{tool}", [*checker, *script], 150, {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
+    program = cuda_tool("compute-sanitizer")
+    if program is None:
+        return {"left out": "compute-sanitizer is neither on PATH nor where nvcc is"}
+    checker = [program, "--tool", tool, "--error-exitcode", "9", "--launch-timeout", "60"]
+    return run.command(f"sanitizer_{tool}", [*checker, *script], 100, {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
 
 
-def measure(run: Run, data: Path | None) -> dict[str, Any]:
+def measure(run: Run, part: str, limit_s: float, data: Path | None) -> dict[str, Any]:
     target = run.out / "figures.json"
-    command = [sys.executable, str(BENCHMARKS / "gpu_figures.py"), str(target)]
+    target.unlink(missing_ok=True)  # it may be of another run
+    command = [sys.executable, str(BENCHMARKS / "gpu_figures.py"), str(target), "--only", part]
     command += [*(["--dry-run"] if run.dry else []), *(["--data", str(data)] if data else [])]
-    said = run.command("figures", command, 420)
+    said = run.command("figures", command, limit_s, {} if run.dry else nvjpeg_of_torchvision())
     figures = json.loads(target.read_text(encoding="utf-8")) if target.exists() else None
     return {**said, "figures": figures}
 
@@ -143,19 +202,29 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--binary", type=Path)
     parser.add_argument("--only", nargs="*")
+    parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args()
-    run = Run(options.out.resolve(), options.dry_run)
+    data = options.data.resolve() if options.data else None  # commands run elsewhere
+    run = Run(options.out.resolve(), options.dry_run, options.seconds)
+
+    def measuring(part: str, limit_s: float) -> Callable[[], Any]:
+        return lambda: measure(run, part, limit_s, data)
+
     steps: dict[str, Callable[[], Any]] = {
         "machine": machine,
         "build": lambda: build(run),
         "tests": lambda: device_tests(run, "tests", REPOSITORY),
+        **{part: measuring(part, limit_s) for part, limit_s in FIGURES.items()},
         "memcheck": lambda: sanitizer(run, "memcheck"),
         "racecheck": lambda: sanitizer(run, "racecheck"),
-        "figures": lambda: measure(run, options.data),
+        "ultralytics": measuring("ultralytics", 240),
     }
     if options.binary:
-        steps["tests of the other binary"] = lambda: run_binary(run, options.binary)
+        steps["tests of the other binary"] = lambda: run_binary(run, options.binary.resolve())
+    unknown = sorted(set(options.only or ()) - set(steps))
+    if unknown:
+        parser.error(f"--only: got {', '.join(unknown)}, expected some of {', '.join(steps)}")
     for name, work in steps.items():
         if not options.only or name in options.only:
             run.step(name, work)

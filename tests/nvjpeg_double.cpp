@@ -177,7 +177,7 @@ int write(const File& file, int output, Image& image) {
 }
 
 int allocations = 0;
-std::atomic<int> contexts{0};
+std::atomic<int> contexts{0}, handles{0};
 
 }  // namespace
 
@@ -186,6 +186,7 @@ std::atomic<int> contexts{0};
 EXPORT int yolofast_device_is_host() { return 1; }
 EXPORT int double_allocations() { return allocations; }
 EXPORT int double_contexts() { return contexts; }
+EXPORT int double_handles() { return handles; }
 
 NVJPEG(GetProperty, int property, int* value) {
     *value = property == kMajorVersion ? VERSION : 3;
@@ -199,10 +200,12 @@ NVJPEG(CreateExV2, int backend, Allocator* device, Allocator* pinned, unsigned f
     if (backend == kBackendHardware) return kArchMismatch;
 #endif
     if (backend < 0 || device == nullptr || pinned == nullptr || flags != 0) return kInvalid;
+    ++handles;
     *handle = new Context{*device, *pinned};
     return kSuccess;
 }
 NVJPEG(Destroy, Handle handle) {
+    --handles;
     delete static_cast<Context*>(handle);
     return kSuccess;
 }

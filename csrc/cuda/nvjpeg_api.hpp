@@ -1,8 +1,8 @@
 // What we use of nvJPEG and of the CUDA driver, both found when the program runs: no build needs either.
 //
 // The declarations are written after nvjpeg.h of CUDA 12 and 13 and cuda.h, as far as we call them: values of
-// enums, layouts of structs, order and kinds of arguments. tests/gpu/test_nvjpeg_abi.py compares them with
-// the real header where there is one.
+// enums, layouts of structs, order and kinds of arguments. tests/gpu/test_nvjpeg_library.py compares them
+// with the real header where there is one.
 #pragma once
 
 #include <cstddef>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from coloured_dataset import write_coloured
 from jpeg_files import (
     APP14,
     COM,
@@ -30,12 +32,15 @@ from nvjpeg_library import build_double
 
 from yolofast.errors import ImageError, MissingExtraError
 from yolofast.kernels import decode_jpeg, jpeg_info
+from yolofast.load import Loader, YOLODataset
 from yolofast.load._engine import load_picture
 from yolofast.types import Ycc
 
 torch = pytest.importorskip("torch")
 
+from yolofast.kernels import torch_nvjpeg  # noqa: E402
 from yolofast.kernels.torch_nvjpeg import DecodedPlanes, NvJpegDecoder  # noqa: E402
+from yolofast.load import nvjpeg_pictures  # noqa: E402
 
 APP1 = 0xE1
 
@@ -310,3 +315,55 @@ def test_no_memory_is_taken_for_each_batch() -> None:
         taken.append(count())
     assert taken[-1] == taken[6]
     assert ctypes.CDLL(str(library)).double_contexts() == 0  # each that was made current was put back
+
+
+def test_a_forked_process_gives_nothing_back() -> None:
+    """The device is its parent's: a decoder that goes there leaves nvJPEG and the driver alone."""
+    library = build_double()
+    handles = ctypes.CDLL(str(library)).double_handles
+    before = handles()
+    decoders = [NvJpegDecoder("cpu", library=library, driver=library)]
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def drop() -> None:
+        decoders.clear()
+        sender.send(handles())
+
+    child = context.Process(target=drop)
+    child.start()
+    assert receiver.poll(30)
+    assert receiver.recv() == before + 1
+    child.join(30)
+    decoders.clear()
+    assert handles() == before
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_a_loader_by_nvjpeg(
+    tmp_path: Path, place: str, lacking_cuda: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs, the first of them left in the middle once: batches are those that the CPU decodes, but for
+    rounding in the inverse transform."""
+    if place == "cpu":
+        monkeypatch.setenv("YOLOFAST_NVJPEG", str(build_double()))
+        monkeypatch.setattr(torch_nvjpeg, "_DRIVERS", (str(build_double()),))
+    elif not torch.cuda.is_available():
+        lacking_cuda("torch finds no CUDA device")
+    monkeypatch.setattr(nvjpeg_pictures, "GROUP_IMAGES", 5)
+    data = write_coloured(tmp_path, 43, sides=(60, 120))
+    samples = [YOLODataset(data, "train", imgsz=128, augment=None) for _ in range(2)]
+    try:
+        loader = Loader(samples[0], 4, device=place, jpeg="nvjpeg", prefetch=2)
+    except MissingExtraError as error:
+        lacking_cuda(str(error))
+    next(iter(loader))
+    for epoch in range(2):
+        by_cpu = Loader(samples[1], 4)
+        by_cpu.set_epoch(epoch)
+        for found, expected in zip(loader, by_cpu, strict=True):
+            apart = np.abs(found.images.cpu().numpy().astype(int) - expected.images)
+            assert (apart > (3 if place == "cuda" else 0)).mean() < 0.002
+            np.testing.assert_array_equal(found.targets.cpu().numpy(), expected.targets)
+            assert found.paths == expected.paths
+    loader.close()

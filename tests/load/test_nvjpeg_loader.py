@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,3 +136,21 @@ def test_what_cannot_be(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("YOLOFAST_NVJPEG", "/nowhere/libnvjpeg.so.13")
     with pytest.raises(MissingExtraError, match="nvJPEG is not found"):
         Loader(samples, 4, device="cpu", jpeg="nvjpeg")
+
+
+def test_exit_waits_for_what_is_in_work() -> None:
+    """Or a thread would be inside nvJPEG while the interpreter, and CUDA with it, is taken down."""
+    script = (
+        "import threading, time\n"
+        "from yolofast.load.nvjpeg_pictures import NvJpegWorkshop, _Group\n"
+        "class Slow(NvJpegWorkshop):\n"
+        "    def _decode(self, group):\n"
+        "        time.sleep(0.5)\n"
+        "        print('decoded', flush=True)\n"
+        "class Decoder:\n"
+        "    def empty(self, size): return None\n"
+        "workshop = Slow(None, Decoder())\n"
+        "workshop.submit(_Group(None, None, workshop.free[0]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "decoded\n"), done.stderr

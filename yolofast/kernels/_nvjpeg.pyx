@@ -12,6 +12,7 @@ from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport move
 from libcpp.vector cimport vector
+from posix.unistd cimport getpid, pid_t
 cimport cython
 cimport numpy as cnp
 
@@ -86,13 +87,19 @@ cdef class Decoder:
     """
 
     cdef unique_ptr[CDecoder] decoder
+    cdef pid_t pid
     cdef readonly object prepared
 
     def __init__(self, Nvjpeg library, int threads):
         cdef string reason
+        self.pid = getpid()
         self.decoder = move(CDecoder.create(library.library, threads, reason))
         if self.decoder.get() == NULL:
             raise OSError(reason.decode("utf-8", "replace"))
+
+    def __dealloc__(self):
+        if self.pid != getpid():
+            self.decoder.release()  # a forked process cannot use its parent's device, not even to give it back
 
     @property
     def has_hardware(self):

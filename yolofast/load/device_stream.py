@@ -36,13 +36,15 @@ class SideStream:
             return torch.empty(shape, dtype=dtype, device=self.device)
 
     def copy(self, to: torch.Tensor, source: torch.Tensor) -> None:
-        """Queue a copy. `source`, if it is host memory, may not change until a later mark is done."""
+        """Queue a copy. `source` may not change until a later mark is done, but may be dropped."""
         if self._stream is None:
             # Not torch's copy: it may run in threads that a forked process does not have.
             np.copyto(to.numpy(), source.numpy())
             return
         with self._current():
             to.copy_(source, non_blocking=True)
+        if source.is_cuda:  # it may be memory of another stream
+            source.record_stream(self._stream)
 
     def call(self, operator: Callable[..., None], *arguments: torch.Tensor) -> None:
         """Queue the work of an operator on the device."""

@@ -86,8 +86,9 @@ class NvJpegWorkshop:
             self._queue.append(group)
             if self._is_working:
                 return
+            # No daemon: at exit, what is in work ends before CUDA is taken down.
+            threading.Thread(target=self._work, name="yolofast-nvjpeg", daemon=False).start()
             self._is_working = True
-        threading.Thread(target=self._work, name="yolofast-nvjpeg", daemon=True).start()
 
     def _work(self) -> None:
         """Ends when there is nothing more to do, so that no thread outlives its loader."""
