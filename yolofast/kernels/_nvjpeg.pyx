@@ -98,8 +98,8 @@ cdef class Decoder:
             raise OSError(reason.decode("utf-8", "replace"))
 
     def __dealloc__(self):
-        if self.pid != getpid():
-            self.decoder.release()  # a forked process cannot use its parent's device, not even to give it back
+        if self.pid != getpid():  # a forked process cannot use its parent's device, not even to give it back
+            self.decoder.release()
 
     @property
     def has_hardware(self):
