@@ -328,6 +328,20 @@ def test_bad_images_are_replaced_as_on_the_cpu(
 
 
 @pytest.mark.parametrize("threads", [0, 2])
+def test_what_stands_in_may_be_known_to_be_bad_too(tmp_path: Path, place: str, threads: int) -> None:
+    """All pictures have been decoded when the first of them is replaced, by the one after it."""
+    data = write_coloured(tmp_path / "data", 12, kinds=("420",))
+    options = {"augment": AugmentConfig(), "shuffle": False, "max_bad_share": 0.5}
+    single, samples = (dataset(data, **options) for _ in range(2))
+    for number in (3, 4, 8, 9):
+        path = Path(single.paths[number])
+        path.write_bytes(path.read_bytes()[:20])
+    loader = device_loader(samples, 4, place, threads=threads, chunk_bytes=10**6)
+    assert plain_samples(on_host(loader)) == one_by_one(single)
+    assert samples.bad_images.reasons == single.bad_images.reasons
+
+
+@pytest.mark.parametrize("threads", [0, 2])
 def test_too_many_bad_images_end_it_where_the_cpu_ends_it(tmp_path: Path, place: str, threads: int) -> None:
     options = {"augment": None, "shuffle": False, "max_bad_share": 0.05}
     on_cpu, on_device = indexed_before(tmp_path / "data", **options)

@@ -247,14 +247,13 @@ class _Run:
         """
         pictures = self.open[0].pictures
         positions, plan = self.open[0].batches[0]
-        unreadable = self._unreadable(pictures, plan) if pictures.have(plan.tile_image) else []
-        if not unreadable:
-            return
-        for image in unreadable:
-            self.dataset.bad_images.add(image, self.dataset.paths[image], pictures.reasons[image])
-        plan = self.dataset.plan(self.epoch, positions)
-        self.open[0].batches[0] = positions, plan
-        self.source.ask(pictures, pictures.add(np.unique(plan.tile_image)))
+        # What stands in for an image may be known to be unreadable, too: then nothing is under way any more.
+        while pictures.have(plan.tile_image) and (unreadable := self._unreadable(pictures, plan)):
+            for image in unreadable:
+                self.dataset.bad_images.add(image, self.dataset.paths[image], pictures.reasons[image])
+            plan = self.dataset.plan(self.epoch, positions)
+            self.open[0].batches[0] = positions, plan
+            self.source.ask(pictures, pictures.add(np.unique(plan.tile_image)))
 
     def _render(self, pictures: Pictures, plan: BatchPlan) -> _Ready:
         """Queue the rendering of a plan, and the copy of its targets."""
