@@ -15,10 +15,13 @@ from coloured_dataset import write_coloured
 from jpeg_files import (
     APP14,
     COM,
+    DHT,
     DNL,
+    DQT,
     DRI,
     SAMPLING,
     SOF0,
+    SOS,
     coded_file,
     draw,
     drawn_file,
@@ -185,6 +188,19 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "height behind the scan": lambda: encoded().join(segment(DNL, b"\0\x25") + b"\xff\xd9"),
     "restart markers left out": lambda: encoded(restart_marker_blocks=2).join().replace(b"\xff\xd1", b"", 1),
     "restart markers not announced": lambda: encoded(restart_marker_blocks=2).without(DRI).join(),
+    "too many Huffman codes": lambda: encoded().changed(DHT, lambda p: p[:2] + b"\x05" + p[3:]).join(),
+    "Huffman codes cut off": lambda: encoded().changed(DHT, lambda p: p[:-3]).join(),
+    "Huffman codes of nobody": lambda: encoded().changed(DHT, lambda p: bytes([p[0] | 4]) + p[1:]).join(),
+    "a difference of 16 bits": lambda: encoded().changed(DHT, lambda p: p[:-1] + b"\x10").join(),
+    "no Huffman codes": lambda: encoded().without(DHT).join(),
+    "no quantisers": lambda: encoded().without(DQT).join(),
+    "quantisers cut off": lambda: encoded().changed(DQT, lambda p: p[:-1]).join(),
+    "quantisers of nobody": lambda: encoded().changed(SOF0, lambda p: p[:8] + b"\x07" + p[9:]).join(),
+    "components of one name": lambda: encoded().changed(SOF0, lambda p: p[:9] + p[6:7] + p[10:]).join(),
+    "a scan of nobody": lambda: encoded().changed(SOS, lambda p: p[:1] + b"\x09" + p[2:]).join(),
+    "a scan by codes of nobody": lambda: encoded().changed(SOS, lambda p: p[:2] + b"\x33" + p[3:]).join(),
+    "half the coefficients": lambda: encoded().changed(SOS, lambda p: p[:-2] + b"\x1f\0").join(),
+    "luma alone": lambda: encoded().changed(SOS, lambda p: b"\x01" + p[1:3] + p[-3:]).join(),
     "too large a picture": lambda: (
         encoded().changed(SOF0, lambda p: p[:1] + b"\xff\xff\xff\xff" + p[5:]).join()
     ),
@@ -205,6 +221,7 @@ def test_refused_files_go_to_the_cpu_one_by_one(decoder: NvJpegDecoder, name: st
     files = [good[0], bad, good[1]]
     first = decoder.decode(files, fall_back=False)
     assert [position for position, _ in first.refused] == [1]
+    assert "nvJPEG" not in first.refused[0][1]  # which has not seen it
     assert bool((first.pictures[1] == -1).all())
     decoded = decoder.decode(files)
     reason = why_refused(bad)

@@ -10,6 +10,7 @@ namespace yf {
 namespace {
 
 constexpr int kMostScans = 100;
+constexpr int kMostTables = 4;
 
 const JpegStatus kFine{JpegError::none, {}};
 
@@ -30,7 +31,7 @@ class Walk {
             while (at_ < size_ && data_[at_] == 0xFF) ++at_;
             if (at_ >= size_) return cut_off();
             const int marker = data_[at_++];
-            if (marker == 0xD9) return scans_ > 0 ? kFine : corrupt("there is no scan");
+            if (marker == 0xD9) return finish();
             if (marker < 0xC0 || (marker >= 0xD0 && marker <= 0xD8)) return corrupt("an unexpected marker");
             if (size_ - at_ < 2) return cut_off();
             const std::size_t length = static_cast<std::size_t>(data_[at_] << 8 | data_[at_ + 1]);
@@ -45,8 +46,10 @@ class Walk {
 
   private:
     JpegStatus take(int marker, const std::uint8_t* payload, std::size_t size) {
-        if (marker >= 0xC0 && marker <= 0xC2) return take_frame(payload, size);
-        if (marker > 0xC2 && marker <= 0xCF && marker != 0xC4)
+        if (marker >= 0xC0 && marker <= 0xC2) return take_frame(marker, payload, size);
+        if (marker == 0xC4) return take_codes(payload, size);
+        if (marker == 0xDB) return take_quantisers(payload, size);
+        if (marker > 0xC2 && marker <= 0xCF)
             return unusual("the coding is not baseline, extended or progressive with Huffman codes");
         if (marker == 0xDC) return unusual("the height is given behind the first scan");
         if (marker == 0xDD) {
@@ -58,7 +61,46 @@ class Walk {
         return marker == 0xDA ? take_scan(payload, size) : kFine;
     }
 
-    JpegStatus take_frame(const std::uint8_t* p, std::size_t size) {
+    // Huffman codes: for each table its class and number, how many codes there are of each length, symbols.
+    JpegStatus take_codes(const std::uint8_t* p, std::size_t size) {
+        while (size > 0) {
+            if (size < 17) return corrupt("a table of Huffman codes is cut off");
+            const int kind = p[0] >> 4, number = p[0] & 15;
+            if (kind > 1 || number >= kMostTables)
+                return corrupt("a table of Huffman codes has a bad number");
+            std::size_t symbols = 0;
+            unsigned used = 0;  // of the codes of a length, the prefixes of longer ones included
+            for (int length = 1; length <= 16; ++length) {
+                symbols += p[length];
+                used = 2 * used + p[length];
+                if (used >= 1u << length && p[length] > 0)
+                    return corrupt("there are more Huffman codes than fit");
+            }
+            if (symbols > 256 || size - 17 < symbols) return corrupt("a table of Huffman codes is cut off");
+            const std::uint8_t* const values = p + 17;
+            if (kind == 0 && std::any_of(values, values + symbols, [](int value) { return value > 15; }))
+                return corrupt("a Huffman code stands for what cannot be");
+            (kind == 0 ? has_dc_ : has_ac_)[number] = symbols > 0;
+            p += 17 + symbols;
+            size -= 17 + symbols;
+        }
+        return kFine;
+    }
+
+    JpegStatus take_quantisers(const std::uint8_t* p, std::size_t size) {
+        while (size > 0) {
+            const int wide = p[0] >> 4, number = p[0] & 15;
+            if (wide > 1 || number >= kMostTables) return corrupt("a quantisation table has a bad number");
+            const std::size_t length = 1 + 64 * (1 + static_cast<std::size_t>(wide));
+            if (size < length) return corrupt("a quantisation table is cut off");
+            has_quantisers_[number] = true;
+            p += length;
+            size -= length;
+        }
+        return kFine;
+    }
+
+    JpegStatus take_frame(int marker, const std::uint8_t* p, std::size_t size) {
         if (components_ != 0) return corrupt("there is more than one frame header");
         if (size < 6) return corrupt("the frame header is too short");
         components_ = p[5];
@@ -75,6 +117,14 @@ class Walk {
         if (height_ == 0 || width_ == 0 || across_ == 0 || down_ == 0 || across_ > 4 || down_ > 4 || !once)
             return unusual("the sampling factors or the size are not usual");
         is_named_rgb_ = components_ == 3 && p[6] == 'R' && p[9] == 'G' && p[12] == 'B';
+        marker_ = marker;
+        for (int i = 0; i < components_; ++i) {
+            names_[i] = p[6 + 3 * i];
+            quantisers_[i] = p[8 + 3 * i];
+            if (quantisers_[i] >= kMostTables) return corrupt("a component has a bad quantisation table");
+            if (std::find(names_, names_ + i, names_[i]) != names_ + i)
+                return corrupt("two components have one name");
+        }
         return kFine;
     }
 
@@ -86,7 +136,34 @@ class Walk {
             return corrupt("a scan header has an impossible length");
         if (++scans_ > kMostScans) return unusual("there are too many scans");
         scan_components_ = p[0];
+        const int first = p[size - 3], last = p[size - 2], before = p[size - 1] >> 4, bit = p[size - 1] & 15;
+        const bool progressive = marker_ == 0xC2;
+        if (progressive ? first > last || last > 63 || (first == 0) != (last == 0) || bit > 13 ||
+                              (first > 0 && scan_components_ > 1) || (before != 0 && before != bit + 1)
+                        : first != 0 || last != 63 || p[size - 1] != 0)
+            return corrupt("a scan is of coefficients that cannot be");
+        for (int k = 0, next = 0; k < scan_components_; ++k) {
+            const int dc = p[2 + 2 * k] >> 4, ac = p[2 + 2 * k] & 15,
+                      most = marker_ == 0xC0 ? 2 : kMostTables;
+            const int i =
+                static_cast<int>(std::find(names_ + next, names_ + components_, p[1 + 2 * k]) - names_);
+            if (i == components_)
+                return corrupt("a scan is of components that are not, or not in their order");
+            next = i + 1;
+            if (!has_quantisers_[quantisers_[i]]) return corrupt("a quantisation table is missing");
+            if (dc >= most || ac >= most) return corrupt("a scan has a bad table of Huffman codes");
+            if ((first == 0 && before == 0 && !has_dc_[dc]) || (last > 0 && !has_ac_[ac]))
+                return corrupt("a table of Huffman codes is missing");
+            if (first == 0) is_coded_[i] = true;
+        }
         return kFine;
+    }
+
+    JpegStatus finish() const {
+        if (scans_ == 0) return corrupt("there is no scan");
+        return std::all_of(is_coded_, is_coded_ + components_, [](bool coded) { return coded; })
+                   ? kFine
+                   : corrupt("a component is not coded");
     }
 
     // Past entropy-coded bytes, to the marker behind them.
@@ -122,7 +199,9 @@ class Walk {
     std::size_t size_, at_ = 2;
     int components_ = 0, scan_components_ = 0, scans_ = 0, interval_ = 0;
     int height_ = 0, width_ = 0, across_ = 1, down_ = 1;
-    bool is_adobe_ycc_ = true, is_named_rgb_ = false;
+    int marker_ = 0, names_[3] = {}, quantisers_[3] = {};
+    bool is_adobe_ycc_ = true, is_named_rgb_ = false, is_coded_[3] = {};
+    bool has_dc_[kMostTables] = {}, has_ac_[kMostTables] = {}, has_quantisers_[kMostTables] = {};
 };
 
 }  // namespace
