@@ -136,6 +136,7 @@ struct State {
     int count = 0, output = 0;
     File file;  // between the phases of the decoupled calls
     Handle pinned = nullptr, device = nullptr;
+    int works_since = -1;  // how often somebody had waited when the device phase was queued
 };
 
 struct Buffer {
@@ -177,7 +178,7 @@ int write(const File& file, int output, Image& image) {
 }
 
 int allocations = 0;
-std::atomic<int> contexts{0}, handles{0};
+std::atomic<int> contexts{0}, handles{0}, waits{0};
 
 }  // namespace
 
@@ -330,12 +331,13 @@ NVJPEG(DecodeJpegHost, Handle, Handle, Handle state, Handle parameters, Handle j
 }
 NVJPEG(DecodeJpegTransferToDevice, Handle, Handle, Handle state, Handle jpeg, void*) {
     State& s = *static_cast<State*>(state);
-    if (s.device == nullptr) return kInvalid;
+    if (s.device == nullptr || s.works_since == waits) return kInvalid;  // the file before is not done
     return static_cast<Buffer*>(s.device)->resize(static_cast<Stream*>(jpeg)->data.size() * 8);
 }
 #ifndef WITHOUT_SYMBOL
 NVJPEG(DecodeJpegDevice, Handle, Handle, Handle state, Image* image, void*) {
     State& s = *static_cast<State*>(state);
+    s.works_since = waits;
     return write(s.file, s.output, *image);
 }
 #endif
@@ -353,7 +355,10 @@ EXPORT int cuCtxPopCurrent_v2(void** context) {
     *context = &contexts;
     return 0;
 }
-EXPORT int cuStreamSynchronize(void*) { return 0; }
+EXPORT int cuStreamSynchronize(void*) {
+    ++waits;
+    return 0;
+}
 EXPORT int cuMemAlloc_v2(std::uint64_t* memory, std::size_t size) {
     ++allocations;
     *memory = reinterpret_cast<std::uint64_t>(std::malloc(size));
@@ -370,15 +375,5 @@ EXPORT int cuMemHostAlloc(void** memory, std::size_t size, unsigned) {
 }
 EXPORT int cuMemFreeHost(void* memory) {
     std::free(memory);
-    return 0;
-}
-EXPORT int cuEventCreate(void** event, unsigned) {
-    *event = new int(0);
-    return 0;
-}
-EXPORT int cuEventRecord(void*, void*) { return 0; }
-EXPORT int cuEventSynchronize(void*) { return 0; }
-EXPORT int cuEventDestroy_v2(void* event) {
-    delete static_cast<int*>(event);
     return 0;
 }

@@ -14,8 +14,6 @@
 namespace yf::nvjpeg {
 namespace {
 
-constexpr unsigned kNoTiming = 2;  // CU_EVENT_DISABLE_TIMING
-
 std::size_t aligned(std::size_t size) { return (size + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign; }
 
 int chroma_of(Subsampling subsampling) {
@@ -87,8 +85,6 @@ int Decoder::start() {
     for (Slot& slot : slots_) {
         then([&] { return l.BufferPinnedCreate(handle_, nullptr, &slot.pinned); });
         then([&] { return l.JpegStreamCreate(handle_, &slot.jpeg); });
-        then(
-            [&] { return l.cuEventCreate(&slot.transferred, kNoTiming) == 0 ? kSuccess : kExecutionFailed; });
     }
     return status;
 }
@@ -97,7 +93,6 @@ Decoder::~Decoder() {
     const Current current(*library_, context_);  // the collector may run in any thread
     const Library& l = *library_;
     for (Slot& slot : slots_) {
-        if (slot.transferred != nullptr) l.cuEventDestroy_v2(slot.transferred);
         if (slot.jpeg != nullptr) l.JpegStreamDestroy(slot.jpeg);
         if (slot.pinned != nullptr) l.BufferPinnedDestroy(slot.pinned);
     }
@@ -325,7 +320,6 @@ int Decoder::run_batch(const std::size_t* files, std::size_t count, bool gray, s
 int Decoder::decode_alone(std::size_t i, std::uint8_t* planes, void* stream) {
     const Library& l = *library_;
     Slot& slot = slots_[turn_++ % 2];
-    if (l.cuEventSynchronize(slot.transferred) != 0) return kExecutionFailed;
     const bool is_gray = rows_[i * kColumns + kOffsetCb] < 0;
     Image image = image_of(i, planes);
     int status = l.JpegStreamParse(handle_, staged_ + begins_[i], sizes_[i], 0, 0, slot.jpeg);
@@ -335,10 +329,12 @@ int Decoder::decode_alone(std::size_t i, std::uint8_t* planes, void* stream) {
     then([&] { return l.DecodeParamsSetOutputFormat(parameters_, is_gray ? kOutputY : kOutputYuv); });
     then([&] { return l.StateAttachPinnedBuffer(state_, slot.pinned); });
     then([&] { return l.DecodeJpegHost(handle_, decoder_, state_, parameters_, slot.jpeg); });
+    // The state and its device buffer serve one file at a time, and a transfer may make the buffer larger:
+    // the file before has to be done, as in NVIDIA's own programs. Then the other slot is free again, too.
+    if (l.cuStreamSynchronize(stream) != 0) return kExecutionFailed;
     then([&] { return l.DecodeJpegTransferToDevice(handle_, decoder_, state_, slot.jpeg, stream); });
-    const int recorded = l.cuEventRecord(slot.transferred, stream);
     then([&] { return l.DecodeJpegDevice(handle_, decoder_, state_, &image, stream); });
-    return recorded != 0 && status == kSuccess ? static_cast<int>(kExecutionFailed) : status;
+    return status;
 }
 
 }  // namespace yf::nvjpeg

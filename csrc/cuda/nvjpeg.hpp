@@ -98,7 +98,6 @@ class Decoder {
     // What one file of the decoupled calls occupies until its transfer to the device is done.
     struct Slot {
         Handle pinned = nullptr, jpeg = nullptr;
-        void* transferred = nullptr;
     };
 
     // Makes a context current in this thread while it lives.

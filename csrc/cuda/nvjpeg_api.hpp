@@ -1,8 +1,8 @@
 // What we use of nvJPEG and of the CUDA driver, both found when the program runs: no build needs either.
 //
 // The declarations are written after nvjpeg.h of CUDA 12 and 13 and cuda.h, as far as we call them: values of
-// enums, layouts of structs, order and kinds of arguments. tests/gpu/test_nvjpeg_library.py compares them
-// with the real header where there is one.
+// enums, layouts of structs, order and kinds of arguments. tests/gpu/test_nvjpeg_library.py compares
+// those of nvJPEG with the real header where there is one.
 #pragma once
 
 #include <cstddef>
@@ -99,11 +99,7 @@ using Bytes = const unsigned char*;
     F(cuMemAlloc_v2, (std::uint64_t* memory, std::size_t size)) \
     F(cuMemFree_v2, (std::uint64_t memory)) \
     F(cuMemHostAlloc, (void** memory, std::size_t size, unsigned flags)) \
-    F(cuMemFreeHost, (void* memory)) \
-    F(cuEventCreate, (void** event, unsigned flags)) \
-    F(cuEventRecord, (void* event, void* stream)) \
-    F(cuEventSynchronize, (void* event)) \
-    F(cuEventDestroy_v2, (void* event))
+    F(cuMemFreeHost, (void* memory))
 // clang-format on
 
 // Both libraries' functions. They stay loaded for as long as the process lives: to unload what has threads
