@@ -230,7 +230,9 @@ def torch_extensions() -> list[Extension]:
         print(f"{torch}: torch.ops.yolofast is left out")
         return []
     extensions = [torch_extension(torch)]
-    if wanted != "0" and nvcc and not reason:
+    if reason:
+        print(f"{reason}: torch.ops.yolofast is built without CUDA")
+    elif wanted != "0" and nvcc:
         extensions.append(CudaExtension(torch, nvcc))
     return extensions
 
