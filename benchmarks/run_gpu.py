@@ -5,15 +5,17 @@
 
 Meant for a bare machine with torch, nvcc and a GPU but no network: each step is a process with its time
 limit, all of them have --seconds together, and one that fails, or breaks its CUDA context, does not stop the
-others. What is not installed there is said, not asked for. --data is a dataset's folder (drawn pictures
-without it), --binary one with `_torch_ops*.so` that were built beside another torch: the tests then run with
-these, too. --dry-run walks through all of it without a GPU, in small; its figures mean nothing.
+others. What is not installed there is said, not asked for; only libjpeg has to be found by compiler and
+linker (CPATH, LIBRARY_PATH and LD_LIBRARY_PATH, where it lies elsewhere). --data is a dataset's folder (drawn
+pictures without it), --binary one with `_torch_ops*.so` that were built beside another torch: the tests then
+run with these, too. --dry-run walks through all of it without a GPU, in small; its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes.util
 import importlib.util
 import json
 import os
@@ -113,6 +115,9 @@ def machine() -> dict[str, Any]:
         found["driver"] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
     wanted = ("torchvision", "ultralytics", "xdist", "hypothesis", "numba", "cv2", "Cython")
     found["missing"] = [name for name in wanted if importlib.util.find_spec(name) is None]
+    found["missing"] += [name for name in ("nvcc", "g++", "compute-sanitizer") if cuda_tool(name) is None]
+    if ctypes.util.find_library("jpeg") is None:
+        found["missing"].append("libjpeg")
     return found
 
 
