@@ -28,7 +28,8 @@ CORE = Path("csrc/core")
 # No contraction: float32 results equal the numpy definitions to the bit. No trapping math, no errno:
 # only exception flags change, and without them GCC leaves the box and image loops scalar.
 FLOATS = ["-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
-COMPILE = ["-std=c++20", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra", *FLOATS]
+# Python's own flags ask for debug information: a third of the time to build, and seven eighths of the size.
+COMPILE = ["-std=c++20", "-O3", "-g0", "-fvisibility=hidden", "-Wall", "-Wextra", *FLOATS]
 LINK: list[str] = []
 if os.environ.get("YOLOFAST_SANITIZE") == "1":
     sanitizers = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"]
