@@ -64,7 +64,7 @@ extensions = [
         f"yolofast.{name}",
         sources=[f"yolofast/{name.replace('.', '/')}.pyx", *(str(CORE / s) for s in sources)],
         include_dirs=[str(CORE), "csrc/cuda", np.get_include()],
-        depends=[str(h) for h in (*CORE.rglob("*.hpp"), *Path("csrc/cuda").glob("nvjpeg*.hpp"))],
+        depends=["setup.py", *map(str, [*CORE.rglob("*.hpp"), *Path("csrc/cuda").glob("nvjpeg*.hpp")])],
         libraries=libraries,
         extra_compile_args=[
             *COMPILE,
@@ -112,7 +112,7 @@ def torch_extension(torch: Path) -> Extension:
     return Extension(
         "yolofast.kernels._torch_ops",
         sources=[*map(str, sources), *(str(CORE / source) for source in TORCH_SOURCES)],
-        depends=[str(h) for folder in ("core", "torch") for h in Path("csrc", folder).rglob("*.hpp")],
+        depends=["setup.py", *map(str, [*CORE.rglob("*.hpp"), *Path("csrc/torch").glob("*.hpp")])],
         library_dirs=[str(torch / "lib")],
         libraries=["torch_cpu"],
         extra_compile_args=[*COMPILE, "-isystem", str(torch / "include")],
@@ -170,7 +170,7 @@ class CudaExtension(Extension):
         ]
         headers = [h for folder in ("core", "cuda", "torch") for h in Path("csrc", folder).rglob("*.hpp")]
         super().__init__(
-            "yolofast.kernels._torch_ops_cuda", [str(s) for s in sources], depends=[str(h) for h in headers]
+            "yolofast.kernels._torch_ops_cuda", [*map(str, sources)], depends=["setup.py", *map(str, headers)]
         )
         self.torch = torch
         self.nvcc = nvcc
@@ -249,7 +249,7 @@ class BuildExtensions(build_ext):
         target = Path(self.get_ext_fullpath(ext.name))
         # A module that stands beside its source has been built by pip in a folder that is gone.
         beside = Path(self.get_ext_filename(self.get_ext_fullname(ext.name)))
-        sources = [*ext.sources, *ext.depends, "setup.py"]
+        sources = [*ext.sources, *ext.depends]
         if not self.force and not target.exists() and not newer_group(sources, str(beside), "newer"):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(beside, target)
