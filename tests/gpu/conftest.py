@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from cuda_device import skip_without_cuda
 from emulated_library import build_emulated_library
 
 torch = pytest.importorskip("torch")
-
-
-def skip_without_cuda(reason: str) -> None:
-    """Skip, or fail where `YOLOFAST_REQUIRE_CUDA=1` says that there must be a GPU."""
-    if os.environ.get("YOLOFAST_REQUIRE_CUDA") == "1":
-        pytest.fail(f"YOLOFAST_REQUIRE_CUDA=1, but {reason}")
-    pytest.skip(reason)
 
 
 @dataclass(frozen=True)
@@ -53,9 +45,3 @@ def device(request: pytest.FixtureRequest) -> Device:
 
     assert torch_ops.why_no_cuda() is None
     return Device(torch.ops.yolofast, "cuda")
-
-
-@pytest.fixture(scope="session")
-def lacking_cuda() -> Callable[[str], None]:
-    """What a test calls with the reason where it cannot run for want of a GPU, or of what goes with it."""
-    return skip_without_cuda

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from coloured_dataset import write_coloured
+from cuda_device import skip_without_cuda
 from jpeg_files import (
     APP14,
     COM,
@@ -49,16 +50,15 @@ APP1 = 0xE1
 
 
 @pytest.fixture(scope="module", params=["hardware", "no hardware", "cuda"])
-def decoder(request: pytest.FixtureRequest, lacking_cuda: Callable[[str], None]) -> NvJpegDecoder:
+def decoder(request: pytest.FixtureRequest) -> NvJpegDecoder:
     if request.param != "cuda":
         return double(*(["NO_HARDWARE"] if request.param == "no hardware" else []))
     if not torch.cuda.is_available():
-        lacking_cuda("torch finds no CUDA device")
+        skip_without_cuda("torch finds no CUDA device")
     try:
         return NvJpegDecoder("cuda")
     except MissingExtraError as error:
-        lacking_cuda(str(error))
-        raise
+        skip_without_cuda(str(error))
 
 
 def double(*macros: str) -> NvJpegDecoder:
@@ -357,23 +357,21 @@ def test_a_forked_process_gives_nothing_back() -> None:
 
 
 @pytest.mark.parametrize("place", ["cpu", "cuda"])
-def test_a_loader_by_nvjpeg(
-    tmp_path: Path, place: str, lacking_cuda: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loader_by_nvjpeg(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two epochs, the first of them left in the middle once: batches are those that the CPU decodes, but for
     rounding in the inverse transform."""
     if place == "cpu":
         monkeypatch.setenv("YOLOFAST_NVJPEG", str(build_double()))
         monkeypatch.setattr(torch_nvjpeg, "_DRIVERS", (str(build_double()),))
     elif not torch.cuda.is_available():
-        lacking_cuda("torch finds no CUDA device")
+        skip_without_cuda("torch finds no CUDA device")
     monkeypatch.setattr(nvjpeg_pictures, "GROUP_IMAGES", 5)
     data = write_coloured(tmp_path, 43, sides=(60, 120))
     samples = [YOLODataset(data, "train", imgsz=128, augment=None) for _ in range(2)]
     try:
         loader = Loader(samples[0], 4, device=place, jpeg="nvjpeg", prefetch=2)
     except MissingExtraError as error:
-        lacking_cuda(str(error))
+        skip_without_cuda(str(error))
     next(iter(loader))
     for epoch in range(2):
         by_cpu = Loader(samples[1], 4)

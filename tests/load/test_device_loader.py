@@ -9,13 +9,13 @@ import gc
 import itertools
 import logging
 import multiprocessing
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
+from cuda_device import skip_without_cuda
 from emulated_library import build_emulated_library
 from loader_cases import COUNT, dataset, one_by_one, through_json
 
@@ -41,9 +41,7 @@ def place(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
     reason = torch_ops.why_no_cuda() if name == "cuda" else None
     if reason is not None:
-        if os.environ.get("YOLOFAST_REQUIRE_CUDA") == "1":
-            pytest.fail(f"YOLOFAST_REQUIRE_CUDA=1, but {reason}")
-        pytest.skip(reason)
+        skip_without_cuda(reason)
     return name
 
 
