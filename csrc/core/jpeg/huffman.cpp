@@ -21,7 +21,7 @@ constexpr Seen kUnseen{0, kSkipSlow, 0, 255};
 
 // Calls `take(symbol, length, first window, windows)` for each code that fits into `bits`.
 template <typename Take>
-bool expand_codes(const HuffmanCode& code, int bits, LongCodes* codes, Take take) {
+void expand_codes(const HuffmanCode& code, int bits, LongCodes* codes, Take take) {
     codes->symbols = code.symbols;
     codes->max_code[0] = -1;
     codes->offset[0] = 0;
@@ -31,13 +31,11 @@ bool expand_codes(const HuffmanCode& code, int bits, LongCodes* codes, Take take
         codes->max_code[length] = -1;
         const int count = code.counts[length - 1];
         if (count == 0) continue;
-        if (next + count >= 1 << length) return false;  // T.81 leaves the code of all ones unused
         for (int i = 0; i < count; ++i, ++next, ++index)
             if (length <= bits)
                 take(code.symbols[index], length, next << (bits - length), 1 << (bits - length));
         codes->max_code[length] = next - 1;
     }
-    return true;
 }
 
 Seen see_symbol(int symbol, int length, bool is_negative) {
@@ -51,9 +49,20 @@ Seen see_symbol(int symbol, int length, bool is_negative) {
 
 }  // namespace
 
+bool is_prefix_code(const std::uint8_t (&counts)[16]) noexcept {
+    int used = 0;  // of the codes of a length, the beginnings of longer ones not yet counted
+    for (int length = 1; length <= 16; ++length) {
+        const int count = counts[length - 1];
+        used = 2 * used + count;
+        if (count > 0 && used >= 1 << length) return false;
+    }
+    return true;
+}
+
 bool build_dc_table(const HuffmanCode& code, DcTable* table) noexcept {
     const int count = std::accumulate(code.counts, code.counts + 16, 0);
-    if (!std::all_of(code.symbols, code.symbols + count, [](int symbol) { return symbol <= 15; }))
+    if (!is_prefix_code(code.counts) ||
+        !std::all_of(code.symbols, code.symbols + count, [](int symbol) { return symbol <= 15; }))
         return false;
     std::fill(std::begin(table->symbols), std::end(table->symbols), DcSymbol{0, 0});
     const auto take = [&](int symbol, int length, int first, int windows) {
@@ -61,10 +70,12 @@ bool build_dc_table(const HuffmanCode& code, DcTable* table) noexcept {
         if (total <= kLongestDc)
             std::fill_n(table->symbols + first, windows, DcSymbol{byte(total), byte(symbol)});
     };
-    return expand_codes(code, kDcBits, &table->codes, take);
+    expand_codes(code, kDcBits, &table->codes, take);
+    return true;
 }
 
 bool build_ac_table(const HuffmanCode& code, AcTable* table) noexcept {
+    if (!is_prefix_code(code.counts)) return false;
     constexpr int kWindows = 1 << kAcBits;
     Seen windows[kWindows];
     std::fill(windows, windows + kWindows, kUnseen);
@@ -74,7 +85,7 @@ bool build_ac_table(const HuffmanCode& code, AcTable* table) noexcept {
         std::fill_n(windows + first, count / 2, see_symbol(symbol, length, has_value));
         std::fill_n(windows + first + count / 2, count - count / 2, see_symbol(symbol, length, false));
     };
-    if (!expand_codes(code, kAcBits, &table->codes, take)) return false;
+    expand_codes(code, kAcBits, &table->codes, take);
     for (std::uint32_t size = 0; size < 16; ++size) {
         const std::uint32_t mask = (1u << size) - 1;
         table->ranges[size] = {mask, 0};

@@ -63,6 +63,9 @@ struct alignas(64) AcTable {
     LongCodes codes;
 };
 
+// Whether there can be so many codes of each length. T.81 leaves the code of all ones unused.
+bool is_prefix_code(const std::uint8_t (&counts)[16]) noexcept;
+
 // False when the code is not one: more codes than its lengths allow or, for DC, values over 15 bits.
 bool build_dc_table(const HuffmanCode& code, DcTable* table) noexcept;
 bool build_ac_table(const HuffmanCode& code, AcTable* table) noexcept;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "jpeg/header.hpp"
+#include "jpeg/huffman.hpp"
 
 namespace yf {
 namespace {
@@ -68,14 +70,10 @@ class Walk {
             const int kind = p[0] >> 4, number = p[0] & 15;
             if (kind > 1 || number >= kMostTables)
                 return corrupt("a table of Huffman codes has a bad number");
-            std::size_t symbols = 0;
-            unsigned used = 0;  // of the codes of a length, the prefixes of longer ones included
-            for (int length = 1; length <= 16; ++length) {
-                symbols += p[length];
-                used = 2 * used + p[length];
-                if (used >= 1u << length && p[length] > 0)
-                    return corrupt("there are more Huffman codes than fit");
-            }
+            std::uint8_t counts[16];
+            std::memcpy(counts, p + 1, sizeof counts);
+            if (!is_prefix_code(counts)) return corrupt("there are more Huffman codes than fit");
+            const std::size_t symbols = std::accumulate(counts, counts + 16, std::size_t{0});
             if (symbols > 256 || size - 17 < symbols) return corrupt("a table of Huffman codes is cut off");
             const std::uint8_t* const values = p + 17;
             if (kind == 0 && std::any_of(values, values + symbols, [](int value) { return value > 15; }))
