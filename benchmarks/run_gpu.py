@@ -131,14 +131,16 @@ def cuda_tool(name: str) -> str | None:
 
 def nvjpeg_of_torchvision() -> dict[str, str]:
     """Names the nvJPEG that torchvision brings, for want of another."""
-    specs = [importlib.util.find_spec(name) for name in ("nvidia", "torchvision")]
-    theirs = [Path(path) for spec in specs if spec for path in spec.submodule_search_locations or ()]
-    homes = [home for home in (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), CUDA) if home]
-    others = [folder.glob("*/lib/libnvjpeg.so.*") for folder in theirs]
-    others += [Path(home, "lib64").glob("libnvjpeg.so.*") for home in homes]
-    if os.environ.get("YOLOFAST_NVJPEG") or any(any(found) for found in others):
+    import torch
+
+    from yolofast.kernels.torch_nvjpeg import library_candidates  # it is built by now
+
+    # Paths are of libraries that are there, or that were chosen; a bare name is left to the system.
+    torchvision = importlib.util.find_spec("torchvision")
+    if torchvision is None or any("/" in each for each in library_candidates(torch.version.cuda)):
         return {}
-    inside = [path for folder in theirs for path in folder.parent.glob("torchvision.libs/libnvjpeg*.so.*")]
+    folders = map(Path, torchvision.submodule_search_locations or ())
+    inside = [path for folder in folders for path in folder.parent.glob("torchvision.libs/libnvjpeg*.so.*")]
     return {"YOLOFAST_NVJPEG": str(inside[0])} if inside else {}
 
 
@@ -212,6 +214,7 @@ def main() -> None:
     options = parser.parse_args()
     data = options.data.resolve() if options.data else None  # commands run elsewhere
     run = Run(options.out.resolve(), options.dry_run, options.seconds)
+    sys.path.insert(0, str(REPOSITORY))  # as for the commands
 
     def measuring(part: str, limit_s: float) -> Callable[[], Any]:
         return lambda: measure(run, part, limit_s, data)
