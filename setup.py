@@ -66,10 +66,7 @@ extensions = [
         include_dirs=[str(CORE), "csrc/cuda", np.get_include()],
         depends=["setup.py", *map(str, [*CORE.rglob("*.hpp"), *Path("csrc/cuda").glob("nvjpeg*.hpp")])],
         libraries=libraries,
-        extra_compile_args=[
-            *COMPILE,
-            "-Wno-unused-function",
-        ],  # Cython writes some conversions that nobody calls
+        extra_compile_args=[*COMPILE, "-Wno-unused-function"],  # Cython's conversions that nobody calls
         extra_link_args=LINK,
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         language="c++",

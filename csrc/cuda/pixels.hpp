@@ -12,7 +12,9 @@
 
 namespace yf::cuda {
 
-constexpr int kPixels = 4;  // neighbours that one thread writes at once
+// Neighbours that one thread writes at once, and a bit for each of them.
+constexpr int kPixels = 4;
+constexpr unsigned kWholeRun = (1u << kPixels) - 1;
 
 __device__ inline std::uint32_t level_at(std::uint32_t levels, int k) { return levels >> 8 * k & 0xFF; }
 
@@ -81,7 +83,7 @@ template <typename T>
 __device__ inline void write_levels(T* at, std::uint32_t levels, unsigned pixels, bool wide) {
     Run<T> run;
     convert(levels, run);
-    if (wide && pixels == (1u << kPixels) - 1) {
+    if (wide && pixels == kWholeRun) {
         *reinterpret_cast<Run<T>*>(at) = run;
         return;
     }

@@ -12,8 +12,8 @@ namespace yf::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kAcross =
-    8;  // strips of a warp, and 4 below: a compact one, which the edge of a tile seldom meets
+// Strips of a warp, and 4 below: a compact one, which the edge of a tile seldom meets.
+constexpr int kAcross = 8;
 constexpr int kColumns = kAcross * kPixels, kBelow = kThreads / kAcross * kRows;  // pixels of a block
 
 // ---------------------------------------------------------------------------------- first launch

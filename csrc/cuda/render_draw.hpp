@@ -22,6 +22,11 @@ __device__ inline int blend_levels(std::uint32_t levels, std::uint32_t weights) 
     return static_cast<int>(__dp2a_lo(weights, levels, 128u - (16384u << 8))) >> 8;
 }
 
+// Two neighbouring levels of a plane, `next` bytes apart, as `blend_levels` takes them.
+__device__ inline std::uint32_t two_levels(const std::uint8_t* left, int next) {
+    return __ldg(left) + (static_cast<std::uint32_t>(__ldg(left + next)) << 8);
+}
+
 __device__ inline int blend_fixed(int from, int to, int weight) {
     return from + scale_wide(to - from, weight);
 }
@@ -92,11 +97,8 @@ __device__ inline void sample_row(const std::uint8_t* row, const Columns& column
             out[k] = blend_levels(__byte_perm(low, high, columns.at[k]), columns.weights[k]);
         return;
     }
-    for (int k = 0; k < kPixels; ++k) {
-        const std::uint8_t* const at = from + columns.at[k];
-        const std::uint32_t levels = __ldg(at) + (static_cast<std::uint32_t>(__ldg(at + columns.next)) << 8);
-        out[k] = blend_levels(levels, columns.weights[k]);
-    }
+    for (int k = 0; k < kPixels; ++k)
+        out[k] = blend_levels(two_levels(from + columns.at[k], columns.next), columns.weights[k]);
 }
 
 // Two neighbouring rows of a plane, resampled across: they may serve the next row of the output too.
@@ -186,11 +188,10 @@ struct Quad {
     std::uint32_t across;  // both weights
     int down;
 
-    __device__ int pair(const std::uint8_t* left) const {
-        return blend_levels(__ldg(left) + (static_cast<std::uint32_t>(__ldg(left + next)) << 8), across);
-    }
     __device__ int blend(const std::uint8_t* plane) const {
-        return blend_fixed(pair(plane + upper), pair(plane + lower), down);
+        const int top = blend_levels(two_levels(plane + upper, next), across);
+        const int bottom = blend_levels(two_levels(plane + lower, next), across);
+        return blend_fixed(top, bottom, down);
     }
 };
 

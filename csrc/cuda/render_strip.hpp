@@ -7,10 +7,9 @@
 namespace yf::cuda {
 
 constexpr int kRows = 8;  // of a strip, kPixels columns each: a bit of a word a pixel, row by row
-constexpr unsigned kWholeRow = (1u << kPixels) - 1;
 static_assert(kRows * kPixels == 32);
 
-__device__ inline unsigned row_of(unsigned pixels, int row) { return pixels >> kPixels * row & kWholeRow; }
+__device__ inline unsigned row_of(unsigned pixels, int row) { return pixels >> kPixels * row & kWholeRun; }
 
 // Pixels x .. x + 3 that lie in columns [begin, end).
 __device__ inline unsigned columns_in(int x, int begin, int end) {

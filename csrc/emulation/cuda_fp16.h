@@ -9,7 +9,6 @@ struct __half {
     std::uint16_t bits;
 };
 
-// Rounded to the nearest, halves to even.
 struct __half2 {
     __half x, y;
 };
@@ -17,6 +16,7 @@ struct __half2 {
 namespace emulation {
 
 inline double number(__half value) { return static_cast<double>(std::bit_cast<_Float16>(value.bits)); }
+// Rounded to the nearest, halves to even.
 inline __half half(double value) { return {std::bit_cast<std::uint16_t>(static_cast<_Float16>(value))}; }
 
 }  // namespace emulation

@@ -32,7 +32,8 @@ most 16 (`yolofast.kernels.matching.IOU_THRESHOLDS.tolist()`).
 On CUDA tensors: all but `soft_nms`, where yolofast was built with nvcc at hand. Results equal those on CPU, to the
 bit except for the last one of a ciou, whose angles other functions work out. Work goes to the current stream of
 the tensors' device. `nms` and `batched_nms` wait for the device once, to learn how many boxes stay; the others
-never do, except `render_` and `letterbox_` on devices that walk the host's page tables (Grace Hopper). A CUDA graph can hold those that take nothing from the CPU: `box_iou`, `postprocess`, `match_detections`.
+never do, except `render_` and `letterbox_` on devices that walk the host's page tables (Grace Hopper). A CUDA
+graph can hold those that take nothing from the CPU: `box_iou`, `postprocess`, `match_detections`.
 
 No operator has a gradient. The suppressing ones give results that require none; going backward through
 `box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work
