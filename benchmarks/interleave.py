@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from yolofast.load.bench import machine
+from yolofast.bench.loaders import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 11

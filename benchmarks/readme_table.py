@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from yolofast.load.bench_report import described
+from yolofast.bench.loaders_report import described
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"

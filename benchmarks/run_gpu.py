@@ -32,7 +32,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 BENCHMARKS = Path(__file__).resolve().parent
 FIGURES = {"postprocess": 90, "render": 90, "files": 90, "train": 200}
-"""Parts of gpu_figures.py, and for how many seconds each may run at most."""
+"""Parts of gpu/figures.py, and for how many seconds each may run at most."""
 CUDA = "/usr/local/cuda"
 
 
@@ -183,7 +183,7 @@ def run_binary(run: Run, binary: Path) -> dict[str, Any]:
 
 
 def sanitizer(run: Run, tool: str) -> dict[str, Any]:
-    script = [sys.executable, str(BENCHMARKS / "gpu_small.py"), *(["--dry-run"] if run.dry else [])]
+    script = [sys.executable, "-m", "gpu.small", *(["--dry-run"] if run.dry else [])]
     if run.dry:
         return run.command(f"sanitizer_{tool}", script, 120)
     program = cuda_tool("compute-sanitizer")
@@ -196,7 +196,7 @@ def sanitizer(run: Run, tool: str) -> dict[str, Any]:
 def measure(run: Run, part: str, limit_s: float, data: Path | None) -> dict[str, Any]:
     target = run.out / "figures.json"
     target.unlink(missing_ok=True)  # it may be of another run
-    command = [sys.executable, str(BENCHMARKS / "gpu_figures.py"), str(target), "--only", part]
+    command = [sys.executable, "-m", "gpu.figures", str(target), "--only", part]
     command += [*(["--dry-run"] if run.dry else []), *(["--data", str(data)] if data else [])]
     said = run.command("figures", command, limit_s, {} if run.dry else nvjpeg_of_torchvision())
     figures = json.loads(target.read_text(encoding="utf-8")) if target.exists() else None

@@ -16,8 +16,8 @@ from typing import Any
 
 from interleave import write_result
 
-from yolofast.load.bench import Comparison, compare_loaders
-from yolofast.load.bench_report import draw_chart, text_table, title
+from yolofast.bench.loaders import Comparison, compare_loaders
+from yolofast.bench.loaders_report import draw_chart, text_table, title
 
 COCO128 = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco128"
 CASES: dict[str, dict[str, Any]] = {

@@ -16,8 +16,8 @@ import numpy as np
 
 
 def ours(root: Path) -> tuple[float, list[str], list[Any]]:
-    from yolofast.formats.data_yaml import read_data_yaml
-    from yolofast.formats.yolo_split import read_split
+    from yolofast.formats.yolo.data_yaml import read_data_yaml
+    from yolofast.formats.yolo.split import read_split
     from yolofast.load.index import ImageIndex
 
     started = time.perf_counter()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from yolofast import kernels
 from yolofast.config import AugmentConfig
 from yolofast.kernels import reference
-from yolofast.load.plan import plan_batch
+from yolofast.load.plan.plan import plan_batch
 from yolofast.sample import make_sample_dataset
 from yolofast.types import BatchPlan, Ycc
 

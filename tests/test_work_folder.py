@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dataset_files import write_text
+from support.dataset_files import write_text
 
 from yolofast.work_folder import MARKER, whole_folder, work_folder
 

@@ -15,7 +15,7 @@ BENCH_SECONDS = 5.0
 
 
 def bench_loader(args: BenchLoaderArgs) -> None:
-    from yolofast.load.bench import measure_loader
+    from yolofast.bench.loaders import measure_loader
     from yolofast.pipeline import find_data_yaml
 
     work = args.loading
@@ -41,9 +41,9 @@ def bench_loader(args: BenchLoaderArgs) -> None:
 
 
 def _bench_loaders(args: BenchLoaderArgs, peers: Sequence[str]) -> None:
-    from yolofast.load.bench import ROUND_SECONDS, Comparison, compare_loaders
-    from yolofast.load.bench_report import draw_chart, text_table
-    from yolofast.load.peers import PEERS
+    from yolofast.bench.loaders import ROUND_SECONDS, Comparison, compare_loaders
+    from yolofast.bench.loaders_report import draw_chart, text_table
+    from yolofast.bench.peers.loaders import PEERS
     from yolofast.pipeline import find_data_yaml
 
     work = args.loading

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "../core/boxes.hpp"
+#include "core/boxes/boxes.hpp"
 
 namespace yf::cuda {
 

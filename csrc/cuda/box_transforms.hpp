@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "../core/box_transforms.hpp"
+#include "core/boxes/box_transforms.hpp"
 
 namespace yf::cuda {
 

@@ -7,8 +7,8 @@
 #include <cfloat>
 #include <cstdint>
 
-#include "../core/radix_sort.hpp"
-#include "suppression.hpp"
+#include "core/radix_sort.hpp"
+#include "cuda/suppression.hpp"
 
 namespace yf::cuda {
 

@@ -1,6 +1,6 @@
-#include "collect.hpp"
-#include "launch.hpp"
-#include "workspace.hpp"
+#include "cuda/collect.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {

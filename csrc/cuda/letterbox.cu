@@ -1,8 +1,8 @@
-#include "../core/tap.hpp"
-#include "launch.hpp"
-#include "letterbox.hpp"
-#include "pixels.hpp"
-#include "upload.hpp"
+#include "core/image/tap.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/letterbox.hpp"
+#include "cuda/pixels.hpp"
+#include "cuda/upload.hpp"
 
 namespace yf::cuda {
 namespace {

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "pixel_type.hpp"
+#include "cuda/pixel_type.hpp"
 
 namespace yf::cuda {
 

@@ -1,9 +1,9 @@
 #include <limits>
 
-#include "../core/coco/overlap.hpp"
-#include "launch.hpp"
-#include "match.hpp"
-#include "workspace.hpp"
+#include "core/coco/overlap.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/match.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {

@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../core/coco/match.hpp"
+#include "core/coco/match.hpp"
 
 namespace yf::cuda {
 

@@ -1,11 +1,11 @@
 #include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_select.cuh>
 
-#include "../core/radix_sort.hpp"
-#include "launch.hpp"
-#include "nms.hpp"
-#include "suppression.hpp"
-#include "workspace.hpp"
+#include "core/radix_sort.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/nms.hpp"
+#include "cuda/suppression.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {

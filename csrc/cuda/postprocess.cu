@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <limits>
 
-#include "candidates.hpp"
-#include "collect.hpp"
-#include "launch.hpp"
-#include "postprocess.hpp"
-#include "workspace.hpp"
+#include "cuda/candidates.hpp"
+#include "cuda/collect.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/postprocess.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {

@@ -18,7 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../core/postprocess.hpp"
+#include "core/boxes/postprocess.hpp"
 
 namespace yf::cuda {
 

@@ -1,12 +1,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "launch.hpp"
-#include "pixels.hpp"
-#include "render.hpp"
-#include "render_draw.hpp"
-#include "render_tables.hpp"
-#include "upload.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/pixels.hpp"
+#include "cuda/render.hpp"
+#include "cuda/render_draw.hpp"
+#include "cuda/render_tables.hpp"
+#include "cuda/upload.hpp"
 
 namespace yf::cuda {
 namespace {

@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "../core/render.hpp"
-#include "pixel_type.hpp"
+#include "core/render/render.hpp"
+#include "cuda/pixel_type.hpp"
 
 namespace yf::cuda {
 

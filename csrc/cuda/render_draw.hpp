@@ -3,9 +3,9 @@
 // bits, where none of them can overflow and no value has to be narrowed.
 #pragma once
 
-#include "pixels.hpp"
-#include "render_strip.hpp"
-#include "render_tables.hpp"
+#include "cuda/pixels.hpp"
+#include "cuda/render_strip.hpp"
+#include "cuda/render_tables.hpp"
 
 namespace yf::cuda {
 

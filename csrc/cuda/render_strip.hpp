@@ -1,8 +1,8 @@
 // The pixels of one thread of the renderer: which of them a tile owns, and how they are written.
 #pragma once
 
-#include "pixels.hpp"
-#include "render_tables.hpp"
+#include "cuda/pixels.hpp"
+#include "cuda/render_tables.hpp"
 
 namespace yf::cuda {
 

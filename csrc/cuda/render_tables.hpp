@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../core/render_colours.hpp"
-#include "../core/render_points.hpp"
+#include "core/render/colours.hpp"
+#include "core/render/points.hpp"
 
 namespace yf::cuda {
 

@@ -4,7 +4,7 @@
 
 #include <cuda_runtime.h>
 
-#include "../core/overlap.hpp"
+#include "core/boxes/overlap.hpp"
 
 namespace yf::cuda {
 

@@ -9,12 +9,12 @@
 #include <stdexcept>
 #include <vector>
 
-#include "choices.hpp"
-#include "coco/accumulate.hpp"
-#include "coco/annotations.hpp"
-#include "coco/confidence.hpp"
-#include "coco/label_file.hpp"
-#include "coco/match.hpp"
+#include "core/coco/accumulate.hpp"
+#include "core/coco/annotations.hpp"
+#include "core/coco/confidence.hpp"
+#include "core/coco/label_file.hpp"
+#include "core/coco/match.hpp"
+#include "fuzz/choices.hpp"
 
 namespace {
 

@@ -11,9 +11,9 @@
 #include <numeric>
 #include <vector>
 
-#include "nms.hpp"
-#include "postprocess.hpp"
-#include "soft_nms.hpp"
+#include "core/boxes/nms.hpp"
+#include "core/boxes/postprocess.hpp"
+#include "core/boxes/soft_nms.hpp"
 
 namespace {
 

@@ -11,9 +11,9 @@
 #include <memory>
 #include <vector>
 
-#include "choices.hpp"
-#include "jpeg/header.hpp"
-#include "picture.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/pictures/picture.hpp"
+#include "fuzz/choices.hpp"
 
 namespace {
 

@@ -13,7 +13,7 @@
 #include <string>
 #include <thread>
 
-#include "engine.hpp"
+#include "core/pictures/engine.hpp"
 
 // clang-format off: jpeglib.h needs <cstdio> before it.
 #include <jpeglib.h>

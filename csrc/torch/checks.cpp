@@ -1,4 +1,4 @@
-#include "checks.hpp"
+#include "torch/checks.hpp"
 
 #include <torch/csrc/stable/ops.h>
 

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "../core/box_transforms.hpp"
-#include "../core/boxes.hpp"
+#include "core/boxes/box_transforms.hpp"
+#include "core/boxes/boxes.hpp"
 
 namespace yf::torch_ops {
 

@@ -13,13 +13,13 @@
 #include <tuple>
 #include <vector>
 
-#include "../core/box_transforms.hpp"
-#include "../core/boxes.hpp"
-#include "../core/nms.hpp"
-#include "../core/postprocess.hpp"
-#include "../core/soft_nms.hpp"
-#include "checks.hpp"
-#include "postprocess_arguments.hpp"
+#include "core/boxes/box_transforms.hpp"
+#include "core/boxes/boxes.hpp"
+#include "core/boxes/nms.hpp"
+#include "core/boxes/postprocess.hpp"
+#include "core/boxes/soft_nms.hpp"
+#include "torch/checks.hpp"
+#include "torch/postprocess_arguments.hpp"
 
 namespace yf::torch_ops {
 namespace {

@@ -11,10 +11,10 @@
 #include <memory>
 #include <vector>
 
-#include "../core/image.hpp"
-#include "../core/render.hpp"
-#include "letterbox_arguments.hpp"
-#include "render_arguments.hpp"
+#include "core/image/image.hpp"
+#include "core/render/render.hpp"
+#include "torch/letterbox_arguments.hpp"
+#include "torch/render_arguments.hpp"
 
 namespace yf::torch_ops {
 namespace {

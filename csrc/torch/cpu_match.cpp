@@ -10,8 +10,8 @@
 #include <tuple>
 #include <vector>
 
-#include "../core/coco/match.hpp"
-#include "match_arguments.hpp"
+#include "core/coco/match.hpp"
+#include "torch/match_arguments.hpp"
 
 namespace yf::torch_ops {
 namespace {

@@ -11,15 +11,15 @@
 #include <tuple>
 #include <vector>
 
-#include "../cuda/box_iou.hpp"
-#include "../cuda/box_transforms.hpp"
-#include "../cuda/match.hpp"
-#include "../cuda/nms.hpp"
-#include "../cuda/postprocess.hpp"
-#include "checks.hpp"
-#include "device.hpp"
-#include "match_arguments.hpp"
-#include "postprocess_arguments.hpp"
+#include "cuda/box_iou.hpp"
+#include "cuda/box_transforms.hpp"
+#include "cuda/match.hpp"
+#include "cuda/nms.hpp"
+#include "cuda/postprocess.hpp"
+#include "torch/checks.hpp"
+#include "torch/device.hpp"
+#include "torch/match_arguments.hpp"
+#include "torch/postprocess_arguments.hpp"
 
 namespace yf::torch_ops {
 namespace {

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "../cuda/letterbox.hpp"
-#include "../cuda/render.hpp"
-#include "device.hpp"
-#include "letterbox_arguments.hpp"
-#include "render_arguments.hpp"
+#include "cuda/letterbox.hpp"
+#include "cuda/render.hpp"
+#include "torch/device.hpp"
+#include "torch/letterbox_arguments.hpp"
+#include "torch/render_arguments.hpp"
 
 namespace yf::torch_ops {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "names.hpp"
+#include "torch/names.hpp"
 
 namespace yf::torch_ops {
 

@@ -1,4 +1,4 @@
-#include "images_out.hpp"
+#include "torch/images_out.hpp"
 
 #include <string>
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "checks.hpp"
+#include "torch/checks.hpp"
 
 namespace yf::torch_ops {
 

@@ -1,11 +1,11 @@
-#include "letterbox_arguments.hpp"
+#include "torch/letterbox_arguments.hpp"
 
 #include <torch/csrc/stable/ops.h>
 
 #include <cstddef>
 #include <string>
 
-#include "images_out.hpp"
+#include "torch/images_out.hpp"
 
 namespace yf::torch_ops {
 namespace {

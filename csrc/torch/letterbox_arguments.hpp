@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "checks.hpp"
+#include "torch/checks.hpp"
 
 namespace yf::torch_ops {
 

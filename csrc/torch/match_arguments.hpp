@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "../core/coco/match.hpp"
-#include "checks.hpp"
+#include "core/coco/match.hpp"
+#include "torch/checks.hpp"
 
 namespace yf::torch_ops {
 

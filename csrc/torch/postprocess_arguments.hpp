@@ -7,8 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "../core/postprocess.hpp"
-#include "checks.hpp"
+#include "core/boxes/postprocess.hpp"
+#include "torch/checks.hpp"
 
 namespace yf::torch_ops {
 

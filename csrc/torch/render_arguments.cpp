@@ -1,10 +1,10 @@
-#include "render_arguments.hpp"
+#include "torch/render_arguments.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 
-#include "images_out.hpp"
+#include "torch/images_out.hpp"
 
 namespace yf::torch_ops {
 namespace {

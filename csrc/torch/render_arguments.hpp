@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "../core/render.hpp"
-#include "checks.hpp"
+#include "core/render/render.hpp"
+#include "torch/checks.hpp"
 
 namespace yf::torch_ops {
 

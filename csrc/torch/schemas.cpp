@@ -1,7 +1,7 @@
 // The schemas of torch.ops.yolofast.*, for every device.
 #include <torch/csrc/stable/library.h>
 
-#include "names.hpp"
+#include "torch/names.hpp"
 
 YF_APPLY(STABLE_TORCH_LIBRARY, YF_OPERATORS, m) {
     // a [N, 4], b [M, 4] xyxy, float32 or float64 -> [N, M]; [N] when elementwise

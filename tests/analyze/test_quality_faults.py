@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import (
+from PIL import Image
+from support.dataset_files import (
     coco_json,
     image_bytes,
     tree_digest,
@@ -20,7 +21,6 @@ from dataset_files import (
     write_voc,
     write_yolo,
 )
-from PIL import Image
 
 import yolofast
 from yolofast.analyze import analyze_dataset, check_data_quality

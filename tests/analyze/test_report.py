@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import image_bytes, tree_digest, write_text, write_yolo
+from support.dataset_files import image_bytes, tree_digest, write_text, write_yolo
 
 from yolofast.analyze import check_data_quality, write_html_report
 from yolofast.analyze.report import PICTURES, PLACES_SHOWN

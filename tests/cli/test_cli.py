@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from dataset_files import write_text, write_yolo
+from support.dataset_files import write_text, write_yolo
 
 from yolofast.cli import COMMANDS, main
 

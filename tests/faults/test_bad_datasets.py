@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dataset_files import write_image, write_json, write_text, write_voc, write_yolo
+from support.dataset_files import write_image, write_json, write_text, write_voc, write_yolo
 
 from yolofast.analyze import check_data_quality, validate_dataset_input
 from yolofast.errors import DataError, DatasetNotFoundError

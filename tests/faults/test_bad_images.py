@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coloured_dataset import (
+from support.coloured_dataset import (
     PALETTE,
     Plain,
     encoded,
@@ -24,7 +24,7 @@ from coloured_dataset import (
     resident_bytes,
     write_coloured,
 )
-from dataset_files import tree_digest
+from support.dataset_files import tree_digest
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import DataError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import tree_digest, write_text
 from PIL import Image
+from support.dataset_files import tree_digest, write_text
 
 from yolofast.prepare import prepare_dataset
 

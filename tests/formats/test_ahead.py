@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from yolofast.formats.ahead import work_ahead
+from yolofast.formats.prefetch import work_ahead
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 100])

@@ -5,11 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dataset_files import coco_json, read_all, write_image, write_json, write_text, write_voc, write_yolo
+from support.dataset_files import (
+    coco_json,
+    read_all,
+    write_image,
+    write_json,
+    write_text,
+    write_voc,
+    write_yolo,
+)
 
 from yolofast.errors import DataError
-from yolofast.formats import class_files
-from yolofast.formats.class_files import read_class_file
+from yolofast.formats.names import files as class_files
+from yolofast.formats.names.files import read_class_file
 
 ROW = "0 .5 .5 .1 .1\n"
 YAML = "train: images\nnames: [cat, dog]\n"

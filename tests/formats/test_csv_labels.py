@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dataset_files import codes, read_all, write_image, write_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.dataset_files import codes, read_all, write_image, write_text
 
 from yolofast.errors import DataError
 from yolofast.formats.dataset import ReadImage

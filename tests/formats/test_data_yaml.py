@@ -6,10 +6,10 @@ import pickle
 from pathlib import Path
 
 import pytest
-from dataset_files import write_image, write_text, write_yolo
+from support.dataset_files import write_image, write_text, write_yolo
 
 from yolofast.errors import DataError, DatasetNotFoundError
-from yolofast.formats.data_yaml import label_path, list_images, read_data_yaml, write_data_yaml
+from yolofast.formats.yolo.data_yaml import label_path, list_images, read_data_yaml, write_data_yaml
 
 FOLDERS = {"train/images/a.jpg": "", "valid/images/b.jpg": ""}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dataset_files import read_all, write_image, write_text, write_voc, write_yolo
+from support.dataset_files import read_all, write_image, write_text, write_voc, write_yolo
 
 from yolofast.analyze import analyze_dataset
 from yolofast.errors import DataError
-from yolofast.formats.coco import open_coco
+from yolofast.formats.coco.reader import open_coco
 from yolofast.formats.discover import scan_dataset
 from yolofast.formats.registry import open_dataset
 

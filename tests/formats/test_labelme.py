@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_files import coco_json, read_all, write_image, write_json, write_text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.dataset_files import coco_json, read_all, write_image, write_json, write_text
 
 from yolofast.errors import DataError
 from yolofast.formats import labelme

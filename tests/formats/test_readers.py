@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import (
+from hypothesis import given
+from hypothesis import strategies as st
+from support.dataset_files import (
     coco_json,
     codes,
     image_bytes,
@@ -20,8 +22,6 @@ from dataset_files import (
     write_voc,
     write_yolo,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 from yolofast.errors import DataError
 from yolofast.formats.discover import in_path_order, scan_dataset

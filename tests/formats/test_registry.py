@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dataset_files import write_image, write_json, write_text
+from support.dataset_files import write_image, write_json, write_text
 
 from yolofast.analyze import analyze_dataset
 from yolofast.errors import DataError

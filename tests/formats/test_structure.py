@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dataset_files import coco_json, write_image, write_json, write_text, write_voc, write_yolo
+from support.dataset_files import coco_json, write_image, write_json, write_text, write_voc, write_yolo
 
 from yolofast.analyze import analyze_dataset, validate_dataset_input
 from yolofast.errors import DataError

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import codes, read_all, write_image, write_text, write_yolo
+from support.dataset_files import codes, read_all, write_image, write_text, write_yolo
 
 from yolofast.errors import DataError
-from yolofast.formats.data_yaml import read_data_yaml
-from yolofast.formats.yolo_split import iter_yolo_records
+from yolofast.formats.yolo.data_yaml import read_data_yaml
+from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.types import Finding
 
 LAYOUTS = {

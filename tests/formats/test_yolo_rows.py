@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dataset_files import read_all, write_image, write_text, write_yolo
+from support.dataset_files import read_all, write_image, write_text, write_yolo
 
 from yolofast.analyze import analyze_dataset
 from yolofast.errors import DataError

@@ -11,9 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from coloured_dataset import write_coloured
-from cuda_device import skip_without_cuda
-from jpeg_files import (
+from numpy.typing import NDArray
+from support.coloured_dataset import write_coloured
+from support.cuda_device import skip_without_cuda
+from support.jpeg_files import (
     APP14,
     COM,
     DHT,
@@ -31,20 +32,19 @@ from jpeg_files import (
     segment,
     with_segment,
 )
-from numpy.typing import NDArray
-from nvjpeg_library import build_double
+from support.nvjpeg_library import build_double
 
 from yolofast.errors import ImageError, MissingExtraError
 from yolofast.kernels import decode_jpeg, jpeg_info
 from yolofast.load import Loader, YOLODataset
-from yolofast.load._engine import load_picture
+from yolofast.load.execute._engine import load_picture
 from yolofast.types import Ycc
 
 torch = pytest.importorskip("torch")
 
 from yolofast.kernels import torch_nvjpeg  # noqa: E402
 from yolofast.kernels.torch_nvjpeg import DecodedPlanes, NvJpegDecoder  # noqa: E402
-from yolofast.load import nvjpeg_pictures  # noqa: E402
+from yolofast.load.execute import nvjpeg as nvjpeg_pictures  # noqa: E402
 
 APP1 = 0xE1
 

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from nvjpeg_library import API, build_double
+from support.nvjpeg_library import API, build_double
 
 from yolofast.errors import ConfigError, MissingExtraError
 

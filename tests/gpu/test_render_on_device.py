@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from yolofast import kernels
 from yolofast.config import AugmentConfig
-from yolofast.load.plan import plan_batch
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Picture, Ycc
 
 torch = pytest.importorskip("torch")

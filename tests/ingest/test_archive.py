@@ -11,8 +11,17 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from archive_files import END, ENDINGS, archive_bytes, global_pax, make_archive, pax, record, tar_bytes
-from dataset_files import tree_digest, write_text
+from support.archive_files import (
+    END,
+    ENDINGS,
+    archive_bytes,
+    global_pax,
+    make_archive,
+    pax,
+    record,
+    tar_bytes,
+)
+from support.dataset_files import tree_digest, write_text
 
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError
 from yolofast.ingest import extract_archive, fetch_dataset, ingest_local

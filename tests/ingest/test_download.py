@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from archive_files import archive_bytes
-from dataset_files import tree_digest, write_text
-from download_server import running
+from support.archive_files import archive_bytes
+from support.dataset_files import tree_digest, write_text
+from support.download_server import running
 
 from yolofast.cli import main
 from yolofast.errors import ConfigError, DataError

@@ -15,8 +15,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archive_files import END, global_pax, make_archive, pax, record, tar_bytes, zip_bytes
-from dataset_files import tree_digest
+from support.archive_files import END, global_pax, make_archive, pax, record, tar_bytes, zip_bytes
+from support.dataset_files import tree_digest
 
 from yolofast.errors import DataError
 from yolofast.ingest import extract_archive, listing

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_files import archive_bytes
-from dataset_files import tree_digest, write_text
-from download_server import Served, serving
+from support.archive_files import archive_bytes
+from support.dataset_files import tree_digest, write_text
+from support.download_server import Served, serving
 
 from yolofast.errors import DataError
 from yolofast.ingest import download_dataset_from_url, transfer

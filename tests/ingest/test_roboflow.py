@@ -21,12 +21,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from archive_files import zip_bytes
-from dataset_files import image_bytes, tree_digest
-from download_server import running
+from support.archive_files import zip_bytes
+from support.dataset_files import image_bytes, tree_digest
+from support.download_server import running
 
 from yolofast.errors import ConfigError, DataError, MissingExtraError
-from yolofast.formats.data_yaml import list_images, read_data_yaml
+from yolofast.formats.yolo.data_yaml import list_images, read_data_yaml
 from yolofast.ingest import export_dataset_for_yolo, fetch_dataset, transfer
 
 KEY = "rf_S3CRET"

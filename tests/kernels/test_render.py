@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from yolofast.config import AugmentConfig
 from yolofast.kernels import render
 from yolofast.kernels.reference import render as reference_render
-from yolofast.load.plan import plan_batch
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Picture, Ycc
 
 FACTORS = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1)}

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from yolofast.bench import loaders as bench
+from yolofast.bench.dataset import copy_for_bench
+from yolofast.bench.loaders import Comparison, compare_loaders, compare_samples, measure_loader
+from yolofast.bench.loaders_report import draw_chart, text_table
+from yolofast.bench.peers.loaders import PEERS, Job, save, versions
+from yolofast.bench.process import Side, cores
 from yolofast.cli import main
 from yolofast.errors import ConfigError, DataError
-from yolofast.load import bench
-from yolofast.load.bench import Comparison, compare_loaders, compare_samples, measure_loader
-from yolofast.load.bench_dataset import copy_for_bench
-from yolofast.load.bench_process import Side, cores
-from yolofast.load.bench_report import draw_chart, text_table
-from yolofast.load.peers import PEERS, Job, save, versions
 
 FAKE = """
 import json, os, sys
@@ -65,7 +65,7 @@ def test_a_side_says_why_it_cannot(tmp_path: Path) -> None:
 
 def test_a_silent_side_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("START_SECONDS", "STOP_SECONDS"):
-        monkeypatch.setattr(f"yolofast.load.bench_process.{limit}", 0.2)
+        monkeypatch.setattr(f"yolofast.bench.process.{limit}", 0.2)
     with pytest.raises(DataError, match="no answer"):
         Side("silent", [sys.executable, "-c", "import time; time.sleep(60)"], tmp_path)
 

@@ -22,9 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from yolofast.errors import DataError, ImageError
-from yolofast.load import cache, cache_disk, cache_file
-from yolofast.load.cache import PlaneCache, cache_in_ram
-from yolofast.load.cache_disk import cache_on_disk, cache_path, default_cache_dir
+from yolofast.load.cache import disk as cache_disk
+from yolofast.load.cache import file as cache_file
+from yolofast.load.cache import ram as cache
+from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
+from yolofast.load.cache.ram import PlaneCache, cache_in_ram
 from yolofast.types import Picture, Ycc
 
 FACTORS = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1), "gray": (1, 1)}
@@ -212,7 +214,7 @@ def test_memory_is_the_planes_and_little_more() -> None:
         pytest.skip("no /proc")
     code = """
 import numpy as np, re
-from yolofast.load.cache import cache_in_ram
+from yolofast.load.cache.ram import cache_in_ram
 from yolofast.types import Picture, Ycc
 def private():
     return int(re.search(r"Private_Dirty:\\s+(\\d+)", open("/proc/self/smaps_rollup").read())[1]) * 1024
@@ -537,7 +539,7 @@ READER = """
 import sys
 from pathlib import Path
 import numpy as np
-from yolofast.load.cache_disk import cache_on_disk
+from yolofast.load.cache.disk import cache_on_disk
 from yolofast.types import Picture, Ycc
 import ctypes, hashlib, logging
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coloured_dataset import names, plain_samples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loader_cases import dataset, one_by_one, through_json
+from support.coloured_dataset import names, plain_samples
+from support.loader_cases import dataset, one_by_one, through_json
 
 from yolofast.config import AugmentConfig
 from yolofast.load import Loader, YOLODataset
-from yolofast.load.dealing import deal, remaining
+from yolofast.load.plan.shards import deal, remaining
 
 
 def ranks(data: Path, world_size: int, batch: int, options: dict[str, Any], **loading: Any) -> list[Loader]:

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
-from cuda_device import skip_without_cuda
-from emulated_library import build_emulated_library
-from loader_cases import COUNT, dataset, one_by_one, through_json
+from support.coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
+from support.cuda_device import skip_without_cuda
+from support.emulated_library import build_emulated_library
+from support.loader_cases import COUNT, dataset, one_by_one, through_json
 
 from yolofast.config import AugmentConfig
 from yolofast.errors import ConfigError, DataError, YolofastError
 from yolofast.load import DataFlowMonitor, Loader, YOLODataset
-from yolofast.load import _engine as engine_module
+from yolofast.load.execute import _engine as engine_module
 from yolofast.types import Batch
 
 torch = pytest.importorskip("torch")
 
 from yolofast.kernels import torch_ops  # noqa: E402
-from yolofast.load.device_executor import DeviceExecutor  # noqa: E402
-from yolofast.load.device_stream import Mark, SideStream  # noqa: E402
+from yolofast.load.execute.device import DeviceExecutor  # noqa: E402
+from yolofast.load.execute.device_stream import Mark, SideStream  # noqa: E402
 
 CHUNK = 40_000
 """Bytes of a staging chunk: a few pictures, so that a block takes several."""
@@ -187,7 +187,7 @@ def test_a_device_may_be_late(data: Path, name: str, chunk_bytes: int, threads: 
 
 
 def test_the_kernels_of_a_device_give_the_same(data: Path) -> None:
-    """Those of csrc/cuda, which csrc/emulation runs on the host."""
+    """Those of csrc/cuda, which tests/emulation runs on the host."""
     torch.ops.load_library(build_emulated_library())
     operators = torch.ops.yolofast_emulated
     loader = device_loader(dataset(data), 4, "cpu", threads=2, operators=operators)
@@ -221,7 +221,7 @@ def test_a_picture_goes_to_the_device_once_a_block(
         packed.extend(images.tolist())
         return jobs(images, memory)
 
-    monkeypatch.setattr("yolofast.load.device_pictures.PackJobs", noted)
+    monkeypatch.setattr("yolofast.load.execute.device_pictures.PackJobs", noted)
     samples = dataset(data, augment=AugmentConfig(mosaic_block=256))
     assert plain_samples(on_host(device_loader(samples, 4, place, threads=0, chunk_bytes=10**6)))
     assert sorted(packed) == list(range(COUNT))

@@ -10,7 +10,7 @@ import pytest
 from yolofast.config import AugmentConfig
 from yolofast.kernels import reference
 from yolofast.load.labels import render_labels
-from yolofast.load.plan import plan_batch
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Ycc
 
 SHAPES = np.array([(480, 640), (333, 500), (64, 64), (1, 900), (700, 31), (427, 640)] * 10, dtype=np.int32)

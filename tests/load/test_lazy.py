@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coloured_dataset import CLASSES, names, plain, plain_samples, resident_bytes, write_coloured
+from support.coloured_dataset import CLASSES, names, plain, plain_samples, resident_bytes, write_coloured
 
 from yolofast.errors import ConfigError, DataError
 from yolofast.load import LazyDataset, Loader, YOLODataset, stream_process_dataset

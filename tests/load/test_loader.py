@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coloured_dataset import CLASSES, eventually, names, plain_samples, resident_bytes
-from loader_cases import COUNT, SIZE, dataset, one_by_one
+from support.coloured_dataset import CLASSES, eventually, names, plain_samples, resident_bytes
+from support.loader_cases import COUNT, SIZE, dataset, one_by_one
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError

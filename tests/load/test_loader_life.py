@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coloured_dataset import Plain, eventually, loader_threads, plain, plain_samples, write_coloured
+from support.coloured_dataset import Plain, eventually, loader_threads, plain, plain_samples, write_coloured
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import YolofastError
 from yolofast.load import Loader, YOLODataset, create_dataloader
-from yolofast.load import _engine as engine_module
+from yolofast.load.execute import _engine as engine_module
 from yolofast.load.index import PackedPaths
 
 COUNT = 22
@@ -357,7 +357,7 @@ def test_ctrl_c_ends_an_iteration_at_once(data: Path, threads: int) -> None:
 
 def test_ctrl_c_does_not_wait_for_a_slow_image(data: Path) -> None:
     body = """
-    from yolofast.load import _engine
+    from yolofast.load.execute import _engine
     decode = _engine.decode_other
     _engine.decode_other = lambda path: (time.sleep(0.5), decode(path))[1]
     for index in range(2):
@@ -387,7 +387,7 @@ def test_ctrl_c_does_not_wait_for_a_slow_image(data: Path) -> None:
 def test_a_forked_child_iterates_by_itself(data: Path, threads: int) -> None:
     """With the parent's loader object, in the middle of the parent's iteration; both see the whole epoch."""
     body = f"""
-    from coloured_dataset import plain_samples
+    from support.coloured_dataset import plain_samples
     expected = plain_samples(make(0))
     loader = make({threads}, prefetch=8)
     samples = loader.dataset

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coloured_dataset import plain_samples
-from loader_cases import dataset, one_by_one, through_json
+from support.coloured_dataset import plain_samples
+from support.loader_cases import dataset, one_by_one, through_json
 
 from yolofast.config import AugmentConfig
 from yolofast.errors import DataError

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
-from loader_cases import COUNT, dataset, one_by_one
-from nvjpeg_library import build_double
+from support.coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
+from support.loader_cases import COUNT, dataset, one_by_one
+from support.nvjpeg_library import build_double
 
 from yolofast.config import AugmentConfig
 from yolofast.errors import ConfigError, DataError, MissingExtraError
@@ -23,7 +23,7 @@ from yolofast.load import Loader, YOLODataset
 torch = pytest.importorskip("torch")
 
 from yolofast.kernels import torch_nvjpeg  # noqa: E402
-from yolofast.load import nvjpeg_pictures  # noqa: E402
+from yolofast.load.execute import nvjpeg as nvjpeg_pictures  # noqa: E402
 
 FULL = 128
 """An image size at which every file of the dataset is decoded at full size, by the CPU too."""
@@ -142,7 +142,7 @@ def test_exit_waits_for_what_is_in_work() -> None:
     """Or a thread would be inside nvJPEG while the interpreter, and CUDA with it, is taken down."""
     script = (
         "import threading, time\n"
-        "from yolofast.load.nvjpeg_pictures import NvJpegWorkshop, _Group\n"
+        "from yolofast.load.execute.nvjpeg import NvJpegWorkshop, _Group\n"
         "class Slow(NvJpegWorkshop):\n"
         "    def _decode(self, group):\n"
         "        time.sleep(0.5)\n"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loader_cases import COUNT, dataset
+from support.loader_cases import COUNT, dataset
 
 from yolofast.load import YOLODataset
-from yolofast.load._engine import Engine, PackJobs, load_picture
+from yolofast.load.execute._engine import Engine, PackJobs, load_picture
 from yolofast.types import SUBSAMPLING_FACTORS, Picture
 
 ALL = np.arange(COUNT)

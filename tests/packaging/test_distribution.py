@@ -37,11 +37,16 @@ def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
     with tarfile.open(backend("build_sdist", REPOSITORY, tmp_path)) as archive:
         names = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]
         archive.extractall(tmp_path, filter="data")
-    assert {"setup.py", "LICENSE", "Makefile", "csrc/core/jpeg/jpeg.hpp", "csrc/fuzz/fuzz_jpeg.cpp"} <= set(
-        names
-    )
+    assert {
+        "setup.py",
+        "LICENSE",
+        "Makefile",
+        "csrc/core/jpeg/jpeg.hpp",
+        "csrc/fuzz/fuzz_jpeg.cpp",
+        "csrc/native.py",
+    } <= set(names)
     assert {"csrc/torch/schemas.cpp", "csrc/torch/checks.hpp", "csrc/torch/cpu.cpp"} <= set(names)
-    assert {"csrc/cuda/nms.cu", "csrc/cuda/launch.hpp", "csrc/emulation/emulation.hpp"} <= set(names)
+    assert {"csrc/cuda/nms.cu", "csrc/cuda/launch.hpp", "tests/emulation/emulation.hpp"} <= set(names)
     assert len([n for n in names if n.endswith(".pyx")]) == 12
     assert not [n for n in names if n.endswith(".so") or (n.startswith("yolofast/") and n.endswith(".cpp"))]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jpeg_outcomes import LAYOUTS, outcome, place_of_error
+from support.jpeg_outcomes import LAYOUTS, outcome, place_of_error
 
 from yolofast.errors import ImageError
 from yolofast.kernels import jpeg_info

@@ -28,7 +28,7 @@ from PIL import Image, ImageOps, features
 from yolofast.errors import ImageError
 from yolofast.images import read_image
 from yolofast.kernels import decode_jpeg, jpeg_info, render
-from yolofast.load._engine import Engine, RenderJobs, load_picture
+from yolofast.load.execute._engine import Engine, RenderJobs, load_picture
 from yolofast.load.index import PackedPaths
 from yolofast.types import BatchPlan, Picture
 

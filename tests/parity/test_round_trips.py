@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import image_bytes, read_all, tree_digest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.dataset_files import image_bytes, read_all, tree_digest
 
-from yolofast.formats.data_yaml import label_path
 from yolofast.formats.splits import WRITTEN_NAMES
+from yolofast.formats.yolo.data_yaml import label_path
 from yolofast.prepare import convert_dataset, prepare_dataset
 from yolofast.types import ImageRecord, Split
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_files import write_yolo
+from support.dataset_files import write_yolo
 
 from yolofast.cli import main
 from yolofast.errors import DataError

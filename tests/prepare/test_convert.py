@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_files import (
+from support.dataset_files import (
     coco_json,
     read_all,
     tree_digest,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_files import write_image, write_text, write_yolo
+from support.dataset_files import write_image, write_text, write_yolo
 
 from yolofast.prepare import prepare_dataset, prepared_is_current
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import tree_digest, write_image, write_text, write_yolo
 from PIL import Image
+from support.dataset_files import tree_digest, write_image, write_text, write_yolo
 
 from yolofast.errors import DataError
 from yolofast.images import image_shape, read_image

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import (
+from support.dataset_files import (
     coco_json,
     image_bytes,
     tree_digest,
@@ -21,10 +21,10 @@ from dataset_files import (
 )
 
 from yolofast.errors import DataError
-from yolofast.formats.data_yaml import list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
 from yolofast.formats.registry import open_dataset
-from yolofast.formats.yolo_split import iter_yolo_records
+from yolofast.formats.yolo.data_yaml import list_images, read_data_yaml
+from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.prepare import prepare_dataset
 from yolofast.types import ImageRecord, PreparedDataset
 

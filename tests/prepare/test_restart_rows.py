@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_files import image_bytes, tree_digest, write_text, write_yolo
-from jpeg_files import APP1, DRI, exif_segment, segment, take_apart
 from PIL import Image
+from support.dataset_files import image_bytes, tree_digest, write_text, write_yolo
+from support.jpeg_files import APP1, DRI, exif_segment, segment, take_apart
 
 from yolofast.cli import main
 from yolofast.errors import DataError

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolofast.bench.loaders_report import OURS_COLOUR, PEER_COLOUR
 from yolofast.errors import missing_extra
 from yolofast.files import whole_file
-from yolofast.load.bench_report import OURS_COLOUR, PEER_COLOUR
 
 
 def draw_bars(panels: Sequence[Mapping[str, Any]], title: str, axis: str, path: str | Path) -> Path:

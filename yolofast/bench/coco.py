@@ -18,11 +18,11 @@ import numpy as np
 from tqdm import tqdm
 
 from yolofast.bench import rounds
+from yolofast.bench.loaders import machine, spread
+from yolofast.bench.process import Side
 from yolofast.bench.rounds import OURS
 from yolofast.bench.work import CocoSet
 from yolofast.errors import ConfigError, DataError
-from yolofast.load.bench import machine, spread
-from yolofast.load.bench_process import Side
 
 FAST_PEERS = ("hotcoco", "ultrafast-pycocotools")
 SLOW_PEERS = ("faster-coco-eval", "pycocotools")

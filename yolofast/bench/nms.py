@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.bench import rounds
+from yolofast.bench.loaders import machine, spread
 from yolofast.bench.nms_checks import compare_detections, compare_kept
+from yolofast.bench.process import Side
 from yolofast.bench.rounds import OURS
 from yolofast.bench.work import CLASSES, CONF, detector_head, random_boxes
-from yolofast.load.bench import machine, spread
-from yolofast.load.bench_process import Side
 
 PEERS = ("torchvision", "ultralytics")
 IOU = 0.7

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from yolofast.bench import side as side_script
+from yolofast.bench.loaders import left_out_when_failing, ours_must_work, spread
+from yolofast.bench.peers import detections as side_script
+from yolofast.bench.process import Side
 from yolofast.errors import ConfigError
-from yolofast.load.bench import left_out_when_failing, ours_must_work, spread
-from yolofast.load.bench_process import Side
 
 OURS = "yolofast"
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
-from yolofast.formats.ahead import work_ahead
 from yolofast.formats.boxes import (
     apply_box_rules,
     rows_numbered_by,
     rows_without_image,
 )
+from yolofast.formats.prefetch import work_ahead
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 

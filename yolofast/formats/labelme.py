@@ -26,7 +26,7 @@ from yolofast.formats.discover import FileTree
 from yolofast.formats.image_index import ImageIndex
 from yolofast.formats.json_files import holds_keys, read_json
 from yolofast.formats.splits import SPLITS, split_of
-from yolofast.formats.table_images import sorted_names
+from yolofast.formats.tables.images import sorted_names
 from yolofast.types import Finding
 
 MAX_BYTES = 64 << 20

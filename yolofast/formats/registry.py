@@ -30,16 +30,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolofast.errors import DataError, nearest
-from yolofast.formats.class_sources import name_conflicts
-from yolofast.formats.coco import find_coco, open_coco
-from yolofast.formats.csv_labels import find_csv, open_csv
+from yolofast.formats.coco.reader import find_coco, open_coco
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.labelme import find_labelme, open_labelme
-from yolofast.formats.open_images import find_open_images, open_open_images
+from yolofast.formats.names.sources import name_conflicts
+from yolofast.formats.tables.csv_reader import find_csv, open_csv
+from yolofast.formats.tables.open_images import find_open_images, open_open_images
 from yolofast.formats.unread import explain_unread
-from yolofast.formats.voc import find_voc, open_voc
-from yolofast.formats.yolo_folder import find_yolo, open_yolo
+from yolofast.formats.voc.reader import find_voc, open_voc
+from yolofast.formats.yolo.folder import find_yolo, open_yolo
 
 
 @dataclass(frozen=True, slots=True)

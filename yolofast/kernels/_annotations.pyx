@@ -9,7 +9,7 @@ from libcpp.vector cimport vector
 import numpy as np
 
 
-cdef extern from "coco/annotations.hpp" namespace "yf::coco" nogil:
+cdef extern from "core/coco/annotations.hpp" namespace "yf::coco" nogil:
     cdef cppclass Ids:
         vector[int64_t] values
         vector[string] texts
@@ -37,7 +37,7 @@ cdef extern from "coco/annotations.hpp" namespace "yf::coco" nogil:
     size_t c_likely_entry "yf::coco::likely_entry"(const char* data, size_t size, size_t start)
 
 
-cdef extern from "coco/label_file.hpp" namespace "yf::coco" nogil:
+cdef extern from "core/coco/label_file.hpp" namespace "yf::coco" nogil:
     cdef struct Place:
         size_t begin
         size_t end

@@ -4,7 +4,7 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t
 
 
-cdef extern from "common.hpp" namespace "yf" nogil:
+cdef extern from "core/common.hpp" namespace "yf" nogil:
     struct ConstImage:
         const uint8_t* data
         ptrdiff_t stride
@@ -31,7 +31,7 @@ cdef extern from "common.hpp" namespace "yf" nogil:
         int height
         int width
 
-cdef extern from "render.hpp" namespace "yf" nogil:
+cdef extern from "core/render/render.hpp" namespace "yf" nogil:
     struct PlaneView:
         const uint8_t* data
         ptrdiff_t stride

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Image kernels: checked, GIL-free calls into csrc/core/image.cpp. Defined by reference/image.py."""
+"""Image kernels: checked, GIL-free calls into csrc/core/image/image.cpp. Defined by reference/image.py."""
 
 from libc.stdint cimport uint8_t
 cimport numpy as cnp
@@ -15,7 +15,7 @@ from yolofast.types import Letterbox
 cnp.import_array()
 
 
-cdef extern from "image.hpp" namespace "yf" nogil:
+cdef extern from "core/image/image.hpp" namespace "yf" nogil:
     struct Window:
         double x0
         double y0

@@ -20,7 +20,7 @@ from yolofast.types import MAX_RESTART_ROWS, JpegInfo, Ycc
 cnp.import_array()
 
 
-cdef extern from "jpeg/jpeg.hpp" namespace "yf" nogil:
+cdef extern from "core/jpeg/jpeg.hpp" namespace "yf" nogil:
     cdef enum class JpegError(int):
         none
         not_jpeg
@@ -89,10 +89,10 @@ cdef extern from "jpeg/jpeg.hpp" namespace "yf" nogil:
         const uint8_t* data, size_t size, const JpegRequest& request, const JpegPlan& plan,
         const JpegOutput* outputs)
 
-cdef extern from "jpeg/header.hpp" namespace "yf" nogil:
+cdef extern from "core/jpeg/header.hpp" namespace "yf" nogil:
     JpegStatus parse_jpeg_header(const uint8_t* data, size_t size, JpegHeader* header)
 
-cdef extern from "jpeg/restart.hpp" namespace "yf" nogil:
+cdef extern from "core/jpeg/restart.hpp" namespace "yf" nogil:
     JpegStatus add_restarts(
         const uint8_t* data, size_t size, int restart_rows, int64_t max_pixels, vector[uint8_t]* out)
 

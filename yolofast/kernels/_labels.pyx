@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""YOLO label parser: a thin, GIL-free call into csrc/core/labels.cpp."""
+"""YOLO label parser: a thin, GIL-free call into csrc/core/files/labels.cpp."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int8_t, int64_t
@@ -12,7 +12,7 @@ from yolofast.kernels.parsed_labels import HOPELESS as _HOPELESS
 from yolofast.kernels.parsed_labels import LabelError, ParsedLabels, keypoint_shape
 
 
-cdef extern from "labels.hpp" namespace "yf" nogil:
+cdef extern from "core/files/labels.hpp" namespace "yf" nogil:
     cdef enum class CLabelKind "yf::LabelKind"(int8_t):
         pass
 

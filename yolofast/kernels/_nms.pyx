@@ -8,13 +8,13 @@ import numpy as np
 from yolofast.kernels.checks import as_boxes
 
 
-cdef extern from "nms.hpp" namespace "yf" nogil:
+cdef extern from "core/boxes/nms.hpp" namespace "yf" nogil:
     size_t c_nms "yf::nms"(
         const float* boxes, const float* scores, const int64_t* classes, size_t n, double threshold,
         int64_t* keep) except +
 
 
-cdef extern from "soft_nms.hpp" namespace "yf" nogil:
+cdef extern from "core/boxes/soft_nms.hpp" namespace "yf" nogil:
     cdef enum class SoftNmsMethod "yf::SoftNmsMethod"(int):
         pass
 
@@ -29,7 +29,7 @@ cdef extern from "soft_nms.hpp" namespace "yf" nogil:
         const SoftNmsOptions& options, int64_t* keep, float* new_scores) except +
 
 
-cdef extern from "postprocess.hpp" namespace "yf" nogil:
+cdef extern from "core/boxes/postprocess.hpp" namespace "yf" nogil:
     cdef cppclass PostprocessOptions "yf::PostprocessOptions":
         float conf
         double iou

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""nvJPEG's decoder: checked, GIL-free calls into csrc/cuda/nvjpeg.hpp. Knows addresses, not tensors.
+"""nvJPEG's decoder: checked, GIL-free calls into csrc/nvjpeg/nvjpeg.hpp. Knows addresses, not tensors.
 
 `yolofast.kernels.torch_nvjpeg` is what to use; it finds the library and gives memory and a stream.
 """
@@ -23,7 +23,7 @@ import numpy as np
 cnp.import_array()
 
 
-cdef extern from "nvjpeg.hpp" namespace "yf::nvjpeg" nogil:
+cdef extern from "nvjpeg/nvjpeg.hpp" namespace "yf::nvjpeg" nogil:
     cppclass Library:
         string path
         int major
@@ -79,7 +79,7 @@ cdef class Nvjpeg:
 
 @cython.auto_pickle(False)
 cdef class Decoder:
-    """See csrc/cuda/nvjpeg.hpp. The device's context has to be current in the thread that makes it.
+    """See csrc/nvjpeg/nvjpeg.hpp. The device's context has to be current in the thread that makes it.
 
     `prepared` is how many bytes the planes take of what was prepared last; None where that failed.
 

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""The native executor of a plan: checked, GIL-free calls into csrc/core/render.hpp.
+"""The native executor of a plan: checked, GIL-free calls into csrc/core/render/render.hpp.
 
 Defined by reference/render.py.
 """
@@ -20,7 +20,7 @@ from yolofast.types import Picture, Ycc
 cnp.import_array()
 
 
-cdef extern from "render.hpp" namespace "yf" nogil:
+cdef extern from "core/render/render.hpp" namespace "yf" nogil:
     struct Tile:
         PictureView picture
         double* matrix
@@ -36,7 +36,7 @@ cdef extern from "render.hpp" namespace "yf" nogil:
 cdef int MAX_SIDE = 2**24
 cdef int MAX_BYTES = 2**30
 cdef double MAX_MATRIX = 1e12
-cdef double MAX_GAIN = 7.99  # fixed point: see ColourRow in csrc/core/render_colours.hpp
+cdef double MAX_GAIN = 7.99  # fixed point: see ColourRow in csrc/core/render/colours.hpp
 cdef double MAX_LEVEL = 2047.0
 
 

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Headers of many image files, rows of many label files: GIL-free calls into csrc/core/file_scan.cpp."""
+"""Headers of many image files, rows of many label files: GIL-free calls into csrc/core/files/file_scan.cpp."""
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
@@ -13,7 +13,7 @@ from yolofast.kernels._labels import LONGEST_TEXT as _LONGEST_TEXT
 from yolofast.kernels.parsed_labels import LabelError, keypoint_shape
 
 
-cdef extern from "file_scan.hpp" namespace "yf" nogil:
+cdef extern from "core/files/file_scan.hpp" namespace "yf" nogil:
     struct PackedPaths:
         const char* data
         size_t size

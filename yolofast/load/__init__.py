@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from yolofast.load.lazy import LazyDataset, stream_process_dataset
     from yolofast.load.loader import Loader
     from yolofast.load.monitor import DataFlowMonitor
-    from yolofast.load.torch_loader import TorchLoader, create_dataloader, create_loader, custom_collate_fn
+    from yolofast.load.torch_dataloader import (
+        TorchLoader,
+        create_dataloader,
+        create_loader,
+        custom_collate_fn,
+    )
 
 __all__ = [
     "SINGLE_CLASS_NAMES",
@@ -35,6 +40,6 @@ _HOMES = {
     "lazy": ("LazyDataset", "stream_process_dataset"),
     "loader": ("Loader",),
     "monitor": ("DataFlowMonitor",),
-    "torch_loader": ("TorchLoader", "create_dataloader", "create_loader", "custom_collate_fn"),
+    "torch_dataloader": ("TorchLoader", "create_dataloader", "create_loader", "custom_collate_fn"),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

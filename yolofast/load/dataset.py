@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
 from yolofast.errors import ConfigError, DataError
-from yolofast.formats.data_yaml import DataYaml, read_data_yaml
-from yolofast.formats.yolo_split import ReadChunk, read_split
-from yolofast.load import draws
-from yolofast.load._engine import Engine, RenderJobs, load_picture
-from yolofast.load.cache import PlaneCache, cache_in_ram
-from yolofast.load.cache_disk import cache_on_disk, cache_path, default_cache_dir
-from yolofast.load.faults import BadImages
+from yolofast.formats.yolo.data_yaml import DataYaml, read_data_yaml
+from yolofast.formats.yolo.split import ReadChunk, read_split
+from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
+from yolofast.load.cache.ram import PlaneCache, cache_in_ram
+from yolofast.load.execute._engine import Engine, RenderJobs, load_picture
+from yolofast.load.execute.faults import BadImages
 from yolofast.load.index import SINGLE_CLASS_NAMES, ImageIndex
-from yolofast.load.plan import plan_batch
-from yolofast.load.sizes import FixedSize, MultiScale, RectangularSizes, Sizes
+from yolofast.load.plan import draws
+from yolofast.load.plan.plan import plan_batch
+from yolofast.load.plan.sizes import FixedSize, MultiScale, RectangularSizes, Sizes
 from yolofast.types import Batch, BatchPlan, Finding, Sample, Split
 
 _log = logging.getLogger(__name__)

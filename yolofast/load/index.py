@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.formats.boxes import xyxy_to_xywhn
-from yolofast.formats.yolo_split import ReadChunk
+from yolofast.formats.yolo.split import ReadChunk
 from yolofast.types import ImageRecord
 
 _TOGETHER = 1024

@@ -12,12 +12,12 @@ import numpy as np
 
 from yolofast.config import at_least
 from yolofast.errors import DataError
-from yolofast.formats.data_yaml import DataYaml, read_data_yaml
-from yolofast.formats.yolo_split import iter_yolo_records
-from yolofast.load._engine import Engine, RenderJobs
+from yolofast.formats.yolo.data_yaml import DataYaml, read_data_yaml
+from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.load.dataset import YOLODataset
+from yolofast.load.execute._engine import Engine, RenderJobs
 from yolofast.load.index import ImageIndex
-from yolofast.load.plan import plan_batch
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import Batch, ImageRecord, Sample, Split
 
 _log = logging.getLogger(__name__)

@@ -17,13 +17,13 @@ import numpy as np
 
 from yolofast.config import at_least
 from yolofast.errors import ConfigError, DataError
-from yolofast.load.cpu_executor import CpuExecutor
 from yolofast.load.dataset import YOLODataset
-from yolofast.load.dealing import DEFAULT_BLOCK, Positions, deal, remaining
-from yolofast.load.executor import Executor
+from yolofast.load.execute.cpu import CpuExecutor
+from yolofast.load.execute.executor import Executor
+from yolofast.load.execute.pool import Pool
 from yolofast.load.monitor import DataFlowMonitor
-from yolofast.load.pool import Pool
-from yolofast.load.sizes import FixedSize, RectangularSizes
+from yolofast.load.plan.shards import DEFAULT_BLOCK, Positions, deal, remaining
+from yolofast.load.plan.sizes import FixedSize, RectangularSizes
 from yolofast.types import Batch, BatchPlan
 
 if TYPE_CHECKING:
@@ -191,11 +191,11 @@ class Loader:
         if jpeg not in get_args(Jpeg):
             raise ConfigError(f"jpeg: got {jpeg!r}, expected one of {', '.join(get_args(Jpeg))}.")
         if device is not None:
-            from yolofast.load.device_executor import DeviceExecutor
+            from yolofast.load.execute.device import DeviceExecutor
 
             executor = DeviceExecutor(self.dataset, self.batch_size, self.prefetch, device, dtype)
             if jpeg == "nvjpeg":
-                from yolofast.load.nvjpeg_pictures import use_nvjpeg
+                from yolofast.load.execute.nvjpeg import use_nvjpeg
 
                 use_nvjpeg(executor, max(1, self.threads))
             return executor

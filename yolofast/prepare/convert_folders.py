@@ -8,9 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, Protocol, cast
 
-from yolofast.formats.coco_writer import CocoWriter
+from yolofast.formats.coco.writer import CocoWriter
 from yolofast.formats.splits import WRITTEN_NAMES
-from yolofast.formats.voc_writer import can_be_listed, check_voc_names, voc_xml
+from yolofast.formats.voc.writer import can_be_listed, check_voc_names, voc_xml
 from yolofast.types import ImageRecord, Split
 
 _BUFFER = 1 << 20

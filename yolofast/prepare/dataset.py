@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from yolofast.errors import DataError
-from yolofast.formats.data_yaml import write_data_yaml
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
+from yolofast.formats.yolo.data_yaml import write_data_yaml
 from yolofast.prepare.classes import ClassMap
 from yolofast.prepare.current import current_manifest, fingerprint
 from yolofast.prepare.folder import building, check_output, default_output

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from yolofast.formats.ahead import work_ahead
 from yolofast.formats.dataset import LabelledDataset, ReadImage
 from yolofast.formats.discover import FileTree
+from yolofast.formats.prefetch import work_ahead
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.classes import ClassMap
 from yolofast.prepare.naming import PathKeys, TargetNames

@@ -1,8 +1,8 @@
-#include "coco/label_file.hpp"
+#include "core/coco/label_file.hpp"
 
 #include <string_view>
 
-#include "coco/json.hpp"
+#include "core/coco/json.hpp"
 
 namespace yf::coco {
 namespace {

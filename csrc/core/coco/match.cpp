@@ -1,4 +1,4 @@
-#include "match.hpp"
+#include "core/coco/match.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "overlap.hpp"
+#include "core/coco/overlap.hpp"
 
 namespace yf::coco {
 namespace {

@@ -1,7 +1,7 @@
 // See baseline.hpp. The order of things: a row of MCUs is entropy-decoded, its blocks transformed as they
 // come, two at a time, into strips that stay in the cache, and the strips are copied or converted into the
 // outputs.
-#include "jpeg/baseline.hpp"
+#include "core/jpeg/baseline.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -10,13 +10,13 @@
 #include <optional>
 #include <vector>
 
-#include "jpeg/batch.hpp"
-#include "jpeg/entropy.hpp"
-#include "jpeg/frame.hpp"
-#include "jpeg/header.hpp"
-#include "jpeg/packed.hpp"
-#include "jpeg/plan.hpp"
-#include "jpeg/scaling.hpp"
+#include "core/jpeg/batch.hpp"
+#include "core/jpeg/entropy.hpp"
+#include "core/jpeg/frame.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/packed.hpp"
+#include "core/jpeg/plan.hpp"
+#include "core/jpeg/scaling.hpp"
 
 namespace yf {
 namespace {

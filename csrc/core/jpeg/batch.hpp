@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "jpeg/idct.hpp"
+#include "core/jpeg/idct.hpp"
 
 namespace yf {
 

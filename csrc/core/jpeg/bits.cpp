@@ -1,5 +1,5 @@
 // See bits.hpp.
-#include "jpeg/bits.hpp"
+#include "core/jpeg/bits.hpp"
 
 #include <algorithm>
 

@@ -10,7 +10,7 @@
 //   16 bits (pmaddubsw): high = 44 u + 91 v and low = 13 u + 105 v. As floors nest,
 //     (-256 high - low + 16384) / 32768 = (low * -256 / 65536 - high + 64) / 128,
 //   a high product (pmulhw) and a rounded one by 256.
-#include "colour.hpp"
+#include "core/jpeg/colour.hpp"
 
 #include <algorithm>
 #include <array>
@@ -156,7 +156,7 @@ inline void put_pixels(Vector a, Vector b, Vector c, std::uint8_t* out) {
     _mm_storeu_si128(to + 2, c);
 }
 
-#include "colour_lanes.hpp"
+#include "core/jpeg/colour_lanes.hpp"
 
 }  // namespace sse41
 
@@ -206,7 +206,7 @@ inline void put_pixels(Vector a, Vector b, Vector c, std::uint8_t* out) {
     _mm256_storeu_si256(to + 2, _mm256_permute2x128_si256(b, c, 0x31));
 }
 
-#include "colour_lanes.hpp"
+#include "core/jpeg/colour_lanes.hpp"
 
 }  // namespace avx2
 

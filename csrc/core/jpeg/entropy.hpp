@@ -5,8 +5,8 @@
 // block one that is often wrong, at its end. README.md has the figures.
 #pragma once
 
-#include "jpeg/bits.hpp"
-#include "jpeg/huffman.hpp"
+#include "core/jpeg/bits.hpp"
+#include "core/jpeg/huffman.hpp"
 
 namespace yf {
 

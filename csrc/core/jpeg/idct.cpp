@@ -1,11 +1,11 @@
 // The 8x8 inverse DCTs: the algorithm of Loeffler, Ligtenberg and Moschytz (ICASSP 1989) with 12
 // multiplications in 13-bit fixed point, as libjpeg has it; see idct.hpp.
-#include "idct.hpp"
+#include "core/jpeg/idct.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "idct_plain.hpp"
+#include "core/jpeg/idct_plain.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -169,7 +169,7 @@ inline Vector first_row(Vector in, const Block& a, const Block&) {
     return _mm_srai_epi16(_mm_slli_epi16(in, 2), 2);
 }
 
-#include "idct_lanes.hpp"
+#include "core/jpeg/idct_lanes.hpp"
 
 void pair(const Block& a, const Block& b) {
     transform_lanes(a, a);
@@ -277,7 +277,7 @@ inline Vector first_row(Vector in, const Block& a, const Block& b) {
     return _mm256_blendv_epi8(in, _mm256_srai_epi16(_mm256_slli_epi16(in, 2), 2), cut);
 }
 
-#include "idct_lanes.hpp"
+#include "core/jpeg/idct_lanes.hpp"
 
 void pair(const Block& a, const Block& b) { transform_lanes(a, b); }
 

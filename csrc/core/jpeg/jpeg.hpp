@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "common.hpp"
+#include "core/common.hpp"
 
 namespace yf {
 

@@ -1,12 +1,12 @@
 // See restart.hpp for the contract and README.md for the safety rules.
 //
 // libjpeg-turbo reads and writes the coefficients: a second Huffman encoder would not earn its place.
-#include "jpeg/restart.hpp"
+#include "core/jpeg/restart.hpp"
 
 #include <algorithm>
 #include <exception>
 
-#include "jpeg/turbo_session.hpp"
+#include "core/jpeg/turbo_session.hpp"
 
 namespace yf {
 namespace {

@@ -1,12 +1,12 @@
 // See structure.hpp.
-#include "jpeg/structure.hpp"
+#include "core/jpeg/structure.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <numeric>
 
-#include "jpeg/header.hpp"
-#include "jpeg/huffman.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/huffman.hpp"
 
 namespace yf {
 namespace {

@@ -1,13 +1,13 @@
 // See turbo.hpp, and README.md for the safety rules.
-#include "jpeg/turbo.hpp"
+#include "core/jpeg/turbo.hpp"
 
 #include <cstring>
 
-#include "jpeg/header.hpp"
-#include "jpeg/packed.hpp"
-#include "jpeg/plan.hpp"
-#include "jpeg/turbo_session.hpp"
-#include "ycc.hpp"
+#include "core/image/ycc.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/packed.hpp"
+#include "core/jpeg/plan.hpp"
+#include "core/jpeg/turbo_session.hpp"
 
 namespace yf {
 namespace {

@@ -1,0 +1,65 @@
+"""`render_` of four-tile mosaics on the device, beside the time in which its bytes pass through memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from work import planes
+
+from gpu.device_times import compare_on_device, floor, waits
+from yolofast import kernels
+from yolofast.config import AugmentConfig
+from yolofast.kernels.torch_render import pack_pictures
+from yolofast.load.plan.plan import plan_batch
+from yolofast.types import BatchPlan, Ycc
+
+DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
+AUGMENTS = {
+    "default augmentation": AugmentConfig(close_mosaic=0),
+    "rotation, shear, perspective": AugmentConfig(degrees=10, shear=2, perspective=0.0005),
+}
+
+
+def mosaics(pictures: list[Ycc], size: int, augment: AugmentConfig) -> BatchPlan:
+    """A four-tile mosaic for each picture, of it and three others."""
+    shapes = np.array([picture.y.shape for picture in pictures], dtype=np.int32)
+    order = np.arange(len(pictures))
+    return plan_batch(order, order, shapes, (size, size), augment, seed=0, epoch=0)
+
+
+def rendering(plan: BatchPlan, pictures: list[Ycc], out: torch.Tensor) -> tuple[Any, int]:
+    """The call that renders into `out` from planes that are on its device, and the bytes of these planes."""
+    packed = pack_pictures(pictures)
+    on_device = torch.from_numpy(packed.planes).to(out.device)
+    tables = [packed.pictures, packed.places, plan.tile_sample, plan.tile_image, plan.tile_layer]
+    tables += [plan.tile_matrix, plan.tile_window, plan.mix, plan.colour]
+    arguments = [torch.from_numpy(np.ascontiguousarray(table)) for table in tables]
+    arguments[2:5] = [table.long() for table in arguments[2:5]]
+    used = sum(plane.size for p in pictures for plane in (p.y, p.cb, p.cr) if plane is not None)
+    return lambda: torch.ops.yolofast.render_(out, on_device, *arguments), used
+
+
+def run(device: torch.device, bytes_per_s: float, *, samples: int, size: int) -> dict[str, Any]:
+    """Milliseconds of a batch, and the floor: each plane read once, each pixel of the output written once."""
+    drawn = planes()
+    pictures = [drawn[i % len(drawn)] for i in range(samples)]  # each has planes of its own on the device
+    figures: dict[str, Any] = {}
+    for name, augment in AUGMENTS.items():
+        plan = mosaics(pictures, size, augment)
+        for dtype_name, dtype in DTYPES.items():
+            out = torch.empty((samples, 3, size, size), dtype=dtype, device=device)
+            work, planes_bytes = rendering(plan, pictures, out)
+            work()
+            entry: dict[str, Any] = {}
+            if dtype == torch.uint8:
+                apart = np.abs(out.cpu().numpy().astype(np.int16) - kernels.render(plan, pictures))
+                entry = {"levels_that_differ": int((apart > 0).sum()), "most_apart": int(apart.max())}
+            entry |= compare_on_device(work, {}, device)
+            entry |= floor(planes_bytes + out.numel() * out.element_size(), bytes_per_s)
+            entry["times_the_floor"] = round(entry["ms"]["yolofast"]["median"] / entry["floor_ms"], 2)
+            if device.type == "cuda":
+                entry["waits_for_the_device"] = waits(work)
+            figures[f"{name}, {dtype_name}"] = entry
+    return figures

@@ -1,0 +1,35 @@
+"""csrc/cuda compiled for the host by tests/emulation, as torch.ops.yolofast_emulated: no GPU is needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from support.native_build import CSRC, REPOSITORY, native
+
+EMULATION = REPOSITORY / "tests" / "emulation"
+FLAGS = ["-std=c++20", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Icsrc"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]  # "unroll" is nvcc's
+SHARED_MEMORY = f"-Wl,-T,{EMULATION / 'shared_memory.ld'}"
+DEFINES = ["-DYOLOFAST_EMULATED", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000"]
+
+
+def build_emulated_library() -> Path:
+    """The library's file, built anew when a source of it is newer."""
+    import torch
+
+    build = native()
+    sanitized = os.environ.get("YOLOFAST_SANITIZE") == "1"
+    sanitize = build.VARIANTS["address"] if sanitized else []
+    sources = [
+        *sorted((CSRC / "cuda").glob("*.cu")),
+        EMULATION / "emulation.cpp",
+        *(path for path in sorted((CSRC / "torch").glob("*.cpp")) if not path.name.startswith("cpu")),
+    ]
+    root = Path(torch.__file__).parent
+    flags = [*FLAGS, *WARNINGS, *DEFINES, "-Itests/emulation", "-isystem", str(root / "include"), *sanitize]
+    folder = build.BUILD / ("emulation_address" if sanitized else "emulation")
+    objects = build.compile_all(sources, folder, [*flags, "-x", "c++"])
+    link = ["-shared", *sanitize, f"-L{root / 'lib'}", "-ltorch_cpu", SHARED_MEMORY]
+    library: Path = build.link(objects, folder / "libyolofast_emulated.so", link)
+    return library

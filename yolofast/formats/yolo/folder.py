@@ -1,0 +1,221 @@
+"""YOLO labels in a folder as people have it: with a data.yaml or without, in any layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from yolofast.errors import DataError, at
+from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images
+from yolofast.formats.discover import FileTree
+from yolofast.formats.names.files import read_class_file
+from yolofast.formats.names.sources import id_conflicts
+from yolofast.formats.prefetch import work_ahead
+from yolofast.formats.splits import SPLITS, split_of
+from yolofast.formats.yolo.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
+from yolofast.formats.yolo.image_lists import ListedImages, read_image_lists
+from yolofast.formats.yolo.label_index import LabelIndex
+from yolofast.formats.yolo.label_scan import scan_label_files
+from yolofast.formats.yolo.reader import (
+    ImageLabel,
+    RowTally,
+    find_in_label_files,
+    find_label,
+    rows_of_no_image,
+)
+from yolofast.types import Finding, Split
+
+MAX_UNNAMED = 9999
+"""Above this class id, labels without class names are taken to be something else."""
+
+
+def find_data_yaml(tree: FileTree) -> Path | None:
+    """The data.yaml of a tree: a file of that name, else the yaml with `names` and a split."""
+    by_depth = sorted(tree.yamls, key=lambda p: (len(p.parts), p))
+    for path in by_depth:
+        if path.stem.lower() == "data":
+            return path
+    for path in by_depth:
+        try:
+            keys = top_level_keys(path)
+        except DataError:
+            continue  # some other tool's file; nothing says that it is ours
+        if "names" in keys and keys & {"train", "val", "valid"}:
+            return path
+    return None
+
+
+def _looks_like_rows(path: Path) -> bool | None:
+    """Whether the first line with text in it is all numbers; None for a file without text, or unreadable."""
+    try:
+        with path.open("rb") as file:
+            line = next((text for text in file.read(4096).splitlines() if text.strip()), None)
+    except OSError:  # the label reader says so, for this one file
+        return None
+    if line is None:
+        return None
+    fields = line.removeprefix(b"\xef\xbb\xbf").split()
+    try:
+        return len([float(field) for field in fields]) > 1
+    except ValueError:
+        return False
+
+
+def find_yolo(tree: FileTree) -> tuple[Path, ...]:
+    """The YOLO label files of a tree.
+
+    Text files that go with an image, any in a `labels` folder, and rows of numbers that lie among
+    label files or are named like an image. None when not one of them begins with a row of numbers
+    (captions, notes), unless all are empty.
+    """
+    index = LabelIndex(tree)
+
+    def is_label(path: Path) -> bool:
+        if path in index.paired:
+            return True
+        folders = path.relative_to(tree.root).parts[:-1]
+        if any(folder.lower() == "labels" for folder in folders):
+            return True
+        return index.is_near(path) and _looks_like_rows(path) is True
+
+    labels = tuple(filter(is_label, tree.texts))
+    verdicts = {_looks_like_rows(path) for path in islice(labels, 1000)}
+    return () if verdicts == {False} or verdicts == {False, None} else labels
+
+
+def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadImage]:
+    """The label files that no image goes with: their rows are left out and listed."""
+    for file in files:
+        if file not in used:
+            why = "no image goes with this label file"
+            note = Finding("warning", "label-orphan", why, str(file))
+            if _looks_like_rows(file) is False:  # notes that lie in a labels folder hold no rows
+                yield ReadImage(None, None, 0, notes=(note,))
+            else:
+                yield rows_of_no_image(file, why, notes=(note,))
+
+
+def _summary(tally: RowTally, names_from: Path | None) -> Iterator[ReadImage]:
+    """What the labels as a whole are, after the last image."""
+    notes = tally.findings(names_from)
+    if notes:
+        yield ReadImage(None, None, 0, notes=notes)
+
+
+def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str, Path | None]:
+    """Class names without a data.yaml, where they come from in words, and the file that counts."""
+    if tree.class_files:
+        path = tree.class_files[0]
+        return read_class_file(path), f"class names from {tree.relative(path)}", path
+    highest = -1
+    for some, scan in work_ahead(files, scan_label_files):
+        highest = max(highest, int(scan.classes.max(initial=-1)))
+        if highest > MAX_UNNAMED:
+            row = int(scan.classes.argmax())
+            file = some[int(np.searchsorted(scan.offsets, row, side="right")) - 1]
+            raise DataError(
+                f"{at(str(file), int(scan.lines[row]))}: class id {highest}, and nothing names the classes. "
+                "Mend the row, or add a data.yaml with 'names:' or a classes.txt."
+            )
+    numbered = tuple(f"class_{i}" for i in range(highest + 1))
+    return numbered, "no class names anywhere: class_0, class_1, ...", None
+
+
+def _read(
+    pairs: Iterator[ImageLabel | ReadImage],
+    num_classes: int,
+    names_from: Path | None,
+    keypoints: tuple[int, int] | None = None,
+) -> Iterator[ReadImage]:
+    tally = RowTally(num_classes)
+    found = chain(find_in_label_files(pairs, tally, keypoints), _summary(tally, names_from))
+    return complete_images(found, num_classes=num_classes)
+
+
+def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
+    """The YOLO labels of a tree as one dataset.
+
+    A data.yaml decides splits and names. Without one, splits come from folder names, else from lists of
+    images (`train.txt`, `valid.txt`), and class names from a class-mapping file or the highest class id. An
+    image without a label file is background.
+
+    Raises `DataError` for a data.yaml or class file that is wrong.
+    """
+    data_yaml = find_data_yaml(tree)
+    if data_yaml is not None:
+        return _open_with_yaml(tree, files, read_data_yaml(data_yaml))
+    names, source, counts = _names(tree, files)
+    if not names:
+        raise DataError(
+            f"{tree.root}: {len(files)} label files hold no box: nothing says what the classes are."
+        )
+    index = LabelIndex(tree)
+    splits = {image: split_of(image.relative_to(tree.root).parent) for image in tree.images}
+    listed = ListedImages() if any(splits.values()) else read_image_lists(tree, index)
+    splits.update(listed.splits)
+
+    def find() -> Iterator[ImageLabel | ReadImage]:
+        for image in tree.images:
+            yield ImageLabel(image, index.find(image), splits[image])
+        yield from _orphans(files, set(index.paired))
+
+    named = tuple(s for s in SPLITS if s in splits.values())
+    evidence = [f"{len(files)} YOLO label files", source]
+    if listed.files:
+        evidence.append(f"splits from {', '.join(map(tree.relative, listed.files))}")
+    return LabelledDataset(
+        "yolo",
+        names,
+        named,
+        lambda: _read(find(), len(names), counts),
+        listed.findings + (id_conflicts(tree, names, counts, "error") if counts is not None else ()),
+        tuple(evidence),
+    )
+
+
+def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> LabelledDataset:
+    index = LabelIndex(tree)
+    listed: dict[Path, Split] = {}
+    notes = []
+    for split in data.splits:
+        for image in list_images(data, split):
+            if listed.setdefault(image, split) != split:
+                message = (
+                    f"in both {listed[image]} and {split} of {data.path.name}: it stays in {listed[image]}"
+                )
+                notes.append(Finding("warning", "split-overlap", message, str(image)))
+    notes.extend(id_conflicts(tree, data.names, data.path, "warning"))
+
+    def find() -> Iterator[ImageLabel | ReadImage]:
+        used: set[Path | None] = set()
+        for image, split in listed.items():
+            label = index.find(image) or find_label(image)
+            used.add(label)
+            yield ImageLabel(image, label, split)
+        for image in tree.images:
+            if image in listed:
+                continue
+            message = f"not in any split of {data.path.name}"
+            gone = Finding("info", "image-unlisted", message, str(image))
+            label = index.find(image)
+            if label is None or label in used:
+                yield ReadImage(image, None, 0, (gone,))
+            else:
+                used.add(label)
+                item = rows_of_no_image(label, f"its image '{image.name}' is {message}", image)
+                yield replace(item, dropped=(gone, *item.dropped))
+        yield from _orphans(files, used)
+
+    evidence = f"splits and class names from {tree.relative(data.path)}"
+    return LabelledDataset(
+        "yolo",
+        data.names,
+        tuple(data.splits),
+        lambda: _read(find(), len(data.names), data.path, data.keypoints),
+        tuple(notes),
+        (f"{len(files)} YOLO label files", evidence),
+    )

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from yolofast.load.cache.ram import PlaneTable
+from yolofast.load.index import PackedPaths
+from yolofast.types import BatchPlan, Picture
+
+def load_picture(
+    path: str | Path, shape: tuple[int, int], cover: int, *, compact: bool = False
+) -> Picture: ...
+
+@disjoint_base
+class Jobs:
+    images: NDArray[np.int64]
+    def failures(self) -> list[tuple[int, int, str]]: ...
+    def seconds(self) -> dict[str, float]: ...
+
+@disjoint_base
+class RenderJobs(Jobs):
+    plan: BatchPlan
+    out: NDArray[np.uint8]
+    def __init__(self, plan: BatchPlan, out: NDArray[np.uint8]) -> None: ...
+
+@disjoint_base
+class PackJobs(Jobs):
+    memory: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    places: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+    def __init__(self, images: NDArray[np.int64], memory: NDArray[np.uint8]) -> None: ...
+    @property
+    def used(self) -> int: ...
+
+@disjoint_base
+class Engine:
+    def __init__(
+        self,
+        paths: PackedPaths,
+        shapes: NDArray[np.int32],
+        cover: int,
+        *,
+        table: PlaneTable | None = None,
+        idle_bytes: int = 0,
+    ) -> None: ...
+    def expect(self, images: NDArray[np.int64]) -> None: ...
+    def submit(self, jobs: Jobs) -> None: ...
+    def wait(self, jobs: Jobs, seconds: float) -> bool: ...
+    def run(self, jobs: Jobs) -> None: ...
+    def work(self) -> None: ...
+    def reset(self) -> None: ...
+    def stop(self) -> None: ...

@@ -1,0 +1,419 @@
+# distutils: language = c++
+"""The loader's engine: checked calls into csrc/core/pictures/engine.cpp, and pictures from files.
+
+`Engine` holds every array that native code reads for as long as it may read it. Threads belong to the caller:
+each runs `Engine.work`, which releases the GIL and comes back only for images that Python has to decode.
+"""
+
+import os
+import time
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy
+from libcpp cimport bool as cbool
+from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
+cimport cython
+cimport numpy as cnp
+
+from yolofast.kernels._core cimport ConstImage, PictureView, Planes, PlaneView
+
+import numpy as np
+
+from yolofast.errors import ImageError, YolofastError
+from yolofast.images import decode_other
+from yolofast.kernels._jpeg import jpeg_decoder
+from yolofast.kernels._render import checked_plan
+from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
+from yolofast.types import Picture, Ycc
+
+cnp.import_array()
+
+
+cdef extern from *:
+    """
+    static yf::PictureStatus make_status(int error, const char* reason) {
+        yf::PictureStatus status{static_cast<yf::PictureError>(error), {}};
+        std::snprintf(status.reason, sizeof status.reason, "%s", reason);
+        return status;
+    }
+    """
+    PictureStatus make_status(int error, const char* reason) nogil
+
+_SUBSAMPLINGS = {factors: name for name, factors in _FACTORS.items() if name != "gray"}
+_ADVICE = {
+    <int>PictureError.missing: "expected an image; was it moved since it was indexed?",
+    <int>PictureError.unreadable: "check its permissions",
+    <int>PictureError.empty: "get it again or remove it",
+    <int>PictureError.damaged: "get it again or remove it",
+    <int>PictureError.changed: "prepare or index the dataset again",
+}
+
+
+cdef str _explain(PictureStatus status):
+    reason = status.reason.decode("utf-8", "replace")
+    advice = _ADVICE.get(<int>status.error)
+    return f"{reason}; {advice}" if advice else reason
+
+
+cdef ConstImage _rgb_view(cnp.ndarray rgb):
+    cdef ConstImage view
+    view.data = <const uint8_t*>cnp.PyArray_DATA(rgb)
+    view.stride = rgb.strides[0]
+    view.height, view.width = rgb.shape[0], rgb.shape[1]
+    return view
+
+
+cdef _decode_foreign(path, shape, int cover, CPicture* out):
+    """Decode what is no JPEG through OpenCV, at most `cover` long; raises ImageError."""
+    rgb = np.ascontiguousarray(decode_other(path))
+    if rgb.shape[:2] != tuple(shape):
+        raise ImageError(
+            f"{path}: got {rgb.shape[1]} x {rgb.shape[0]} pixels, expected {shape[1]} x {shape[0]} as when "
+            "it was indexed; prepare or index the dataset again"
+        )
+    cdef ConstImage view = _rgb_view(rgb)
+    cdef CPicture full
+    cdef cbool small = max(shape) <= cover
+    with nogil:
+        if small:
+            convert_rgb(view, out[0])
+        else:
+            convert_rgb(view, full)
+            reduce_picture(full.view, cover, 1, 1, out[0])
+
+
+cdef _plane_array(PlaneView plane):
+    array = np.empty((plane.height, plane.width), np.uint8)
+    cdef uint8_t[:, ::1] rows = array
+    cdef int y
+    for y in range(plane.height):
+        memcpy(&rows[y, 0], plane.data + y * plane.stride, plane.width)
+    return array
+
+
+cdef _to_python(const CPicture& picture, shape):
+    cdef PictureView view = picture.view
+    place = np.empty((2, 3))
+    cdef double[:, ::1] values = place
+    cdef int i
+    for i in range(6):
+        values[i // 3, i % 3] = view.place[i]
+    y = _plane_array(view.y)
+    if view.cb.data == NULL:
+        return Picture(Ycc(y, None, None, "gray"), place, tuple(shape))
+    subsampling = _SUBSAMPLINGS[view.factor_x, view.factor_y]
+    ycc = Ycc(y, _plane_array(view.cb), _plane_array(view.cr), subsampling)
+    return Picture(ycc, place, tuple(shape))
+
+
+def load_picture(path, shape, int cover, *, bint compact=False):
+    """The planes of an image file at the size that is needed. The GIL is released for JPEGs.
+
+    Args:
+        path: the file.
+        shape: (height, width) of the upright picture, as indexed.
+        cover: the longer side needed, in pixels. A JPEG is decoded at the smallest DCT scale M/8 that
+            covers it.
+        compact: reduce further by averaging, so that the longer side of the luma plane is at most `cover`
+            and chroma is subsampled (4:2:0) as most JPEGs have it: half the memory of RGB, whatever the file.
+
+    Returns:
+        `Picture`.
+
+    Raises:
+        ImageError: missing, empty, damaged, no image, or of another shape; names the path and the reason.
+    """
+    if cover < 1:
+        raise ValueError(f"cover is {cover}; expected at least 1 pixel")
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ImageError(f"{path!r}: no file has a NUL in its name; give the path of an image")
+    cdef const char* raw = name
+    cdef Bytes data
+    cdef CPicture picture, reduced
+    cdef PictureRequest request = PictureRequest(
+        shape[0], shape[1], cover, <JpegDecoder><int>jpeg_decoder()
+    )
+    cdef PictureStatus status
+    with nogil:
+        status = read_file(raw, data)
+        if status.error == PictureError.none:
+            status = decode_picture(data.data(), data.size(), request, picture)
+    if status.error == PictureError.foreign:
+        _decode_foreign(path, shape, cover, &picture)
+    elif status.error == PictureError.out_of_memory:
+        raise MemoryError(f"{path}: no memory to decode this image")
+    elif status.error != PictureError.none:
+        raise ImageError(f"{path}: {_explain(status)}")
+    if not compact:
+        return _to_python(picture, shape)
+    cdef int factor_y = 1 if picture.view.factor_x == 4 else 2  # 4:1:1 is as small already
+    with nogil:
+        reduce_picture(picture.view, cover, 2, factor_y, reduced)
+    return _to_python(reduced, shape)
+
+
+@cython.auto_pickle(False)
+cdef class Jobs:
+    """Jobs on their way through the engine, with all that native code reads for them."""
+
+    cdef JobBatch batch
+    cdef object keep
+    cdef readonly object images
+
+    def failures(self):
+        """(sample, image, reason) of each tile that could not be drawn; its sample was not rendered.
+
+        Where pictures are packed, (index, image, reason) of each that could not be had.
+
+        Raises MemoryError when that was for want of memory: no other image stands in for that.
+        """
+        for f in self.batch.failures:
+            if f.status.error == PictureError.out_of_memory:
+                raise MemoryError("no memory to decode or render an image; free some, or use fewer threads")
+        return [(f.sample, f.image, _explain(f.status)) for f in self.batch.failures]
+
+    def seconds(self):
+        """Seconds that threads spent on these jobs, by stage."""
+        cdef StageSeconds spent = self.batch.seconds
+        stages = {"read": spent.read, "decode": spent.decode, "wait": spent.wait}
+        return stages | ({"render": spent.render} if self.batch.staging == NULL else {"pack": spent.pack})
+
+
+@cython.auto_pickle(False)
+cdef class RenderJobs(Jobs):
+    """The samples of one plan, to be rendered; `images` are those of its tiles."""
+
+    cdef readonly object plan
+    cdef readonly object out
+
+    def __init__(self, plan, out):
+        """`out` is uint8 [B, 3, H, W], C-contiguous."""
+        matrix, window, sample, layer, mix, colour = checked_plan(plan)
+        height, width = plan.size
+        shape = (len(plan), 3, height, width)
+        usable = out.dtype == np.uint8 and out.flags.c_contiguous and out.flags.writeable
+        if not usable or out.shape != shape:
+            raise ValueError(f"out is {out.dtype} {out.shape}; expected C-contiguous uint8 {shape}")
+        image = np.ascontiguousarray(plan.tile_image, dtype=np.int64)
+        self.keep = matrix, window, layer, colour
+        self.plan, self.out, self.images = plan, out, image
+        cdef const double* matrices = <const double*>cnp.PyArray_DATA(matrix)
+        cdef const double* windows = <const double*>cnp.PyArray_DATA(window)
+        cdef const double* colours = <const double*>cnp.PyArray_DATA(colour)
+        cdef const int64_t* layers = <const int64_t*>cnp.PyArray_DATA(layer)
+        cdef const int64_t* images = <const int64_t*>cnp.PyArray_DATA(image)
+        cdef const int64_t[::1] samples = sample
+        cdef const double[::1] mixes = mix
+        cdef Planes dst = Planes(
+            <uint8_t*>cnp.PyArray_DATA(out), height * <ptrdiff_t>width, width, height, width)
+        cdef size_t begin = 0, end = 0, count = len(sample)
+        cdef int64_t row
+        for row in range(len(plan)):
+            while end < count and samples[end] == row:
+                end += 1
+            self.batch.jobs.push_back(Job(
+                images + begin, layers + begin, matrices + 9 * begin, windows + 4 * begin, end - begin,
+                mixes[row], colours + 12 * row, dst))
+            begin = end
+            dst.data += 3 * dst.plane
+        self.batch.remaining = self.batch.jobs.size()
+
+
+@cython.auto_pickle(False)
+cdef class PackJobs(Jobs):
+    """Pictures to be packed into one piece of memory, in any order, as many as fit.
+
+    `rows` int64 [n, 11]: offset of y, of cb and of cr (both -1 for gray), stride of y and of chroma, height,
+    width, height and width of chroma, chroma factors across and down; offsets in bytes from the beginning of
+    the memory, multiples of 64. The offset of y is -1 where the picture failed or did not fit.
+    `places` float64 [n, 2, 3] as in `types.Picture`. `sizes` int64 [n]: bytes that the picture takes, also
+    where it did not fit; 0 where it failed.
+    """
+
+    cdef Staging staging
+    cdef readonly object memory
+    cdef readonly object rows
+    cdef readonly object places
+    cdef readonly object sizes
+
+    def __init__(self, images, memory):
+        """`images` int64 [n]; `memory` uint8 [N], C-contiguous, belongs to the jobs until they are done."""
+        usable = memory.dtype == np.uint8 and memory.flags.c_contiguous and memory.flags.writeable
+        if not usable or memory.ndim != 1:
+            raise ValueError(f"memory is {memory.dtype} {memory.shape}; expected C-contiguous uint8 [N]")
+        self.images = np.array(images, dtype=np.int64, ndmin=1)
+        count = len(self.images)
+        self.memory = memory
+        self.rows = np.full((count, STAGED_COLUMNS), -1, dtype=np.int64)
+        self.places, self.sizes = np.zeros((count, 2, 3)), np.zeros(count, dtype=np.int64)
+        self.staging.memory = <uint8_t*>cnp.PyArray_DATA(memory)
+        self.staging.capacity = len(memory)
+        self.staging.rows = <int64_t*>cnp.PyArray_DATA(self.rows)
+        self.staging.places = <double*>cnp.PyArray_DATA(self.places)
+        self.staging.sizes = <int64_t*>cnp.PyArray_DATA(self.sizes)
+        self.staging.used = 0
+        self.batch.staging = &self.staging
+        cdef const int64_t* image = <const int64_t*>cnp.PyArray_DATA(self.images)
+        cdef Job job
+        job.layers = NULL
+        job.matrices = job.windows = job.colour = NULL
+        job.tiles = 1
+        cdef int64_t i
+        for i in range(count):
+            job.images = image + i
+            self.batch.jobs.push_back(job)
+        self.batch.remaining = count
+
+    @property
+    def used(self):
+        """Bytes of the memory that are taken, from its beginning."""
+        return self.staging.used
+
+
+@cython.auto_pickle(False)
+cdef class Engine:
+    """Decodes pictures and renders or packs them. Safe to use from any number of threads of one process."""
+
+    cdef unique_ptr[CEngine] engine
+    cdef object keep
+    cdef object paths
+    cdef object shapes
+    cdef int cover
+    cdef set jobs
+    cdef object pid
+
+    def __cinit__(self):
+        self.pid = os.getpid()
+
+    def __dealloc__(self):
+        if self.engine.get() != NULL and self.pid != os.getpid():
+            self.engine.release()  # a forked child: threads that only the parent has wait on its locks
+
+    def __init__(self, paths, shapes, int cover, *, table=None, size_t idle_bytes=0):
+        """
+        paths       `PackedPaths`: where image i lies
+        shapes      int32 [n, 2] (height, width) of every upright image
+        cover       longer side, in pixels, that decoded pictures need
+        table       `PlaneTable` of pictures that are in memory already, or None
+        idle_bytes  pictures that nobody has asked for are kept up to this size
+        """
+        if cover < 1:
+            raise ValueError(f"cover is {cover}; expected at least 1 pixel")
+        count = len(paths)
+        shapes = np.ascontiguousarray(shapes, dtype=np.int32)
+        if shapes.shape != (count, 2):
+            raise ValueError(f"shapes has shape {shapes.shape}; expected ({count}, 2)")
+        self.paths, self.shapes, self.cover = paths, shapes, cover
+        self.jobs = set()
+        cdef Sources sources
+        sources.paths = <const char*>cnp.PyArray_DATA(paths.data)
+        sources.path_at = <const int64_t*>cnp.PyArray_DATA(paths.offsets)
+        sources.shapes = <const int32_t*>cnp.PyArray_DATA(shapes)
+        sources.cover = cover
+        sources.decoder = <JpegDecoder><int>jpeg_decoder()
+        sources.cached = NULL
+        sources.cached_sides = NULL
+        sources.cached_place = NULL
+        self.keep = [paths.data, paths.offsets, shapes]
+        if table is not None:
+            if len(table.address) != count:
+                raise ValueError(f"table has {len(table.address)} images; expected {count}")
+            columns = (
+                table.height, table.width, table.c_height, table.c_width, table.factor_x, table.factor_y)
+            address = np.ascontiguousarray(table.address, dtype=np.uint64)
+            sides = np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.int32)
+            place = np.ascontiguousarray(table.place, dtype=np.float64)
+            self.keep += [table, address, sides, place]
+            sources.cached = <const uint64_t*>cnp.PyArray_DATA(address)
+            sources.cached_sides = <const int32_t*>cnp.PyArray_DATA(sides)
+            sources.cached_place = <const double*>cnp.PyArray_DATA(place)
+        self.engine.reset(new CEngine(sources, idle_bytes))
+
+    def _check(self, images):
+        if len(images) and not (0 <= images.min() and images.max() < len(self.shapes)):
+            raise ValueError(f"got images {images.min()} to {images.max()}; there are {len(self.shapes)}")
+
+    def expect(self, images):
+        """Announce jobs that will be submitted by their images, int64 [n], as often as jobs ask for each.
+
+        Their pictures stay, once decoded, until used up. The jobs of a plan ask for each of its `tile_image`.
+        """
+        self._check(images)
+        images, uses = np.unique(images, return_counts=True)
+        cdef const int64_t[::1] image = images.astype(np.int64), use = uses.astype(np.int64)
+        if len(images):
+            self.engine.get().expect(&image[0], &use[0], len(images))
+
+    def submit(self, Jobs jobs):
+        """Queue jobs whose images were announced by `expect`."""
+        self._check(jobs.images)
+        self.jobs.add(jobs)
+        self.engine.get().submit(&jobs.batch)
+
+    def wait(self, Jobs jobs, double seconds):
+        """Whether all jobs are done within `seconds`."""
+        cdef cbool done
+        with nogil:
+            done = self.engine.get().wait(&jobs.batch, seconds)
+        if done:
+            self.jobs.discard(jobs)
+        return done
+
+    def run(self, Jobs jobs):
+        """Do jobs, whose images were announced by `expect`, in this thread."""
+        self._check(jobs.images)
+        cdef Worker worker
+        cdef Work outcome = Work.foreign
+        while outcome == Work.foreign:
+            with nogil:
+                outcome = self.engine.get().run(worker, jobs.batch)
+            if outcome == Work.foreign:
+                self._supply(worker)
+
+    def work(self):
+        """What a thread of the pool does until `stop`."""
+        cdef Worker worker
+        cdef Work outcome = Work.foreign
+        while outcome != Work.stopped:
+            try:
+                with nogil:
+                    outcome = self.engine.get().work(worker)
+            except BaseException:
+                self.engine.get().abandon(worker)  # so that nobody waits for this job
+                raise
+            if outcome == Work.foreign:
+                self._supply(worker)
+
+    cdef _supply(self, Worker& worker):
+        """Decode an image that is no JPEG, for all who wait for it. Raises what is not the image's fault."""
+        cdef shared_ptr[CPicture] picture
+        cdef PictureStatus status = make_status(<int>PictureError.none, b"")
+        path = f"image {worker.foreign}"
+        try:
+            path = self.paths[worker.foreign]
+            picture = make_shared[CPicture]()
+            started = time.perf_counter()
+            try:
+                _decode_foreign(path, self.shapes[worker.foreign].tolist(), self.cover, picture.get())
+            except ImageError as error:
+                reason = str(error).removeprefix(f"{path}: ").encode("utf-8", "replace")
+                status = make_status(<int>PictureError.refused, reason)
+            worker.seconds.decode += time.perf_counter() - started
+            self.engine.get().supply(worker.foreign, picture, status)
+        except BaseException as error:
+            self.engine.get().abandon(worker)
+            if isinstance(error, Exception):
+                raise YolofastError(f"{path}: cannot be decoded here: {error!r}") from error
+            raise
+
+    def reset(self):
+        """Drop queued jobs, wait for those in work, and forget pictures and announcements."""
+        with nogil:
+            self.engine.get().reset()
+        self.jobs.clear()
+
+    def stop(self):
+        """Make every `work` return."""
+        self.engine.get().stop()
