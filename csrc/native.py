@@ -73,7 +73,7 @@ def run(command: Sequence[str]) -> str:
 
 
 def _short(path: Path) -> str:
-    """A path below the repository's root, relative to it: a copy of the tree with its objects stays current."""
+    """A path below the repository relative to it, so that objects stay current in a copy of the tree."""
     return str(path.relative_to(REPOSITORY)) if path.is_relative_to(REPOSITORY) else str(path)
 
 
@@ -152,7 +152,7 @@ def core_library(variant: str = "release") -> Path:
 
 
 def programs(variant: str, names: Sequence[str] = ()) -> dict[str, Path]:
-    """The programs of csrc/fuzz under a sanitizer, by name: targets that read files, and the stress program."""
+    """The programs of csrc/fuzz under a sanitizer, by name: fuzz targets and the stress program."""
     core = core_library(variant)
     folder = BUILD / variant
     wanted = [path for path in sorted(FUZZ.glob("*_*.cpp")) if not names or path.stem in names]

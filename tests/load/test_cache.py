@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
 from yolofast.errors import DataError, ImageError
 from yolofast.load.cache import disk as cache_disk
@@ -178,7 +179,7 @@ def test_a_bug_in_decoding_is_not_taken_for_a_bad_image(
 # ---------------------------------------------------------------- memory
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(sides=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=40))
 def test_images_in_memory_never_overlap(sides: list[tuple[int, int]]) -> None:
     pictures = [picture_of(f"420 {h} {w} {n}") for n, (h, w) in enumerate(sides)]
@@ -406,7 +407,7 @@ def test_a_damaged_file_is_made_anew(
     assert str(path) in caplog.text
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damage_to_the_header_leads_out_of_the_file(
     data: st.DataObject, good_file: tuple[Folder, Path], tmp_path: Path

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.coloured_dataset import names, plain_samples
 from support.loader_cases import dataset, one_by_one, through_json
+from support.property_tests import examples
 
 from yolofast.config import AugmentConfig
 from yolofast.load import Loader, YOLODataset
@@ -102,7 +103,7 @@ def test_multi_scale_samples_do_not_depend_on_the_number_of_ranks(data: Path) ->
     block=st.integers(1, 70),
     unit_is_block=st.booleans(),
 )
-@settings(deadline=None)
+@examples(100)
 def test_dealing_is_fair_and_complete(count: int, world_size: int, block: int, unit_is_block: bool) -> None:
     unit = block if unit_is_block else 1
     everything = np.arange(count, dtype=np.int64)
@@ -128,7 +129,7 @@ def test_dealing_is_fair_and_complete(count: int, world_size: int, block: int, u
     unit_is_block=st.booleans(),
     stages=st.lists(st.tuples(st.integers(1, 6), st.integers(0, 8)), max_size=4),
 )
-@settings(deadline=None)
+@examples(100)
 def test_nothing_is_lost_when_ranks_change(
     count: int, block: int, unit_is_block: bool, stages: list[tuple[int, int]]
 ) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
 from yolofast.load.index import ImageIndex
 from yolofast.types import ImageRecord
@@ -35,7 +36,7 @@ def record(path: str, height: int = 40, width: int = 50, classes: list[int] | No
 @given(
     st.lists(st.tuples(NAMES, st.integers(1, 65500), st.lists(st.integers(0, 90), max_size=4)), max_size=12)
 )
-@settings(deadline=None)
+@examples(100)
 def test_everything_comes_out_as_it_went_in(images: list[tuple[str, int, list[int]]]) -> None:
     records = [record(f"folder/{name}", 40, width, classes) for name, width, classes in images]
     for index in (ImageIndex(iter(records)), pickle.loads(pickle.dumps(ImageIndex(records)))):
