@@ -15,6 +15,7 @@ from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
 from yolofast.errors import ConfigError, DataError
 from yolofast.formats.yolo.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.yolo.split import ReadChunk, read_split
+from yolofast.kernels import render_labels
 from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
 from yolofast.load.cache.ram import PlaneCache, cache_in_ram
 from yolofast.load.execute._engine import Engine, RenderJobs, load_picture
@@ -204,8 +205,6 @@ class YOLODataset:
 
     def targets(self, plan: BatchPlan) -> NDArray[np.float32]:
         """Labels of a plan's samples, float32 [N, 6] sample, class, xywhn."""
-        from yolofast.load.labels import render_labels
-
         labels = self.index.labels
         filtered = self.augment is not None
         return render_labels(plan, labels.rows, labels.offsets, self.shapes, filtered=filtered)

@@ -14,6 +14,7 @@ from yolofast.config import at_least
 from yolofast.errors import DataError
 from yolofast.formats.yolo.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.yolo.split import iter_yolo_records
+from yolofast.kernels import render_labels
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.execute._engine import Engine, RenderJobs
 from yolofast.load.index import ImageIndex
@@ -103,8 +104,6 @@ def _records(data: DataYaml, split: Split) -> Iterator[ImageRecord]:
 
 def _load_chunk(index: ImageIndex, imgsz: int) -> Batch:
     """All readable images of an index, letterboxed."""
-    from yolofast.load.labels import render_labels
-
     readable = np.arange(len(index), dtype=np.int64)
     images = np.empty((len(index), 3, imgsz, imgsz), dtype=np.uint8)
     plan = plan_batch(readable, readable, index.shapes, (imgsz, imgsz), None, seed=0, epoch=0)
