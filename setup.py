@@ -173,7 +173,8 @@ class BuildExtensions(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))
         if isinstance(ext, CudaExtension):
-            return ext.build(target)
+            ext.build(target)
+            return
         flags, link = [*FLAGS], [*LINK]
         sources = [native.REPOSITORY / source for source in ext.sources]
         if isinstance(ext, TorchExtension):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from support.dataset_files import codes, read_all, write_image, write_text
+from support.property_tests import examples
 
 from yolofast.errors import DataError
 from yolofast.formats.dataset import ReadImage
@@ -251,7 +252,7 @@ fields = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(fields, max_size=9), max_size=8))
 def test_every_row_is_kept_or_listed(tmp_path: Path, rows: list[list[str]]) -> None:
     write_image(tmp_path / "a.jpg")

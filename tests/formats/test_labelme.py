@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from support.dataset_files import coco_json, read_all, write_image, write_json, write_text
+from support.property_tests import examples
 
 from yolofast.errors import DataError
 from yolofast.formats import labelme
@@ -227,7 +228,7 @@ shapes = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(shapes, max_size=6), values, values)
 def test_every_shape_is_kept_or_listed(tmp_path: Path, items: list[Any], width: Any, path: Any) -> None:
     write_image(tmp_path / "a.jpg")

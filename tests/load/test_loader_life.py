@@ -22,9 +22,9 @@ from support.coloured_dataset import Plain, eventually, loader_threads, plain, p
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import YolofastError
+from yolofast.kernels.packed_paths import PackedPaths
 from yolofast.load import Loader, YOLODataset, create_dataloader
 from yolofast.load.execute import _engine as engine_module
-from yolofast.load.index import PackedPaths
 
 COUNT = 22
 LONG = 30.0  # seconds after which a subprocess hangs

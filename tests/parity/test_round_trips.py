@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.dataset_files import image_bytes, read_all, tree_digest
+from support.property_tests import examples
 
 from yolofast.formats.splits import WRITTEN_NAMES
 from yolofast.formats.yolo.data_yaml import label_path
@@ -337,6 +338,6 @@ def check_made_dataset(made: tuple[tuple[Split, ...], tuple[str, ...], list[Labe
 
 
 @given(_datasets())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@examples(25, suppress_health_check=[HealthCheck.too_slow])
 def test_made_datasets(made: tuple[tuple[Split, ...], tuple[str, ...], list[Labelled]]) -> None:
     check_made_dataset(made)

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
-import resource
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from yolofast.errors import ConfigError, DataError
 from yolofast.load.monitor_chart import WORKER_WAIT, FlowPoint, draw_flow, merge_pairs
+from yolofast.process_memory import peak_resident_mib, resident_mib
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,7 +70,7 @@ class DataFlowMonitor:
         self._point_began = 0.0
         self._open = FlowPoint()
         self._history: list[FlowPoint] = []
-        self._start_mb = _memory_mb()
+        self._start_mb = resident_mib()
 
     # ------------------------------------------------------------ taking in
 
@@ -153,7 +151,7 @@ class DataFlowMonitor:
         """The point that is being filled, as it is now."""
         point = self._open
         return FlowPoint(
-            self._last - self._point_began, point.samples, point.depths, point.batches, _memory_mb()
+            self._last - self._point_began, point.samples, point.depths, point.batches, resident_mib()
         )
 
     # ------------------------------------------------------------ giving out
@@ -173,7 +171,7 @@ class DataFlowMonitor:
     @property
     def peak_memory_usage(self) -> float:
         """Most memory (MiB, resident) that this process has held since it started."""
-        return _peak_memory_mb()
+        return peak_resident_mib()
 
     @property
     def total_samples_processed(self) -> int:
@@ -263,30 +261,6 @@ def _limited_by(wait_share: float | None, sums: _Sums, worker_s: float) -> str |
         return None
     workers_wait = sums.stages.get(WORKER_WAIT, 0.0) / worker_s if worker_s > 0 else 0.0
     return "loader" if wait_share > max(NOTABLE_WAIT, workers_wait) else "consumer"
-
-
-# ---------------------------------------------------------------- memory
-
-
-def _memory_mb() -> float:
-    """MiB that this process holds now; its peak where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return _peak_memory_mb()
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _peak_memory_mb() -> float:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 # ---------------------------------------------------------------- words

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from yolofast.load.cache.ram import PlaneTable
-from yolofast.load.index import PackedPaths
+from yolofast.kernels.packed_paths import PackedPaths
+from yolofast.load.cache.planes import PlaneTable
 from yolofast.types import BatchPlan, Picture
 
 def load_picture(

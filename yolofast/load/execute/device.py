@@ -19,10 +19,9 @@ import torch
 
 from yolofast.errors import ConfigError, YolofastError
 from yolofast.kernels import torch_ops
-from yolofast.load.dataset import YOLODataset
 from yolofast.load.execute.device_pictures import CHUNK_BYTES, Pictures, PictureSource, StagedPictures
 from yolofast.load.execute.device_stream import Mark, SideStream
-from yolofast.load.execute.executor import Block
+from yolofast.load.execute.executor import Block, PlannedDataset, make_batch
 from yolofast.load.execute.pool import Pool
 from yolofast.load.monitor import DataFlowMonitor
 from yolofast.load.plan.shards import Positions
@@ -72,7 +71,7 @@ class DeviceExecutor:
 
     def __init__(
         self,
-        dataset: YOLODataset,
+        dataset: PlannedDataset,
         batch_size: int,
         prefetch: int,
         device: str | torch.device,
@@ -94,8 +93,8 @@ class DeviceExecutor:
         self._pid = os.getpid()
 
     def _stage(self, pool: Pool, stream: SideStream) -> PictureSource:
-        shapes, cover = self.dataset.shapes, self.dataset.cover
-        return StagedPictures(pool, stream, shapes, cover, 2 * self.batch_size, self.chunk_bytes)
+        shapes, side = self.dataset.index.shapes, self.dataset.decode_side
+        return StagedPictures(pool, stream, shapes, side, 2 * self.batch_size, self.chunk_bytes)
 
     def batches(
         self, pool: Pool, epoch: int, blocks: Iterator[Block], monitor: DataFlowMonitor | None
@@ -250,8 +249,8 @@ class _Run:
         # What stands in for an image may be known to be unreadable, too: then nothing is under way any more.
         while pictures.have(plan.tile_image) and (unreadable := self._unreadable(pictures, plan)):
             for image in unreadable:
-                self.dataset.bad_images.add(image, self.dataset.paths[image], pictures.reasons[image])
-            plan = self.dataset.plan(self.epoch, positions)
+                self.dataset.bad_images.add(image, self.dataset.index.paths[image], pictures.reasons[image])
+            plan = self.dataset.plan(self.epoch, positions, plan.size)
             self.open[0].batches[0] = positions, plan
             self.source.ask(pictures, pictures.add(np.unique(plan.tile_image)))
 
@@ -267,7 +266,7 @@ class _Run:
         ]
         self.stream.call(self.executor.operators.render_, images, pictures.planes, *numbers)
         rendered = time.perf_counter()
-        host = self.dataset.batch_of(plan, images)
+        host = make_batch(self.dataset.index, plan, images, self.dataset.targets(plan))
         targets = self.stream.upload(torch.from_numpy(host.targets))
         batch = Batch(images, targets, host.paths, torch.from_numpy(host.shapes))
         seconds = self.source.seconds | {
