@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TypedDict
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from yolofast.config import YOLOConfig
 from yolofast.errors import ConfigError
 from yolofast.load.dataset import YOLODataset
+from yolofast.load.hooks import Hook, HookFunction
 from yolofast.load.loader import MAX_THREADS, Loader
 from yolofast.load.monitor import DataFlowMonitor
 from yolofast.types import Split
@@ -23,7 +25,13 @@ class Loading(TypedDict):
     drop_last: bool
 
 
-def configured_dataset(config: YOLOConfig, split: Split, augment: bool, shuffle: bool) -> YOLODataset:
+def configured_dataset(
+    config: YOLOConfig,
+    split: Split,
+    augment: bool,
+    shuffle: bool,
+    hooks: Iterable[Hook | HookFunction] = (),
+) -> YOLODataset:
     """The dataset of a split of `config.dataset.data`.
 
     Raises `ConfigError` without data, `DataError` for unusable data.
@@ -46,6 +54,7 @@ def configured_dataset(config: YOLOConfig, split: Split, augment: bool, shuffle:
         multi_scale=settings.multi_scale if augment and not settings.rect else 0.0,
         stride=settings.stride,
         pad=settings.pad,
+        hooks=hooks,
         max_bad_share=settings.max_bad_share,
     )
 
@@ -71,15 +80,16 @@ def create_loader(
     *,
     monitor: DataFlowMonitor | None = None,
     device: torch.device | None = None,
+    hooks: Iterable[Hook | HookFunction] = (),
 ) -> Loader:
     """A `Loader` of batches of torch tensors for one split of `config.dataset.data`.
 
     `augment` applies `config.augment`, otherwise samples are letterboxed only; `shuffle` draws a new order
-    every epoch. With a `device`, batches are rendered there.
+    every epoch. With a `device`, batches are rendered there. `hooks` are the user's own transforms.
 
     Raises `ConfigError` without data or for a device that cannot render, `DataError` for unusable data.
     """
-    dataset = configured_dataset(config, split, augment, shuffle)
+    dataset = configured_dataset(config, split, augment, shuffle, hooks)
     loading = configured_loading(config, split, dataset)
     return Loader(
         dataset,
