@@ -29,9 +29,9 @@ Image: TypeAlias = NDArray[np.uint8]
 Labels: TypeAlias = NDArray[np.float32]
 Draws: TypeAlias = NDArray[np.float64]
 HookFunction: TypeAlias = Callable[[Image, Labels, Draws], int | None]
-"""function(image, labels, draws): changes `image` uint8 [3, H, W] RGB and `labels` float32 [N, 5] class, xywhn
-in place, by `draws` float64 [D], uniform in [0, 1). Returns how many labels to keep, the first ones; None
-keeps all."""
+"""function(image, labels, draws): changes `image` uint8 [3, H, W] RGB and `labels` float32 [N, 5] class,
+xywhn in place, by `draws` float64 [D], uniform in [0, 1). Returns how many labels to keep, the first ones;
+None keeps all."""
 
 RAISED = -(2**63)
 """What a compiled hook returns when its function raised: kHookRaised of core/pictures/hooks.hpp."""
@@ -156,10 +156,10 @@ def _compile(made: Hook) -> tuple[Any, Any]:
     labels, numbers = types.Array(types.float32, 2, "C"), types.Array(types.float64, 1, "C")
     try:
         function.compile((image, labels, numbers))
-    except numba.core.errors.NumbaError as error:
+    except Exception as error:  # Numba lets errors of all kinds through, not only its own
         raise HookError(
-            f"hook '{made.name}' cannot be compiled: {error}\nChange it to what Numba supports, or declare it "
-            "with compiled=False."
+            f"hook '{made.name}' cannot be compiled: {type(error).__name__}: {error}\n"
+            "Change it to what Numba supports, or declare it with compiled=False."
         ) from error
     result = function.nopython_signatures[0].return_type
     kind = result.type if isinstance(result, types.Optional) else result
@@ -185,7 +185,7 @@ def _compile(made: Hook) -> tuple[Any, Any]:
                 carray(image, (3, height, width)), carray(labels, (n, 5)), carray(drawn, (draws,))
             )
             if result is not None:
-                kept = np.int64(result)
+                kept = np.int64(result + 0)  # an optional integer has to become an integer first
         except Exception:
             kept = np.int64(RAISED)
         return kept
