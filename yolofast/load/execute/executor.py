@@ -63,7 +63,7 @@ def make_engine(dataset: PlannedDataset, idle_bytes: int = 0) -> Engine:
 
 
 def render_plan(engine: Engine, plan: BatchPlan, out: NDArray[np.uint8] | None = None) -> RenderJobs:
-    """Render a plan in this thread, into `out` uint8 [B, 3, H, W] if given; `failures` of the result tells."""
+    """Render a plan in this thread, into `out` uint8 [B, 3, H, W] if given; the jobs know the failures."""
     jobs = RenderJobs(plan, np.empty((len(plan), 3, *plan.size), np.uint8) if out is None else out)
     engine.expect(plan.tile_image)
     engine.run(jobs)
