@@ -110,7 +110,7 @@ MILLION = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_million_images_take_less_than_150_mb() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(MILLION)],

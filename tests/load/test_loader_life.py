@@ -431,7 +431,7 @@ def test_a_forked_child_cannot_go_on_with_its_parents_iteration(data: Path, thre
     """
     done = run(body, data)
     assert (done.returncode, done.stdout) == (0, f"1 {COUNT - 4}\n")
-    assert "YolofastError: a forked process goes on with its parent's iteration" in done.stderr
+    assert "YolofastError: a forked process cannot continue its parent's iteration" in done.stderr
 
 
 def _send_epoch(data: Path, threads: int, connection: Any) -> None:

@@ -1,10 +1,11 @@
 """For inspecting a dataset rather than training on it: samples on access, or one bounded pass over all.
 
-dataset = LazyDataset("data.yaml", "valid", imgsz=640, capacity=64)
-print(dataset[3].path, dataset[3].labels)
+Example::
 
-for batch in stream_process_dataset("data.yaml", batch_size=32):
-    print(batch.images.shape, batch.targets.shape)
+    dataset = LazyDataset("data.yaml", "valid", imgsz=640, capacity=64)
+    print(dataset[3].path, dataset[3].labels)
+    for batch in stream_process_dataset("data.yaml", batch_size=32):
+        print(batch.images.shape, batch.targets.shape)
 """
 
 from __future__ import annotations

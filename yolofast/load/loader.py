@@ -281,7 +281,7 @@ class Loader:
             pool.reset()
 
     def _running_pool(self) -> Pool:
-        if self._pool is None or not self._pool.is_open():
+        if self._pool is None or not self._pool.is_running():
             self.close()
             self._pool = Pool(make_engine(self.dataset), self.threads)
             # At exit too: no thread may wait in native code while the interpreter shuts down.

@@ -1,9 +1,12 @@
 """The same samples through torch's own DataLoader and its processes, for people who need that.
 
-loader = create_dataloader(YOLOConfig().replace(data="data.yaml", imgsz=640, batch=16), "train")
-for epoch in range(100):
-    loader.set_epoch(epoch)
-    for batch in loader: ...
+Example::
+
+    loader = create_dataloader(YOLOConfig().replace(data="data.yaml", imgsz=640, batch=16), "train")
+    for epoch in range(100):
+        loader.set_epoch(epoch)
+        for batch in loader:
+            ...
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def render_plan(
     out: NDArray[np.uint8] | None = None,
     hooked: HookedLabels | None = None,
 ) -> RenderJobs:
-    """Render a plan in this thread, into `out` uint8 [B, 3, H, W] if given; see `failures` of the result."""
+    """Render a plan in this thread, into `out` uint8 [B, 3, H, W] if given; the jobs know the failures."""
     out = np.empty((len(plan), 3, *plan.size), np.uint8) if out is None else out
     jobs = RenderJobs(plan, out, hooked)
     engine.expect(plan.tile_image)
