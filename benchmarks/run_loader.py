@@ -49,7 +49,7 @@ def main() -> None:
         figures = compare_loaders(work)
         print(text_table(figures), flush=True)
         entries[name] = {"what": title(figures), **figures, "data": options.data.resolve().name}
-    path = write_result("loader", entries, ("numpy", "numba", "yolofast"))
+    path = write_result("loader", entries, ("numpy", "yolofast"))
     written = json.loads(path.read_text(encoding="utf-8"))["entries"].values()
     print(path, draw_chart(list(written), path.with_suffix(".png")))
 

@@ -18,11 +18,11 @@ import numpy as np
 def ours(root: Path) -> tuple[float, list[str], list[Any]]:
     from yolofast.formats.yolo.data_yaml import read_data_yaml
     from yolofast.formats.yolo.split import read_split
-    from yolofast.load.index import ImageIndex
+    from yolofast.load.index import PackedIndex
 
     started = time.perf_counter()
     data = read_data_yaml(root / "data.yaml")
-    indices = [ImageIndex.of_chunks(read_split(data, split)) for split in ("train", "valid")]
+    indices = [PackedIndex.of_chunks(read_split(data, split)) for split in ("train", "valid")]
     seconds = time.perf_counter() - started
     return seconds, [p for i in indices for p in i.paths], [rows for i in indices for rows in i.labels]
 

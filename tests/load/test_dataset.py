@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError, DataError
 from yolofast.load import YOLODataset, create_dataloader
-from yolofast.load.dataset import collate
+from yolofast.load.tensors import collate
 
 RED = np.array([230, 20, 30])
 

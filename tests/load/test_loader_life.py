@@ -22,9 +22,9 @@ from support.coloured_dataset import Plain, eventually, loader_threads, plain, p
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import YolofastError
+from yolofast.kernels.packed_paths import PackedPaths
 from yolofast.load import Loader, YOLODataset, create_dataloader
 from yolofast.load.execute import _engine as engine_module
-from yolofast.load.index import PackedPaths
 
 COUNT = 22
 LONG = 30.0  # seconds after which a subprocess hangs
@@ -431,7 +431,7 @@ def test_a_forked_child_cannot_go_on_with_its_parents_iteration(data: Path, thre
     """
     done = run(body, data)
     assert (done.returncode, done.stdout) == (0, f"1 {COUNT - 4}\n")
-    assert "YolofastError: a forked process goes on with its parent's iteration" in done.stderr
+    assert "YolofastError: a forked process cannot continue its parent's iteration" in done.stderr
 
 
 def _send_epoch(data: Path, threads: int, connection: Any) -> None:

@@ -30,8 +30,8 @@ def stream(loader: Loader, epochs: int) -> Iterator[Batch]:
         (0, 1, {}, {}),
         (2, 16, {}, {}),
         (2, 4, {}, {"drop_last": True}),
-        (1, 4, {"rect": True, "shuffle": False, "batch": 4}, {}),
-        (2, 4, {"multi_scale": 0.5, "batch": 4}, {"drop_last": True}),
+        (1, 4, {"rect": True, "shuffle": False}, {}),
+        (2, 4, {"multi_scale": 0.5}, {"drop_last": True}),
         (2, 2, {}, {"rank": 1, "world_size": 2}),
         (2, 2, {}, {"rank": 2, "world_size": 4, "drop_last": True}),
         (2, 2, {"augment": AugmentConfig(mosaic_block=3)}, {"rank": 0, "world_size": 2}),
@@ -113,7 +113,7 @@ def test_set_epoch_of_a_loaded_state_goes_on_in_it(data: Path) -> None:
         ({}, "not a loader's state"),
         ({"seed": 0, "epoch": "x", "position": 0}, "not a loader's state"),
         ({"seed": 1, "epoch": 0, "position": 0, "dealt": []}, "seed 1"),
-        ({"seed": 0, "epoch": 0, "position": 99, "dealt": [[1, 99]]}, "99 samples behind it"),
+        ({"seed": 0, "epoch": 0, "position": 99, "dealt": [[1, 99]]}, "99 samples into its epoch"),
     ],
 )
 def test_a_state_of_another_run_is_refused(data: Path, state: dict[str, Any], said: str) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from support.loader_cases import COUNT, dataset
 
+from yolofast.kernels.packed_paths import PackedPaths, pack_paths, path_ends
 from yolofast.load import YOLODataset
 from yolofast.load.execute._engine import Engine, PackJobs, load_picture
+from yolofast.load.execute.executor import make_engine
 from yolofast.types import SUBSAMPLING_FACTORS, Picture
 
 ALL = np.arange(COUNT)
@@ -24,7 +26,7 @@ def pack(engine: Engine, images: np.ndarray, size: int) -> PackJobs:
 
 def expected(samples: YOLODataset, image: int) -> Picture:
     height, width = samples.shapes[image].tolist()
-    return load_picture(samples.paths[image], (height, width), samples.cover)
+    return load_picture(samples.paths[image], (height, width), samples.decode_side)
 
 
 def assert_packed(jobs: PackJobs, row: int, picture: Picture) -> int:
@@ -49,7 +51,7 @@ def assert_packed(jobs: PackJobs, row: int, picture: Picture) -> int:
 
 def test_pictures_are_those_that_are_loaded_alone(data: Path) -> None:
     samples = dataset(data)
-    jobs = pack(samples.make_engine(), ALL[::-1], 10**6)
+    jobs = pack(make_engine(samples), ALL[::-1], 10**6)
     sizes = [
         assert_packed(jobs, row, expected(samples, image)) for row, image in enumerate(ALL[::-1].tolist())
     ]
@@ -60,7 +62,7 @@ def test_pictures_are_those_that_are_loaded_alone(data: Path) -> None:
 
 def test_a_picture_that_does_not_fit_is_left_and_says_its_size(data: Path) -> None:
     samples = dataset(data)
-    engine = samples.make_engine()
+    engine = make_engine(samples)
     whole = pack(engine, ALL, 10**6)
     few = pack(engine, ALL, int(whole.sizes[:5].sum()) + 63)
     np.testing.assert_array_equal(few.sizes, whole.sizes)
@@ -80,11 +82,9 @@ def test_what_cannot_be_read_is_a_failure(data: Path, tmp_path: Path) -> None:
     samples = dataset(data)
     paths = list(samples.paths)
     paths[4] = str(tmp_path / "gone.jpg")
-    raw = b"".join(path.encode() + b"\0" for path in paths)
-    packed = type(samples.index.paths)(
-        np.frombuffer(raw, np.uint8), np.cumsum([0, *(len(path.encode()) + 1 for path in paths)])
-    )
-    jobs = pack(Engine(packed, samples.shapes, samples.cover), np.array([3, 4, 5]), 10**6)
+    raw = pack_paths(paths)
+    packed = PackedPaths(np.frombuffer(raw, np.uint8), np.array([0, *path_ends(raw)]))
+    jobs = pack(Engine(packed, samples.shapes, samples.decode_side), np.array([3, 4, 5]), 10**6)
     assert [(index, image) for index, image, _ in jobs.failures()] == [(1, 4)]
     assert jobs.rows[1, 0] == -1
     assert jobs.sizes[1] == 0
@@ -92,7 +92,7 @@ def test_what_cannot_be_read_is_a_failure(data: Path, tmp_path: Path) -> None:
 
 
 def test_images_and_memory_are_checked(data: Path) -> None:
-    engine = dataset(data).make_engine()
+    engine = make_engine(dataset(data))
     for wrong in ([-1], [COUNT]):
         with pytest.raises(ValueError, match="images"):
             engine.run(PackJobs(np.array(wrong), np.zeros(9, np.uint8)))

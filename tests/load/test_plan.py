@@ -14,7 +14,8 @@ from yolofast.config import AugmentConfig
 from yolofast.kernels.reference.render import owned_pixels
 from yolofast.load.plan import draws
 from yolofast.load.plan import plan as plan_module
-from yolofast.load.plan.plan import Stream, plan_batch
+from yolofast.load.plan.draws import Stream
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Letterbox
 
 SHAPES = np.array([(480, 640), (333, 500), (64, 64), (1, 900), (700, 31), (427, 640)] * 5, dtype=np.int32)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
 
 from yolofast.errors import ImageError
 from yolofast.images import read_image
+from yolofast.threads import map_in_threads
 from yolofast.types import Finding, ImageHeader
 
 TINY_SIDE = 32
@@ -19,7 +19,6 @@ HUGE_PIXELS = 50_000_000
 HUGE_SIDE = 16_384
 LONGEST_ASPECT = 5.0
 """Long side to short side from which an image is reported: letterboxing then leaves 80 % padding."""
-_ROUND = 512
 
 
 def unreadable(path: Path, error: ImageError) -> Finding:
@@ -81,13 +80,11 @@ def decode_images(paths: Sequence[Path]) -> dict[Path, Finding]:
 
     failed = {}
     with (
-        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        closing(map_in_threads(attempt, paths)) as findings,
         tqdm(total=len(paths), desc="decode", leave=False, unit="img", disable=None) as progress,
     ):
-        for start in range(0, len(paths), _ROUND):
-            some = paths[start : start + _ROUND]
-            for path, finding in zip(some, pool.map(attempt, some), strict=True):
-                if finding is not None:
-                    failed[path] = finding
-                progress.update()
+        for path, finding in zip(paths, findings, strict=True):
+            if finding is not None:
+                failed[path] = finding
+            progress.update()
     return failed

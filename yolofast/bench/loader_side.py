@@ -113,7 +113,7 @@ def main() -> None:
     replies = private_stdout()
     job = json.loads(sys.argv[1])
     side, data, split = job["side"], Path(job["data"]), job["split"]
-    hello: dict[str, Any] = {"peer": side, "versions": versions(("numpy", "numba"))}
+    hello: dict[str, Any] = {"peer": side, "versions": versions(("numpy",))}
     hello["versions"]["yolofast"] = __version__
     if side in FLOORS:
         decode = _Decode(data, split, FLOORS[side])

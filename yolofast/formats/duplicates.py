@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from yolofast.formats.dataset import ReadImage
 from yolofast.formats.splits import SPLITS
+from yolofast.threads import map_in_threads
 from yolofast.types import Finding, Split
 
 EDGE_BYTES = 4096
@@ -129,8 +129,8 @@ def _each(
     """`work` of every member, in threads: reading and hashing release the GIL."""
     members = [i for group in groups for i in group]
     parts = [members[start : start + _PART] for start in range(0, len(members), _PART)]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        done = [value for values in pool.map(lambda part: [work(i) for i in part], parts) for value in values]
+    values = map_in_threads(lambda part: [work(i) for i in part], parts)
+    done = [value for some in values for value in some]
     return dict(zip(members, done, strict=True))
 
 

@@ -1,42 +1,31 @@
-"""Work on a stream in batches, some of them ahead of where its reader is."""
+"""Work on a stream in batches, some of them prefetched for its reader."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from typing import TypeVar
+
+from yolofast.threads import map_in_threads
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 512
-_AHEAD = 4
-"""Batches that are worked on or wait, at least: one a core, where there are more. Each is some hundred kB."""
+_MIN_BATCHES = 5
+"""Batches in work or waiting for the reader, at least: one per core and one more, where that is more. Each
+takes some hundred kB."""
 
 
-def work_ahead(
+def prefetch(
     items: Iterable[T], work: Callable[[list[T]], R], batch: int = BATCH
-) -> Iterator[tuple[list[T], R]]:
-    """Batches of `items` in order, each with what `work` gave for it.
-
-    `work` runs in threads, for a few batches at once, while the caller deals with earlier ones: it pays where
-    `work` releases the GIL. What it raises is raised here, in order.
-    """
+) -> Generator[tuple[list[T], R], None, None]:
+    """Batches of `items` in order, each with `work(batch)`, which runs in threads while the caller handles
+    earlier batches; see `map_in_threads`."""
     stream = iter(items)
-    waiting: deque[tuple[list[T], Future[R]]] = deque()
+    batches: Iterable[list[T]] = iter(lambda: list(islice(stream, batch)), [])
     cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as pool:
-        try:
-            while taken := list(islice(stream, batch)):
-                waiting.append((taken, pool.submit(work, taken)))
-                if len(waiting) > max(_AHEAD, cores):
-                    first, done = waiting.popleft()
-                    yield first, done.result()
-            while waiting:
-                first, done = waiting.popleft()
-                yield first, done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return map_in_threads(
+        lambda taken: (taken, work(taken)), batches, cores, ahead=max(_MIN_BATCHES, cores + 1)
+    )

@@ -7,7 +7,6 @@ or a date) and the whole size. The address is there as a hash only, since it may
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from yolofast.errors import DataError
+from yolofast.file_lock import file_lock
 from yolofast.files import write_json
 from yolofast.work_folder import MARKER
 
@@ -127,11 +127,9 @@ def _locked(folder: Path, target: Path) -> Iterator[BinaryIO]:
             f"{folder}: is in the way and not made by yolofast. Move it, or choose another target."
         )
     (folder / MARKER).write_text(target.name, encoding="utf-8", errors="surrogateescape")
-    with (folder / _CONTENTS).open("ab") as output:
-        try:
-            fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"{target}: another run is downloading the same to the same place.") from None
+    with (folder / _CONTENTS).open("ab") as output, file_lock(output) as held:
+        if not held:
+            raise DataError(f"{target}: another run is downloading the same to the same place.")
         yield output
 
 
@@ -155,10 +153,7 @@ def _is_free(folder: Path, target: Path) -> bool:
     if not _is_marked(folder, target):
         return False
     try:
-        with (folder / _CONTENTS).open("rb") as contents:
-            fcntl.flock(contents, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (folder / _CONTENTS).open("rb") as contents, file_lock(contents) as held:
+            return held
     except FileNotFoundError:
         return True
-    except BlockingIOError:
-        return False
-    return True

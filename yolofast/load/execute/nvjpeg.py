@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from yolofast.errors import ConfigError
 from yolofast.kernels.torch_nvjpeg import NvJpegDecoder
-from yolofast.load.dataset import YOLODataset
 from yolofast.load.execute.device_pictures import PLANE_OFFSETS, USUAL_BYTES, Pictures, PictureSource
 from yolofast.load.execute.device_stream import Mark, SideStream
+from yolofast.load.execute.executor import PlannedDataset
 from yolofast.load.execute.pool import WAIT_SLICE_S, Pool
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class NvJpegWorkshop:
     Groups are decoded in a thread, one after the other.
     """
 
-    def __init__(self, dataset: YOLODataset, decoder: NvJpegDecoder) -> None:
+    def __init__(self, dataset: PlannedDataset, decoder: NvJpegDecoder) -> None:
         self.dataset, self.decoder = dataset, decoder
         self._scratches = [_Scratch(decoder.empty(0)) for _ in range(SCRATCHES)]
         self.free = deque(self._scratches)  # longest unused first
@@ -106,9 +106,9 @@ class NvJpegWorkshop:
             group.finished.set()
 
     def _decode(self, group: _Group) -> None:
-        paths = [self.dataset.paths[image] for image in group.images.tolist()]
+        paths = [self.dataset.index.paths[image] for image in group.images.tolist()]
         started = time.perf_counter()
-        group.size = self.decoder.prepare(paths, self.dataset.shapes[group.images])
+        group.size = self.decoder.prepare(paths, self.dataset.index.shapes[group.images])
         read = time.perf_counter()
         if len(group.scratch.memory) < group.size:
             group.scratch.memory = self.decoder.empty(group.size)
@@ -142,7 +142,7 @@ class NvJpegPictures:
         return int(self._bytes(images).sum())
 
     def _bytes(self, images: NDArray[np.int64]) -> NDArray[np.float64]:
-        shapes = self._workshop.dataset.shapes[images].astype(np.float64)
+        shapes = self._workshop.dataset.index.shapes[images].astype(np.float64)
         return np.asarray(USUAL_BYTES * shapes.prod(axis=1))
 
     def ask(self, pictures: Pictures, images: NDArray[np.int64]) -> None:

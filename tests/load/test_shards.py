@@ -1,4 +1,4 @@
-"""Dealing: ranks share an epoch out, none of it lost or twice, also when their number changes."""
+"""Shards: ranks share an epoch, none of it lost or twice, also when their number changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.property_tests import examples
 
 from yolofast.config import AugmentConfig
 from yolofast.load import Loader, YOLODataset
-from yolofast.load.plan.shards import deal, remaining
+from yolofast.load.plan.shards import remaining_positions, shard_positions
 
 
 def ranks(data: Path, world_size: int, batch: int, options: dict[str, Any], **loading: Any) -> list[Loader]:
@@ -30,14 +30,14 @@ RANKED = {
     "default": {},
     "small blocks": {"augment": AugmentConfig(mosaic_block=3)},
     "letterbox": {"augment": None},
-    "rect": {"rect": True, "shuffle": False, "batch": 3},
+    "rect": {"rect": True, "shuffle": False},
 }
 
 
 @pytest.mark.parametrize("name", RANKED)
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_ranks_share_out_an_epoch(data: Path, world_size: int, name: str) -> None:
-    whole = one_by_one(dataset(data, **RANKED[name]), 0)
+    whole = one_by_one(dataset(data, **RANKED[name]), 0, batch=3)
     parts = [plain_samples(loader) for loader in ranks(data, world_size, 3, RANKED[name])]
     assert sorted(itertools.chain(*parts)) == sorted(whole)
     assert max(map(len, parts)) - min(map(len, parts)) <= (3 if name == "rect" else 1)
@@ -62,7 +62,7 @@ def test_with_drop_last_all_ranks_have_as_many_full_batches(data: Path, world_si
 def test_ranks_may_change_in_the_middle_of_an_epoch(data: Path, worlds: tuple[int, ...], name: str) -> None:
     """Two batches of each stage but the last: no sample is lost and none comes twice."""
     options = RANKED[name]
-    whole = one_by_one(dataset(data, **options), 0)
+    whole = one_by_one(dataset(data, **options), 0, batch=3 if name == "rect" else 2)
     state, seen = None, []
     for stage, world_size in enumerate(worlds):
         loaders = ranks(data, world_size, 3 if name == "rect" else 2, options)
@@ -83,12 +83,12 @@ def test_ranks_may_change_in_the_middle_of_an_epoch(data: Path, worlds: tuple[in
 
 
 def test_multi_scale_samples_do_not_depend_on_the_number_of_ranks(data: Path) -> None:
-    """Every batch has a size of its own, whoever it is dealt to."""
+    """Every batch has a size of its own, whichever rank gets it."""
 
     def sizes(world_size: int) -> dict[str, set[tuple[int, ...]]]:
         found: dict[str, set[tuple[int, ...]]] = {}
         for rank in range(world_size):
-            dataset = YOLODataset(data, "train", imgsz=96, augment=AugmentConfig(), multi_scale=0.6, batch=3)
+            dataset = YOLODataset(data, "train", imgsz=96, augment=AugmentConfig(), multi_scale=0.6)
             for batch in Loader(dataset, 3, threads=1, rank=rank, world_size=world_size):
                 for path in batch.paths:
                     found.setdefault(path, set()).add(batch.images.shape[2:])
@@ -104,10 +104,10 @@ def test_multi_scale_samples_do_not_depend_on_the_number_of_ranks(data: Path) ->
     unit_is_block=st.booleans(),
 )
 @examples(100)
-def test_dealing_is_fair_and_complete(count: int, world_size: int, block: int, unit_is_block: bool) -> None:
+def test_sharding_is_fair_and_complete(count: int, world_size: int, block: int, unit_is_block: bool) -> None:
     unit = block if unit_is_block else 1
     everything = np.arange(count, dtype=np.int64)
-    parts = deal(everything, world_size, block, unit)
+    parts = shard_positions(everything, world_size, block, unit)
     assert len(parts) == world_size
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), everything)
     for part in parts:
@@ -134,13 +134,13 @@ def test_nothing_is_lost_when_ranks_change(
     count: int, block: int, unit_is_block: bool, stages: list[tuple[int, int]]
 ) -> None:
     unit = block if unit_is_block else 1
-    dealt = [(world_size, batches * unit) for world_size, batches in stages]
+    progress = [(world_size, batches * unit) for world_size, batches in stages]
     left = np.arange(count, dtype=np.int64)
     taken = []
-    for number, (world_size, most) in enumerate(dealt):
-        np.testing.assert_array_equal(left, remaining(count, dealt[:number], block, unit))
-        parts = deal(left, world_size, block, unit)
+    for number, (world_size, most) in enumerate(progress):
+        np.testing.assert_array_equal(left, remaining_positions(count, progress[:number], block, unit))
+        parts = shard_positions(left, world_size, block, unit)
         assert max(map(len, parts)) - min(map(len, parts)) <= unit
         taken += [part[:most] for part in parts]
-        left = remaining(count, dealt[: number + 1], block, unit)
+        left = remaining_positions(count, progress[: number + 1], block, unit)
     np.testing.assert_array_equal(np.sort(np.concatenate([*taken, left])), np.arange(count))

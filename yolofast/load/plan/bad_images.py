@@ -1,4 +1,4 @@
-"""What happens to images that cannot be read: reported once, replaced, counted, and too many stop the run."""
+"""Unreadable images: reported once, substituted in the plans, counted, and too many stop the run."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from yolofast.errors import DataError
 from yolofast.types import BatchPlan
 
 _log = logging.getLogger(__name__)
-SHOWN = 3
+MAX_SHOWN = 3
+"""Unreadable images named in the error that stops a run."""
 
 DrawRow = Callable[[NDArray[np.int64], int], BatchPlan]
 """Draws row `row` of a plan alone, from another order."""
 
 
 class BadImages:
-    """The images of a dataset that turned out unreadable, and what stands in for each.
+    """The images of a dataset that turned out unreadable, and the substitute of each.
 
-    The substitute is the next readable image in index order (after the last comes the first). Only an image
-    that a sample shows is replaced in it: a tile outside the frame is never read. So what a sample shows
-    depends only on which files are bad, not on who noticed it when.
+    The substitute is the next readable image in index order (the first follows the last). Only an image that
+    a sample shows is replaced in it: a tile outside the frame is never read. So what a sample shows depends
+    only on which files are bad, not on who noticed it when.
     """
 
     def __init__(self, count: int, max_share: float, name: str, unindexed: int = 0) -> None:
@@ -33,7 +34,7 @@ class BadImages:
         count      images in the index
         max_share  more than this share of all images unreadable stops the run
         name       of the dataset, for messages
-        unindexed  images that were unreadable before they came into the index
+        unindexed  images found unreadable while the index was built, and not in it
         """
         self.reasons: dict[int, str] = {}
         self._bad = np.zeros(count, dtype=bool)
@@ -45,15 +46,15 @@ class BadImages:
         return len(self.reasons)
 
     def add(self, image: int, path: str, reason: str) -> None:
-        """Take note of an unreadable image. Raises `DataError` when there are too many."""
+        """Note an unreadable image. Raises `DataError` when there are too many."""
         told = f"{path}: {reason.removeprefix(f'{path}: ')}"
-        if self.reasons.setdefault(image, told) is told:  # else somebody told before
+        if self.reasons.setdefault(image, told) is told:  # else it has been reported
             _log.warning("replaced by another image: %s", told)
         self._bad[image] = True
         self._check_share()
 
-    def replaced(self, plan: BatchPlan, order: NDArray[np.int64], draw: DrawRow) -> BatchPlan:
-        """`plan`, drawn from `order`, with the samples that show unreadable images drawn anew from others.
+    def substitute(self, plan: BatchPlan, order: NDArray[np.int64], draw: DrawRow) -> BatchPlan:
+        """`plan`, drawn from `order`, with the samples that show unreadable images drawn anew.
 
         Raises `DataError` when there are too many.
         """
@@ -65,7 +66,7 @@ class BadImages:
         for row in rows:
             pieces += [plan[end:row], self._readable(plan[row : row + 1], order, row, draw)]
             end = row + 1
-        return _joined([*pieces, plan[end:]])
+        return _concatenate([*pieces, plan[end:]])
 
     def _readable(self, plan: BatchPlan, order: NDArray[np.int64], row: int, draw: DrawRow) -> BatchPlan:
         while len(shown := np.unique(plan.tile_image[self._bad[plan.tile_image]])):
@@ -76,7 +77,7 @@ class BadImages:
     def _check_share(self) -> None:
         bad = self._unindexed + len(self.reasons)
         if bad > self._max_share * self._total or len(self.reasons) == self._count:
-            shown = "".join(f"{reason}. " for reason in list(self.reasons.values())[:SHOWN])
+            shown = "".join(f"{reason}. " for reason in list(self.reasons.values())[:MAX_SHOWN])
             limit, advice = "", ""
             if bad < self._total:
                 limit = f", more than the share of {self._max_share:g} that --max-bad-share allows"
@@ -87,7 +88,7 @@ class BadImages:
             )
 
 
-def _joined(plans: Sequence[BatchPlan]) -> BatchPlan:
+def _concatenate(plans: Sequence[BatchPlan]) -> BatchPlan:
     """The samples of plans of one size, one plan after the other."""
     columns = {
         column.name: np.concatenate([getattr(plan, column.name) for plan in plans])
