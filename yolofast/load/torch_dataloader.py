@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from yolofast.config import YOLOConfig
 from yolofast.errors import ConfigError
+from yolofast.formats.yolo.data_yaml import DataYaml
 from yolofast.load.dataset import YOLODataset, collate
 from yolofast.load.loader import MAX_THREADS, Loader
 from yolofast.load.monitor import DataFlowMonitor
@@ -57,12 +58,15 @@ class TorchLoader(DataLoader[Batch]):
         self.sampler.epoch = epoch
 
 
-def _dataset(config: YOLOConfig, split: Split, augment: bool, shuffle: bool) -> YOLODataset:
+def _dataset(
+    config: YOLOConfig, split: Split, augment: bool, shuffle: bool, data: DataYaml | None = None
+) -> YOLODataset:
     settings = config.dataset
-    if settings.data is None:
-        raise ConfigError("data: nothing given, expected the dataset's data.yaml. Add --data DATA.yaml.")
+    source = data or settings.data
+    if source is None:
+        raise ConfigError("data: missing, expected the dataset's data.yaml. Add --data DATA.yaml.")
     return YOLODataset(
-        settings.data,
+        source,
         split,
         imgsz=settings.imgsz,
         augment=config.augment if augment else None,
@@ -100,16 +104,18 @@ def create_loader(
     augment: bool = True,
     shuffle: bool = True,
     *,
+    data: DataYaml | None = None,
     monitor: DataFlowMonitor | None = None,
     device: torch.device | None = None,
 ) -> Loader:
     """A `Loader` of batches of torch tensors for one split of `config.dataset.data`.
 
+    `data` is that data.yaml if it has been read already; omitted means it is read here.
     `augment` applies `config.augment`, else samples are letterboxed only; `shuffle` draws a new
     order every epoch. With a `device`, batches are rendered there. Raises `ConfigError` without data or for a
     device that cannot do it, `DataError` for unusable data.
     """
-    dataset = _dataset(config, split, augment, shuffle)
+    dataset = _dataset(config, split, augment, shuffle, data)
     loading = _loading(config, split, dataset)
     return Loader(
         dataset,
