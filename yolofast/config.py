@@ -52,7 +52,7 @@ def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) in UNIONS:
         return " or ".join(_type_name(k) for k in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        return f"a list, each item {_type_name(typing.get_args(kind)[0])}"
+        return f"a list of which each item is {_type_name(typing.get_args(kind)[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     return "nothing" if kind is type(None) else names.get(kind, str(kind))
 

@@ -28,6 +28,14 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert f"usage: yolofast {name}" in text
 
 
+def test_help_of_a_group_names_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "usage: yolofast bench COMMAND" in text
+    assert all(name in text for name in COMMANDS if name.startswith("bench "))
+    assert "predict" not in text
+
+
 MISTAKES = [
     (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
     (["bench"], "bench: missing subcommand: loader, nms or map."),

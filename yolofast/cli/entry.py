@@ -72,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_help())
         return 0
+    if argv[0] not in COMMANDS and argv[1:2] in (["-h"], ["--help"]) and _subcommands(argv[0]):
+        print(_help(argv[0]))
+        return 0
     if argv[0] in ("-V", "--version"):
         print(__version__)
         return 0
@@ -103,11 +106,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _help() -> str:
-    lines = [f"yolofast {__version__}: from raw images to a trained, exported YOLO detector", ""]
-    lines += ["usage: yolofast COMMAND [options]", ""]
-    lines += [f"  {name:13} {summary(command.arguments)}" for name, command in COMMANDS.items()]
+def _help(group: str = "") -> str:
+    """The commands, or those of a group such as `bench`."""
+    named = {name: summary(entry.arguments) for name, entry in COMMANDS.items() if name.startswith(group)}
+    usage = f"usage: yolofast {group + ' ' if group else ''}COMMAND [options]"
+    lines = [f"yolofast {__version__}: from raw images to a trained, exported YOLO detector", "", usage, ""]
+    lines += [f"  {name:13} {what}" for name, what in named.items()]
     return "\n".join([*lines, "", "`yolofast COMMAND --help` explains the options of a command."])
+
+
+def _subcommands(group: str) -> list[str]:
+    return [name.split()[1] for name in COMMANDS if name.startswith(f"{group} ")]
 
 
 def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -115,8 +124,7 @@ def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
     first = argv[0]
     if first in COMMANDS:
         return first, argv[1:]
-    subcommands = [name.split()[1] for name in COMMANDS if name.startswith(f"{first} ")]
-    if subcommands:
+    if subcommands := _subcommands(first):
         known = f"{', '.join(subcommands[:-1])} or {subcommands[-1]}"
         if len(argv) == 1:
             raise ConfigError(f"{first}: missing subcommand: {known}.")
