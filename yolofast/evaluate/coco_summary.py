@@ -1,4 +1,4 @@
-"""The figures of an evaluation: from ranked detections to `Metrics`."""
+"""The summary of an evaluation: from ranked detections to `Metrics`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _ELEVEN_POINTS: NDArray[np.float64] = np.linspace(0.0, 1.0, 11)
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """What is known of an evaluation beside its ranked detections.
+class EvaluationCounts:
+    """The counts and settings of an evaluation.
 
-    `positives` int64 [C, A] ground truths that count in each area range; `images_with` int64 [C].
+    `positives` int64 [C, A] ground truths that count, per class and area range; `images_with` int64 [C]
+    images with ground truth of the class.
     """
 
     class_names: tuple[str, ...]
@@ -34,22 +35,22 @@ class Gathered:
     threads: int
 
 
-def figures(ranking: Ranking, gathered: Gathered, ap_method: ApMethod) -> Metrics:
+def summarise(ranking: Ranking, counts: EvaluationCounts, ap_method: ApMethod) -> Metrics:
     """See `CocoMetrics.compute`."""
-    boxes = gathered.positives[:, 0]
+    boxes = counts.positives[:, 0]
     valid = boxes > 0
-    curves = accumulate(ranking, gathered.positives, gathered.max_dets, threads=gathered.threads)
-    ap = _average_precision(ranking, curves, gathered, ap_method)
+    curves = accumulate(ranking, counts.positives, counts.max_dets, threads=counts.threads)
+    ap = _average_precision(ranking, curves, counts, ap_method)
     stats = curves.stats()
     if ap_method == "101-point":  # to the last bit: means over exactly pycocotools' elements
         map50_95, map50 = (float("nan") if value == -1 else float(value) for value in stats[:2])
     else:
         map50_95, map50 = _mean(ap[:, valid]), _mean(ap[0, valid])
-    right, found = ranking.count_above(_CONFIDENCES)
-    rates = _rates(right[:, ::-1], found[:, ::-1], boxes[:, None])
-    confidence = ranking.best_confidence(boxes, _CONFIDENCES, right, found)
-    right, found = ranking.count_above([confidence])
-    precision, recall, f1 = _rates(right[:, 0], found[:, 0], boxes)
+    correct, found = ranking.count_above(_CONFIDENCES)
+    rates = _rates(correct[:, ::-1], found[:, ::-1], boxes[:, None])
+    confidence = ranking.best_confidence(boxes, _CONFIDENCES, correct, found)
+    correct, found = ranking.count_above([confidence])
+    precision, recall, f1 = _rates(correct[:, 0], found[:, 0], boxes)
     pr = curves.precision[0, -1, :, 0].copy()
     pr[~valid] = np.nan
     return Metrics(
@@ -62,7 +63,7 @@ def figures(ranking: Ranking, gathered: Gathered, ap_method: ApMethod) -> Metric
         classes=tuple(
             ClassMetrics(
                 name=name,
-                images=int(gathered.images_with[k]),
+                images=int(counts.images_with[k]),
                 boxes=int(boxes[k]),
                 precision=float(precision[k]),
                 recall=float(recall[k]),
@@ -70,11 +71,11 @@ def figures(ranking: Ranking, gathered: Gathered, ap_method: ApMethod) -> Metric
                 ap50=float(ap[0, k]),
                 ap50_95=float(ap[:, k].mean()),
             )
-            for k, name in enumerate(gathered.class_names)
+            for k, name in enumerate(counts.class_names)
         ),
-        images=gathered.images,
+        images=counts.images,
         boxes=int(boxes.sum()),
-        detections=gathered.detections,
+        detections=counts.detections,
         pr_recall=RECALL_POINTS.copy(),
         pr_precision=pr,
         stats=stats,
@@ -84,37 +85,37 @@ def figures(ranking: Ranking, gathered: Gathered, ap_method: ApMethod) -> Metric
 
 
 def _average_precision(
-    ranking: Ranking, curves: CocoCurves, gathered: Gathered, method: ApMethod
+    ranking: Ranking, curves: CocoCurves, counts: EvaluationCounts, method: ApMethod
 ) -> NDArray[np.float64]:
-    """[T, C], NaN without ground truth."""
+    """AP float64 [T, C] per IoU threshold and class; NaN without ground truth."""
     ap: NDArray[np.float64]
     if method == "101-point":
         ap = curves.precision[0, -1].transpose(1, 2, 0).mean(axis=1)
     elif method == "11-point":
         points = accumulate(
             ranking,
-            gathered.positives,
-            gathered.max_dets,
+            counts.positives,
+            counts.max_dets,
             recall_points=_ELEVEN_POINTS,
-            threads=gathered.threads,
+            threads=counts.threads,
         )
         ap = points.precision[0, -1].transpose(1, 2, 0).mean(axis=1)
     elif method == "all-point":
         ap = curves.area[0, -1].T.copy()
     else:
         raise ValueError(f"ap_method is {method!r}; expected '101-point', '11-point' or 'all-point'")
-    ap[:, gathered.positives[:, 0] == 0] = np.nan
+    ap[:, counts.positives[:, 0] == 0] = np.nan
     return ap
 
 
 def _rates(
-    right: NDArray[np.int64], found: NDArray[np.int64], boxes: NDArray[np.int64]
+    correct: NDArray[np.int64], found: NDArray[np.int64], boxes: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Precision (0 when nothing was found), recall and F1; NaN without ground truth."""
-    exists = np.broadcast_to(boxes > 0, right.shape)
-    precision = np.where(exists, right / np.maximum(found, 1), np.nan)
-    recall = np.where(exists, right / np.maximum(boxes, 1), np.nan)
-    f1 = np.where(exists, 2 * right / np.maximum(found + boxes, 1), np.nan)
+    """Precision (0 without detections), recall and F1; NaN without ground truth."""
+    exists = np.broadcast_to(boxes > 0, correct.shape)
+    precision = np.where(exists, correct / np.maximum(found, 1), np.nan)
+    recall = np.where(exists, correct / np.maximum(boxes, 1), np.nan)
+    f1 = np.where(exists, 2 * correct / np.maximum(found + boxes, 1), np.nan)
     return precision, recall, f1
 
 

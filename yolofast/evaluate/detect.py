@@ -1,5 +1,7 @@
-"""A detection head's output to detections, on the device where it lies: a head of [32, 84, 8400] is 90 MB,
-what is left of it a few hundred kB."""
+"""From the raw output of a detection head to detections, on the device that holds it.
+
+A raw output of [32, 84, 8400] is 90 MB; the detections in it are a few hundred kB.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def find_detections(raw: Tensor, *, conf: float, iou: float, max_det: int) -> list[Detections]:
-    """`yolofast.kernels.postprocess` of a head [B, 4 + C, A] of any float dtype; float32 detections.
+    """`yolofast.kernels.postprocess` of a raw output [B, 4 + C, A] of any float dtype.
 
-    The result is the same for a head on the CPU and on a CUDA device, where the operator of the same name
-    works. Where yolofast was built without that, and for other devices, the head is copied to the CPU.
+    On a CUDA device the operator of the same name runs there, with the same result. If yolofast was built
+    without it, and on other devices, the raw output is copied to the CPU.
     """
     head = raw.detach().float()
     if head.is_cuda and _has_cuda_operators():
@@ -33,11 +35,11 @@ def find_detections(raw: Tensor, *, conf: float, iou: float, max_det: int) -> li
 
 
 def unpadded(boxes: Tensor, scores: Tensor, classes: Tensor, counts: Tensor) -> list[Detections]:
-    """What `torch.ops.yolofast.postprocess` gives, without its padding; waits for the device."""
+    """The output of `torch.ops.yolofast.postprocess` without its padding; waits for the device."""
     kept = counts.tolist()
     longest = max(kept, default=0)
     columns = [column[:, :longest].cpu().numpy() for column in (boxes, scores, classes)]
-    # Copies: an image's detections must not hold the whole batch's.
+    # Copies: the detections of one image must not keep the whole batch's memory alive.
     return [Detections(*(column[i, :n].copy() for column in columns)) for i, n in enumerate(kept)]
 
 
@@ -50,5 +52,5 @@ def _has_cuda_operators() -> bool:
     else:
         reason = torch_ops.why_no_cuda()
     if reason is not None:
-        log.warning("Boxes are suppressed on the CPU: %s.", reason.rstrip("."))
+        log.warning("NMS runs on the CPU: %s.", reason.rstrip("."))
     return reason is None

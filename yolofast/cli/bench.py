@@ -1,4 +1,4 @@
-"""The command line's `bench`: the loader, suppression and COCO evaluation, alone or beside other packages."""
+"""`yolofast bench`: the loader, NMS and COCO evaluation, alone or compared with other libraries."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yolofast.arguments import BenchLoaderArgs, BenchMapArgs, BenchNmsArgs
+from yolofast.cli.arguments import BenchLoaderArgs, BenchMapArgs, BenchNmsArgs
+from yolofast.cli.output import print_json
 from yolofast.config import AugmentConfig, DatasetConfig
 from yolofast.files import write_json
-from yolofast.printing import print_json
 
 BENCH_SECONDS = 5.0
 
 
 def bench_loader(args: BenchLoaderArgs) -> None:
     from yolofast.bench.loaders import measure_loader
-    from yolofast.pipeline import find_data_yaml
+    from yolofast.pipeline import resolve_data
 
     work = args.loading
     if args.peers is not None:
         _bench_loaders(args, args.peers)
         return
     figures = measure_loader(
-        find_data_yaml(work.data),
+        resolve_data(work.data).path,
         work.split,
         imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
         threads=work.threads,
@@ -44,12 +44,12 @@ def _bench_loaders(args: BenchLoaderArgs, peers: Sequence[str]) -> None:
     from yolofast.bench.loaders import ROUND_SECONDS, Comparison, compare_loaders
     from yolofast.bench.loaders_report import draw_chart, text_table
     from yolofast.bench.peers.loaders import PEERS
-    from yolofast.pipeline import find_data_yaml
+    from yolofast.pipeline import resolve_data
 
     work = args.loading
     figures = compare_loaders(
         Comparison(
-            find_data_yaml(work.data),
+            resolve_data(work.data).path,
             work.split,
             imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
             augment=work.augment == "default",
@@ -79,7 +79,7 @@ def bench_nms(args: BenchNmsArgs) -> None:
         )
     )
     bars = panels(figures)
-    title = "suppression, one thread"
+    title = "NMS, one thread"
     chart = (lambda path: draw_bars(bars, title, "ms", path)) if bars else None
     _report("nms", figures, text_table(figures), args, chart)
 
@@ -107,7 +107,7 @@ def bench_map(args: BenchMapArgs) -> None:
 
 
 def _named_peers(named: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """None is no peer; no name, or "all", is all of them."""
+    """Names of peers: none for None, all of them for "all" or no name."""
     if named is None:
         return ()
     return known if not named or "all" in named else tuple(dict.fromkeys(named))
@@ -120,7 +120,7 @@ def _report(
     args: BenchLoaderArgs | BenchNmsArgs | BenchMapArgs,
     draw: Callable[[Path], object] | None = None,
 ) -> None:
-    """Write NAME.json and, with `draw`, NAME.png where a folder was asked for; print the figures."""
+    """Print the figures; with --out also write NAME.json and, with `draw`, the chart NAME.png."""
     if args.out is not None:
         write_json(args.out / f"{name}.json", figures)
         if draw is not None:
@@ -131,10 +131,3 @@ def _report(
     print(text)
     if args.out is not None:
         print(f"written to {args.out}")
-
-
-BENCHES: dict[str, tuple[type, Callable[[Any], None]]] = {
-    "bench loader": (BenchLoaderArgs, bench_loader),
-    "bench nms": (BenchNmsArgs, bench_nms),
-    "bench map": (BenchMapArgs, bench_map),
-}

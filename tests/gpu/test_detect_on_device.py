@@ -13,7 +13,7 @@ from yolofast.types import Detections
 torch = pytest.importorskip("torch")
 pytest.importorskip("yolofast.kernels.torch_ops")
 
-from yolofast.evaluate.suppress import find_detections, unpadded  # noqa: E402  (after the skips)
+from yolofast.evaluate.detect import find_detections, unpadded  # noqa: E402  (after the skips)
 
 LIMITS = {"conf": 0.3, "iou": 0.6, "max_det": 30}
 
