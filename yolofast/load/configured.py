@@ -89,7 +89,8 @@ def create_loader(
     """A `Loader` of batches of torch tensors for one split of `config.dataset.data`.
 
     `data` is that data.yaml if it has been read already. `augment` applies `config.augment`, otherwise
-    samples are letterboxed only; `shuffle` draws a new order every epoch. With a `device`, batches are rendered there. `hooks` are the user's own transforms.
+    samples are letterboxed only; `shuffle` draws a new order every epoch. With a `device`, batches are
+    rendered there. `hooks` are the user's own transforms.
 
     Raises `ConfigError` without data or for a device that cannot render, `DataError` for unusable data.
     """
