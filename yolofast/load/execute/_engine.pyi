@@ -9,7 +9,7 @@ from yolofast.load.cache.planes import PlaneTable
 from yolofast.types import BatchPlan, Picture
 
 def load_picture(
-    path: str | Path, shape: tuple[int, int], cover: int, *, compact: bool = False
+    path: str | Path, shape: tuple[int, int], decode_side: int, *, compact: bool = False
 ) -> Picture: ...
 
 @disjoint_base
@@ -40,7 +40,7 @@ class Engine:
         self,
         paths: PackedPaths,
         shapes: NDArray[np.int32],
-        cover: int,
+        decode_side: int,
         *,
         table: PlaneTable | None = None,
         idle_bytes: int = 0,
