@@ -20,7 +20,7 @@ from yolofast.formats.boxes import (
     rows_numbered_by,
     rows_without_image,
 )
-from yolofast.formats.prefetch import prefetch
+from yolofast.formats.prefetch import prefetch_batches
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -155,7 +155,7 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     An image whose header cannot be read is left out with all its rows. A size that the labels state and
     the image does not have is noted. Reads a few batches of `found` ahead.
     """
-    for items, headers in prefetch(found, _headers):
+    for items, headers in prefetch_batches(found, _headers):
         yield from _complete(items, headers, num_classes)
 
 

@@ -18,7 +18,7 @@ _MIN_BATCHES = 5
 takes some hundred kB."""
 
 
-def prefetch(
+def prefetch_batches(
     items: Iterable[T], work: Callable[[list[T]], R], batch: int = BATCH
 ) -> Generator[tuple[list[T], R], None, None]:
     """Batches of `items` in order, each with `work(batch)`, which runs in threads while the caller handles

@@ -9,6 +9,7 @@ import torch
 
 from yolofast.config import YOLOConfig
 from yolofast.errors import ConfigError
+from yolofast.formats.yolo.data_yaml import DataYaml
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.loader import MAX_THREADS, Loader
 from yolofast.load.monitor import DataFlowMonitor
@@ -23,16 +24,19 @@ class Loading(TypedDict):
     drop_last: bool
 
 
-def configured_dataset(config: YOLOConfig, split: Split, augment: bool, shuffle: bool) -> YOLODataset:
-    """The dataset of a split of `config.dataset.data`.
+def configured_dataset(
+    config: YOLOConfig, split: Split, augment: bool, shuffle: bool, data: DataYaml | None = None
+) -> YOLODataset:
+    """The dataset of a split of `config.dataset.data`, or of `data` if that has been read already.
 
     Raises `ConfigError` without data, `DataError` for unusable data.
     """
     settings = config.dataset
-    if settings.data is None:
-        raise ConfigError("data: nothing given, expected the dataset's data.yaml. Add --data DATA.yaml.")
+    source = data or settings.data
+    if source is None:
+        raise ConfigError("data: missing, expected the dataset's data.yaml. Add --data DATA.yaml.")
     return YOLODataset(
-        settings.data,
+        source,
         split,
         imgsz=settings.imgsz,
         augment=config.augment if augment else None,
@@ -69,17 +73,19 @@ def create_loader(
     augment: bool = True,
     shuffle: bool = True,
     *,
+    data: DataYaml | None = None,
     monitor: DataFlowMonitor | None = None,
     device: torch.device | None = None,
 ) -> Loader:
     """A `Loader` of batches of torch tensors for one split of `config.dataset.data`.
 
     `augment` applies `config.augment`, otherwise samples are letterboxed only; `shuffle` draws a new order
-    every epoch. With a `device`, batches are rendered there.
+    every epoch. `data` is that data.yaml if it has been read already; omitted means it is read here. With a
+    `device`, batches are rendered there.
 
     Raises `ConfigError` without data or for a device that cannot render, `DataError` for unusable data.
     """
-    dataset = configured_dataset(config, split, augment, shuffle)
+    dataset = configured_dataset(config, split, augment, shuffle, data)
     loading = configured_loading(config, split, dataset)
     return Loader(
         dataset,

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from yolofast.formats.dataset import LabelledDataset, ReadImage
 from yolofast.formats.discover import FileTree
-from yolofast.formats.prefetch import prefetch
+from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.classes import ClassMap
 from yolofast.prepare.naming import PathKeys, TargetNames
@@ -88,7 +88,7 @@ def place_images(
     def place(steps: list[_Step]) -> list[Written | None]:
         return placer.place([step.job for step in steps])
 
-    batches = prefetch(_steps(dataset, tree, classes, settings), place, 1 if heavy else _BATCH)
+    batches = prefetch_batches(_steps(dataset, tree, classes, settings), place, 1 if heavy else _BATCH)
     with tqdm(desc="preparing", total=len(tree.images), leave=False, unit="img", disable=None) as progress:
         for steps, results in batches:
             for step, written in zip(steps, results, strict=True):

@@ -14,7 +14,7 @@ from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
 from yolofast.formats.names.files import read_class_file
 from yolofast.formats.names.sources import id_conflicts
-from yolofast.formats.prefetch import prefetch
+from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.splits import SPLITS, split_of
 from yolofast.formats.yolo.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
 from yolofast.formats.yolo.image_lists import ListedImages, read_image_lists
@@ -112,7 +112,7 @@ def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], st
         path = tree.class_files[0]
         return read_class_file(path), f"class names from {tree.relative(path)}", path
     highest = -1
-    for some, scan in prefetch(files, scan_label_files):
+    for some, scan in prefetch_batches(files, scan_label_files):
         highest = max(highest, int(scan.classes.max(initial=-1)))
         if highest > MAX_UNNAMED:
             row = int(scan.classes.argmax())

@@ -12,7 +12,7 @@ import numpy as np
 
 from yolofast.formats.boxes import row_finding, rows_without_image, xywh_to_xyxy
 from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, parsing
-from yolofast.formats.prefetch import prefetch
+from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.unread import explain_row
 from yolofast.formats.yolo.data_yaml import label_places
 from yolofast.formats.yolo.label_scan import LabelScan, scan_label_files
@@ -121,7 +121,7 @@ def find_in_label_files(
     An image whose label file cannot be read is left out: it comes back as complete. What is complete goes
     through.
     """
-    for items, scan in prefetch(pairs, partial(_scan, keypoints=keypoints)):
+    for items, scan in prefetch_batches(pairs, partial(_scan, keypoints=keypoints)):
         tally.add(scan)
         boxes = xywh_to_xyxy(scan.boxes)
         bad: dict[int, list[Finding]] = {}

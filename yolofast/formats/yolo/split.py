@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import apply_box_rules, xywh_to_xyxy
 from yolofast.formats.dataset import unreadable_image
-from yolofast.formats.prefetch import prefetch
+from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.yolo.data_yaml import DataYaml, label_places, list_image_names
 from yolofast.formats.yolo.label_scan import LabelScan, scan_label_files
 from yolofast.formats.yolo.reader import bad_rows, find_label, unreadable_label
@@ -58,7 +58,7 @@ def read_split(data: DataYaml, split: Split) -> Iterator[ReadChunk]:
     Raises `DataError` when data.yaml does not name the split.
     """
     names = list_image_names(data, split)
-    for images, files in prefetch(names, partial(_read_files, keypoints=data.keypoints)):
+    for images, files in prefetch_batches(names, partial(_read_files, keypoints=data.keypoints)):
         yield _rule(images, *files, len(data.names))
 
 
