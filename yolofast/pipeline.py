@@ -29,7 +29,7 @@ from yolofast.files import write_json
 from yolofast.formats.yolo.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prepare import default_output, prepare_dataset, prepared_is_current
+from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
 from yolofast.types import ExportResult, PreparedDataset, Split
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
     if _is_prepared(root):
         return root
     out = default_output(root)
-    if prepared_is_current(out, root):
+    if prepared_is_up_to_date(out, root):
         return out
     validate_dataset_input(root)
     return prepare_dataset(root, out).root

@@ -16,8 +16,8 @@ from support.dataset_files import (
 )
 
 from yolofast.errors import DataError
-from yolofast.formats.names import files as class_files
-from yolofast.formats.names.files import read_class_file
+from yolofast.formats.names import reader as class_files
+from yolofast.formats.names.reader import read_class_file
 
 ROW = "0 .5 .5 .1 .1\n"
 YAML = "train: images\nnames: [cat, dog]\n"

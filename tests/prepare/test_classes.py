@@ -11,7 +11,7 @@ from support.dataset_files import write_yolo
 
 from yolofast.cli import main
 from yolofast.errors import DataError
-from yolofast.prepare import prepare_dataset, prepared_is_current
+from yolofast.prepare import prepare_dataset, prepared_is_up_to_date
 from yolofast.types import PreparedDataset
 
 NAMES = ["dog", "car", "person", "truck"]
@@ -104,8 +104,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     )
     assert json.loads(capsys.readouterr().out)["class_names"] == ["vehicle", "person"]
     settings: dict[str, Any] = {"rename": {"car": "vehicle", "truck": "vehicle"}, "drop": ("dog",)}
-    assert prepared_is_current(tmp_path / "set_yolo", root, **settings)
-    assert not prepared_is_current(tmp_path / "set_yolo", root)
+    assert prepared_is_up_to_date(tmp_path / "set_yolo", root, **settings)
+    assert not prepared_is_up_to_date(tmp_path / "set_yolo", root)
     assert main(["prepare", str(root), "--rename", "car"]) == 2
     assert (
         "rename: got 'car', expected OLD=NEW once for each class, such as car=vehicle."

@@ -13,7 +13,7 @@ from support.dataset_files import tree_digest, write_image, write_text, write_yo
 from yolofast.errors import DataError
 from yolofast.images import image_shape, read_image
 from yolofast.prepare import prepare_dataset
-from yolofast.prepare.shrink import smaller_size
+from yolofast.prepare.downscale import downscaled_size
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
 YAML = "train: images/train\nval: images/val\nnames: [a]\n"
@@ -105,7 +105,7 @@ def test_a_damaged_picture_is_left_out(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_sides_are_rounded_and_never_zero(size: tuple[int, int], expected: tuple[int, int] | None) -> None:
-    assert smaller_size(*size, 100) == expected
+    assert downscaled_size(*size, 100) == expected
 
 
 @pytest.mark.parametrize(

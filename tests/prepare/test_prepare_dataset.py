@@ -262,7 +262,7 @@ def test_failure_keeps_the_old_dataset_and_no_litter(tmp_path: Path, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
         return 0, b""
 
-    monkeypatch.setattr("yolofast.prepare.place._copy", full)
+    monkeypatch.setattr("yolofast.prepare.image_writer._copy", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         prepare_dataset(source, link="copy", seed=1)
     assert tree_digest(tmp_path / "set_yolo") == before

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from yolofast.analyze.opened import open_folder
+from yolofast.analyze.label_formats import open_all_formats
 from yolofast.errors import DataError
 from yolofast.formats.discover import check_folder, list_folder, scan_dataset
 from yolofast.formats.duplicates import DuplicateSearch
 from yolofast.formats.registry import find_label_files, open_format
 from yolofast.formats.splits import SPLITS
 from yolofast.formats.structure import decide_layout, decide_structure
-from yolofast.formats.unread import explain_unread
+from yolofast.formats.unsupported import explain_unsupported
 from yolofast.types import DatasetInfo, Finding
 
 
@@ -28,7 +28,7 @@ def validate_dataset_input(path: str | Path) -> None:
     tree = scan_dataset(path)
     found = find_label_files(tree)
     if not found:
-        raise DataError(f"{path}: {explain_unread(tree)}")
+        raise DataError(f"{path}: {explain_unsupported(tree)}")
     for name, files in found.items():
         open_format(tree, name, files)
 
@@ -46,7 +46,7 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
     """
     check_folder(Path(path))
     tree = list_folder(path)
-    opened = open_folder(tree)
+    opened = open_all_formats(tree)
     structure, reason = decide_structure(tree, (f for files in opened.label_files.values() for f in files))
     layout, custom = decide_layout(tree, opened.label_files)
     findings: list[Finding] = list(opened.findings)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from yolofast.analyze.advice import RANK, summarise
 from yolofast.analyze.box_batches import BoxBatch, BoxBatches
 from yolofast.analyze.examples import Examples
-from yolofast.analyze.opened import open_folder
+from yolofast.analyze.label_formats import open_all_formats
 from yolofast.analyze.quality_boxes import check_boxes
 from yolofast.analyze.quality_dataset import recommend
 from yolofast.analyze.quality_images import check_header, decode_images, truncated, unreadable
@@ -146,7 +146,7 @@ def check_data_quality(
     `label_format`.
     """
     tree = scan_dataset(path)
-    opened = open_folder(tree, label_format)
+    opened = open_all_formats(tree, label_format)
     check = _Check(tree, opened.datasets)
     check.read_labels()
     check.read_other_images()

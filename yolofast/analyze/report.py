@@ -12,7 +12,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from yolofast.analyze import report_plots as plots
-from yolofast.analyze.report_pictures import picture_of
+from yolofast.analyze.report_images import example_image
 from yolofast.analyze.report_style import STYLE
 from yolofast.errors import at
 from yolofast.files import whole_file
@@ -133,7 +133,7 @@ def _pictures(report: QualityReport) -> str:
     titles = {entry.code: entry.title for entry in report.summary}
     figures = []
     for example in chosen:
-        picture, reason = picture_of(example)
+        picture, reason = example_image(example)
         image = (
             f'<img alt="" src="data:image/jpeg;base64,{picture}">'
             if picture

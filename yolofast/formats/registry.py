@@ -33,13 +33,13 @@ from yolofast.errors import DataError, nearest
 from yolofast.formats.coco.reader import find_coco, open_coco
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
-from yolofast.formats.labelme import find_labelme, open_labelme
-from yolofast.formats.names.sources import name_conflicts
-from yolofast.formats.tables.csv_reader import find_csv, open_csv
-from yolofast.formats.tables.open_images import find_open_images, open_open_images
-from yolofast.formats.unread import explain_unread
+from yolofast.formats.labelme.reader import find_labelme, open_labelme
+from yolofast.formats.names.conflicts import name_conflicts
+from yolofast.formats.csv.reader import find_csv, open_csv
+from yolofast.formats.openimages.reader import find_open_images, open_open_images
+from yolofast.formats.unsupported import explain_unsupported
 from yolofast.formats.voc.reader import find_voc, open_voc
-from yolofast.formats.yolo.folder import find_yolo, open_yolo
+from yolofast.formats.yolo.reader import find_yolo, open_yolo
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_f
     if label_format is not None:
         return label_format
     if not found:
-        raise DataError(f"{tree.root}: {explain_unread(tree)}")
+        raise DataError(f"{tree.root}: {explain_unsupported(tree)}")
     if len(found) > 1:
         counts = ", ".join(f"{name} ({len(files)} files)" for name, files in found.items())
         raise DataError(

@@ -24,13 +24,13 @@ from yolofast.formats.dataset import LabelledDataset, ReadImage
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
-from yolofast.prepare.convert_folders import FOLDERS, Layout
+from yolofast.prepare.converted_folder import FOLDERS, Layout
 from yolofast.prepare.folder import building, check_output, default_output
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, finding_entry, write_listed
 from yolofast.prepare.naming import PathKeys, TargetNames
-from yolofast.prepare.place import link_or_copy
+from yolofast.prepare.image_writer import link_or_copy
 from yolofast.prepare.settings import Link, check_link
-from yolofast.prepare.tally import left_out, noticed
+from yolofast.prepare.outcome import left_out, noticed
 from yolofast.types import Finding
 
 Target = Literal["coco", "voc"]

@@ -12,14 +12,14 @@ from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
 from yolofast.formats.yolo.data_yaml import write_data_yaml
 from yolofast.prepare.classes import ClassMap
-from yolofast.prepare.current import current_manifest, fingerprint
+from yolofast.prepare.up_to_date import up_to_date_manifest, fingerprint
 from yolofast.prepare.folder import building, check_output, default_output
 from yolofast.prepare.manifest import described_by, write_manifest
-from yolofast.prepare.place import image_file, label_file
+from yolofast.prepare.image_writer import image_file, label_file
 from yolofast.prepare.settings import Link, Settings
 from yolofast.prepare.stratify import choose_valid
-from yolofast.prepare.stream import place_images
-from yolofast.prepare.tally import Tally
+from yolofast.prepare.write_images import write_images
+from yolofast.prepare.outcome import Tally
 from yolofast.types import PreparedDataset
 
 
@@ -68,7 +68,7 @@ def prepare_dataset(
             found to be damaged is left out. None: no image is decoded.
         quality: of those JPEGs, 1 to 100.
 
-    Nothing is done where `out` already is what it would become (`prepared_is_current`). Every box and
+    Nothing is done where `out` already is what it would become (`prepared_is_up_to_date`). Every box and
     image that is left out is in `dropped`, with file, line and reason, and in manifest.json;
     `source_boxes` is the sum of the boxes kept and those dropped. The same input gives the same bytes. A
     failure, or a kill, leaves `out` as it was, or such that the next run puts it right.
@@ -91,7 +91,7 @@ def prepare_dataset(
     tree = scan_dataset(path)
     target = Path(os.path.abspath(out)) if out is not None else default_output(tree.root)  # noqa: PTH100
     check_output(tree.root, target)
-    manifest = current_manifest(target, tree, settings)
+    manifest = up_to_date_manifest(target, tree, settings)
     return described_by(target, manifest) if manifest else _build(target, tree, settings)
 
 
@@ -101,7 +101,7 @@ def _build(target: Path, tree: FileTree, settings: Settings) -> PreparedDataset:
     dataset = open_dataset(tree, settings.label_format)
     classes = ClassMap.of(dataset.names, settings)
     with building(target) as work:
-        tally = place_images(work, dataset, tree, classes, settings)
+        tally = write_images(work, dataset, tree, classes, settings)
         if not any(entry.boxes for entry in tally.entries):
             raise DataError(f"{root}: no usable box in {len(tree.images)} images.{tally.first_problem}")
         if not any(entry.split == "valid" for entry in tally.entries):

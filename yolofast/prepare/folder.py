@@ -11,7 +11,7 @@ from typing import Any
 from yolofast.errors import DataError
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, is_cache, read_manifest
-from yolofast.work_folder import settle_killed, whole_folder
+from yolofast.work_folder import recover_killed, whole_folder
 
 _OURS = frozenset({*SPLITS, "data.yaml", MANIFEST})
 
@@ -39,7 +39,7 @@ def check_output(source: Path, out: Path, ours: frozenset[str] = _OURS) -> None:
             "Choose another output folder (--out), outside of it."
         )
     with suppress(OSError):  # what cannot be put right does not matter unless something is to be built
-        settle_killed(out)
+        recover_killed(out)
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir() or out.is_symlink():

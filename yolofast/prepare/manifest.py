@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from yolofast.prepare.tally import Entry, Tally, described, noticed
+from yolofast.prepare.outcome import Entry, Tally, described, noticed
 from yolofast.types import Finding, PreparedDataset
 
 MANIFEST = "manifest.json"

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
-from yolofast.formats.coco.file import CocoFile, read_coco_file, whole
+from yolofast.formats.coco.parser import CocoFile, read_coco_file, whole
 from yolofast.formats.dataset import FoundImage, LabelledDataset, RawRows, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import ImageIndex
+from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.splits import SPLITS, split_of
 from yolofast.types import Finding, Split
 
@@ -115,7 +115,7 @@ class _Rows:
 
 
 def _find_in_file(
-    rows: _Rows, split: Split | None, index: ImageIndex, labelled: set[Path]
+    rows: _Rows, split: Split | None, index: ImageFinder, labelled: set[Path]
 ) -> Iterator[FoundImage | ReadImage]:
     """The images of a file with their annotations; each is added to `labelled`."""
     file = rows.file
@@ -153,7 +153,7 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     classes = {number: i for i, number in enumerate(names)}
     rows = [_Rows.of(file, classes) for file in read]
     splits = {path: split_of(path.relative_to(tree.root)) for path in files}
-    index = ImageIndex(tree)
+    index = ImageFinder(tree)
 
     def find() -> Iterator[FoundImage | ReadImage]:
         labelled = set[Path]()

@@ -11,7 +11,7 @@ import numpy as np
 from yolofast.formats.boxes import rows_without_image
 from yolofast.formats.dataset import FoundImage, ReadImage
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import ImageIndex
+from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.splits import SPLITS, split_of
 from yolofast.formats.tables.rows import RowColumns
 from yolofast.types import Finding, Split
@@ -50,7 +50,7 @@ def find_table_images(
     `classes[label]` is the class of a row's label. An image that two tables name stays in the first; its
     rows in the other are left out. `unlabelled` says why an image without rows is left out.
     """
-    index = ImageIndex(tree)
+    index = ImageFinder(tree)
     taken: dict[Path, Path] = {}
     for table in tables:
         columns, path = table.columns, table.path

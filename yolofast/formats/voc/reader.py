@@ -28,9 +28,9 @@ from yolofast.formats.dataset import (
     parsing,
 )
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import ImageIndex
+from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.splits import SPLITS, split_of
-from yolofast.formats.voc.lists import image_lists
+from yolofast.formats.voc.image_lists import image_lists
 from yolofast.types import Finding, Split
 
 MAX_BYTES = 16 << 20
@@ -175,7 +175,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
         raise DataError(f"{tree.root}: {len(files)} xml files hold no object with a name.{first}")
     classes = {name: i for i, name in enumerate(names)}
-    index = ImageIndex(tree)
+    index = ImageFinder(tree)
     lists = image_lists(tree)
 
     def folder_split(path: Path) -> Split | None:

@@ -270,7 +270,7 @@ def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
     return tuple(map(Path, list_image_names(data, split)))
 
 
-def label_places(image: str | Path) -> Iterator[str]:
+def label_candidates(image: str | Path) -> Iterator[str]:
     """Every place where the YOLO label file of an image may lie, the usual one first.
 
     The last folder called `images` becomes `labels` and the suffix .txt; then beside the image. Datasets
@@ -290,8 +290,8 @@ def label_places(image: str | Path) -> Iterator[str]:
 
 
 def label_path(image: str | Path) -> Path:
-    """Where the YOLO label file of an image belongs: the first of `label_places`. It need not exist."""
-    return Path(next(label_places(image)))
+    """Where the YOLO label file of an image belongs: the first of `label_candidates`. It need not exist."""
+    return Path(next(label_candidates(image)))
 
 
 def write_data_yaml(path: str | Path, splits: Mapping[Split, str], names: Sequence[str]) -> Path:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import ImageIndex
+from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.splits import SPLITS, split_of
-from yolofast.formats.yolo.label_index import LabelIndex
+from yolofast.formats.yolo.label_finder import LabelFinder
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Finding, Split
 
@@ -32,7 +32,7 @@ def _names_images(path: Path) -> bool:
     return PurePosixPath(line).suffix.lower() in IMAGE_SUFFIXES
 
 
-def read_image_lists(tree: FileTree, labels: LabelIndex) -> ListedImages:
+def read_image_lists(tree: FileTree, labels: LabelFinder) -> ListedImages:
     """What the lists of a tree say: text files named after a split, the one nearest to the root for each.
 
     Without a list for training there are none. Their lines are looked up among the images of the tree.
@@ -44,7 +44,7 @@ def read_image_lists(tree: FileTree, labels: LabelIndex) -> ListedImages:
             lists[split] = path
     if "train" not in lists:
         return ListedImages()
-    index, splits, notes = ImageIndex(tree), dict[Path, Split](), []
+    index, splits, notes = ImageFinder(tree), dict[Path, Split](), []
     for split, path in ((split, lists[split]) for split in SPLITS if split in lists):
         lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
         for number, line in enumerate(map(str.strip, lines), 1):

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import apply_box_rules, xywh_to_xyxy
 from yolofast.formats.dataset import unreadable_image
-from yolofast.formats.prefetch import work_ahead
-from yolofast.formats.yolo.data_yaml import DataYaml, label_places, list_image_names
-from yolofast.formats.yolo.label_scan import LabelScan, scan_label_files
-from yolofast.formats.yolo.reader import bad_rows, find_label, unreadable_label
+from yolofast.formats.prefetch import prefetch_batches
+from yolofast.formats.yolo.data_yaml import DataYaml, label_candidates, list_image_names
+from yolofast.formats.yolo.parser import LabelScan, scan_label_files
+from yolofast.formats.yolo.label_files import bad_rows, find_label, unreadable_label
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -58,12 +58,12 @@ def read_split(data: DataYaml, split: Split) -> Iterator[ReadChunk]:
     Raises `DataError` when data.yaml does not name the split.
     """
     names = list_image_names(data, split)
-    for images, files in work_ahead(names, partial(_read_files, keypoints=data.keypoints)):
+    for images, files in prefetch_batches(names, partial(_read_files, keypoints=data.keypoints)):
         yield _rule(images, *files, len(data.names))
 
 
 def _read_files(images: list[str], keypoints: tuple[int, int] | None) -> _Files:
-    labels: list[str | None] = [next(label_places(image)) for image in images]
+    labels: list[str | None] = [next(label_candidates(image)) for image in images]
     scan = scan_label_files(labels, keypoints=keypoints)
     missing = np.flatnonzero(scan.errno == errno.ENOENT).tolist()
     if missing:  # they may lie in a less usual place, or nowhere

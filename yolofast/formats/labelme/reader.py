@@ -23,7 +23,7 @@ from yolofast.formats.dataset import (
     complete_images,
 )
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import ImageIndex
+from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.json_files import holds_keys, read_json
 from yolofast.formats.splits import SPLITS, split_of
 from yolofast.formats.tables.images import sorted_names
@@ -147,7 +147,7 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
         raise DataError(f"{tree.root}: {len(files)} LabelMe files hold no shape that can be a box.{first}")
     classes = {name: i for i, name in enumerate(names)}
-    index = ImageIndex(tree)
+    index = ImageFinder(tree)
     splits = {path: split_of(path.relative_to(tree.root).parent) for path in files}
 
     own = {path: index.find(path.stem, path.parent, splits[path]) for path in files}

@@ -15,15 +15,15 @@ from tqdm import tqdm
 
 from yolofast.formats.dataset import LabelledDataset, ReadImage
 from yolofast.formats.discover import FileTree
-from yolofast.formats.prefetch import work_ahead
+from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.classes import ClassMap
 from yolofast.prepare.naming import PathKeys, TargetNames
-from yolofast.prepare.place import Job, Placer, Written
-from yolofast.prepare.room import MOST_PIXELS, PixelRoom
+from yolofast.prepare.image_writer import Job, ImageWriter, Written
+from yolofast.prepare.pixel_budget import MAX_PIXELS, PixelBudget
 from yolofast.prepare.settings import Settings
-from yolofast.prepare.shrink import smaller_name, smaller_size
-from yolofast.prepare.tally import Entry, Tally, left_out
+from yolofast.prepare.downscale import downscaled_name, downscaled_size
+from yolofast.prepare.outcome import Entry, Tally, left_out
 from yolofast.types import Finding
 
 _BATCH = 256
@@ -68,27 +68,27 @@ def _steps(
             continue
         name, size = names.of(record.path, keys.of(record.path)), None
         if settings.max_side is not None and item.header is not None:
-            size = smaller_size(item.header.width, item.header.height, settings.max_side)
+            size = downscaled_size(item.header.width, item.header.height, settings.max_side)
             if size is not None:
-                name = smaller_name(name, item.header)
+                name = downscaled_name(name, item.header)
         yield _Step(item, Job(record, name, split, item.header, size), dropped)
 
 
-def place_images(
+def write_images(
     work: Path, dataset: LabelledDataset, tree: FileTree, classes: ClassMap, settings: Settings
 ) -> Tally:
     """Write every usable image and its labels below `work`."""
     for split in SPLITS:
         for kind in ("images", "labels"):
             (work / split / kind).mkdir(parents=True)
-    placer, keys = Placer(str(work), settings, PixelRoom(MOST_PIXELS)), PathKeys(tree.root)
+    placer, keys = ImageWriter(str(work), settings, PixelBudget(MAX_PIXELS)), PathKeys(tree.root)
     tally, sets = Tally(notes=list(dataset.findings)), dict[tuple[int, ...], tuple[int, ...]]()
     heavy = settings.restart_rows or settings.max_side is not None
 
     def place(steps: list[_Step]) -> list[Written | None]:
         return placer.place([step.job for step in steps])
 
-    batches = work_ahead(_steps(dataset, tree, classes, settings), place, 1 if heavy else _BATCH)
+    batches = prefetch_batches(_steps(dataset, tree, classes, settings), place, 1 if heavy else _BATCH)
     with tqdm(desc="preparing", total=len(tree.images), leave=False, unit="img", disable=None) as progress:
         for steps, results in batches:
             for step, written in zip(steps, results, strict=True):

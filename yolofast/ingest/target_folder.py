@@ -19,7 +19,7 @@ def check_target(target: Path) -> None:
 
 
 @contextmanager
-def installing(target: Path) -> Iterator[Path]:
+def install_folder(target: Path) -> Iterator[Path]:
     """A path for a folder to be made, which becomes `target` when the block ends well.
 
     When all of it lies in one folder, that folder becomes `target`. Raises `DataError` when `target` is

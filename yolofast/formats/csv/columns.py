@@ -46,7 +46,7 @@ OPEN_IMAGES = ("imageid", "labelname", "xmin", "xmax", "ymin", "ymax")
 
 
 @dataclass(frozen=True, slots=True)
-class CsvForm:
+class CsvLayout:
     """How to read a CSV: `columns` maps image, class, x1, y1, x2, y2 and, where there, width and height to
     positions."""
 
@@ -89,7 +89,7 @@ def _is_retinanet_row(row: list[str]) -> bool:
     return not any(row[1:]) or (all(map(is_number, row[1:5])) and row[5] != "")
 
 
-def csv_form(path: Path) -> CsvForm | None:
+def csv_layout(path: Path) -> CsvLayout | None:
     """How to read a file as TensorFlow's or RetinaNet's CSV; None when it is neither."""
     for delimiter in DELIMITERS:
         rows = head_rows(path, delimiter)
@@ -97,10 +97,10 @@ def csv_form(path: Path) -> CsvForm | None:
             continue
         columns = _header_columns(rows[0])
         if columns is not None and not is_open_images_header(rows[0]):
-            return CsvForm(delimiter, True, columns)
+            return CsvLayout(delimiter, True, columns)
         six = [row for row in rows if len(row) != 1]  # a path alone is a picture without boxes
         if six and all(map(_is_retinanet_row, six)):
-            return CsvForm(
+            return CsvLayout(
                 delimiter, False, dict(zip(("image", "x1", "y1", "x2", "y2", "class"), range(6), strict=True))
             )
     return None

@@ -16,7 +16,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedFolder:
+class FolderFormats:
     """The label files of a tree by format, the datasets that could be opened, and what went wrong."""
 
     label_files: Mapping[str, tuple[Path, ...]]
@@ -24,7 +24,7 @@ class OpenedFolder:
     findings: tuple[Finding, ...]
 
 
-def open_folder(tree: FileTree, label_format: str | None = None) -> OpenedFolder:
+def open_all_formats(tree: FileTree, label_format: str | None = None) -> FolderFormats:
     """Open all formats found, or `label_format` alone; broken ones, none, or more than one become findings.
 
     Raises `DataError` when `label_format` is unknown or not in the tree.
@@ -47,7 +47,7 @@ def open_folder(tree: FileTree, label_format: str | None = None) -> OpenedFolder
     for dataset in datasets:
         findings.extend(dataset.findings)
     findings.extend(_disagreements(tree, datasets))
-    return OpenedFolder(label_files, tuple(datasets), tuple(findings))
+    return FolderFormats(label_files, tuple(datasets), tuple(findings))
 
 
 def _disagreements(tree: FileTree, datasets: Sequence[LabelledDataset]) -> Iterator[Finding]:

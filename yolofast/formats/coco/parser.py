@@ -17,7 +17,7 @@ from yolofast.errors import DataError, at
 from yolofast.kernels._annotations import read_label_file
 from yolofast.types import Severity
 
-MOST_BYTES = 8 << 30
+MAX_BYTES = 8 << 30
 """Larger files are refused: COCO's own are half a GB, the largest public sets have 3 GB."""
 _UTF8_MARK = b"\xef\xbb\xbf"
 _NATIVE_PLACE = re.compile(r"line (\d+), column \d+: ")
@@ -98,8 +98,8 @@ def read_coco_file(path: Path) -> CocoFile:
 def _bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise DataError(f"{path}: got {size} bytes, expected a COCO file of at most {MOST_BYTES}.")
+        if size > MAX_BYTES:
+            raise DataError(f"{path}: got {size} bytes, expected a COCO file of at most {MAX_BYTES}.")
         return path.read_bytes().removeprefix(_UTF8_MARK)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None

@@ -14,7 +14,7 @@ from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding
 from yolofast.formats.dataset import LabelledDataset, complete_images
 from yolofast.formats.discover import FileTree
-from yolofast.formats.tables.csv_columns import OPEN_IMAGES, is_open_images_header, plain
+from yolofast.formats.csv.columns import OPEN_IMAGES, is_open_images_header, plain
 from yolofast.formats.tables.images import Table, find_table_images, in_split_order, table_splits
 from yolofast.formats.tables.rows import DELIMITERS, RowColumns, head_rows, read_rows
 from yolofast.types import Finding

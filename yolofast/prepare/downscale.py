@@ -17,7 +17,7 @@ from yolofast.kernels import decode_jpeg, jpeg_info
 from yolofast.types import ImageHeader
 
 
-def smaller_size(width: int, height: int, max_side: int) -> tuple[int, int] | None:
+def downscaled_size(width: int, height: int, max_side: int) -> tuple[int, int] | None:
     """(width, height) with the longer side at `max_side`; None where it is not longer now.
 
     The other side is rounded to the nearest pixel, half up, and at least 1: at most half a pixel of the
@@ -32,7 +32,7 @@ def smaller_size(width: int, height: int, max_side: int) -> tuple[int, int] | No
     return new_width, new_height
 
 
-def smaller_name(name: str, header: ImageHeader) -> str:
+def downscaled_name(name: str, header: ImageHeader) -> str:
     """The file name of the smaller picture: JPEG and PNG keep theirs, all others become JPEG."""
     return name if header.format in ("jpeg", "png") else PurePath(name).stem + ".jpg"
 

@@ -13,7 +13,7 @@ from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding
 from yolofast.formats.dataset import LabelledDataset, complete_images
 from yolofast.formats.discover import FileTree
-from yolofast.formats.tables.csv_columns import CsvForm, class_map, csv_form
+from yolofast.formats.csv.columns import CsvLayout, class_map, csv_layout
 from yolofast.formats.tables.images import (
     Table,
     find_table_images,
@@ -30,7 +30,7 @@ _UNLABELLED = "no row of a CSV names this image (a picture without boxes is a ro
 
 def find_csv(tree: FileTree) -> tuple[Path, ...]:
     """The tables with boxes, by their header or the shape of their first rows."""
-    return tuple(path for path in tree.tables if csv_form(path) is not None)
+    return tuple(path for path in tree.tables if csv_layout(path) is not None)
 
 
 class _Labels:
@@ -49,7 +49,7 @@ class _Labels:
         return self.numbers.setdefault(name, len(self.numbers))
 
 
-def _read_columns(path: Path, form: CsvForm, labels: _Labels) -> RowColumns:
+def _read_columns(path: Path, form: CsvLayout, labels: _Labels) -> RowColumns:
     columns, at = RowColumns(), form.columns
     wanted = max(at.values()) + 1 if form.header else 6
     needed = max(at[key] for key in ("image", "class", *_BOX)) + 1
@@ -112,7 +112,7 @@ def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     labels = _Labels(known, source)
     tables = []
     for path, split in in_split_order(tree, files):
-        form = csv_form(path)
+        form = csv_layout(path)
         if form is not None:
             columns = _read_columns(path, form, labels)
             tables.append(Table(path, columns, columns.are_shares(), split))

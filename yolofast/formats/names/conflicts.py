@@ -11,7 +11,7 @@ from pathlib import Path
 
 from yolofast.errors import DataError
 from yolofast.formats.discover import FileTree
-from yolofast.formats.names.files import read_class_file
+from yolofast.formats.names.reader import read_class_file
 from yolofast.formats.yolo.data_yaml import read_class_names
 from yolofast.types import Finding, Severity
 

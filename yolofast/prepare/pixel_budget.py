@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-MOST_PIXELS = 2**26
+MAX_PIXELS = 2**26
 """Pixels worked on at one time. Each takes 12 bytes when rewritten (4:4:4; CMYK 16), so about 800 MB."""
 
 
-class PixelRoom:
+class PixelBudget:
     """Lets pictures in while they are at most `most` pixels together; a larger one goes alone."""
 
     def __init__(self, most: int) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info, rewrite_jpeg
-from yolofast.prepare.room import PixelRoom
+from yolofast.prepare.pixel_budget import PixelBudget
 from yolofast.types import Finding
 
 JPEG = b"\xff\xd8\xff"
 
 
-def with_restarts(data: bytes, restart_rows: int, room: PixelRoom) -> tuple[bytes, Finding | None]:
+def add_restart_markers(data: bytes, restart_rows: int, room: PixelBudget) -> tuple[bytes, Finding | None]:
     """A JPEG's bytes with restart markers; what is no JPEG comes back as it is.
 
     With it comes None where all is well, a finding 'image-unreadable' (error) where the picture is damaged,

@@ -17,7 +17,7 @@ _USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
 _LOGGERS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.poolmanager", "urllib3.util.retry")
 
 
-def shown_address(url: str) -> str:
+def redacted_url(url: str) -> str:
     """The URL without user, password, query and fragment, which may hold keys."""
     try:
         parts = urlsplit(url)
@@ -27,23 +27,23 @@ def shown_address(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def check_web_address(url: str) -> None:
+def check_http_url(url: str) -> None:
     """Raise `DataError` unless `url` is an http or https address."""
     with suppress(ValueError):
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.netloc:
             return
-    raise DataError(f"got '{shown_address(url)}', expected an address that begins with http:// or https://.")
+    raise DataError(f"got '{redacted_url(url)}', expected an address that begins with http:// or https://.")
 
 
 def name_from_url(url: str) -> str:
     """A folder name for what `url` leads to. Raises `DataError` when it is no web address."""
-    check_web_address(url)
+    check_http_url(url)
     last = PurePosixPath(unquote(urlsplit(url).path)).name.replace("\0", "")
     return name_of_archive(last).strip(" .")[:100] or "dataset"
 
 
-def without_secrets(text: str, *secrets: str) -> str:
+def redact(text: str, *secrets: str) -> str:
     """A text without the queries and users of the addresses in it, and without `secrets`."""
     for secret in secrets:
         text = text.replace(secret, "***")
@@ -51,11 +51,11 @@ def without_secrets(text: str, *secrets: str) -> str:
 
 
 @contextmanager
-def secrets_not_logged(*secrets: str) -> Iterator[None]:
+def redacted_logs(*secrets: str) -> Iterator[None]:
     """While the block runs, what urllib3 logs (it logs whole addresses) goes without secrets."""
 
     def clean(record: logging.LogRecord) -> bool:
-        record.msg, record.args = without_secrets(record.getMessage(), *secrets), ()
+        record.msg, record.args = redact(record.getMessage(), *secrets), ()
         return True
 
     loggers = [logging.getLogger(name) for name in _LOGGERS]

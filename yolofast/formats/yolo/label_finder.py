@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import shared
+from yolofast.formats.image_finder import shared
 from yolofast.formats.splits import split_of
-from yolofast.formats.yolo.data_yaml import label_places
+from yolofast.formats.yolo.data_yaml import label_candidates
 from yolofast.types import Split
 
 
-class LabelIndex:
+class LabelFinder:
     """The label files of a tree by image.
 
-    The usual places first (`label_places`). What is left over goes by its stem, wherever it lies: an
+    The usual places first (`label_candidates`). What is left over goes by its stem, wherever it lies: an
     image and a label file are a pair when each is the other's single best match by the folders that their
     paths share at the end (`pics/a/1.jpg`, `boxes/a/1.txt`), then at the start. Case does not count there.
     Folders of two different splits never go together: people number each split from 1.
@@ -29,7 +29,7 @@ class LabelIndex:
         self._splits: dict[str, Split | None] = {}
         elsewhere = []
         for image in tree.images:
-            usual = next((known[place] for place in label_places(image) if place in known), None)
+            usual = next((known[place] for place in label_candidates(image) if place in known), None)
             if usual is not None:
                 self._labels[image] = usual
             else:

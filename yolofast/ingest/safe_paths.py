@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from yolofast.errors import DataError
-from yolofast.ingest.entries import FILE, FOLDER, Entry, shown_name
+from yolofast.ingest.archive_entries import FILE, FOLDER, Entry, shown_name
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 10_000_000

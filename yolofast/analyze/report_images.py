@@ -15,7 +15,7 @@ from yolofast.types import FaultExample
 
 SIDE = 320
 """Long side of a picture in pixels."""
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Larger images that are no JPEG are not read for a picture of this size."""
 _QUALITY = 80
 _BAD = (230, 40, 48)
@@ -24,7 +24,7 @@ _SEEN_SIDE = 10
 """A box meant that is smaller than this in the picture gets a circle around it."""
 
 
-def picture_of(example: FaultExample) -> tuple[str, str]:
+def example_image(example: FaultExample) -> tuple[str, str]:
     """The picture as base64 of a JPEG, and an empty text; or an empty text, and why there is none."""
     import cv2
 
@@ -35,7 +35,7 @@ def picture_of(example: FaultExample) -> tuple[str, str]:
             with warnings.catch_warnings():  # that it is damaged is what the report says already
                 warnings.simplefilter("ignore", RuntimeWarning)
                 pixels = decode_jpeg(path.read_bytes(), min_size=SIDE, salvage=True)
-        elif header.width * header.height <= MOST_PIXELS:
+        elif header.width * header.height <= MAX_PIXELS:
             pixels = read_image(path)
         else:
             return "", f"{header.width}x{header.height} px: too large to be shown here"

@@ -11,11 +11,11 @@ import os
 from dataclasses import dataclass
 
 from yolofast.errors import ImageError
-from yolofast.prepare.label_text import label_texts
-from yolofast.prepare.restart import JPEG, with_restarts
-from yolofast.prepare.room import PixelRoom
+from yolofast.formats.yolo.writer import label_texts
+from yolofast.prepare.restart_markers import JPEG, add_restart_markers
+from yolofast.prepare.pixel_budget import PixelBudget
 from yolofast.prepare.settings import Link, Settings
-from yolofast.prepare.shrink import shrink
+from yolofast.prepare.downscale import shrink
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
 _PIECE = 1 << 20
@@ -58,12 +58,12 @@ def label_file(work: str, split: Split, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Placer:
+class ImageWriter:
     """Places images below `work` as the settings say. Safe in threads."""
 
     work: str
     settings: Settings
-    room: PixelRoom
+    room: PixelBudget
 
     def place(self, jobs: list[Job | None]) -> list[Written | None]:
         """Place each image with its labels, in order; None goes through. Raises `OSError`."""
@@ -105,7 +105,7 @@ class Placer:
                 return None, Finding("error", "image-unreadable", str(error))
         finding = None
         if self.settings.restart_rows:
-            changed, finding = with_restarts(changed, self.settings.restart_rows, self.room)
+            changed, finding = add_restart_markers(changed, self.settings.restart_rows, self.room)
         return (None if changed is data else changed), finding
 
 

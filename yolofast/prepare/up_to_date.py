@@ -32,7 +32,7 @@ def fingerprint(tree: FileTree) -> str:
     return digest.hexdigest()
 
 
-def prepared_is_current(
+def prepared_is_up_to_date(
     out: str | Path,
     source: str | Path,
     *,
@@ -68,10 +68,10 @@ def prepared_is_current(
         max_side=max_side,
         quality=quality,
     )
-    return current_manifest(Path(out), list_folder(source), settings) is not None
+    return up_to_date_manifest(Path(out), list_folder(source), settings) is not None
 
 
-def current_manifest(out: Path, tree: FileTree, settings: Settings) -> dict[str, Any] | None:
+def up_to_date_manifest(out: Path, tree: FileTree, settings: Settings) -> dict[str, Any] | None:
     """The manifest of `out` when it holds what preparing `tree` with `settings` would give, else None."""
     manifest = read_manifest(out)
     current = (

@@ -1,4 +1,4 @@
-"""prepared_is_current: only what preparing again would give is taken for it."""
+"""prepared_is_up_to_date: only what preparing again would give is taken for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.dataset_files import write_image, write_text, write_yolo
 
-from yolofast.prepare import prepare_dataset, prepared_is_current
+from yolofast.prepare import prepare_dataset, prepared_is_up_to_date
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
 
@@ -26,10 +26,10 @@ def prepared(tmp_path: Path, **settings: Any) -> tuple[Path, Path]:
 )
 def test_current_with_the_same_settings_only(tmp_path: Path, settings: dict[str, Any]) -> None:
     out, source = prepared(tmp_path, **settings)
-    assert prepared_is_current(out, source, **settings)
+    assert prepared_is_up_to_date(out, source, **settings)
     link = "hard" if settings.get("link") == "copy" else "copy"
     for other in ({"val_fraction": 0.4}, {"seed": 3}, {"link": link}, {"label_format": "coco"}):
-        assert not prepared_is_current(out, source, **(settings | other))
+        assert not prepared_is_up_to_date(out, source, **(settings | other))
 
 
 def touch(out: Path, source: Path) -> None:
@@ -71,14 +71,14 @@ CHANGES = [touch, add, rename, remove_source, lose_image, lose_label, lose_yaml,
 def test_any_change_is_seen(tmp_path: Path, change: Callable[[Path, Path], None]) -> None:
     out, source = prepared(tmp_path)
     change(out, source)
-    assert not prepared_is_current(out, source)
+    assert not prepared_is_up_to_date(out, source)
 
 
 def test_another_source_or_nothing_prepared(tmp_path: Path) -> None:
     out, source = prepared(tmp_path)
     twin = write_yolo(tmp_path / "twin", {f"{i}.jpg": ROW for i in range(4)})
-    assert not prepared_is_current(out, twin)
-    assert not prepared_is_current(tmp_path / "gone", source)
+    assert not prepared_is_up_to_date(out, twin)
+    assert not prepared_is_up_to_date(tmp_path / "gone", source)
 
 
 def test_images_outside_of_the_source_are_never_current(tmp_path: Path) -> None:
@@ -86,4 +86,4 @@ def test_images_outside_of_the_source_are_never_current(tmp_path: Path) -> None:
     yaml = f"path: {tmp_path}/store\ntrain: images\nnames: [cat]\n"
     source = write_yolo(tmp_path / "set", {"c.jpg": ROW}, yaml)
     out = prepare_dataset(source, tmp_path / "out").root
-    assert not prepared_is_current(out, source)
+    assert not prepared_is_up_to_date(out, source)
