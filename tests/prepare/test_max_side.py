@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.dataset_files import tree_digest, write_image, write_text, write_yolo
 
-from yolofast.errors import DataError
+from yolofast.errors import ConfigError
 from yolofast.images import image_shape, read_image
 from yolofast.prepare import prepare_dataset
 from yolofast.prepare.downscale import downscaled_size
@@ -111,12 +111,12 @@ def test_sides_are_rounded_and_never_zero(size: tuple[int, int], expected: tuple
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_side": 0}, "max_side: got 0, expected 1 to 65535."),
-        ({"quality": 101}, "quality: got 101, expected 1 to 100."),
+        ({"max_side": 0}, "max_side: got 0, expected a value at least 1 and at most 65535."),
+        ({"quality": 101}, "quality: got 101, expected a value at least 1 and at most 100."),
     ],
 )
 def test_refusals(tmp_path: Path, options: dict[str, int], message: str) -> None:
     write_image(tmp_path / "set/a.jpg")
-    with pytest.raises(DataError) as caught:
-        prepare_dataset(tmp_path / "set", **options)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as caught:
+        prepare_dataset(tmp_path / "set", **options)
     assert str(caught.value) == message

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from yolofast.types import Finding, Severity
 
 FRAME_TOLERANCE = 0.01
-"""A box that reaches at most this share of the image side beyond the edge is clipped; beyond, it is dropped."""
+"""A box that reaches at most this share of the image side beyond the edge is clipped, any other dropped."""
 ROUNDING_PX = 0.05
 """Clipping of at most this many pixels is rounding in the source file and is not reported."""
 

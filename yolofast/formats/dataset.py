@@ -222,7 +222,7 @@ def unreadable_image(
     source: str | Path,
     dropped: tuple[Finding, ...],
 ) -> tuple[Finding, ...]:
-    """Findings for an image that is skipped with all its rows; `dropped` are the rows that were bad anyway."""
+    """Findings for an image that is skipped with all its rows; `dropped` are rows that were bad anyway."""
     why = f"its image '{image}' cannot be read"
     gone = Finding("error", "image-unreadable", str(error).removeprefix(f"{image}: "), str(image))
     return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))

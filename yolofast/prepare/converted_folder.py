@@ -1,4 +1,4 @@
-"""What a dataset's folder looks like in the formats that `convert` writes: where images and labels go."""
+"""The folder layout of each format that `convert` writes: where images and labels go."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from yolofast.types import ImageRecord, Split
 _BUFFER = 1 << 20
 
 
-class Layout(Protocol):
-    """One format's files in the folder that is being made."""
+class DatasetFolder(Protocol):
+    """Writes the files of one format into a new folder."""
 
     def accepts(self, stem: str) -> bool:
-        """Whether an image of this stem is found again in this format."""
+        """Whether this format can identify an image with this stem."""
 
-    def image(self, split: Split | None, name: str) -> Path:
-        """Where an image belongs; its folder is there."""
+    def image_file(self, split: Split | None, name: str) -> Path:
+        """The path of an image; its folder is created."""
 
     def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:
-        """Write an image's labels."""
+        """Write the labels of an image; `mode` as in `ImageHeader`."""
 
     def finish(self) -> None:
-        """Write what is known only at the end."""
+        """Write what is only known at the end."""
 
 
 class CocoFolder:
-    """`images/<split>/` and `annotations/instances_<split>.json`; without `<split>` where there is none."""
+    """`images/<split>/` and `annotations/instances_<split>.json`; no `<split>` where there is none."""
 
-    names = frozenset({"images", "annotations"})
+    entries = frozenset({"images", "annotations"})
 
     def __init__(self, work: Path, classes: Sequence[str], files: ExitStack) -> None:
         self._work, self._classes, self._files = work, classes, files
@@ -48,7 +48,7 @@ class CocoFolder:
     def _images(self, split: Split | None) -> Path:
         return self._work / "images" / (WRITTEN_NAMES[split] if split else "")
 
-    def image(self, split: Split | None, name: str) -> Path:
+    def image_file(self, split: Split | None, name: str) -> Path:
         if split not in self._writers:
             self._images(split).mkdir(parents=True, exist_ok=True)
             self._writers[split] = self._open(split)
@@ -58,8 +58,8 @@ class CocoFolder:
         folder = self._work / "annotations"
         ending = f"_{WRITTEN_NAMES[split]}" if split else ""
         out = self._files.enter_context((folder / f"instances{ending}.json").open("wb", _BUFFER))
-        waiting = self._files.enter_context(TemporaryFile(buffering=_BUFFER, dir=folder))  # noqa: SIM115
-        return CocoWriter(out, cast(BinaryIO, waiting), self._classes)
+        spool = self._files.enter_context(TemporaryFile(buffering=_BUFFER, dir=folder))  # noqa: SIM115
+        return CocoWriter(out, cast(BinaryIO, spool), self._classes)
 
     def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:
         self._writers[split].add(name, record)
@@ -72,7 +72,7 @@ class CocoFolder:
 class VocFolder:
     """`JPEGImages/`, `Annotations/` and, where there are splits, `ImageSets/Main/`."""
 
-    names = frozenset({"JPEGImages", "Annotations", "ImageSets"})
+    entries = frozenset({"JPEGImages", "Annotations", "ImageSets"})
 
     def __init__(self, work: Path, classes: Sequence[str], files: ExitStack) -> None:
         check_voc_names(classes)
@@ -84,7 +84,7 @@ class VocFolder:
     def accepts(self, stem: str) -> bool:
         return can_be_listed(stem)
 
-    def image(self, split: Split | None, name: str) -> Path:
+    def image_file(self, split: Split | None, name: str) -> Path:
         return self._work / "JPEGImages" / name
 
     def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:

@@ -1,6 +1,6 @@
-"""Pictures made smaller while they are prepared, so that training reads and decodes less.
+"""Downscales images while a dataset is prepared, so that training reads and decodes less.
 
-Labels are shares of the image's sides, so they stay as they are.
+Labels are normalised by the image size, so they do not change.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from yolofast.types import ImageHeader
 
 
 def downscaled_size(width: int, height: int, max_side: int) -> tuple[int, int] | None:
-    """(width, height) with the longer side at `max_side`; None where it is not longer now.
+    """(width, height) with the longer side at `max_side`; None where it does not exceed `max_side`.
 
-    The other side is rounded to the nearest pixel, half up, and at least 1: at most half a pixel of the
-    small picture off the true ratio.
+    The other side is rounded to the nearest pixel, half up, and at least 1: at most half a pixel of the small
+    image off the exact ratio.
     """
     longest = max(width, height)
     if longest <= max_side:
@@ -33,21 +33,21 @@ def downscaled_size(width: int, height: int, max_side: int) -> tuple[int, int] |
 
 
 def downscaled_name(name: str, header: ImageHeader) -> str:
-    """The file name of the smaller picture: JPEG and PNG keep theirs, all others become JPEG."""
+    """The file name of the downscaled image: JPEG and PNG keep theirs, all others become JPEG."""
     return name if header.format in ("jpeg", "png") else PurePath(name).stem + ".jpg"
 
 
-def shrink(path: str, data: bytes, header: ImageHeader, size: tuple[int, int], quality: int) -> bytes:
-    """The picture in `data` at `size` (width, height), upright, as a file: PNG from PNG, else JPEG.
+def downscale(path: str, data: bytes, header: ImageHeader, size: tuple[int, int], quality: int) -> bytes:
+    """The image in `data` at `size` (width, height), upright, as the bytes of a PNG (from PNG) or JPEG file.
 
-    JPEG is decoded at the smallest DCT scale that still is as large, then averaged over areas. Gray stays
-    gray; a PNG keeps its alpha and its 16 bits. Metadata, such as a colour profile, is not kept. Raises
-    `ImageError` when the picture is damaged; the message does not name the file.
+    A JPEG is decoded at the smallest DCT scale that is at least `size`, then resized by area averaging. Gray
+    stays gray; a PNG keeps its alpha and its 16 bits. Metadata, such as a colour profile, is not kept. Raises
+    `ImageError` for a damaged image; the message does not name the file.
     """
     import cv2
 
-    picture = _decode(path, data, header, size)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    image = _decode(path, data, header, size)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if header.format == "png":
         done, encoded = cv2.imencode(".png", small)
     else:
@@ -58,7 +58,7 @@ def shrink(path: str, data: bytes, header: ImageHeader, size: tuple[int, int], q
 
 
 def _decode(path: str, data: bytes, header: ImageHeader, size: tuple[int, int]) -> NDArray[Any]:
-    """uint8 or uint16 [H, W] or [H, W, C], channels in OpenCV's order (blue first), at least `size`."""
+    """uint8 or uint16 [H, W] or [H, W, C] in OpenCV's channel order (blue first), at least `size`."""
     import cv2
 
     if header.format == "jpeg":
@@ -70,7 +70,7 @@ def _decode(path: str, data: bytes, header: ImageHeader, size: tuple[int, int]) 
         except ImageError as error:
             raise ImageError(str(error).removeprefix(f"{path}: ")) from None
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if header.complete else None
-    if picture is None:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if header.complete else None
+    if image is None:
         raise ImageError("not a PNG that can be decoded, or damaged")
-    return np.asarray(picture)
+    return np.asarray(image)

@@ -1,4 +1,4 @@
-"""What was placed and what was left out, an image a line of the manifest: no boxes are held."""
+"""What a preparation wrote and dropped: one entry per image, no boxes."""
 
 from __future__ import annotations
 
@@ -13,45 +13,41 @@ from yolofast.types import Finding, ImageRecord, PreparedDataset, Severity, Spli
 
 
 @dataclass(slots=True)
-class Entry:
+class PreparedImage:
     """An image in the prepared dataset."""
 
     source: str
-    """Path from the source's root."""
+    """Path relative to the root of the source."""
     name: str
     split: Split
     boxes: int
     classes: tuple[int, ...]
     """The classes of its boxes, each once, ascending."""
     size: int
+    """Bytes of the image file."""
     sha256: bytes
     label_size: int
     label_sha256: bytes
 
 
 @dataclass(slots=True)
-class Tally:
-    """What has been read so far."""
+class PrepareOutcome:
+    """The images written so far, the label rows read, and the findings."""
 
-    entries: list[Entry] = field(default_factory=list)
+    images: list[PreparedImage] = field(default_factory=list)
     rows: int = 0
     dropped: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     outside: bool = False
-    """An image or a label file lies outside of the source's folder."""
+    """An image or a label file is outside the source folder."""
 
-    @property
-    def first_problem(self) -> str:
-        """A sentence about the first thing that was left out, or an empty text."""
-        return f" The first problem: {self.dropped[0]}" if self.dropped else ""
-
-    def described(self, target: Path, names: tuple[str, ...]) -> PreparedDataset:
+    def to_dataset(self, target: Path, names: tuple[str, ...]) -> PreparedDataset:
         """The dataset that was prepared at `target`."""
-        counts = ((entry.split, entry.boxes) for entry in self.entries)
-        return described(target, names, counts, self.rows, tuple(self.dropped), noticed(self.notes))
+        counts = ((image.split, image.boxes) for image in self.images)
+        return prepared_dataset(target, names, counts, self.rows, tuple(self.dropped), noticed(self.notes))
 
 
-def described(
+def prepared_dataset(
     target: Path,
     names: tuple[str, ...],
     counts: Iterable[tuple[Split, int]],
@@ -59,7 +55,7 @@ def described(
     dropped: tuple[Finding, ...],
     noted: tuple[Finding, ...],
 ) -> PreparedDataset:
-    """A prepared dataset from the split and the number of boxes of each image."""
+    """A prepared dataset from (split, number of boxes) of each image."""
     images, boxes = Counter[Split](), Counter[Split]()
     for split, number in counts:
         images[split] += 1
@@ -77,15 +73,20 @@ def described(
 
 
 def noticed(notes: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The errors, then the warnings among notes; a user has to see them where the result is shown."""
-    doubts = [note for note in notes if note.severity != "info"]
-    return tuple(sorted(doubts, key=lambda note: note.severity != "error"))
+    """The errors, then the warnings among notes: what users should see next to the result."""
+    problems = [note for note in notes if note.severity != "info"]
+    return tuple(sorted(problems, key=lambda note: note.severity != "error"))
 
 
-def left_out(
+def first_problem(dropped: list[Finding]) -> str:
+    """A sentence about the first finding, to end an error message with; empty without one."""
+    return f" The first problem: {dropped[0]}" if dropped else ""
+
+
+def skipped_image(
     record: ImageRecord, code: str, message: str, severity: Severity = "warning"
 ) -> tuple[Finding, ...]:
-    """Findings for an image that is left out although it could be read, and for each of its boxes."""
+    """Findings for a readable image that is skipped, and for each of its boxes."""
     source = record.label_file or record.path
     why = f"its image '{record.path.name}' is left out: {message}"
     return (

@@ -1,4 +1,4 @@
-"""JPEGs rewritten with restart markers, so that a loader may decode parts of them."""
+"""Rewrites JPEGs with restart markers, so that a loader can decode parts of them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from yolofast.types import Finding
 JPEG = b"\xff\xd8\xff"
 
 
-def add_restart_markers(data: bytes, restart_rows: int, room: PixelBudget) -> tuple[bytes, Finding | None]:
-    """A JPEG's bytes with restart markers; what is no JPEG comes back as it is.
+def add_restart_markers(data: bytes, restart_rows: int, budget: PixelBudget) -> tuple[bytes, Finding | None]:
+    """The bytes of a JPEG with restart markers; other files are returned unchanged.
 
-    With it comes None where all is well, a finding 'image-unreadable' (error) where the picture is damaged,
-    or 'image-not-rewritten' (info) where it decodes but cannot be rewritten: the bytes are then those given.
+    The second value is None on success, a finding 'image-unreadable' (error) for a damaged image, or
+    'image-not-rewritten' (info) for one that decodes but cannot be rewritten; the bytes are then unchanged.
     """
     if not data.startswith(JPEG):
         return data, None
-    with room.taken(_pixels(data)):
+    with budget.reserve(_pixels(data)):
         try:
             return rewrite_jpeg(data, restart_rows=restart_rows), None
         except ImageError as refused:
@@ -30,7 +30,7 @@ def add_restart_markers(data: bytes, restart_rows: int, room: PixelBudget) -> tu
 
 
 def _pixels(data: bytes) -> int:
-    """Pixels of a JPEG; 0 where its header cannot be read: it is then refused before memory is taken."""
+    """Pixels of a JPEG; 0 for an unreadable header, which is refused before memory is allocated."""
     try:
         info = jpeg_info(data)
     except ImageError:

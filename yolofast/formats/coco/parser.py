@@ -1,4 +1,4 @@
-"""One COCO json file as columns: what is usual is read natively, what is odd is looked at one by one."""
+"""Parses a COCO JSON file into columns: usual entries natively, all others one by one in Python."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from yolofast.types import Severity
 MAX_BYTES = 8 << 30
 """Larger files are refused: COCO's own are half a GB, the largest public sets have 3 GB."""
 _UTF8_MARK = b"\xef\xbb\xbf"
-_NATIVE_PLACE = re.compile(r"line (\d+), column \d+: ")
+_NATIVE_POSITION = re.compile(r"line (\d+), column \d+: ")
 
 Problem = tuple[Severity, str, str]
-"""Why an annotation is no box: severity, code, message."""
+"""Why an annotation is not a box: severity, code, message."""
 CROWD: Problem = ("info", "box-crowd", "crowd: the box stands for many objects")
 
 
@@ -33,14 +33,15 @@ class CocoImage:
 
     file_name: str
     stated: tuple[object, object] | None
-    """Its (width, height) as the file has them."""
+    """(width, height) as the file states them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFile:
-    """Images in the file's order, and the annotations (N), image by image.
+    """The images in the order of the file, and its N annotations grouped by image.
 
-    Those of image i are `offsets[i]:offsets[i + 1]`; behind them, up to N, are those of no image.
+    Image i has annotations `offsets[i]:offsets[i + 1]`; those from `offsets[-1]` to N belong to no image.
+    `offsets` int64 [images + 1], `ids` and `category_ids` int64 [N].
     """
 
     path: Path
@@ -52,37 +53,40 @@ class CocoFile:
     boxes: NDArray[np.float64]
     """float64 [N, 4] left, top, width, height, pixels."""
     problems: Mapping[int, Problem]
-    """Of the annotations that are no boxes, by place."""
+    """Index of an annotation that is not a box -> why."""
 
 
 def read_coco_file(path: Path) -> CocoFile:
-    """Read a file whole. Raises `DataError` where it is no JSON, or lacks one of COCO's three lists."""
-    data = _bytes(path)
+    """Read a file. Raises `DataError` when it is not JSON, or lacks one of COCO's three lists."""
+    data = _read_bytes(path)
     try:
         columns = read_label_file(np.frombuffer(data, dtype=np.uint8))
     except ValueError as error:
-        place = _NATIVE_PLACE.match(str(error))
-        line = int(place[1]) if place else None
-        raise DataError(f"{at(path, line)}: not valid JSON: {_NATIVE_PLACE.sub('', str(error))}.") from None
+        position = _NATIVE_POSITION.match(str(error))
+        line = int(position[1]) if position else None
+        reason = _NATIVE_POSITION.sub("", str(error))
+        raise DataError(f"{at(path, line)}: not valid JSON: {reason}.") from None
     if columns["missing"]:
         raise _not_coco(path, columns["missing"])
     categories = _value(path, data, *columns["categories"])
     if not isinstance(categories, list) or not all(isinstance(entry, dict) for entry in categories):
         raise _not_coco(path, "categories")
-    odd_images = {number: _value(path, data, *place) for number, *place in columns["odd_images"]}
-    odd_rows = {number: _value(path, data, *place) for number, *place in columns["odd_annotations"]}
-    images, image_ids = _images(path, columns, odd_images)
+    unusual_images = {index: _value(path, data, *span) for index, *span in columns["odd_images"]}
+    unusual_rows = {index: _value(path, data, *span) for index, *span in columns["odd_annotations"]}
+    images, image_index = _images(path, columns, unusual_images)
     del data
-    image_of = _places(columns, odd_rows, image_ids if odd_images or odd_rows else None)
+    image_of = _image_of_annotations(
+        columns, unusual_rows, image_index if unusual_images or unusual_rows else None
+    )
     problems: dict[int, Problem] = dict.fromkeys(np.flatnonzero(columns["crowd"]).tolist(), CROWD)
-    for number, annotation in odd_rows.items():
-        problem = _take_odd(annotation, number, columns)
+    for index, annotation in unusual_rows.items():
+        problem = _convert_unusual(annotation, index, columns)
         if problem is not None:
-            problems[number] = problem
+            problems[index] = problem
     order = np.argsort(image_of, kind="stable")
     counts = np.bincount(image_of, minlength=len(images) + 1)
-    new_place = np.empty_like(order)
-    new_place[order] = np.arange(len(order))
+    new_index = np.empty_like(order)
+    new_index[order] = np.arange(len(order))
     return CocoFile(
         path,
         images,
@@ -91,11 +95,11 @@ def read_coco_file(path: Path) -> CocoFile:
         columns["ids"][order],
         columns["category_ids"][order],
         columns["boxes"][order],
-        {int(new_place[number]): problem for number, problem in problems.items()},
+        {int(new_index[index]): problem for index, problem in problems.items()},
     )
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -110,7 +114,7 @@ def _not_coco(path: Path, key: str) -> DataError:
 
 
 def _value(path: Path, data: bytes, begin: int, end: int) -> Any:
-    """The value between two places of the file."""
+    """The JSON value between two byte offsets of the file."""
     try:
         return json.loads(data[begin:end]) if end > begin else None
     except json.JSONDecodeError as error:
@@ -126,14 +130,14 @@ def _is_id(value: object) -> bool:
 
 
 def _images(
-    path: Path, columns: Mapping[str, Any], odd: Mapping[int, dict[str, Any]]
+    path: Path, columns: Mapping[str, Any], unusual: Mapping[int, dict[str, Any]]
 ) -> tuple[list[CocoImage], dict[object, int]]:
-    """All images, and the place of each id: of equal ids the first."""
+    """All images, and the index of each id; among equal ids, the first."""
     images: list[CocoImage] = []
-    places: dict[object, int] = {}
+    index_of: dict[object, int] = {}
     usual = zip(columns["images"].tolist(), columns["file_names"], columns["sizes"].tolist(), strict=True)
-    for number, (image_id, name, size) in enumerate(usual):
-        entry = odd.get(number)
+    for index, (image_id, name, size) in enumerate(usual):
+        entry = unusual.get(index)
         if entry is not None:
             image_id, name, size = (
                 entry.get("id"),
@@ -151,24 +155,26 @@ def _images(
                 raise DataError(f"{path}: cannot be read as JSON: image {image_id}: {error}") from None
         stated = None if None in size or -1 in size else (size[0], size[1])
         images.append(CocoImage(name, stated))
-        places.setdefault(image_id, number)
-    return images, places
+        index_of.setdefault(image_id, index)
+    return images, index_of
 
 
-def _places(
-    columns: Mapping[str, Any], odd: Mapping[int, dict[str, Any]], places: Mapping[object, int] | None
+def _image_of_annotations(
+    columns: Mapping[str, Any],
+    unusual: Mapping[int, dict[str, Any]],
+    image_index: Mapping[object, int] | None,
 ) -> NDArray[np.int64]:
-    """The number of each annotation's image; one more than the last for those without.
+    """int64 [N], the image index of each annotation; the number of images for those without an image.
 
-    `places` is given where an image or annotation is odd: ids may be anything then.
+    `image_index` (id -> index) is given when an image or annotation is unusual: ids can then be of any type.
     """
     ids, wanted = columns["images"], columns["image_ids"]
-    if places is not None:
+    if image_index is not None:
         keys: list[object] = wanted.tolist()
-        for number, annotation in odd.items():
+        for index, annotation in unusual.items():
             image_id = annotation.get("image_id")
-            keys[number] = image_id if _is_id(image_id) else None
-        return np.array([places.get(key, len(ids)) for key in keys], dtype=np.int64)
+            keys[index] = image_id if _is_id(image_id) else None
+        return np.array([image_index.get(key, len(ids)) for key in keys], dtype=np.int64)
     if not len(ids):
         return np.zeros(len(wanted), dtype=np.int64)
     order = np.argsort(ids, kind="stable")
@@ -176,24 +182,24 @@ def _places(
     return np.where(ids[order][found] == wanted, order[found], len(ids))
 
 
-def _take_odd(annotation: dict[str, Any], number: int, columns: Mapping[str, Any]) -> Problem | None:
-    """Put an annotation that is not as usual into the columns; why it is no box, if it is none."""
-    identity = whole(annotation.get("id"))
-    columns["ids"][number] = identity if _is_int64(identity) else number
+def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[str, Any]) -> Problem | None:
+    """Store an annotation in unusual form in the columns; returns why it is not a box, if so."""
+    identity = as_integer(annotation.get("id"))
+    columns["ids"][index] = identity if _is_int64(identity) else index
     if annotation.get("iscrowd"):
         return CROWD
-    box, category = annotation.get("bbox"), whole(annotation.get("category_id"))
+    box, category = annotation.get("bbox"), as_integer(annotation.get("category_id"))
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         return "error", "box-columns", f"bbox {box}: expected [x, y, width, height] in pixels"
     if not _is_int64(category):
         return "error", "box-class", f"category id {category!r}: not in the file's categories"
-    columns["category_ids"][number] = category
-    columns["boxes"][number] = [_pixels(value) for value in box]
+    columns["category_ids"][index] = category
+    columns["boxes"][index] = [_pixels(value) for value in box]
     return None
 
 
-def whole(value: object) -> object:
-    """A number such as 3.0 as an int, which tables with gaps make of ids; anything else as it is."""
+def as_integer(value: object) -> object:
+    """A float such as 3.0 as an int (data frames with gaps turn ids into floats); anything else unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -206,7 +212,7 @@ def _is_number(value: object) -> bool:
 
 
 def _pixels(value: float) -> float:
-    """A json number as float; a whole number too large for one becomes infinite, as 1e999 does."""
+    """A JSON number as a float; an integer that is too large becomes infinite, as 1e999 does."""
     try:
         return float(value)
     except OverflowError:

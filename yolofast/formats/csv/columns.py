@@ -1,7 +1,7 @@
-"""What the columns of a CSV of boxes mean: decided by the header or the shape of the first rows.
+"""What the columns of a CSV of boxes mean: decided by the header or the form of the first rows.
 
-Three forms are known: a header as TensorFlow's examples have it (any order, common synonyms); RetinaNet's
-six columns without a header; and Open Images' boxes, which have a module of their own.
+Two layouts are supported: a header as in TensorFlow's examples (any order, common synonyms), and RetinaNet's
+six columns without a header. Open Images' boxes have their own reader.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from yolofast.formats.tables.header import column_key, is_open_images_header
 from yolofast.formats.tables.rows import DELIMITERS, head_rows
 from yolofast.images import IMAGE_SUFFIXES
 
@@ -39,28 +40,21 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "height": ("height", "imageheight", "imgheight"),
     }
 )
-"""Column names, without case, blanks, `_` and `-`; the first that a header has counts."""
+"""Known column names, as `column_key` spells them; the first that a header has is used."""
 _REQUIRED = ("image", "class", "x1", "y1", "x2", "y2")
-OPEN_IMAGES = ("imageid", "labelname", "xmin", "xmax", "ymin", "ymax")
-"""The columns that make a header Open Images', in the same spelling."""
 
 
 @dataclass(frozen=True, slots=True)
 class CsvLayout:
-    """How to read a CSV: `columns` maps image, class, x1, y1, x2, y2 and, where there, width and height to
-    positions."""
+    """How to read a CSV: `columns` maps image, class, x1, y1, x2, y2 and, if present, width and height to
+    column indices."""
 
     delimiter: str
     header: bool
     columns: Mapping[str, int]
 
 
-def plain(name: str) -> str:
-    """A column name without case, blanks, `_` and `-`."""
-    return "".join(c for c in name.casefold() if c not in " _-")
-
-
-def is_number(text: str) -> bool:
+def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
@@ -69,28 +63,24 @@ def is_number(text: str) -> bool:
 
 
 def _header_columns(row: list[str]) -> dict[str, int] | None:
-    names = [plain(name) for name in row]
+    names = [column_key(name) for name in row]
     columns = {}
     for key, known in SYNONYMS.items():
-        position = next((names.index(name) for name in known if name in names), None)
-        if position is not None:
-            columns[key] = position
+        column = next((names.index(name) for name in known if name in names), None)
+        if column is not None:
+            columns[key] = column
     return columns if all(key in columns for key in _REQUIRED) else None
 
 
-def is_open_images_header(row: list[str]) -> bool:
-    return set(OPEN_IMAGES) <= {plain(name) for name in row}
-
-
 def _is_retinanet_row(row: list[str]) -> bool:
-    """`path,x1,y1,x2,y2,class`, or `path,,,,,` for a picture without boxes."""
+    """`path,x1,y1,x2,y2,class`, or `path,,,,,` for an image without boxes."""
     if len(row) != 6 or PurePosixPath(row[0].replace("\\", "/")).suffix.lower() not in IMAGE_SUFFIXES:
         return False
-    return not any(row[1:]) or (all(map(is_number, row[1:5])) and row[5] != "")
+    return not any(row[1:]) or (all(map(_is_number, row[1:5])) and row[5] != "")
 
 
 def csv_layout(path: Path) -> CsvLayout | None:
-    """How to read a file as TensorFlow's or RetinaNet's CSV; None when it is neither."""
+    """How to read a TensorFlow or RetinaNet CSV; None when the file is neither."""
     for delimiter in DELIMITERS:
         rows = head_rows(path, delimiter)
         if not rows:
@@ -98,7 +88,7 @@ def csv_layout(path: Path) -> CsvLayout | None:
         columns = _header_columns(rows[0])
         if columns is not None and not is_open_images_header(rows[0]):
             return CsvLayout(delimiter, True, columns)
-        six = [row for row in rows if len(row) != 1]  # a path alone is a picture without boxes
+        six = [row for row in rows if len(row) != 1]  # a path alone is an image without boxes
         if six and all(map(_is_retinanet_row, six)):
             return CsvLayout(
                 delimiter, False, dict(zip(("image", "x1", "y1", "x2", "y2", "class"), range(6), strict=True))
@@ -111,7 +101,7 @@ def _is_id(text: str) -> bool:
 
 
 def class_map(path: Path) -> dict[str, int] | None:
-    """The ids by name of a RetinaNet class file (`name,id` a line, ids from 0, each once), else None."""
+    """Name -> id of a RetinaNet class file (`name,id` per line, ids from 0, each once), else None."""
     for delimiter in DELIMITERS:
         rows = head_rows(path, delimiter, count=10_000)
         if not rows or any(len(row) != 2 or not row[0] or not _is_id(row[1]) for row in rows):

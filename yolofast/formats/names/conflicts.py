@@ -1,7 +1,7 @@
-"""Every file of a tree that names classes, and where they contradict what counts.
+"""Files of a tree that name classes, and contradictions between them.
 
-One source counts (data.yaml before class files for labels that hold only numbers; the labels themselves
-where they hold names); all others are compared with it, and each contradiction is a finding.
+One source is used (data.yaml before class files for labels with class numbers; the labels themselves when
+they contain names); all others are compared with it, and each contradiction is a finding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHOWN = 5
 def class_sources(
     tree: FileTree, skip: Path | None = None
 ) -> Iterator[tuple[Path, tuple[str, ...] | Finding]]:
-    """Each class file and each YAML with `names`, with its names, or with what is wrong in it."""
+    """Each class file and each YAML file with `names`, except `skip`, with its names or what is wrong."""
     for path in tree.class_files:
         if path == skip:
             continue
@@ -35,17 +35,17 @@ def class_sources(
         try:
             names = read_class_names(path)
         except DataError:
-            continue  # some other tool's file; the one that counts is read where it is opened
+            continue  # the file of another tool; an invalid data.yaml is an error of the reader
         if names is not None:
             yield path, names
 
 
 def _unreadable(path: Path, message: str) -> Finding:
-    """The message of an error about `path` as a finding, its line taken out of the text."""
+    """The message of an error about `path` as a finding, with the line moved out of the text."""
     rest = message.removeprefix(f"{path}:")
-    line, _, behind = rest.partition(": ")
+    line, _, after = rest.partition(": ")
     if line.isdecimal():
-        return Finding("warning", "names-unreadable", behind, str(path), int(line))
+        return Finding("warning", "names-unreadable", after, str(path), int(line))
     return Finding("warning", "names-unreadable", rest.strip(), str(path))
 
 
@@ -55,21 +55,21 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def id_conflicts(
-    tree: FileTree, names: tuple[str, ...], counts: Path, severity: Severity
+    tree: FileTree, names: tuple[str, ...], used: Path, severity: Severity
 ) -> tuple[Finding, ...]:
-    """Sources that give class ids other names than `counts`, whose `names` are used."""
+    """Findings about sources that name class ids otherwise than the file `used`, whose `names` are used."""
     found = []
-    for path, other in class_sources(tree, skip=counts):
+    for path, other in class_sources(tree, skip=used):
         if isinstance(other, Finding):
             found.append(other)
         elif other != names:
             first = next(
                 (i for i, pair in enumerate(zip(other, names, strict=False)) if pair[0] != pair[1]), None
             )
-            message = f"names {len(other)} classes, {tree.relative(counts)} {len(names)}"
+            message = f"names {len(other)} classes, {tree.relative(used)} {len(names)}"
             if first is not None:
                 message = (
-                    f"class {first} is '{other[first]}' here and '{names[first]}' in {tree.relative(counts)}"
+                    f"class {first} is '{other[first]}' here and '{names[first]}' in {tree.relative(used)}"
                 )
             message += ": the latter counts. Make them agree, or remove one."
             found.append(Finding(severity, "names-conflict", message, str(path)))
@@ -77,7 +77,7 @@ def id_conflicts(
 
 
 def name_conflicts(tree: FileTree, names: tuple[str, ...], label_format: str) -> tuple[Finding, ...]:
-    """Sources that lack names which the labels themselves use. Further names are no contradiction."""
+    """Findings about sources that lack names which the labels use. Additional names are no contradiction."""
     found = []
     for path, other in class_sources(tree):
         if isinstance(other, Finding):

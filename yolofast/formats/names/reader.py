@@ -1,4 +1,4 @@
-"""Class-mapping files: classes.txt, obj.names, label_map.pbtxt, classes.json and their kin."""
+"""Reads files of class names: classes.txt, obj.names, label_map.pbtxt, classes.json and similar ones."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _NAME = re.compile(r"""\b(?:display_name|name)\s*:\s*(?:"([^"]*)"|'([^']*)')""")
 def read_class_file(path: Path) -> tuple[str, ...]:
     """Class names in id order.
 
-    A text file has one name a line, the first is class 0. A TensorFlow label map (.pbtxt) has
-    `item { id: 1 name: 'cat' }` blocks; gaps between its ids close up. A json file is a list of names, or an
-    object of ids by name or names by id, each from 0 or 1 on without gaps.
+    A text file has one name per line; the first is class 0. A TensorFlow label map (.pbtxt) has
+    `item { id: 1 name: 'cat' }` blocks; gaps between its ids are closed. A JSON file is a list of names, or
+    an object from names to ids or from ids to names, with ids from 0 or 1 without gaps.
 
-    Raises `DataError`, with file and line, when it holds no names, a name or id twice, or an empty line
+    Raises `DataError`, with file and line, when the file has no names, repeats an id, or has an empty line
     between names.
     """
     if path.suffix.lower() == ".json":
@@ -40,14 +40,14 @@ def read_class_file(path: Path) -> tuple[str, ...]:
         return _check(path, _from_items(path, text))
     names = [line.strip() for line in text.rstrip().splitlines()]
     if "" in names:
-        place = at(path, names.index("") + 1)
-        raise DataError(f"{place}: got an empty line between class names: it would shift the class ids.")
+        where = at(path, names.index("") + 1)
+        raise DataError(f"{where}: got an empty line between class names: it would shift the class ids.")
     return _check(path, names)
 
 
 def _check(path: Path, names: list[str]) -> tuple[str, ...]:
     if not names:
-        raise DataError(f"{path}: got no class name, expected one a line.")
+        raise DataError(f"{path}: got no class name, expected one per line.")
     return tuple(names)
 
 

@@ -1,8 +1,8 @@
-"""Open Images labels: a CSV of boxes in shares of the image's sides, and a CSV that names the classes.
+"""Reads Open Images labels: a CSV of normalised boxes, and a CSV that names the classes.
 
-Boxes around a group of objects (IsGroupOf) cannot be labels of one object; they are left out and listed,
-as COCO's crowds are. The published files cover the whole collection: rows of images that are not in the
-folder are passed over, and their number is said.
+A box around a group of objects (IsGroupOf) cannot be the label of one object; it is dropped and reported, as
+COCO's crowds are. The published files cover the whole collection: rows of images that are not in the folder
+are skipped and counted.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding
 from yolofast.formats.dataset import LabelledDataset, complete_images
 from yolofast.formats.discover import FileTree
-from yolofast.formats.csv.columns import OPEN_IMAGES, is_open_images_header, plain
-from yolofast.formats.tables.images import Table, find_table_images, in_split_order, table_splits
-from yolofast.formats.tables.rows import DELIMITERS, RowColumns, head_rows, read_rows
+from yolofast.formats.tables.header import OPEN_IMAGES, column_key, is_open_images_header
+from yolofast.formats.tables.images import Table, find_table_images, table_splits, tables_by_split
+from yolofast.formats.tables.rows import DELIMITERS, RowColumns, head_rows, parse_box, read_rows
 from yolofast.types import Finding
 
 _BOX = ("xmin", "ymin", "xmax", "ymax")
 _CODES = ("/m/", "/g/", "/t/")
-"""How the codes of classes begin."""
+"""Prefixes of class codes."""
 _UNLABELLED = "no row of the Open Images boxes names this image"
 
 
 def _delimiter(path: Path) -> str | None:
-    """The delimiter of a CSV with Open Images' boxes; None for any other file."""
+    """The delimiter of a CSV of Open Images boxes; None for any other file."""
     for delimiter in DELIMITERS:
         rows = head_rows(path, delimiter, count=1)
         if rows and is_open_images_header(rows[0]):
@@ -46,7 +46,7 @@ def _describes_classes(path: Path) -> bool:
 
 
 def _display_names(tree: FileTree) -> tuple[dict[str, str], list[Path]]:
-    """Class code -> its name, and the files that say so."""
+    """Class code -> display name, and the files with these names."""
     files = [path for path in tree.tables if _describes_classes(path)]
     names: dict[str, str] = {}
     for path in files:
@@ -57,11 +57,11 @@ def _display_names(tree: FileTree) -> tuple[dict[str, str], list[Path]]:
 
 
 def _read_columns(path: Path, stems: frozenset[str], labels: dict[str, int]) -> tuple[RowColumns, int]:
-    """The rows of the images that are there, and how many belong to others."""
+    """The rows of the images `stems`, and how many rows other images have; `labels` numbers the classes."""
     columns, skipped = RowColumns(), 0
     rows = read_rows(path, _delimiter(path) or ",")
     _, header = next(rows)
-    at = {plain(name): i for i, name in enumerate(header)}
+    at = {column_key(name): i for i, name in enumerate(header)}
     image_at, label_at, group_at = at["imageid"], at["labelname"], at.get("isgroupof", -1)
     needed = max(at[key] for key in OPEN_IMAGES) + 1
     for line, row in rows:
@@ -77,12 +77,9 @@ def _read_columns(path: Path, stems: frozenset[str], labels: dict[str, int]) -> 
             message = "group: the box stands for many objects"
             columns.drop_row(image, row_finding("info", "box-crowd", message, path, line))
             continue
-        texts = [row[at[key]] for key in _BOX]
-        try:
-            box = [float(text) for text in texts]
-        except ValueError:
-            message = f"box {texts}: expected four numbers XMin, YMin, XMax, YMax from 0 to 1"
-            columns.drop_row(image, row_finding("error", "box-columns", message, path, line))
+        box = parse_box([row[at[key]] for key in _BOX], "XMin, YMin, XMax, YMax from 0 to 1")
+        if isinstance(box, str):
+            columns.drop_row(image, row_finding("error", "box-columns", box, path, line))
             continue
         if not row[label_at]:
             columns.drop_row(
@@ -96,7 +93,7 @@ def _read_columns(path: Path, stems: frozenset[str], labels: dict[str, int]) -> 
 def _named(
     labels: Mapping[str, int], display: Mapping[str, str], file: Path
 ) -> tuple[tuple[str, ...], list[int], tuple[Finding, ...]]:
-    """Class names, the class of each label, and what is missing."""
+    """Class names, the class of each label, and a finding about codes without a name."""
     shown = [display.get(code, code) for code in labels]
     names = tuple(sorted(set(shown)))
     unnamed = [code for code in labels if code.startswith(_CODES) and code not in display]
@@ -113,19 +110,19 @@ def _named(
 def open_open_images(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The Open Images boxes of a tree as one dataset, with the classes that occur in them.
 
-    Raises `DataError` for a file whose quotes are broken, and when there is no box of an image that is here.
+    Raises `DataError` for a file with broken quotes, and when no box belongs to an image in the tree.
     """
     stems = frozenset(image.stem for image in tree.images)
     labels: dict[str, int] = {}
     tables, skipped = [], 0
-    for path, split in in_split_order(tree, files):
+    for path, split in tables_by_split(tree, files):
         columns, others = _read_columns(path, stems, labels)
         skipped += others
         tables.append(Table(path, columns, True, split))
     if not labels:
         raise DataError(
-            f"{tree.root}: {len(files)} Open Images CSV file(s) hold no box of an image that is here "
-            f"({skipped} rows name other images)."
+            f"{tree.root}: {len(files)} Open Images CSV file(s) have no box of an image in this folder "
+            f"({skipped} rows name other images). Add the images, or the CSV of their split."
         )
     display, sources = _display_names(tree)
     names, classes, notes = _named(labels, display, files[0])
@@ -140,6 +137,6 @@ def open_open_images(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset
         (
             f"{len(files)} Open Images CSV file(s), {sum(len(t.columns) for t in tables)} rows",
             *(f"class names from {tree.relative(path)}" for path in sources),
-            *([f"{skipped} rows of images that are not here were passed over"] if skipped else []),
+            *([f"{skipped} rows of images that are not in this folder were skipped"] if skipped else []),
         ),
     )

@@ -1,4 +1,4 @@
-"""The splits of Pascal VOC: lists of image names in `ImageSets`.
+"""Splits from the lists of image names in `ImageSets`, as Pascal VOC has them.
 
 A devkit has lists for several tasks, and people put several devkits (VOC2007, VOC2012) into one folder.
 """
@@ -20,14 +20,14 @@ LISTS: tuple[tuple[str, Split], ...] = (
     ("test", "test"),
     ("trainval", "train"),
 )
-"""ImageSets files and the split each one is; trainval counts only without train and val."""
+"""ImageSets files and the split of each; trainval is used only without train and val."""
 _FOLDERS = ("Main", "ImageSets")
-"""Where the lists for boxes lie. The folders of other tasks (Layout, Segmentation) count without these."""
+"""The folders of lists for boxes. Those of other tasks (Layout, Segmentation) are used only without these."""
 _FLAG = re.compile(r"\s+(-1|0|1)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ListedName:
     """An image name in an ImageSets file."""
 
     split: Split
@@ -36,12 +36,12 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageLists:
-    """What the lists say: folder that holds an `ImageSets` -> image name -> the first list that has it."""
+class ImageSets:
+    """The lists of a tree: folder with an `ImageSets` -> image name -> the first list that names it."""
 
-    devkits: dict[Path, dict[str, Member]]
+    devkits: dict[Path, dict[str, ListedName]]
     findings: tuple[Finding, ...]
-    _only: dict[str, Member] | None = field(init=False)
+    _only: dict[str, ListedName] | None = field(init=False)
 
     def __post_init__(self) -> None:
         only = next(iter(self.devkits.values())) if len(self.devkits) == 1 else None
@@ -51,36 +51,36 @@ class ImageLists:
         return any(self.devkits.values())
 
     def split(self, path: Path) -> Split | None:
-        """The split of an xml by its name in the lists of the devkit that it lies in, or in the only ones."""
-        members = self._only
-        if members is None:
+        """The split of an XML file, by its name in the lists of its devkit, or of the only devkit."""
+        names = self._only
+        if names is None:
             above = (self.devkits[folder] for folder in path.parents if folder in self.devkits)
-            members = next(above, {})
-        return members[path.stem].split if path.stem in members else None
+            names = next(above, {})
+        return names[path.stem].split if path.stem in names else None
 
     def missing(self, known: frozenset[str]) -> Iterator[Finding]:
-        """A finding for each name in a list that is not in `known`."""
-        for members in self.devkits.values():
-            for name, member in members.items():
+        """A finding for each listed name that is not in `known`."""
+        for names in self.devkits.values():
+            for name, listed in names.items():
                 if name not in known:
                     message = f"'{name}' is listed, but there is no such image"
-                    yield Finding("error", "image-missing", message, str(member.file), member.line)
+                    yield Finding("error", "image-missing", message, str(listed.file), listed.line)
 
 
-def image_lists(tree: FileTree) -> ImageLists:
+def read_image_lists(tree: FileTree) -> ImageSets:
     """The ImageSets lists of a tree."""
     known = frozenset(image.stem for image in tree.images)
     notes: list[Finding] = []
     devkits = {}
     for devkit, files in _list_files(tree.texts).items():
-        members = _members(files, known, notes)
-        if members:
-            devkits[devkit] = members
-    return ImageLists(devkits, tuple(notes))
+        names = _listed_names(files, known, notes)
+        if names:
+            devkits[devkit] = names
+    return ImageSets(devkits, tuple(notes))
 
 
 def _list_files(texts: Iterable[Path]) -> dict[Path, dict[str, Path]]:
-    """Folder that holds an `ImageSets` -> list name -> its file, of the task that counts."""
+    """Folder with an `ImageSets` -> list name -> its file, for the task that is used."""
     tasks: dict[Path, dict[str, dict[str, Path]]] = {}
     names = {name for name, _ in LISTS}
     for path in texts:
@@ -94,9 +94,11 @@ def _list_files(texts: Iterable[Path]) -> dict[Path, dict[str, Path]]:
     return chosen
 
 
-def _members(files: dict[str, Path], known: frozenset[str], notes: list[Finding]) -> dict[str, Member]:
-    """What the lists of one devkit say about each image name; the first list that names an image has it."""
-    members: dict[str, Member] = {}
+def _listed_names(
+    files: dict[str, Path], known: frozenset[str], notes: list[Finding]
+) -> dict[str, ListedName]:
+    """The names in the lists of one devkit; a name belongs to the first list that has it."""
+    names: dict[str, ListedName] = {}
     for stem, split in LISTS:
         if stem not in files or (stem == "trainval" and ("train" in files or "val" in files)):
             continue
@@ -105,7 +107,7 @@ def _members(files: dict[str, Path], known: frozenset[str], notes: list[Finding]
         for number, line in enumerate(lines, 1):
             text = line.strip()
             name = text if text in known else _FLAG.sub("", text)
-            if name and members.setdefault(name, Member(split, path, number)).split != split:
-                message = f"'{name}' is also in {members[name].file.name}: it stays there"
+            if name and names.setdefault(name, ListedName(split, path, number)).split != split:
+                message = f"'{name}' is also in {names[name].file.name}: it stays there"
                 notes.append(Finding("warning", "split-overlap", message, str(path), number))
-    return members
+    return names

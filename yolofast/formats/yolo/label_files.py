@@ -1,4 +1,4 @@
-"""YOLO text labels of a dataset that has a data.yaml: `class x y w h` a line, one .txt an image."""
+"""Images with the rows of their YOLO label files: `class x y w h` per line, one .txt per image."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ _ROW_ERRORS = {
 
 
 def find_label(image: str | Path) -> Path | None:
-    """The label file of an image: the first of `label_candidates` where there is one, else None."""
-    return next((Path(place) for place in label_candidates(image) if os.path.isfile(place)), None)  # noqa: PTH113
+    """The label file of an image: the first of `label_candidates` that exists, else None."""
+    return next((Path(file) for file in label_candidates(image) if os.path.isfile(file)), None)  # noqa: PTH113
 
 
 class RowCounts:
-    """What the rows of all label files were, counted while they are read."""
+    """Counts the kinds of rows, and the rows without a class name, while label files are read."""
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -65,7 +65,7 @@ class RowCounts:
             self.highest = max(self.highest, int(scan.classes[beyond].max()))
 
     def findings(self, names_from: Path | None) -> tuple[Finding, ...]:
-        """One finding for each kind of row that is no plain box, and one for all class ids that the file
+        """One finding per kind of row other than a plain box, and one for all class ids that the file
         `names_from` does not name."""
         found = []
         for kind, (what, becomes) in _KINDS.items():
@@ -88,7 +88,7 @@ def parse_label_file(path: Path, keypoints: tuple[int, int] | None = None) -> Pa
 
 
 def _row_error(error: LabelError) -> tuple[str, str]:
-    """Code and reason of a row that is no object."""
+    """Code and reason of a row that is not an object."""
     code, reason = _ROW_ERRORS[error.code]
     return code, (explain_row(error.text) if error.code == "syntax" else None) or reason
 
@@ -96,7 +96,7 @@ def _row_error(error: LabelError) -> tuple[str, str]:
 def rows_of_no_image(
     label_file: Path, why: str, image: Path | None = None, notes: tuple[Finding, ...] = ()
 ) -> ReadImage:
-    """All rows of a label file, left out because its image is not used (None: because it has none)."""
+    """All rows of a label file, dropped because its image is not used (None: because it has no image)."""
     try:
         parsed = parse_label_file(label_file)
     except LabelFileError as error:
@@ -106,23 +106,23 @@ def rows_of_no_image(
 
 
 class ImageLabel(NamedTuple):
-    """An image and the label file that belongs to it; no file means an image without boxes."""
+    """An image and its label file; no label file means an image without boxes."""
 
     image: Path
     label_file: Path | None
     split: Split | None
 
 
-def find_in_label_files(
-    pairs: Iterable[ImageLabel | ReadImage], tally: RowCounts, keypoints: tuple[int, int] | None = None
+def read_label_rows(
+    pairs: Iterable[ImageLabel | ReadImage], counts: RowCounts, keypoints: tuple[int, int] | None = None
 ) -> Iterator[FoundImage | ReadImage]:
-    """Images with the rows of their label files, in order, many files read at once; counted in `tally`.
+    """Images with the rows of their label files, in order; many files are read at once.
 
-    An image whose label file cannot be read is left out: it comes back as complete. What is complete goes
-    through.
+    An image whose label file cannot be read is skipped (a `ReadImage` without a record). Complete items pass
+    through. Rows are added to `counts`.
     """
     for items, scan in prefetch_batches(pairs, partial(_scan, keypoints=keypoints)):
-        tally.add(scan)
+        counts.add(scan)
         boxes = xywh_to_xyxy(scan.boxes)
         bad: dict[int, list[Finding]] = {}
         for file, finding in bad_rows(scan, [_source(item) for item in items]):
@@ -144,17 +144,17 @@ def _scan(items: list[ImageLabel | ReadImage], keypoints: tuple[int, int] | None
 
 
 def _source(item: ImageLabel | ReadImage) -> str:
-    """The file that findings about an item name."""
+    """The file to which findings about an item refer."""
     return str(item.label_file or item.image) if isinstance(item, ImageLabel) else ""
 
 
 def unreadable_label(file: str | Path, reason: str) -> Finding:
-    """The finding for a label file that cannot be read; its image is left out."""
+    """The finding for a label file that cannot be read; its image is skipped."""
     return LabelFileError(f"cannot be read: {reason}").finding(Path(file))
 
 
 def bad_rows(scan: LabelScan, files: Sequence[str]) -> Iterator[tuple[int, Finding]]:
-    """A finding for each line that is no object, with the number of its file."""
+    """(index of the file, finding) for each line that is not an object."""
     for file, error in scan.bad_lines:
         code, why = _row_error(error)
         yield file, row_finding("error", code, f"'{error.text}': {why}", files[file], error.line)

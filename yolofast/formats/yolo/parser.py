@@ -1,4 +1,4 @@
-"""Many YOLO label files read at once: their rows as columns, one native call some hundred files."""
+"""Parses YOLO label files natively: the rows of several hundred files as columns, in one call."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from yolofast.kernels.parsed_labels import HOPELESS, LabelError
 
 @dataclass(frozen=True, slots=True)
 class LabelScan:
-    """The rows of N label files, one file behind another, as `parse_yolo_labels` reads each.
+    """The rows of N label files, concatenated, each as `parse_yolo_labels` reads it.
 
     `classes` int64 [R]; `boxes` float64 [R, 4] xywhn as written; `lines` int64 [R], from 1; `kinds` int8 [R];
-    `offsets` int64 [N + 1]: file i has the rows from `offsets[i]` to `offsets[i + 1]`; `errno` int32 [N]: 0
-    where the file was read (or there was none to read); `bad_lines`: (index of the file, what is wrong), in
-    order.
+    `offsets` int64 [N + 1]: file i has rows `offsets[i]` to `offsets[i + 1]`; `errno` int32 [N]: 0 where the
+    file was read (or none was given); `bad_lines`: (index of the file, error), in order.
     """
 
     classes: NDArray[np.int64]
@@ -38,11 +37,11 @@ class LabelScan:
         return len(self.errno)
 
     def rows(self, file: int) -> slice:
-        """Where the rows of a file are."""
+        """The slice of the rows of a file."""
         return slice(int(self.offsets[file]), int(self.offsets[file + 1]))
 
     def reason(self, file: int) -> str:
-        """Why a file could not be read, in the system's words; empty where it was."""
+        """Why a file could not be read, as the system puts it; empty where it was read."""
         number = int(self.errno[file])
         if number == errno.EBADMSG:
             return HOPELESS
@@ -52,12 +51,11 @@ class LabelScan:
 def scan_label_files(
     paths: Sequence[Path | str | None], *, keypoints: tuple[int, int] | None = None
 ) -> LabelScan:
-    """The rows of many YOLO label files, in one native call; None stands for no label file and has no rows.
+    """The rows of many YOLO label files, in one native call; None means no label file and gives no rows.
 
-    `keypoints` as `parse_yolo_labels` takes it. A file that cannot be read gives its errno instead (EISDIR
-    for a folder, EINVAL for what is no regular file, EFBIG above 64 MB,
-    EBADMSG with more than 10,000 bad lines); nothing is raised for it. The GIL is
-    released: several threads may share a long list.
+    `keypoints` as in `parse_yolo_labels`. A file that cannot be read gives its errno (EISDIR for a folder,
+    EINVAL when it is not a regular file, EFBIG above 64 MB, EBADMSG with more than 10,000 bad lines) instead
+    of an exception. The GIL is released: several threads may share a long list.
     """
     columns, bad_lines = scan_labels(pack_paths(paths), keypoints)
     return LabelScan(**columns, bad_lines=bad_lines)
