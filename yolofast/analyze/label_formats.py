@@ -1,4 +1,4 @@
-"""Opens every label format that a folder holds, turning what prevents it into findings."""
+"""Opens every label format in a folder; what prevents that becomes a finding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolofast.formats.discover import FileTree
 from yolofast.formats.registry import choose_format, find_label_files, open_format
 from yolofast.types import Finding
 
-_SHOWN = 5
+_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class FolderFormats:
 
 
 def open_all_formats(tree: FileTree, label_format: str | None = None) -> FolderFormats:
-    """Open all formats found, or `label_format` alone; broken ones, none, or more than one become findings.
+    """Open all formats found, or only `label_format`; invalid, several or no formats become findings.
 
     Raises `DataError` when `label_format` is unknown or not in the tree.
     """
@@ -51,15 +51,15 @@ def open_all_formats(tree: FileTree, label_format: str | None = None) -> FolderF
 
 
 def _disagreements(tree: FileTree, datasets: Sequence[LabelledDataset]) -> Iterator[Finding]:
-    """Formats that lie together and have other classes than the first."""
+    """Formats in the same folder whose classes differ from those of the first."""
     for other in datasets[1:]:
         first = datasets[0]
         apart = sorted(set(first.names) ^ set(other.names))
         if apart:
-            shown = ", ".join(f"'{name}'" for name in apart[:_SHOWN])
+            shown = ", ".join(f"'{name}'" for name in apart[:_MAX_SHOWN])
             message = (
                 f"the {first.format} labels have {len(first.names)} classes, the {other.format} labels "
-                f"{len(other.names)}; only one of them has {shown}. The format that you choose counts."
+                f"{len(other.names)}; only one of them has {shown}. The format that you choose is used."
             )
             yield Finding("warning", "names-conflict", message, str(tree.root))
 
