@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,11 +17,12 @@ from yolofast.config import (
     ExportConfig,
     LoggingConfig,
     ModelConfig,
+    PrepareConfig,
     Section,
     TrainingConfig,
     bounded,
 )
-from yolofast.types import MAX_RESTART_ROWS
+from yolofast.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -74,37 +76,55 @@ class CheckArgs:
     """Which labels count, in a folder that holds several formats (such as yolo, coco, voc)."""
 
 
+def _parse_renames(pairs: list[str]) -> dict[str, str]:
+    """Old class name -> new one, from OLD=NEW."""
+    renames: dict[str, str] = {}
+    for pair in pairs:
+        old, found, new = pair.partition("=")
+        if not found or renames.setdefault(old, new) != new:
+            raise ConfigError(
+                f"rename: got '{pair}', expected OLD=NEW once for each class, such as car=vehicle."
+            )
+    return renames
+
+
+_RENAMES = tyro.constructors.PrimitiveConstructorSpec[Mapping[str, str] | None](
+    nargs="*",
+    metavar="[OLD=NEW [OLD=NEW ...]]",
+    instance_from_str=_parse_renames,
+    is_instance=lambda value: value is None or isinstance(value, Mapping),
+    str_from_instance=lambda value: [f"{old}={new}" for old, new in (value or {}).items()],
+)
+_NAMES_OR_ALL = tyro.constructors.PrimitiveConstructorSpec[tuple[str, ...] | None](
+    nargs="*",
+    metavar="[STR [STR ...]]",
+    instance_from_str=lambda names: tuple(names) or None,
+    is_instance=lambda value: value is None or isinstance(value, tuple),
+    str_from_instance=lambda value: list(value or ()),
+)
+
+
 @dataclass(frozen=True)
-class PrepareArgs(Section):
+class PrepareFlags(PrepareConfig):
+    """How a dataset is written in the YOLO layout."""
+
+    # The command line spells these two in its own way.
+
+    rename: Annotated[Mapping[str, str] | None, _RENAMES] = None
+    """Classes to rename, each as OLD=NEW; classes with the same new name are merged."""
+    keep: Annotated[tuple[str, ...] | None, _NAMES_OR_ALL] = None
+    """Classes (old names) whose boxes are kept; those of all others are dropped. Omitted means all."""
+
+
+@dataclass(frozen=True)
+class PrepareArgs:
     """Convert a dataset to the YOLO layout with data.yaml; the source is never changed."""
 
     path: tyro.conf.Positional[Path]
     """Dataset folder (YOLO txt, COCO json, Pascal VOC xml, CSV, Open Images or LabelMe)."""
     out: Path | None = None
-    """Where to; by default a folder PATH_yolo beside the source."""
-    val_fraction: float = bounded(0.2, 0.0, 1.0, open_low=True)
-    """Share of the training images that become the validation split, where the dataset has none."""
-    seed: int = bounded(0, 0, 2**63 - 1)
-    """Seed of that split."""
-    link: Literal["hard", "copy", "symlink"] = "hard"
-    """hard: link images where the file system allows, else copy; copy: always; symlink: point at them."""
-    label_format: str | None = None
-    """Which labels count in a folder that holds several: yolo, coco, voc, csv, openimages or labelme."""
-    restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
-    """Rewrite JPEGs without loss, with a restart marker after every so many rows of blocks (MCUs), so that
-    a part of a picture can be decoded alone; 0: keep the files as they are."""
-    rename: tuple[str, ...] = ()
-    """Classes to rename, each as OLD=NEW; several with the same new name become one class."""
-    drop: tuple[str, ...] = ()
-    """Classes (old names) whose boxes are left out."""
-    keep: tuple[str, ...] = ()
-    """Classes (old names) whose boxes stay, those of all others being left out; without it all stay."""
-    drop_empty: bool = False
-    """Leave out images that lose all their boxes that way; they stay as background otherwise."""
-    max_side: int | None = None
-    """Make images with a longer side than this so small; without it no image is decoded."""
-    quality: int = bounded(90, 1, 100)
-    """JPEG quality of the images made smaller."""
+    """Output folder; default: PATH_yolo, next to the source."""
+    config: PrepareFlags = field(default_factory=PrepareFlags)
     json: bool = False
     """Print one JSON object."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from yolofast.analyze import analyze_dataset, validate_dataset_input
+from yolofast.analyze import analyze_dataset
 from yolofast.config import LoggingConfig, YOLOConfig
 from yolofast.errors import (
     CheckpointError,
@@ -26,10 +26,11 @@ from yolofast.errors import (
     MissingExtraError,
 )
 from yolofast.files import write_json
+from yolofast.formats.discover import scan_dataset
 from yolofast.formats.yolo.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prepare import default_output, prepare_dataset, prepared_is_current
+from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
 from yolofast.types import ExportResult, PreparedDataset, Split
 
 if TYPE_CHECKING:
@@ -51,13 +52,12 @@ MODEL_TYPES = ("yolo",)
 
 
 def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -> Path:
-    """The folder of a prepared dataset for `root`, preparing it first where that is needed.
+    """The folder of a prepared dataset for `root`, which is prepared first if needed.
 
-    Returns `root` at once when it holds data.yaml and train and validation images. Otherwise the
-    dataset is analysed and prepared beside it (the source is not changed), unless that was done
-    before and nothing has changed since, and the prepared folder is returned. Raises
-    `DatasetNotFoundError` (a FileNotFoundError) when there is no such folder,
-    `DataError` when it holds no usable dataset, `ConfigError` for another `model_type`.
+    Returns `root` at once when it has a data.yaml and training and validation images. Otherwise the source is
+    scanned once and prepared next to it (it is not changed), unless the prepared folder is up to date, and
+    the prepared folder is returned. Raises `DatasetNotFoundError` (a FileNotFoundError) when there is no such
+    folder, `DataError` when it has no usable dataset, `ConfigError` for another `model_type`.
     """
     if model_type not in MODEL_TYPES:
         raise ConfigError(f"model_type: got '{model_type}', expected {' or '.join(MODEL_TYPES)}.")
@@ -69,11 +69,11 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
         )
     if _is_prepared(root):
         return root
-    out = default_output(root)
-    if prepared_is_current(out, root):
+    tree = scan_dataset(root)
+    out = default_output(tree.root)
+    if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
         return out
-    validate_dataset_input(root)
-    return prepare_dataset(root, out).root
+    return prepare_dataset(tree, out).root
 
 
 def _is_prepared(root: Path) -> bool:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from yolofast.errors import ConfigError
-from yolofast.ingest.addresses import name_from_url
+from yolofast.ingest.urls import name_from_url
 from yolofast.ingest.download import RETRIES, download_dataset_from_url
 from yolofast.ingest.extract import name_of_archive
 from yolofast.ingest.local import ingest_local
