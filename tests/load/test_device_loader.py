@@ -396,7 +396,7 @@ def test_a_device_that_cannot_render_is_refused(data: Path, device: str) -> None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
-def test_without_cuda_it_is_said_what_is_missing(data: Path) -> None:
+def test_without_cuda_the_error_names_what_is_missing(data: Path) -> None:
     with pytest.raises(ConfigError, match=r"device: got 'cuda', but (torch found no|yolofast was built)"):
         Loader(dataset(data), 4, device="cuda")
 

@@ -1,4 +1,4 @@
-"""A loader's life: several at once, left, collected, closed, forked, interrupted: no hang, no thread left."""
+"""The lifecycle of a loader: several at once, left, collected, closed, forked, interrupted; nothing hangs."""
 
 from __future__ import annotations
 
