@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-EXTRAS ?= train,onnx,plots,dev
+EXTRAS ?= train,onnx,plots,numba,dev
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -236,14 +236,14 @@ class ExportArgs:
 
 @dataclass(frozen=True)
 class LoadingArgs(Section):
-    """What is loaded, and how long it is measured."""
+    """What is loaded, and for how long it is measured."""
 
     data: Path
     """data.yaml or dataset folder."""
     imgsz: int = 640
-    """Side of the square sample in pixels."""
+    """Width and height of a sample in pixels."""
     threads: int = bounded(1, 1)
-    """Threads that load. With --peers every side has one; more are measured beside that."""
+    """Loader threads. With --peers every loader has one, and ours is also measured with this many."""
     cache: Cache = "none"
     """none: every sample is read and decoded from its file; ram or disk: from decoded images."""
     augment: Literal["none", "default"] = "default"
@@ -251,28 +251,28 @@ class LoadingArgs(Section):
     split: Literal["train", "valid", "test"] = "train"
     """Which split."""
     seconds: float | None = bounded(None, 0.0, open_low=True)
-    """How long to measure: by default 5, or 2 a side and round with --peers."""
+    """How long to measure; omitted means 5 s, or with --peers 2 s per loader and round."""
     rounds: int = bounded(7, 1)
-    """Rounds with --peers: every side once a round."""
+    """Rounds with --peers: every loader runs once per round."""
 
 
 @dataclass(frozen=True)
 class BenchNmsArgs:
-    """Measure non-maximum suppression and postprocessing, alone or beside torchvision and Ultralytics."""
+    """Measure NMS and postprocessing, alone or compared with torchvision and Ultralytics."""
 
     peers: tuple[Literal["all", "torchvision", "ultralytics"], ...] | None = None
-    """Other packages to do the same in alternating rounds; all, also without a name. One that is not
-    installed is left out."""
+    """Packages to compare with, in alternating rounds; no name means all. One that is not installed is
+    skipped."""
     peers_python: Path = Path(sys.executable)
-    """Python interpreter of the environment that holds the peers; by default this one."""
+    """Python interpreter of the environment that holds the peers; omitted means this one."""
     boxes: tuple[int, ...] = (5_000, 30_000)
-    """Numbers of boxes to suppress."""
+    """Numbers of boxes for NMS."""
     images: int = 16
-    """Images whose raw head is postprocessed in one call."""
+    """Images in the batch that is postprocessed in one call."""
     rounds: int = 7
     """Alternating rounds."""
     seconds: float = 0.2
-    """Length of a round of one side."""
+    """Length of a round of each package in seconds."""
     out: Path | None = None
     """Folder for nms.json and the chart nms.png (the chart needs --peers)."""
     json: bool = False
@@ -284,29 +284,29 @@ MapPeer = Literal["all", "hotcoco", "ultrafast-pycocotools", "faster-coco-eval",
 
 @dataclass(frozen=True)
 class BenchMapArgs:
-    """Measure COCO evaluation, alone or beside pycocotools and its faster relatives."""
+    """Measure COCO evaluation, alone or compared with pycocotools and faster packages."""
 
     gt: Path | None = None
-    """COCO ground truth; by default a generated set of 80 classes."""
+    """COCO ground truth; omitted means a generated set with 80 classes."""
     dt: Path | None = None
-    """COCO results for it."""
+    """COCO results for that ground truth."""
     images: int = 5_000
     """Images of the generated set."""
     detections: int = 500_000
-    """Its detections."""
+    """Detections of the generated set."""
     style: Literal["rounded", "full"] = "rounded"
-    """Its numbers: boxes with 3 decimals and scores with 5, or all digits of float32."""
+    """Numbers of the generated set: boxes with 3 decimals and scores with 5, or all digits of float32."""
     peers: tuple[MapPeer, ...] | None = None
-    """Other packages to evaluate the same files; all, also without a name. One that is not installed is left
-    out. faster-coco-eval and pycocotools take long and evaluate once."""
+    """Packages to compare with on the same files; no name means all. One that is not installed is skipped.
+    faster-coco-eval and pycocotools are slow and evaluate once."""
     peers_python: Path = Path(sys.executable)
-    """Python interpreter of the environment that holds the peers; by default this one."""
+    """Python interpreter of the environment that holds the peers; omitted means this one."""
     threads: int = 1
-    """Threads of each side."""
+    """Threads of each package."""
     rounds: int = 9
     """Alternating rounds."""
     fresh: int = 5
-    """New processes of each side that evaluate once."""
+    """New processes of each package that evaluate once."""
     out: Path | None = None
     """Folder for map.json and the chart map.png."""
     json: bool = False
@@ -315,14 +315,14 @@ class BenchMapArgs:
 
 @dataclass(frozen=True)
 class BenchLoaderArgs:
-    """Measure how many samples a second the loader gives, alone or beside other loaders."""
+    """Measure the loader's samples per second, alone or compared with other loaders."""
 
     loading: LoadingArgs
     peers: tuple[Literal["all", "ultralytics", "opencv", "torchvision", "dali"], ...] | None = None
-    """Other loaders to do the same job in alternating rounds; all, also without a name. One that is not
-    installed is left out. They work on a copy of at most 1024 images."""
+    """Loaders to compare with, in alternating rounds; no name means all. One that is not installed is
+    skipped. They work on a copy of at most 1024 images."""
     peers_python: Path = Path(sys.executable)
-    """Python interpreter of the environment that holds the peers; by default this one."""
+    """Python interpreter of the environment that holds the peers; omitted means this one."""
     out: Path | None = None
     """Folder for loader.json and the chart loader.png (the chart needs --peers)."""
     json: bool = False

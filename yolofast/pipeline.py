@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from yolofast.evaluate import Evaluation
+    from yolofast.load.hooks import Hook, HookFunction
     from yolofast.models import Detector
     from yolofast.train import CheckpointManager, TrainingMonitor
 
@@ -147,12 +148,15 @@ def train_model(
     config: YOLOConfig,
     checkpoint_manager: CheckpointManager | None = None,
     monitor: TrainingMonitor | None = None,
+    *,
+    hooks: Iterable[Hook | HookFunction] = (),
 ) -> dict[str, Any]:
     """Train `model` on `config.dataset.data`, validating and saving after every epoch.
 
     A monitor with a folder gets the run's config.yaml and dataflow.json (where the loader's time went)
     beside its results.csv. With
-    `config.training.resume` it goes on from the manager's latest checkpoint. Returns
+    `config.training.resume` it goes on from the manager's latest checkpoint. `hooks` are the user's own
+    transforms of the training samples (`yolofast.load.hooks`). Returns
     `training_history` (a dict of figures an epoch), `best_metric` (mAP50-95) and `final_epoch`.
     """
     import torch
@@ -164,7 +168,9 @@ def train_model(
     torch.manual_seed(config.training.seed)
     config = config.replace(data=find_data_yaml(config.dataset.data))
     flow, device = DataFlowMonitor(), loader_device(config)
-    loader = create_loader(config, "train", augment=True, shuffle=True, monitor=flow, device=device)
+    loader = create_loader(
+        config, "train", augment=True, shuffle=True, monitor=flow, device=device, hooks=hooks
+    )
     split = evaluation_split(loader.dataset.data)
     valid = create_loader(config, split, augment=False, shuffle=False, device=device)
 

@@ -1,5 +1,6 @@
-"""JPEG files to one letterboxed, normalised batch on the device: nvJPEG and `render_`, beside torchvision's
-CUDA decode_jpeg and a resize of each image. Files are read on both sides, from the page cache."""
+"""JPEG files to one letterboxed, normalised batch on the device: nvJPEG and `render_`, compared with
+torchvision's CUDA decode_jpeg and a resize of each image. Both read the files, from the page cache.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from yolofast.lazy_names import lazy_names
 if TYPE_CHECKING:
     from yolofast.load.configured import create_loader
     from yolofast.load.dataset import YOLODataset
+    from yolofast.load.hooks import Hook, hook
     from yolofast.load.index import SINGLE_CLASS_NAMES
     from yolofast.load.lazy import LazyDataset, stream_process_dataset
     from yolofast.load.loader import Loader
@@ -21,6 +22,7 @@ __all__ = [
     "SINGLE_CLASS_NAMES",
     "AugmentConfig",
     "DataFlowMonitor",
+    "Hook",
     "LazyDataset",
     "Loader",
     "TorchLoader",
@@ -28,12 +30,14 @@ __all__ = [
     "create_dataloader",
     "create_loader",
     "custom_collate_fn",
+    "hook",
     "stream_process_dataset",
 ]
 
 _HOMES = {
     "configured": ("create_loader",),
     "dataset": ("YOLODataset",),
+    "hooks": ("Hook", "hook"),
     "index": ("SINGLE_CLASS_NAMES",),
     "lazy": ("LazyDataset", "stream_process_dataset"),
     "loader": ("Loader",),

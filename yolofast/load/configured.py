@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import TypedDict
 
 import torch
@@ -11,6 +12,7 @@ from yolofast.config import YOLOConfig
 from yolofast.errors import ConfigError
 from yolofast.formats.yolo.data_yaml import DataYaml
 from yolofast.load.dataset import YOLODataset
+from yolofast.load.hooks import Hook, HookFunction
 from yolofast.load.loader import MAX_THREADS, Loader
 from yolofast.load.monitor import DataFlowMonitor
 from yolofast.types import Split
@@ -25,7 +27,12 @@ class Loading(TypedDict):
 
 
 def configured_dataset(
-    config: YOLOConfig, split: Split, augment: bool, shuffle: bool, data: DataYaml | None = None
+    config: YOLOConfig,
+    split: Split,
+    augment: bool,
+    shuffle: bool,
+    data: DataYaml | None = None,
+    hooks: Iterable[Hook | HookFunction] = (),
 ) -> YOLODataset:
     """The dataset of a split of `config.dataset.data`, or of `data` if that has been read already.
 
@@ -50,6 +57,7 @@ def configured_dataset(
         multi_scale=settings.multi_scale if augment and not settings.rect else 0.0,
         stride=settings.stride,
         pad=settings.pad,
+        hooks=hooks,
         max_bad_share=settings.max_bad_share,
     )
 
@@ -76,16 +84,17 @@ def create_loader(
     data: DataYaml | None = None,
     monitor: DataFlowMonitor | None = None,
     device: torch.device | None = None,
+    hooks: Iterable[Hook | HookFunction] = (),
 ) -> Loader:
     """A `Loader` of batches of torch tensors for one split of `config.dataset.data`.
 
     `augment` applies `config.augment`, otherwise samples are letterboxed only; `shuffle` draws a new order
     every epoch. `data` is that data.yaml if it has been read already; omitted means it is read here. With a
-    `device`, batches are rendered there.
+    `device`, batches are rendered there. `hooks` are the user's own transforms.
 
     Raises `ConfigError` without data or for a device that cannot render, `DataError` for unusable data.
     """
-    dataset = configured_dataset(config, split, augment, shuffle, data)
+    dataset = configured_dataset(config, split, augment, shuffle, data, hooks)
     loading = configured_loading(config, split, dataset)
     return Loader(
         dataset,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from yolofast.load.cache.planes import PlaneCache
 from yolofast.load.cache.ram import cache_in_ram
 from yolofast.load.execute.executor import compact_planes
 from yolofast.load.execute.single import SampleRenderer
+from yolofast.load.hooks import Hook, HookFunction, compiled_hooks
 from yolofast.load.index import SINGLE_CLASS_NAMES, PackedIndex
 from yolofast.load.plan import draws
 from yolofast.load.plan.bad_images import BadImages
@@ -55,11 +56,12 @@ class YOLODataset:
                    strides added; excludes `shuffle`, and switches mosaic off
     multi_scale    draw the side of every batch within +- this share of imgsz
     stride         sides of rectangular and multi-scale samples are multiples of this
+    hooks          the user's own transforms, run on every sample in this order; see `yolofast.load.hooks`
     max_bad_share  more than this share of unreadable images raises `DataError`; each one is reported
                    once and replaced by the next readable image
 
     Raises `DataError` when the split has no readable image, `ConfigError` for settings that exclude one
-    another.
+    another, `HookError` for a hook that cannot be compiled.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class YOLODataset:
         multi_scale: float = 0.0,
         stride: int = MODEL_STRIDE,
         pad: float = 0.5,
+        hooks: Iterable[Hook | HookFunction] = (),
         max_bad_share: float = 0.25,
     ) -> None:
         if rect and (shuffle or multi_scale):
@@ -101,6 +104,7 @@ class YOLODataset:
         self.shuffle, self.seed, self.epochs = shuffle, seed, epochs
         self.rect, self.multi_scale = rect, multi_scale
         self._stride, self._pad = stride, pad
+        self.hooks = compiled_hooks(hooks)
         self.class_names = SINGLE_CLASS_NAMES if single_cls else self.data.names
         self.epoch = 0
         self.findings: tuple[Finding, ...] = ()
@@ -235,7 +239,7 @@ class YOLODataset:
         return self.sizes(1).at(epoch, position)
 
     def targets(self, plan: BatchPlan) -> NDArray[np.float32]:
-        """Labels of a plan's samples, float32 [N, 6] sample, class, xywhn."""
+        """Labels of a plan's samples before any hooks, float32 [N, 6] sample, class, xywhn."""
         return self.index.targets(plan, filtered=self.augment is not None)
 
     # ------------------------------------------------------------ samples

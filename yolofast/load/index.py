@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from yolofast.formats.boxes import xyxy_to_xywhn
 from yolofast.formats.yolo.split import ReadChunk
+from yolofast.kernels import render_labels
 from yolofast.kernels.packed_paths import PackedPaths, pack_paths, path_ends
 from yolofast.types import BatchPlan, ImageRecord
 
@@ -85,9 +86,7 @@ class PackedIndex:
         return sum(a.nbytes for a in arrays)
 
     def targets(self, plan: BatchPlan, *, filtered: bool) -> NDArray[np.float32]:
-        """Labels of a plan's samples, float32 [N, 6] sample, class, xywhn; see `labels.render_labels`."""
-        from yolofast.load.labels import render_labels
-
+        """Labels of a plan's samples, float32 [N, 6] sample, class, xywhn; see `kernels.render_labels`."""
         return render_labels(plan, self.labels.rows, self.labels.offsets, self.shapes, filtered=filtered)
 
 

@@ -61,8 +61,9 @@ class Loader:
     `prefetch`, or where a run was interrupted (`state_dict`). The pool stops when the loader is closed or
     collected, or when the interpreter exits. After a fork the child starts a pool of its own.
 
-    Raises `DataError` from iteration when too many images are unreadable; `ConfigError` for a device that
-    torch or this build of yolofast cannot use; `MissingExtraError` when nvJPEG is requested and missing.
+    Raises from iteration `DataError` when too many images are unreadable, and `HookError` when a hook of the
+    dataset fails; `ConfigError` for a device that torch or this build of yolofast cannot use, or with hooks;
+    `MissingExtraError` when nvJPEG is requested and missing.
     """
 
     def __init__(
@@ -187,6 +188,12 @@ class Loader:
     ) -> Executor:
         if jpeg not in get_args(Jpeg):
             raise ConfigError(f"jpeg: got {jpeg!r}, expected one of {', '.join(get_args(Jpeg))}.")
+        if device is not None and self.dataset.hooks:
+            names = ", ".join(hook.name for hook in self.dataset.hooks)
+            raise ConfigError(
+                f"device: got '{device}' with the hooks {names}, which run on the CPU. Render batches there: "
+                "device=None, or --loader-device cpu."
+            )
         if device is not None:
             from yolofast.load.execute.device import DeviceExecutor
 

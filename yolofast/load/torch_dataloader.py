@@ -11,13 +11,14 @@ Example::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from torch.utils.data import DataLoader, Sampler
 
 from yolofast.config import YOLOConfig
 from yolofast.load.configured import configured_dataset, configured_loading
 from yolofast.load.dataset import YOLODataset
+from yolofast.load.hooks import Hook, HookFunction
 from yolofast.load.plan.sizes import Sizes
 from yolofast.load.tensors import custom_collate_fn
 from yolofast.types import Batch, Split
@@ -53,14 +54,20 @@ class TorchLoader(DataLoader[Batch]):
 
 
 def create_dataloader(
-    config: YOLOConfig, split: Split = "train", augment: bool = True, shuffle: bool = True
+    config: YOLOConfig,
+    split: Split = "train",
+    augment: bool = True,
+    shuffle: bool = True,
+    *,
+    hooks: Iterable[Hook | HookFunction] = (),
 ) -> TorchLoader:
     """The batches of `create_loader`, through torch's own DataLoader and its processes.
 
     `augment` applies `config.augment`, otherwise samples are letterboxed only; `shuffle` draws a new order
-    every epoch. Raises `ConfigError` without data, `DataError` for unusable data.
+    every epoch; `hooks` are the user's own transforms. Raises `ConfigError` without data, `DataError` for
+    unusable data.
     """
-    dataset = configured_dataset(config, split, augment, shuffle)
+    dataset = configured_dataset(config, split, augment, shuffle, hooks)
     loading = configured_loading(config, split, dataset)
     batch_size, workers = config.training.batch, loading["workers"]
     return TorchLoader(

@@ -106,6 +106,11 @@ bool Engine::perform(Worker& worker, JobBatch& batch) {
         if (failures.empty() && batch.staging == nullptr) {
             draw(worker, job);
             seconds.render += since(started);
+            if (batch.hooked != nullptr) {
+                const auto rendered = Clock::now();
+                run_hooks(*batch.hooked, worker.sample, job.out);
+                seconds.hooks += since(rendered);
+            }
         } else if (failures.empty()) {
             finished = pack(worker, *batch.staging);
             seconds.pack += since(started);
@@ -122,6 +127,7 @@ bool Engine::perform(Worker& worker, JobBatch& batch) {
     batch.seconds.read += seconds.read;
     batch.seconds.decode += seconds.decode;
     batch.seconds.render += seconds.render;
+    batch.seconds.hooks += seconds.hooks;
     batch.seconds.pack += seconds.pack;
     batch.seconds.wait += seconds.wait;
     seconds = {};

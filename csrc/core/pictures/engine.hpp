@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/pictures/hooks.hpp"
 #include "core/pictures/picture.hpp"
 #include "core/pictures/staging.hpp"
 
@@ -50,13 +51,14 @@ struct Failure {
 };
 
 struct StageSeconds {
-    double read = 0, decode = 0, render = 0, pack = 0, wait = 0;
+    double read = 0, decode = 0, render = 0, hooks = 0, pack = 0, wait = 0;
 };
 
 // Jobs that are done together.
 struct JobBatch {
     std::vector<Job> jobs;
-    Staging* staging = nullptr;  // where the jobs' pictures go, one a job; null: the jobs are samples
+    Staging* staging = nullptr;       // where the jobs' pictures go, one a job; null: the jobs are samples
+    HookedSamples* hooked = nullptr;  // what to run on the rendered samples, or null
     std::size_t remaining = 0;
     std::vector<Failure> failures;
     StageSeconds seconds;

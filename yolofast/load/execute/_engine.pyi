@@ -6,6 +6,7 @@ from typing_extensions import disjoint_base
 
 from yolofast.kernels.packed_paths import PackedPaths
 from yolofast.load.cache.planes import PlaneTable
+from yolofast.load.execute.hooked import HookedLabels
 from yolofast.types import BatchPlan, Picture
 
 def load_picture(
@@ -22,7 +23,10 @@ class Jobs:
 class RenderJobs(Jobs):
     plan: BatchPlan
     out: NDArray[np.uint8]
-    def __init__(self, plan: BatchPlan, out: NDArray[np.uint8]) -> None: ...
+    hooked: HookedLabels | None
+    def __init__(
+        self, plan: BatchPlan, out: NDArray[np.uint8], hooked: HookedLabels | None = None
+    ) -> None: ...
 
 @disjoint_base
 class PackJobs(Jobs):

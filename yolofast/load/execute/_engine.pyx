@@ -9,7 +9,7 @@ import os
 import time
 
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
@@ -179,18 +179,38 @@ cdef class Jobs:
         """Seconds that threads spent on these jobs, by stage."""
         cdef StageSeconds spent = self.batch.seconds
         stages = {"read": spent.read, "decode": spent.decode, "wait": spent.wait}
-        return stages | ({"render": spent.render} if self.batch.staging == NULL else {"pack": spent.pack})
+        if self.batch.staging != NULL:
+            return stages | {"pack": spent.pack}
+        stages["render"] = spent.render
+        return stages | {"hooks": spent.hooks} if self.batch.hooked != NULL else stages
+
+
+cdef int64_t _call_python(
+    void* context, int64_t sample, uint8_t* image, int64_t height, int64_t width, float* labels,
+    int64_t count, const double* draws
+) noexcept with gil:
+    """A hook that is not compiled: `context` is a `PythonCall`, which has the arrays as Python sees them."""
+    try:
+        kept = (<object>context)(sample, count)
+        return HOOK_RAISED if kept is None else <int64_t>kept
+    except BaseException:
+        return HOOK_RAISED
 
 
 @cython.auto_pickle(False)
 cdef class RenderJobs(Jobs):
     """The samples of one plan, to be rendered; `images` are those of its tiles."""
 
+    cdef HookedSamples native
     cdef readonly object plan
     cdef readonly object out
+    cdef readonly object hooked
 
-    def __init__(self, plan, out):
-        """`out` is uint8 [B, 3, H, W], C-contiguous."""
+    def __init__(self, plan, out, hooked=None):
+        """
+        out     uint8 [B, 3, H, W], C-contiguous
+        hooked  `hooked.HookedLabels` of the samples: hooks that run on each as soon as it is rendered
+        """
         matrix, window, sample, layer, mix, colour = checked_plan(plan)
         height, width = plan.size
         shape = (len(plan), 3, height, width)
@@ -220,6 +240,44 @@ cdef class RenderJobs(Jobs):
             begin = end
             dst.data += 3 * dst.plane
         self.batch.remaining = self.batch.jobs.size()
+        self.hooked = hooked
+        if hooked is not None:
+            self._take_hooks(hooked)
+
+    cdef _take_hooks(self, hooked):
+        cdef size_t count = len(self.plan)
+        columns = sum(hook.draws for hook in hooked.hooks)
+        arrays = (
+            ("labels", hooked.labels, np.float32, (len(hooked.labels), 5)),
+            ("offsets", hooked.offsets, np.int64, (count + 1,)),
+            ("kept", hooked.kept, np.int64, (count,)),
+            ("draws", hooked.draws, np.float64, (count, columns)),
+            ("outcomes", hooked.outcomes, np.int64, (count, 3)),
+        )
+        for name, array, dtype, shape in arrays:
+            if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+                raise ValueError(
+                    f"{name} is {array.dtype} {array.shape}; expected C-contiguous {np.dtype(dtype)} {shape}"
+                )
+        offsets = hooked.offsets
+        if offsets[0] != 0 or offsets[count] != len(hooked.labels) or (np.diff(offsets) != hooked.kept).any():
+            raise ValueError("offsets and kept do not say the same of the labels")
+        calls = hooked.python_calls(self.out)
+        self.keep = *self.keep, *(array for _, array, _, _ in arrays), calls
+        self.native.labels = <float*>cnp.PyArray_DATA(hooked.labels)
+        self.native.offsets = <const int64_t*>cnp.PyArray_DATA(offsets)
+        self.native.kept = <int64_t*>cnp.PyArray_DATA(hooked.kept)
+        self.native.draws = <const double*>cnp.PyArray_DATA(hooked.draws)
+        self.native.classes = hooked.classes
+        self.native.outcomes = <HookOutcome*>cnp.PyArray_DATA(hooked.outcomes)
+        cdef Hook hook
+        for each, call in zip(hooked.hooks, calls):
+            hook.draws = each.draws
+            hook.function, hook.context = _call_python, <void*>call
+            if call is None:
+                hook.function, hook.context = <HookFunction><uintptr_t>each.address, NULL
+            self.native.hooks.push_back(hook)
+        self.batch.hooked = &self.native
 
 
 @cython.auto_pickle(False)

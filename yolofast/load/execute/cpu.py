@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.load.execute._engine import RenderJobs
-from yolofast.load.execute.executor import Block, PlannedDataset, make_batch
+from yolofast.load.execute.executor import Block, PlannedDataset, final_targets, hooked_labels, make_batch
 from yolofast.load.execute.pool import Pool
 from yolofast.load.execute.repair import repair
 from yolofast.load.monitor import DataFlowMonitor
@@ -26,6 +26,8 @@ class _Pending(NamedTuple):
 
     positions: Positions
     jobs: RenderJobs
+    labels_s: float
+    """Seconds spent on its labels before they were rendered."""
 
 
 class CpuExecutor:
@@ -47,7 +49,7 @@ class CpuExecutor:
     ) -> Generator[Batch, None, None]:
         """The batches of an epoch's blocks: see `Executor`."""
         pending: deque[_Pending] = deque()
-        submitted = self._submit(pool, blocks)
+        submitted = self._submit(pool, epoch, blocks)
         while True:
             pool.check()
             pending.extend(islice(submitted, self.prefetch - len(pending)))
@@ -55,28 +57,32 @@ class CpuExecutor:
                 return
             yield self._finish(pool, epoch, pending, monitor)
 
-    def _submit(self, pool: Pool, blocks: Iterator[Block]) -> Iterator[_Pending]:
+    def _submit(self, pool: Pool, epoch: int, blocks: Iterator[Block]) -> Iterator[_Pending]:
         """The batches in order, each submitted when the next one is requested."""
         for block in blocks:
             for _, plan in block:
                 pool.engine.expect(plan.tile_image)
             for positions, plan in block:
                 out = self._buffers.take((len(plan), 3, *plan.size), pinned=self.pinned)
-                jobs = RenderJobs(plan, out)
+                started = time.perf_counter()
+                hooked = hooked_labels(self.dataset, plan, epoch, positions)
+                labelled = time.perf_counter() - started
+                jobs = RenderJobs(plan, out, hooked)
                 pool.submit(jobs)
-                yield _Pending(positions, jobs)
+                yield _Pending(positions, jobs, labelled)
 
     def _finish(
         self, pool: Pool, epoch: int, pending: deque[_Pending], monitor: DataFlowMonitor | None
     ) -> Batch:
         """Wait for the oldest pending batch."""
         started = time.perf_counter()
-        positions, jobs = pending[0]
+        positions, jobs, labelled = pending[0]
         pool.finish(jobs)
         plan = repair(self.dataset, pool.engine, jobs, epoch, positions)
         waited = time.perf_counter() - started
-        batch = make_batch(self.dataset.index, plan, jobs.out, self.dataset.targets(plan))
-        labelled = time.perf_counter() - started - waited
+        targets = final_targets(self.dataset, pool.engine, plan, jobs)
+        batch = make_batch(self.dataset.index, plan, jobs.out, targets)
+        labelled += time.perf_counter() - started - waited
         if monitor is not None:
             ready = sum(pool.is_done(each.jobs) for each in pending)
             stages = jobs.seconds() | {"labels": labelled}

@@ -8,9 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.errors import HookError
 from yolofast.load.cache.planes import PlaneCache
 from yolofast.load.execute._engine import Engine, RenderJobs, load_picture
+from yolofast.load.execute.hooked import HookedLabels, HookOutcome
 from yolofast.load.execute.pool import Pool
+from yolofast.load.hooks import Hook, draw_hooks
 from yolofast.load.index import PackedIndex
 from yolofast.load.monitor import DataFlowMonitor
 from yolofast.load.plan.bad_images import BadImages
@@ -27,11 +30,15 @@ class PlannedDataset(Protocol):
     index        paths, shapes and labels of its images
     cache        their decoded planes, where they are cached
     bad_images   those that turned out unreadable
+    hooks        the user's own transforms of its samples
     """
 
     index: PackedIndex
     cache: PlaneCache | None
     bad_images: BadImages
+    hooks: tuple[Hook, ...]
+    seed: int
+    class_names: tuple[str, ...]
 
     @property
     def decode_side(self) -> int:
@@ -62,12 +69,46 @@ def make_engine(dataset: PlannedDataset, idle_bytes: int = 0) -> Engine:
     return Engine(index.paths, index.shapes, dataset.decode_side, table=table, idle_bytes=idle_bytes)
 
 
-def render_plan(engine: Engine, plan: BatchPlan, out: NDArray[np.uint8] | None = None) -> RenderJobs:
+def render_plan(
+    engine: Engine,
+    plan: BatchPlan,
+    out: NDArray[np.uint8] | None = None,
+    hooked: HookedLabels | None = None,
+) -> RenderJobs:
     """Render a plan in this thread, into `out` uint8 [B, 3, H, W] if given; the jobs know the failures."""
-    jobs = RenderJobs(plan, np.empty((len(plan), 3, *plan.size), np.uint8) if out is None else out)
+    out = np.empty((len(plan), 3, *plan.size), np.uint8) if out is None else out
+    jobs = RenderJobs(plan, out, hooked)
     engine.expect(plan.tile_image)
     engine.run(jobs)
     return jobs
+
+
+def hooked_labels(
+    dataset: PlannedDataset, plan: BatchPlan, epoch: int, positions: Positions
+) -> HookedLabels | None:
+    """What the jobs of a plan need to run the dataset's hooks; None when it has none."""
+    if not dataset.hooks:
+        return None
+    draws = draw_hooks(dataset.hooks, dataset.seed, epoch, positions)
+    return HookedLabels(dataset.hooks, dataset.targets(plan), draws, len(dataset.class_names))
+
+
+def final_targets(
+    dataset: PlannedDataset, engine: Engine, plan: BatchPlan, jobs: RenderJobs
+) -> NDArray[np.float32]:
+    """The targets of repaired jobs that show `plan`, after the hooks. Raises `HookError` when one failed."""
+    if jobs.hooked is None:
+        return dataset.targets(plan)
+    for failure in jobs.hooked.failures():
+        row = plan[failure.sample : failure.sample + 1]
+        cause = failure.exception
+        if failure.error == HookOutcome.RAISED and cause is None:  # compiled code does not say what it was
+            cause = failure.raise_again(render_plan(engine, row).out[0], dataset.targets(row)[:, 1:])
+        if cause is not None and not isinstance(cause, Exception):
+            raise cause  # Ctrl-C
+        path = dataset.index.paths[int(row.images[0])]
+        raise HookError(f"{path}: hook '{failure.hook.name}' {failure.reason(cause)}") from cause
+    return jobs.hooked.targets()
 
 
 def make_batch(index: PackedIndex, plan: BatchPlan, images: Any, targets: NDArray[np.float32]) -> Batch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from yolofast.load.execute._engine import Engine, RenderJobs
-from yolofast.load.execute.executor import PlannedDataset, render_plan
+from yolofast.load.execute.executor import PlannedDataset, hooked_labels, render_plan
 from yolofast.load.plan.shards import Positions
 from yolofast.types import BatchPlan
 
@@ -26,7 +26,12 @@ def repair(
         rows = sorted(failed | {row for row in range(len(plan)) if _differs(before, plan, row)})
         failures, failed = [], set()
         for row in rows:
-            found = render_plan(engine, plan[row : row + 1], jobs.out[row : row + 1]).failures()
+            part = slice(row, row + 1)
+            hooked = hooked_labels(dataset, plan[part], epoch, positions[part])
+            again = render_plan(engine, plan[part], jobs.out[part], hooked)
+            if jobs.hooked is not None and hooked is not None:
+                jobs.hooked.repaired[row] = hooked
+            found = again.failures()
             failures += found
             failed |= {row} if found else set()
     return plan

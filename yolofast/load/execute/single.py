@@ -6,7 +6,14 @@ import os
 from typing import Any
 
 from yolofast.load.execute._engine import Engine
-from yolofast.load.execute.executor import PlannedDataset, make_batch, make_engine, render_plan
+from yolofast.load.execute.executor import (
+    PlannedDataset,
+    final_targets,
+    hooked_labels,
+    make_batch,
+    make_engine,
+    render_plan,
+)
 from yolofast.load.execute.repair import repair
 from yolofast.load.plan.shards import Positions
 from yolofast.types import Batch
@@ -33,16 +40,17 @@ class SampleRenderer:
     ) -> Batch:
         """The samples at `positions`, which have one size (height, width).
 
-        Raises `DataError` when too many images are unreadable.
+        Raises `DataError` when too many images are unreadable, `HookError` when a hook fails.
         """
         known = self._engine
         if known is None or known[0] != os.getpid():  # a forked process may inherit locks that stay held
             known = self._engine = os.getpid(), make_engine(dataset, IDLE_BYTES)
         engine, plan = known[1], dataset.plan(epoch, positions, size)
         try:
-            jobs = render_plan(engine, plan)
+            jobs = render_plan(engine, plan, hooked=hooked_labels(dataset, plan, epoch, positions))
             plan = repair(dataset, engine, jobs, epoch, positions)
+            targets = final_targets(dataset, engine, plan, jobs)
         except BaseException:
             self._engine = None  # it may wait for ever for an image whose decoding was interrupted
             raise
-        return make_batch(dataset.index, plan, jobs.out, dataset.targets(plan))
+        return make_batch(dataset.index, plan, jobs.out, targets)

@@ -47,6 +47,11 @@ class Stream(IntEnum):
     MIXUP_RATIO = 128  # 128 to 190: their median is the ratio
     BATCH_SIDE = 0xFFFE  # side of a multi-scale batch; the position is the batch's number
     ORDER = 0xFFFF  # sort keys of the epoch's order; the position is the image's index
+    HOOK = 0x10000  # and above: draw j of hook i is HOOK + MAX_HOOK_DRAWS * i + j
+
+
+MAX_HOOK_DRAWS = 4096
+"""Random numbers that one hook can have per sample."""
 
 
 def bits(seed: int, epoch: int, position: Any, stream: Any) -> NDArray[np.uint64]:

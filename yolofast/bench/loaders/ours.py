@@ -1,13 +1,9 @@
-"""Our own sides of `yolofast bench loader --peers`: the loader, and JPEG decode alone as the floor.
-
-Run as a process of its own (`python -m yolofast.bench.loader_side JSON`) that answers the same requests as
-a peer does (`peers.serve`), so that ours and the others are started, pinned and asked in the same way.
-"""
+"""Our loader as it is measured, alone or as a participant, and JPEG decode alone as the floor."""
 
 from __future__ import annotations
 
-import json
-import sys
+import itertools
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from yolofast import __version__
-from yolofast.bench.peers.loaders import private_stdout, serve, timed, versions
+from yolofast.bench.peers.serve import Answer, Requests, timed, versions
 from yolofast.config import AugmentConfig, Cache
 from yolofast.formats.yolo.data_yaml import list_images, read_data_yaml
 from yolofast.kernels import decode_jpeg, jpeg_info
@@ -25,9 +20,9 @@ from yolofast.types import Batch, JpegInfo, Split
 
 BATCH = 16
 ENDLESS = 2**31
-"""Epochs of the run that is measured: past the last one there would be no more mosaics."""
+"""Epochs of the run that is measured: the last ones would have no mosaics."""
 FLOORS: Mapping[str, str] = {"decode to planes": "auto", "libjpeg-turbo to planes": "turbo"}
-"""Decode alone, of the same files at full size, bytes in memory: side -> decoder."""
+"""Decode alone, of the same files at full size from memory: participant -> decoder."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class LoaderWork:
     cache: Cache
 
     def loader(self) -> Loader:
-        """A loader of batches of 16 that makes mosaics in every epoch, however many are measured."""
+        """A loader of batches of 16 with mosaics in every epoch, however many are measured."""
         augment = None if self.augment is None else replace(self.augment, close_mosaic=0)
         dataset = YOLODataset(
             self.data,
@@ -56,8 +51,55 @@ class LoaderWork:
         return Loader(dataset, batch_size=BATCH, threads=self.threads, monitor=DataFlowMonitor())
 
 
+def measure_loader(
+    data: Path,
+    split: Split,
+    *,
+    imgsz: int,
+    threads: int,
+    augment: AugmentConfig | None,
+    seconds: float,
+    cache: Cache = "none",
+) -> dict[str, Any]:
+    """Samples per second of our loader in this process over at least `seconds`, from file read to batch.
+
+    Epochs repeat until the time is up. The first epoch is not measured when it fills a cache; otherwise one
+    batch comes first. Nothing is prefetched when the clock starts. Returns images_per_s and what was
+    measured.
+    """
+    loader = LoaderWork(data, split, imgsz, threads, augment, cache).loader()
+    count = len(loader.dataset)
+    _load(loader, samples=count if cache != "none" else min(count, BATCH))
+    started = time.perf_counter()
+    images = _load(loader, until=started + seconds)
+    elapsed = time.perf_counter() - started
+    return {
+        "images_per_s": images / elapsed,
+        "images": images,
+        "seconds": elapsed,
+        "threads": threads,
+        "imgsz": imgsz,
+        "augment": augment is not None,
+        "cache": cache,
+        "dataset_images": count,
+        "data": str(data),
+    }
+
+
+def _load(loader: Any, *, samples: int = 0, until: float = 0.0) -> int:
+    """Take batches until both are reached; returns the number of samples."""
+    made = 0
+    for epoch in itertools.count():
+        loader.set_epoch(epoch)
+        for batch in loader:
+            made += len(batch)
+            if made >= samples and time.perf_counter() >= until:
+                return made
+    raise AssertionError("epochs never end")
+
+
 class _Epochs:
-    """Whole epochs of a loader: between two of them it has nothing in hand and does no work."""
+    """Whole epochs of a loader: between two of them it is idle and holds no prefetched batch."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader, self.epoch = loader, 0
@@ -73,7 +115,7 @@ class _Epochs:
             made += sum(len(batch) for batch in self.batches())
         return made
 
-    def save(self, count: int, images: int, to: str) -> dict[str, Any]:
+    def save(self, count: int, images: int, to: str) -> Answer:
         shown: list[Any] = []
         boxes: list[int] = []
         while len(boxes) < count:
@@ -85,14 +127,14 @@ class _Epochs:
         return {"samples": count}
 
     def stages(self) -> dict[str, float]:
-        """Seconds that each stage has taken so far."""
+        """Total seconds of each stage so far."""
         monitor = self.loader.monitor
         found = {} if monitor is None else monitor.report()["stages"]
         return {name: stage["total_s"] for name, stage in found.items()}
 
 
 class _Decode:
-    """Nothing but the decoder, into memory that it has used before: fresh pages would cost extra."""
+    """The decoder alone, into memory that it has used before: fresh pages would cost extra."""
 
     def __init__(self, data: Path, split: Split, decoder: Any) -> None:
         paths = list_images(read_data_yaml(data), split)
@@ -109,29 +151,20 @@ class _Decode:
         return count
 
 
-def main() -> None:
-    replies = private_stdout()
-    job = json.loads(sys.argv[1])
-    side, data, split = job["side"], Path(job["data"]), job["split"]
-    hello: dict[str, Any] = {"peer": side, "versions": versions(("numpy", "numba"))}
-    hello["versions"]["yolofast"] = __version__
-    if side in FLOORS:
-        decode = _Decode(data, split, FLOORS[side])
+def participate(job: Mapping[str, Any]) -> tuple[Answer, Requests]:
+    """Build the loader, or with a key of `FLOORS` as `floor` that decoder alone, for what the job describes.
+
+    The other keys are the fields of `LoaderWork`; `augment` True is the default training augmentation.
+    """
+    data, split = Path(job["data"]), job["split"]
+    packages = {"versions": versions(("numpy", "yolofast"))}
+    if job["floor"] is not None:
+        decode = _Decode(data, split, FLOORS[job["floor"]])
         if not decode.files:
-            hello = {"left_out": "no JPEG among the images"}
-        print(json.dumps(hello), file=replies, flush=True)
-        serve({"run": timed(decode.run)}, sys.stdin, replies)
-        return
+            return {"left_out": "there is no JPEG among the images"}, {}
+        return packages, {"run": timed(decode.run)}
     augment = AugmentConfig() if job["augment"] else None
     loader = LoaderWork(data, split, job["imgsz"], job["threads"], augment, job["cache"]).loader()
     epochs = _Epochs(loader)
-    print(json.dumps(hello | {"images": len(loader.dataset)}), file=replies, flush=True)
-    serve(
-        {"run": timed(epochs.run), "save": epochs.save, "stages": epochs.stages},
-        sys.stdin,
-        replies,
-    )
-
-
-if __name__ == "__main__":
-    main()
+    requests: Requests = {"run": timed(epochs.run), "save": epochs.save, "stages": epochs.stages}
+    return {**packages, "images": len(loader.dataset)}, requests

@@ -1,21 +1,17 @@
-"""One scan of a YOLO dataset, ours or Ultralytics', in a process of its own: prints one JSON object.
-
-Run by run_data.py, ours in this interpreter, Ultralytics' in the peers' environment. The arguments: which
-side, the dataset's folder, and a file that gets the labels of all images, sorted by path, as numpy arrays.
-"""
+"""One scan of a YOLO dataset, ours or Ultralytics', as `yolofast.bench.data_stages` measures it."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .serve import Answer, Requests, versions
 
-def ours(root: Path) -> tuple[float, list[str], list[Any]]:
+
+def yolofast(root: Path) -> tuple[float, list[str], list[Any]]:
     from yolofast.formats.yolo.data_yaml import read_data_yaml
     from yolofast.formats.yolo.split import read_split
     from yolofast.load.index import PackedIndex
@@ -44,15 +40,19 @@ def ultralytics(root: Path) -> tuple[float, list[str], list[Any]]:
     return seconds, [label["im_file"] for label in labels], rows
 
 
-def main() -> None:
-    which, root, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    seconds, paths, labels = {"yolofast": ours, "ultralytics": ultralytics}[which](root)
+SCANS = {"yolofast": yolofast, "ultralytics": ultralytics}
+
+
+def participate(job: dict[str, Any]) -> tuple[Answer, Requests]:
+    """Scan before the first answer, which has seconds, images and boxes; nothing is served.
+
+    The job: `participant`, a key of `SCANS`; `root`, the dataset's folder; `out`, a file (npz) for the labels
+    of all images, sorted by path.
+    """
+    seconds, paths, labels = SCANS[job["participant"]](Path(job["root"]))
     order = sorted(range(len(paths)), key=paths.__getitem__)
     counts = [len(labels[i]) for i in order]
     rows = np.concatenate([labels[i] for i in order]).astype(np.float32)
-    np.savez(out, paths=np.array([Path(paths[i]).name for i in order]), counts=counts, rows=rows)
-    print(json.dumps({"seconds": seconds, "images": len(paths), "boxes": len(rows)}))
-
-
-if __name__ == "__main__":
-    main()
+    np.savez(job["out"], paths=np.array([Path(paths[i]).name for i in order]), counts=counts, rows=rows)
+    hello = {"seconds": seconds, "images": len(paths), "boxes": len(rows)}
+    return hello | {"versions": versions((job["participant"],))}, {}

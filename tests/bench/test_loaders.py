@@ -1,95 +1,46 @@
-"""Loader comparisons: the protocol, who is left out and why, the figures, and the chart."""
+"""Loader comparisons: the copy they work on, who is left out and why, the figures, and the chart."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from yolofast.bench import loaders as bench
-from yolofast.bench.dataset import copy_for_bench
-from yolofast.bench.loaders import Comparison, compare_loaders, compare_samples, measure_loader
-from yolofast.bench.loaders_report import draw_chart, text_table
-from yolofast.bench.peers.loaders import PEERS, Job, save, versions
-from yolofast.bench.process import Side, cores
+from yolofast.bench.chart import plot_bars
+from yolofast.bench.loaders.comparison import (
+    MAX_PIXEL_DIFFERENCE,
+    LoaderComparison,
+    compare_loaders,
+    compare_samples,
+)
+from yolofast.bench.loaders.dataset import copy_for_bench
+from yolofast.bench.loaders.ours import measure_loader
+from yolofast.bench.loaders.report import AXIS, panel, text_table
+from yolofast.bench.peers.loaders import PEERS, LoaderJob, save
 from yolofast.cli import main
 from yolofast.errors import ConfigError, DataError
 
-FAKE = """
-import json, os, sys
-behaviour = sys.argv[1]
-print("a library talks", file=sys.stderr)
-if behaviour == "refuses":
-    print(json.dumps({"left_out": "no such job"}), flush=True)
-    sys.exit()
-print(json.dumps({"peer": "fake", "cores": sorted(os.sched_getaffinity(0)),
-                  "threads": os.environ["OMP_NUM_THREADS"]}), flush=True)
-for line in sys.stdin:
-    if behaviour == "crashes":
-        sys.exit("out of luck")
-    print(json.dumps({"samples": json.loads(line)["count"], "seconds": 0.5}), flush=True)
-"""
-
-
-def fake(tmp_path: Path, behaviour: str) -> Side:
-    script = tmp_path / "fake.py"
-    script.write_text(FAKE, encoding="utf-8")
-    return Side("fake", [sys.executable, str(script), behaviour], tmp_path)
-
-
-def test_a_side_answers_on_its_own_core_and_we_keep_ours(tmp_path: Path) -> None:
-    before = os.sched_getaffinity(0)
-    with fake(tmp_path, "works") as side:
-        assert side.hello["cores"] == cores(1)
-        assert side.hello["threads"] == "1"
-        assert [side.ask("run", count=n)["samples"] for n in (3, 5)] == [3, 5]
-        process = side._process
-    assert process.returncode == 0
-    assert os.sched_getaffinity(0) == before
-
-
-def test_a_side_says_why_it_cannot(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such job"):
-        fake(tmp_path, "refuses")
-    with fake(tmp_path, "crashes") as side, pytest.raises(DataError, match="exit code 1: out of luck"):
-        side.ask("run", count=1)
-    with pytest.raises(DataError, match="cannot be started"):
-        Side("fake", [str(tmp_path / "nothing")], tmp_path)
-
-
-def test_a_silent_side_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("START_SECONDS", "STOP_SECONDS"):
-        monkeypatch.setattr(f"yolofast.bench.process.{limit}", 0.2)
-    with pytest.raises(DataError, match="no answer"):
-        Side("silent", [sys.executable, "-c", "import time; time.sleep(60)"], tmp_path)
-
-
-def test_more_threads_than_cores_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match="only"):
-        cores(len(os.sched_getaffinity(0)) + 1)
-
 
 def test_the_copy_holds_all_images_often_enough(sample_yolo: Path, tmp_path: Path) -> None:
-    copied = copy_for_bench(sample_yolo, "train", tmp_path / "copy", least=50)
+    copied = copy_for_bench(sample_yolo, "train", tmp_path / "copy", min_files=50)
     files = sorted((copied.folder / "images").iterdir())
     assert copied.files == len(files) >= 50
     assert copied.files % copied.images == 0
     assert files[0].read_bytes() == files[copied.images].read_bytes()
     assert not files[0].is_symlink()
-    job = Job("opencv", str(copied.folder), copied.classes, 64, augment=False, cache="none")
+    job = LoaderJob("opencv", str(copied.folder), copied.classes, 64, augment=False, cache="none")
     assert sum(len(job.labels(path)) for path in files) > 0
 
 
 @pytest.mark.parametrize(("augment", "cache"), [(False, "none"), (True, "none"), (True, "ram")])
 def test_opencv_by_hand_makes_samples(augment: bool, cache: str, sample_yolo: Path, tmp_path: Path) -> None:
-    copied = copy_for_bench(sample_yolo, "train", tmp_path / "copy", least=1)
-    job = Job("opencv", str(copied.folder), copied.classes, 96, augment=augment, cache=cache)
+    copied = copy_for_bench(sample_yolo, "train", tmp_path / "copy", min_files=1)
+    job = LoaderJob("opencv", str(copied.folder), copied.classes, 96, augment=augment, cache=cache)
     samples = PEERS["opencv"][1](job)
     for _ in range(2 * copied.files):
         image, labels = next(samples)
@@ -117,10 +68,6 @@ def test_other_samples_are_noticed() -> None:
     ]:
         with pytest.raises(DataError):
             compare_samples((image, boxes), (pixels, counts), same_pixels=same)
-
-
-def test_versions_are_those_of_installed_packages() -> None:
-    assert versions(("numpy", "no-such-package-at-all")) == {"numpy": np.__version__}
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +98,7 @@ def test_figures_say_what_was_measured(figures: dict[str, Any]) -> None:
     assert figures["floor"].keys() == {"decode to planes", "libjpeg-turbo to planes"}
     ratio = figures["ratio"]["opencv"]
     assert ratio["p20"] <= ratio["median"] <= ratio["p80"]
-    assert figures["checks"]["opencv"]["pixel_difference"] <= bench.MOST_PIXEL_DIFFERENCE
+    assert figures["checks"]["opencv"]["pixel_difference"] <= MAX_PIXEL_DIFFERENCE
     assert figures["machine"]["cores"] == os.cpu_count()
 
 
@@ -168,7 +115,7 @@ def test_who_is_left_out_is_told_in_one_line(figures: dict[str, Any]) -> None:
 def test_the_chart_is_a_picture_of_all_comparisons(out: Path, figures: dict[str, Any]) -> None:
     from PIL import Image
 
-    two = draw_chart([figures, figures], out / "two" / "loader.png")
+    two = plot_bars([panel(figures)] * 2, "Loaders", AXIS, out / "two" / "loader.png")
     with Image.open(out / "loader.png") as one_panel, Image.open(two) as two_panels:
         assert one_panel.format == two_panels.format == "PNG"
         assert two_panels.height > one_panel.height > 100
@@ -184,7 +131,7 @@ def test_the_chart_is_a_picture_of_all_comparisons(out: Path, figures: dict[str,
 )
 def test_wrong_settings_cost_one_line(changes: dict[str, object], message: str, sample_yolo: Path) -> None:
     with pytest.raises(ConfigError, match=message):
-        compare_loaders(Comparison(sample_yolo, "train", **changes))  # type: ignore[arg-type]
+        compare_loaders(LoaderComparison(sample_yolo, "train", **changes))  # type: ignore[arg-type]
 
 
 def test_measuring_ours_alone_counts_whole_batches(sample_yolo: Path) -> None:

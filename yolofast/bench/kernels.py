@@ -1,7 +1,7 @@
-"""The work that the kernel benchmarks time, and the check that both sides do the same.
+"""Single kernels and their equivalents in OpenCV and numpy, with the check that both do the same.
 
-Pictures are the drawn sample dataset's, so that anyone gets the same input anywhere; everything
-runs on one thread and from memory.
+Images are those of the generated sample dataset, so that the input is the same anywhere; everything runs on
+one thread and from memory.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from yolofast import kernels
+from yolofast.bench.detections.nms_inputs import random_boxes
 from yolofast.config import AugmentConfig
+from yolofast.errors import DataError
 from yolofast.kernels import reference
 from yolofast.load.plan.plan import plan_batch
 from yolofast.sample import make_sample_dataset
@@ -26,15 +29,18 @@ from yolofast.types import BatchPlan, Ycc
 
 IMAGES = 16
 
+Image: TypeAlias = Any
+"""uint8 [H, W, 3] or, where it says planar, [3, H, W]; cv2's annotations are too wide to keep as types."""
+
 
 @dataclass(frozen=True)
 class Case:
-    """One operation: ours and its peers, and how far results may differ (`same` raises if more)."""
+    """One operation: ours and its peers; `check` raises `DataError` when their results differ too much."""
 
     what: str
     ours: Callable[[], object]
     peers: dict[str, Callable[[], object]]
-    same: Callable[[], None]
+    check: Callable[[], None]
 
 
 @cache
@@ -42,20 +48,31 @@ def jpegs() -> list[bytes]:
     """JPEG files of 640 x 480, 4:2:0, as cameras write them."""
     with tempfile.TemporaryDirectory() as folder:
         paths = sorted(make_sample_dataset(Path(folder) / "raw", count=IMAGES).glob("*.jpg"))
-        pictures = [cv2.imread(str(path)) for path in paths]
+        images: list[Image] = [cv2.imread(str(path)) for path in paths]
     options = [cv2.IMWRITE_JPEG_QUALITY, 90]
-    return [cv2.imencode(".jpg", cv2.resize(p, (640, 480)), options)[1].tobytes() for p in pictures]
+    return [cv2.imencode(".jpg", cv2.resize(i, (640, 480)), options)[1].tobytes() for i in images]
 
 
 @cache
-def pictures() -> list[NDArray[np.uint8]]:
+def images() -> list[Image]:
     return [kernels.decode_jpeg(data) for data in jpegs()]
 
 
-def _close(a: NDArray[np.uint8], b: NDArray[np.uint8], most: int, mean: float) -> None:
+def _require(agree: bool, what: str) -> None:
+    if not agree:
+        raise DataError(f"ours and the peer differ too much to be compared: {what}")
+
+
+def _require_close(a: Image, b: Image, maximum: int, mean: float) -> None:
     difference = np.abs(a.astype(int) - b.astype(int))
-    assert difference.max() <= most, difference.max()
-    assert difference.mean() <= mean, difference.mean()
+    _require(difference.max() <= maximum, f"{difference.max()} levels, expected at most {maximum}")
+    _require(difference.mean() <= mean, f"{difference.mean():.3f} levels on average, expected {mean}")
+
+
+def _require_equal(a: NDArray[Any], b: NDArray[Any]) -> None:
+    """Up to rounding in float32."""
+    _require(a.shape == b.shape, f"shapes {a.shape} and {b.shape}")
+    _require(np.allclose(a, b, rtol=1e-7, atol=1e-6), f"by up to {np.abs(a - b).max():g}")
 
 
 def decode() -> Case:
@@ -63,16 +80,16 @@ def decode() -> Case:
         for data in jpegs():
             cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
-    def same() -> None:
+    def check() -> None:
         for data in jpegs():
             theirs = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            _close(kernels.decode_jpeg(data, layout="bgr"), theirs, most=2, mean=0.05)
+            _require_close(kernels.decode_jpeg(data, layout="bgr"), theirs, maximum=2, mean=0.05)
 
     return Case(
         f"decode {IMAGES} JPEGs 640x480 4:2:0 to BGR",
         lambda: [kernels.decode_jpeg(data, layout="bgr") for data in jpegs()],
         {"opencv": opencv},
-        same,
+        check,
     )
 
 
@@ -81,21 +98,23 @@ def decode_half() -> Case:
         for data in jpegs():
             cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
 
-    def same() -> None:
+    def check() -> None:
         for data in jpegs():
             theirs = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
-            _close(kernels.decode_jpeg(data, layout="bgr", min_size=(240, 320)), theirs, most=2, mean=0.05)
+            _require_close(
+                kernels.decode_jpeg(data, layout="bgr", min_size=(240, 320)), theirs, maximum=2, mean=0.05
+            )
 
     return Case(
         f"decode {IMAGES} JPEGs 640x480 4:2:0 at half size to BGR",
         lambda: [kernels.decode_jpeg(data, layout="bgr", min_size=(240, 320)) for data in jpegs()],
         {"opencv": opencv},
-        same,
+        check,
     )
 
 
 def letterbox() -> Case:
-    def by_hand(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    def by_hand(image: Image, size: int) -> Image:
         scale = size / max(image.shape[:2])
         width, height = round(image.shape[1] * scale), round(image.shape[0] * scale)
         resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -110,15 +129,15 @@ def letterbox() -> Case:
             value=(114,) * 3,
         )
 
-    def same() -> None:
-        for image in pictures():
-            _close(kernels.letterbox(image, 416)[0], by_hand(image, 416), most=2, mean=0.3)
+    def check() -> None:
+        for image in images():
+            _require_close(kernels.letterbox(image, 416)[0], by_hand(image, 416), maximum=2, mean=0.3)
 
     return Case(
         f"letterbox {IMAGES} images 640x480 to 416",
-        lambda: [kernels.letterbox(image, 416) for image in pictures()],
-        {"opencv": lambda: [by_hand(image, 416) for image in pictures()]},
-        same,
+        lambda: [kernels.letterbox(image, 416) for image in images()],
+        {"opencv": lambda: [by_hand(image, 416) for image in images()]},
+        check,
     )
 
 
@@ -133,25 +152,27 @@ def warp() -> Case:
     edges = inverse.copy()
     edges[:, 2] += shift - inverse[:, :2] @ shift
 
-    def opencv(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def opencv(image: Image) -> Image:
         flat = cv2.warpAffine(image, forward, (640, 640), borderValue=(114,) * 3)
         return np.ascontiguousarray(flat.transpose(2, 0, 1))
 
-    def ours(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def ours(image: Image) -> Image:
         out.fill(114)
         kernels.warp_affine(image, edges, out)
         return out
 
-    def same() -> None:
-        for image in pictures():
+    def check() -> None:
+        for image in images():
             a, b = ours(image).astype(int), opencv(image).astype(int)
-            assert np.mean(np.abs(a - b) > 6) < 0.01  # the one-pixel rim: OpenCV blends it into the border
+            # The one-pixel rim: OpenCV blends it into the border.
+            share = np.mean(np.abs(a - b) > 6)
+            _require(share < 0.01, f"{share:.1%} of the pixels by more than 6 levels, expected 1 %")
 
     return Case(
         f"warp {IMAGES} images 640x480 to planar 640x640, 7 degrees",
-        lambda: [ours(image) for image in pictures()],
-        {"opencv": lambda: [opencv(image) for image in pictures()]},
-        same,
+        lambda: [ours(image) for image in images()],
+        {"opencv": lambda: [opencv(image) for image in images()]},
+        check,
     )
 
 
@@ -164,18 +185,17 @@ def planes() -> list[Ycc]:
 
 
 def training_plan(augment: AugmentConfig) -> BatchPlan:
-    """Mosaics of the sample pictures at 640 x 640."""
+    """Mosaics of the sample images at 640 x 640."""
     shapes = np.array([(480, 640)] * IMAGES, dtype=np.int32)
     order = np.arange(IMAGES)
     return plan_batch(order, order[:SAMPLES], shapes, (640, 640), augment, seed=0, epoch=0)
 
 
 GENERAL = AugmentConfig(degrees=10, shear=2, perspective=0.0005)
-STILL = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
 
 
 def _render(what: str, augment: AugmentConfig) -> Case:
-    """A mosaic sample from planes in memory, against OpenCV's warp of a ready canvas and its HSV jitter."""
+    """Mosaic samples from planes in memory, against OpenCV's warp of a prepared canvas and its HSV jitter."""
     plan = training_plan(augment)
     out = np.empty((SAMPLES, 3, 640, 640), np.uint8)
     tables = [
@@ -183,23 +203,23 @@ def _render(what: str, augment: AugmentConfig) -> Case:
         for gain, top in ((1.01, 180), (0.9, 256), (0.8, 256))
     ]
 
-    def canvas(still: BatchPlan, sample: int) -> NDArray[np.uint8]:
-        """What OpenCV warps: the four pictures as they meet, not yet zoomed or turned."""
-        made = np.full((1280, 1280, 3), 114, np.uint8)
+    def canvas(still: BatchPlan, sample: int) -> Image:
+        """What OpenCV warps: the four images where they meet, neither scaled nor rotated."""
+        filled = np.full((1280, 1280, 3), 114, np.uint8)
         for tile in np.flatnonzero(still.tile_sample == sample):
-            # The window's place on the canvas: pictures of 640 x 480 are placed at their own size.
+            # The window on the canvas: images of 640 x 480 are pasted at their own size.
             x0, y0, x1, y1 = (round(v) for v in still.tile_window[tile])
             left, top = (round(v) for v in still.tile_forward[tile][:2, 2] + 320)
             into = np.s_[max(top + y0, 0) : top + y1, max(left + x0, 0) : left + x1]
-            part = pictures()[still.tile_image[tile]][y0:y1, x0:x1]
-            made[into] = part[-made[into].shape[0] :, -made[into].shape[1] :]
-        return made
+            part = images()[still.tile_image[tile]][y0:y1, x0:x1]
+            filled[into] = part[-filled[into].shape[0] :, -filled[into].shape[1] :]
+        return filled
 
-    # Without zoom and move the output is the middle of the canvas, so forward matrices give the placement.
-    placed = training_plan(AugmentConfig(**STILL, scale=0, translate=0, fliplr=0))
+    # Without scale and translation the output is the centre of the canvas: forward matrices give the offsets.
+    placed = training_plan(AugmentConfig(hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, fliplr=0))
     canvases = [canvas(placed, sample) for sample in range(SAMPLES)]
-    # canvas -> output of each sample, from two descriptions of its first tile
-    moves = []
+    # The matrices canvas -> output of each sample, from its first tile in both plans.
+    matrices = []
     for sample in range(SAMPLES):
         tile = int(np.flatnonzero(plan.tile_sample == sample)[0])
         other = int(
@@ -208,12 +228,12 @@ def _render(what: str, augment: AugmentConfig) -> Case:
         shift = np.array([[1, 0, 320], [0, 1, 320], [0, 0, 1.0]])
         forward = plan.tile_forward[tile] @ np.linalg.inv(shift @ placed.tile_forward[other])
         half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        moves.append(np.linalg.inv(half) @ forward @ half)  # OpenCV counts from pixel centres
+        matrices.append(np.linalg.inv(half) @ forward @ half)  # OpenCV counts from pixel centres
 
-    def warped(sample: int) -> NDArray[np.uint8]:
-        if np.abs(moves[sample][2, :2]).max() > 1e-12:
-            return cv2.warpPerspective(canvases[sample], moves[sample], (640, 640), borderValue=(114,) * 3)
-        return cv2.warpAffine(canvases[sample], moves[sample][:2], (640, 640), borderValue=(114,) * 3)
+    def warped(sample: int) -> Image:
+        if np.abs(matrices[sample][2, :2]).max() > 1e-12:
+            return cv2.warpPerspective(canvases[sample], matrices[sample], (640, 640), borderValue=(114,) * 3)
+        return cv2.warpAffine(canvases[sample], matrices[sample][:2], (640, 640), borderValue=(114,) * 3)
 
     def opencv() -> None:
         for sample in range(SAMPLES):
@@ -224,18 +244,19 @@ def _render(what: str, augment: AugmentConfig) -> Case:
             )
             cv2.cvtColor(jittered, cv2.COLOR_HSV2RGB, dst=image)
 
-    def same() -> None:
+    def check() -> None:
         still = dataclasses.replace(plan, colour=placed.colour)
         for sample, ours in enumerate(kernels.render(still, planes())):
             difference = np.abs(ours.transpose(1, 2, 0).astype(int) - warped(sample).astype(int))
-            assert np.median(difference) <= 1, np.median(difference)
-            assert (difference <= 16).mean() > 0.97, (difference <= 16).mean()
+            median, share = np.median(difference), (difference <= 16).mean()
+            _require(median <= 1, f"a median of {median} levels, expected at most 1")
+            _require(share > 0.97, f"{share:.1%} of the pixels within 16 levels, expected 97 %")
 
     return Case(
         what,
         lambda: kernels.render(plan, planes(), out),
         {"opencv warp + HSV of a ready canvas": opencv},
-        same,
+        check,
     )
 
 
@@ -249,42 +270,42 @@ def render_general() -> Case:
     return _render(f"render {SAMPLES} mosaics to 640x640, rotation, shear and perspective", GENERAL)
 
 
-def boxes(count: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    rng = np.random.default_rng(0)
-    low = rng.uniform(0, 600, (count, 2))
-    made = np.hstack([low, low + rng.uniform(4, 120, (count, 2))]).astype(np.float32)
-    return made, rng.random(count, dtype=np.float32), rng.integers(0, classes, count)
-
-
 def nms() -> Case:
-    made, scores, classes = boxes(5000, 80)
-    xywh = made.copy()
+    inputs = random_boxes(5000, 80)
+    boxes, scores, classes = inputs["boxes"], inputs["scores"], inputs["classes"]
+    xywh: Any = boxes.copy()
     xywh[:, 2:] -= xywh[:, :2]
 
-    def opencv() -> object:
-        return cv2.dnn.NMSBoxesBatched(xywh, scores, classes, 0.0, 0.7)
+    def opencv() -> Any:
+        return cv2.dnn.NMSBoxesBatched(xywh, scores, classes, 0.0, 0.7)  # type: ignore[arg-type]
 
-    def same() -> None:
-        ours = kernels.batched_nms(made, scores, classes, 0.7)
-        np.testing.assert_array_equal(ours, reference.batched_nms(made, scores, classes, 0.7))
-        theirs = {int(i) for i in np.ravel(opencv())}
-        assert len(theirs ^ set(ours.tolist())) <= len(ours) * 0.002  # OpenCV shifts boxes by class
+    def check() -> None:
+        ours = kernels.batched_nms(boxes, scores, classes, 0.7)
+        expected = reference.batched_nms(boxes, scores, classes, 0.7)
+        _require(np.array_equal(ours, expected), "ours keeps other boxes than kernels.reference")
+        # OpenCV offsets the boxes of each class, which rounds them.
+        only = {int(i) for i in np.ravel(opencv())} ^ set(ours.tolist())
+        _require(len(only) <= len(ours) * 0.002, f"{len(only)} boxes are kept by only one of them")
 
     return Case(
         "batched NMS, 5000 boxes, 80 classes, IoU 0.7",
-        lambda: kernels.batched_nms(made, scores, classes, 0.7),
+        lambda: kernels.batched_nms(boxes, scores, classes, 0.7),
         {"opencv": opencv},
-        same,
+        check,
     )
 
 
 def iou() -> Case:
-    made, _, _ = boxes(1000, 1)
+    boxes = random_boxes(1000, 1)["boxes"]
+
+    def check() -> None:
+        _require_equal(kernels.box_iou(boxes, boxes), _numpy_iou(boxes, boxes))
+
     return Case(
         "IoU matrix, 1000 x 1000 boxes",
-        lambda: kernels.box_iou(made, made),
-        {"numpy": lambda: _numpy_iou(made, made)},
-        lambda: np.testing.assert_allclose(kernels.box_iou(made, made), _numpy_iou(made, made), atol=1e-6),
+        lambda: kernels.box_iou(boxes, boxes),
+        {"numpy": lambda: _numpy_iou(boxes, boxes)},
+        check,
     )
 
 
@@ -303,17 +324,18 @@ def labels() -> Case:
     text = "\n".join(f"{int(r[0])} " + " ".join(f"{v:.6f}" for v in r[1:]) for r in rows).encode()
 
     def python() -> NDArray[np.float32]:
-        return np.array([x.split() for x in text.decode().strip().splitlines() if x], dtype=np.float32)
+        rows = text.decode().strip().splitlines()
+        return np.array([row.split() for row in rows if row], dtype=np.float32)
 
-    def same() -> None:
+    def check() -> None:
         ours = kernels.parse_yolo_labels(text)
-        np.testing.assert_allclose(np.column_stack([ours.classes, ours.boxes]), python(), atol=1e-6)
+        _require_equal(np.column_stack([ours.classes, ours.boxes]), python())
 
     return Case(
         "parse a YOLO label file of 50 lines",
         lambda: kernels.parse_yolo_labels(text),
         {"python+numpy": python},
-        same,
+        check,
     )
 
 

@@ -1,6 +1,6 @@
-"""Draws a picture for every augmentation: a row of samples with their boxes, to be looked at.
+"""Plots a row of samples with their boxes for every augmentation, for inspection by eye.
 
-python benchmarks/draw_augmentations.py DATA.yaml OUT.png
+python benchmarks/plot_augmentations.py DATA.yaml OUT.png
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ROWS: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 
-def draw(axes: plt.Axes, image: NDArray[np.uint8], sample: Sample) -> None:
+def plot(axes: plt.Axes, image: NDArray[np.uint8], sample: Sample) -> None:
     axes.imshow(image)
     height, width = image.shape[:2]
     for label, x, y, w, h in sample.labels:
@@ -66,7 +66,7 @@ def main() -> None:
         dataset = YOLODataset(data, "train", imgsz=320, augment=augment, seed=1)
         for index, axes in enumerate(row):
             sample = dataset[index]
-            draw(axes, sample.image.transpose(1, 2, 0), sample)
+            plot(axes, sample.image.transpose(1, 2, 0), sample)
         row[0].set_ylabel(name)
     figure.tight_layout(pad=0.4)
     figure.savefig(Path(out), dpi=70)

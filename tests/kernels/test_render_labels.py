@@ -1,15 +1,19 @@
-"""Labels of a plan: equal to the label kernels' definitions applied tile by tile."""
+"""Labels of a plan: bit-equal to the definition, the label kernels' definitions applied tile by tile."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from yolofast.config import AugmentConfig
-from yolofast.kernels import reference
-from yolofast.load.labels import render_labels
+from yolofast.kernels import reference, render_labels
 from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Ycc
 
@@ -41,28 +45,6 @@ def random_labels(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.concatenate([[0], np.cumsum(counts)])
 
 
-def oracle(plan: BatchPlan, rows: np.ndarray, offsets: np.ndarray, filtered: bool) -> np.ndarray:
-    height, width = plan.size
-    parts = [np.zeros((0, 6))]
-    for sample, image, forward, window in zip(
-        plan.tile_sample, plan.tile_image, plan.tile_forward, plan.tile_window, strict=True
-    ):
-        mine = rows[offsets[image] : offsets[image + 1]].astype(np.float64)
-        mine = mine[~np.isnan(mine).any(axis=1)]
-        with np.errstate(invalid="ignore"):
-            boxes = reference.xywhn_to_xyxy(mine[:, 1:], SHAPES[image, 1], SHAPES[image, 0])
-        boxes = np.clip(boxes, np.tile(window[:2], 2), np.tile(window[2:], 2))
-        moved = reference.transform_boxes(boxes, forward)
-        shown = np.clip(moved, 0, [width, height, width, height])
-        keep = ~np.isnan(shown).any(axis=1)
-        if filtered:
-            keep &= reference.visible_boxes(moved, shown)
-        xywhn = reference.xyxy_to_xywhn(shown, width, height)
-        row = np.column_stack([np.full(len(mine), sample), mine[:, 0], xywhn])
-        parts.append(row[keep])
-    return np.concatenate(parts)
-
-
 @pytest.mark.parametrize("filtered", [True, False])
 @pytest.mark.parametrize("augment", AUGMENTS.values(), ids=AUGMENTS.keys())
 @pytest.mark.parametrize("size", [(320, 320), (224, 480)])
@@ -74,11 +56,66 @@ def test_equal_to_the_definitions(
     rows, offsets = random_labels(seed)
     targets = render_labels(plan, rows, offsets, SHAPES, filtered=filtered)
     assert targets.dtype == np.float32
-    wanted = oracle(plan, rows, offsets, filtered)
+    wanted = reference.render_labels(plan, rows, offsets, SHAPES, filtered=filtered)
     assert targets.shape == wanted.shape
-    np.testing.assert_array_equal(targets[:, :2], wanted[:, :2])
-    np.testing.assert_allclose(targets[:, 2:], wanted[:, 2:], atol=1e-6)
+    np.testing.assert_array_equal(targets, wanted)
     assert len(targets) > 60
+
+
+def test_the_rule_of_what_is_worth_learning_from_can_be_chosen() -> None:
+    plan = make_plan(HEAVY)
+    rows, offsets = random_labels(4)
+    rule = {"min_side": 8.0, "min_area": 0.5, "max_aspect": 3.0}
+    targets = render_labels(plan, rows, offsets, SHAPES, filtered=True, **rule)
+    np.testing.assert_array_equal(
+        targets, reference.render_labels(plan, rows, offsets, SHAPES, filtered=True, **rule)
+    )
+    assert 0 < len(targets) < len(render_labels(plan, rows, offsets, SHAPES, filtered=True))
+
+
+@given(
+    rows=arrays(np.float32, (12, 5), elements=st.floats(width=32)),
+    scale=st.sampled_from([1.0, 1e-30, 1e30, 1e300, -1.0, 0.0, math.inf, math.nan]),
+    filtered=st.booleans(),
+)
+def test_hostile_numbers_harm_nothing(rows: np.ndarray, scale: float, filtered: bool) -> None:
+    """Any label and any matrix: what comes out is what the definition says."""
+    plan = make_plan(HEAVY)[:2]
+    with np.errstate(all="ignore"):
+        plan = dataclasses.replace(plan, tile_forward=plan.tile_forward * scale)
+        offsets = np.clip(np.arange(len(SHAPES) + 1), 0, len(rows))
+        wanted = reference.render_labels(plan, rows, offsets, SHAPES, filtered=filtered)
+    targets = render_labels(plan, rows, offsets, SHAPES, filtered=filtered)
+    np.testing.assert_array_equal(targets, wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"offsets": np.r_[np.zeros(len(SHAPES), int), 2**40]}, "ascending numbers in 0..9"),
+        ({"offsets": np.r_[np.arange(9), np.zeros(len(SHAPES) - 8, int)]}, "ascending"),
+        ({"offsets": np.r_[-1, np.zeros(len(SHAPES), int)]}, "offsets.0:2. are -1 and 0"),
+        ({"offsets": np.zeros(len(SHAPES))[1:]}, "offsets has shape"),
+        ({"rows": np.zeros((9, 4), np.float32)}, "rows has shape .9, 4."),
+        ({"shapes": SHAPES[:, :1]}, "shapes has shape"),
+        ({"tile_image": -1}, "image -1; expected one of"),
+        ({"tile_image": len(SHAPES)}, f"image {len(SHAPES)}; expected"),
+        ({"tile_sample": 2**62}, "is of sample 4611686018427387904"),
+        ({"tile_window": np.zeros(4)}, "plan.tile_window has shape"),
+        ({"tile_forward": np.zeros((3, 3))}, "plan.tile_forward has shape"),
+        ({"size": (0, 320)}, "plan.size is .0, 320.; expected positive"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(changes: dict[str, Any], said: str) -> None:
+    plan = make_plan(None)
+    given = {"rows": np.ones((9, 5), np.float32), "offsets": np.clip(np.arange(len(SHAPES) + 1), 0, 9)}
+    arguments = {**given, "shapes": SHAPES, **changes}
+    in_plan = {name: arguments.pop(name) for name in changes if name not in ("rows", "offsets", "shapes")}
+    for name in ("tile_image", "tile_sample"):
+        if name in in_plan:
+            in_plan[name] = np.full(len(plan.tile_image), in_plan[name])
+    with pytest.raises(ValueError, match=said):
+        render_labels(dataclasses.replace(plan, **in_plan), **arguments, filtered=True)
 
 
 def test_a_batch_is_its_samples_one_after_the_other() -> None:

@@ -1,9 +1,9 @@
 """Whether two packages keep the same boxes.
 
 torchvision has to keep exactly ours, in an order that differs at most where scores are equal. Ultralytics
-moves the boxes of each class far apart before it suppresses them, and float32 rounds coordinates there, so
-that a box whose overlap is at the threshold can go either way. It has to give exactly what exact suppression
-of the moved boxes gives; what of that is not ours is counted.
+offsets the boxes of each class far apart before its NMS, and float32 rounds coordinates there, so that a box
+whose overlap is at the threshold can go either way. It has to return exactly what exact NMS of the offset
+boxes does; how many of its boxes are not ours is counted.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from yolofast.kernels import nms
 
 Arrays = Mapping[str, NDArray[Any]]
 
-MOST_BOX_OFF = 1e-3
+MAX_BOX_DIFFERENCE = 1e-3
 """Pixels."""
-MOST_SCORE_OFF = 1e-6
+MAX_SCORE_DIFFERENCE = 1e-6
 CLASS_OFFSET = 7680
-"""Pixels between the places to which Ultralytics moves the boxes of one class and of the next."""
+"""Pixels by which Ultralytics offsets the boxes of each class from those of the class before."""
 
 
 def compare_kept(ours: Arrays, theirs: Arrays, name: str, scores: NDArray[np.float32]) -> dict[str, int]:
-    """How many kept indices are equal at their place in the order.
+    """How many kept indices are equal at the same position.
 
-    torchvision's order of equal scores of different classes is not stable: such boxes are counted apart.
-    Raises `DataError` when other boxes are kept, or in another order of scores.
+    torchvision's order of equal scores of different classes is not stable: such boxes are counted separately.
+    Raises `DataError` when other boxes are kept, or not in the order of their scores.
     """
     a, b = ours["kept"], theirs["kept"]
     if not np.array_equal(np.sort(a), np.sort(b)):
         only = len(np.setxor1d(a, b))
-        raise DataError(f"{name}: keeps {len(b)} boxes and ours {len(a)}; {only} are kept by one alone")
+        raise DataError(
+            f"{name}: keeps {len(b)} boxes, ours keeps {len(a)}; {only} are kept by only one of them"
+        )
     if not np.array_equal(scores[a], scores[b]):
-        raise DataError(f"{name}: keeps the same boxes as ours, but not by falling score")
+        raise DataError(f"{name}: keeps the same boxes as ours, but not in descending order of score")
     equal = int((a == b).sum())
     return {"equal": equal, "equal scores in another order": len(a) - equal}
 
@@ -52,18 +54,18 @@ def compare_detections(
     iou: float,
     max_det: int,
 ) -> dict[str, int]:
-    """How many of their detections are ours, and how many only suppression of moved boxes gives.
+    """How many of their detections are ours, and how many come only from NMS of the offset boxes.
 
-    Raises `DataError` when theirs are not what suppression of the moved boxes of `head` gives.
+    Raises `DataError` when theirs are not what exact NMS of the offset boxes of `head` returns.
     """
     counted = {"equal": 0, "from moved boxes only": 0}
     each_a, each_b = _images(ours), _images(theirs)
     if not len(each_a) == len(each_b) == len(head):
-        raise DataError(f"{name}: gives {len(each_b)} images, expected {len(head)}")
+        raise DataError(f"{name}: returns {len(each_b)} images, expected {len(head)}")
     for image, (own, their, raw) in enumerate(zip(each_a, each_b, head, strict=True)):
-        moved = _suppressed_apart(raw, conf, iou, max_det)
-        if len(moved) != len(their) or not _same(moved, their).any(axis=0).all():
-            raise DataError(f"{name}: image {image}: not what greedy suppression of the moved boxes gives")
+        offset = _nms_with_offsets(raw, conf, iou, max_det)
+        if len(offset) != len(their) or not _same(offset, their).any(axis=0).all():
+            raise DataError(f"{name}: image {image}: differs from greedy NMS of the offset boxes")
         equal = int(_same(own, their).any(axis=0).sum())
         counted["equal"] += equal
         counted["from moved boxes only"] += len(their) - equal
@@ -77,18 +79,18 @@ def _images(found: Arrays) -> list[NDArray[np.float64]]:
 
 
 def _same(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """bool [N, M]: the same class, and box and score but for rounding."""
-    limits = [*[MOST_BOX_OFF] * 4, MOST_SCORE_OFF, 0]
+    """bool [N, M]: the same class, and the same box and score up to rounding."""
+    limits = [*[MAX_BOX_DIFFERENCE] * 4, MAX_SCORE_DIFFERENCE, 0]
     same: NDArray[np.bool_] = np.all(np.abs(a[:, None] - b[None]) <= limits, axis=-1)
     return same
 
 
-def _suppressed_apart(raw: NDArray[np.float32], conf: float, iou: float, max_det: int) -> NDArray[np.float64]:
-    """The rows that exact suppression keeps of raw [4 + C, A], each class moved to a place of its own."""
+def _nms_with_offsets(raw: NDArray[np.float32], conf: float, iou: float, max_det: int) -> NDArray[np.float64]:
+    """The rows that exact NMS keeps of raw [4 + C, A], each class offset by `CLASS_OFFSET` pixels."""
     anchors, classes = np.nonzero((raw[4:] > np.float32(conf)).T)
     scores = raw[4:][classes, anchors]
     middle, half = raw[:2, anchors].T, raw[2:4, anchors].T / 2
     boxes = np.concatenate([middle - half, middle + half], axis=1)
-    places = (classes * CLASS_OFFSET).astype(np.float32)[:, None]
-    kept = nms(boxes + places, scores, iou)[:max_det]
+    offsets = (classes * CLASS_OFFSET).astype(np.float32)[:, None]
+    kept = nms(boxes + offsets, scores, iou)[:max_det]
     return np.column_stack([boxes[kept], scores[kept], classes[kept]]).astype(np.float64)

@@ -1,14 +1,12 @@
-"""Suppression beside torchvision's and Ultralytics': same boxes, one thread a side, interleaved rounds.
+"""NMS and postprocessing compared with torchvision and Ultralytics: same boxes, one thread each.
 
-Before anything is timed, every side does each case once and has to find what ours finds.
+Before anything is timed, every participant runs each case once and has to find what ours finds.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.bench import rounds
-from yolofast.bench.loaders import machine, spread
-from yolofast.bench.nms_checks import compare_detections, compare_kept
-from yolofast.bench.process import Side
-from yolofast.bench.rounds import OURS
-from yolofast.bench.work import CLASSES, CONF, detector_head, random_boxes
+from yolofast.bench.chart import Bar, Panel
+from yolofast.bench.detections.nms_agreement import compare_detections, compare_kept
+from yolofast.bench.detections.nms_inputs import CLASSES, CONF, detector_head, random_boxes
+from yolofast.bench.figures import OURS, compared_times, labelled, machine
+from yolofast.bench.process import Participant
+from yolofast.bench.protocol import Participants, calls_per_round, interleave
 
 PEERS = ("torchvision", "ultralytics")
 IOU = 0.7
 MAX_DET = 300
 HEADS: Mapping[str, tuple[int, int]] = {"realistic": (8, 5_000), "crowded": (60, 29_500)}
-"""Kind of head -> objects and candidates an image."""
+"""Kind of head -> objects and candidates per image."""
 
 
 @dataclass(frozen=True)
 class NmsComparison:
-    """What is compared: suppression of so many random boxes, and `postprocess` of so many images."""
+    """What is compared: NMS of each number of random boxes, and `postprocess` of a batch of images."""
 
     boxes: tuple[int, ...] = (5_000, 30_000)
     images: int = 16
@@ -51,24 +49,20 @@ class _Case:
 
 
 def compare_nms(work: NmsComparison) -> dict[str, Any]:
-    """Milliseconds of every case on every side.
+    """Milliseconds of every case for every participant.
 
-    Returns plain values for JSON: `entries` (case -> what, ms of each side with median, p20 and p80, ratio
-    peer / ours over the rounds, checks: what was found equal), `versions` (of ours and the peers'
-    packages), `left_out` (peer -> why), and how it was measured.
+    Returns JSON values: `entries` (case -> what, ms of each participant with median, p20 and p80, ratio peer
+    / ours over the rounds, checks: what was found equal), `versions` (of our and the peers' packages),
+    `left_out` (peer -> why), and how it was measured.
 
     Raises `ConfigError` for a wrong interpreter, and `DataError` when ours fails or a peer finds something
-    else than ours.
+    other than ours.
     """
-    rounds.check_interpreter(work.peers_python)
-    left_out: dict[str, str] = {}
-    with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yolofast-bench-")))
-        cases = _cases(work, scratch)
-        sides = rounds.start_all(
-            stack, work.peers, {"bench": "nms"}, scratch, left_out, peers_python=work.peers_python
-        )
-        entries = {key: _compared(key, case, sides, work, scratch) for key, case in cases.items()}
+    with Participants(work.peers_python) as participants:
+        cases = _cases(work, participants.scratch)
+        for name in (OURS, *work.peers):
+            participants.start(name, ".nms", {"participant": name})
+        entries = {key: _compared(key, case, participants, work) for key, case in cases.items()}
     return {
         "threads": 1,
         "rounds": work.rounds,
@@ -76,8 +70,8 @@ def compare_nms(work: NmsComparison) -> dict[str, Any]:
         "iou": IOU,
         "machine": machine(),
         "entries": entries,
-        "versions": {k: v for side in sides.values() for k, v in side.hello["versions"].items()},
-        "left_out": left_out,
+        "versions": participants.versions,
+        "left_out": participants.left_out,
     }
 
 
@@ -97,18 +91,18 @@ def _cases(work: NmsComparison, scratch: Path) -> dict[str, _Case]:
             inputs,
             ("torchvision",),
         )
-    least = min(work.boxes)
-    inputs = saved("boxes-one-class", random_boxes(least, 1))
+    fewest = min(work.boxes)
+    inputs = saved("boxes-one-class", random_boxes(fewest, 1))
     for kernel, peers in (("nms", ("torchvision",)), ("soft_nms", ())):
         cases[kernel] = _Case(
-            f"{kernel}, {least:,} boxes, one class", {"work": kernel, "iou": IOU}, inputs, peers
+            f"{kernel}, {fewest:,} boxes, one class", {"work": kernel, "iou": IOU}, inputs, peers
         )
     for kind, (objects, candidates) in HEADS.items():
         head = detector_head(work.images, objects, candidates)
         shape = ", ".join(map(str, head.shape))
         each = int((head[:, 4:] > np.float32(CONF)).sum()) // len(head)
         cases[f"postprocess {kind}"] = _Case(
-            f"postprocess, {kind} head [{shape}], {each:,} candidates an image",
+            f"postprocess, {kind} head [{shape}], {each:,} candidates per image",
             {"work": "postprocess", "iou": IOU, "conf": CONF, "max_det": MAX_DET},
             saved(kind, {"head": head}),
             ("ultralytics",),
@@ -116,29 +110,21 @@ def _cases(work: NmsComparison, scratch: Path) -> dict[str, _Case]:
     return cases
 
 
-def _compared(
-    key: str, case: _Case, sides: Mapping[str, Side], work: NmsComparison, scratch: Path
-) -> dict[str, Any]:
-    taking_part = {n: s for n, s in sides.items() if n == OURS or n in case.peers}
+def _compared(key: str, case: _Case, participants: Participants, work: NmsComparison) -> dict[str, Any]:
+    members = {n: each for n, each in participants.present.items() if n == OURS or n in case.peers}
     found: dict[str, Mapping[str, NDArray[Any]]] = {}
-    for name, side in taking_part.items():
-        path = scratch / f"{name}-found.npz"
-        side.ask("prepare", name=key, case=case.settings, inputs=case.inputs, to=str(path))
+    for name, each in members.items():
+        path = participants.scratch / f"{name}-found.npz"
+        each.ask("prepare", name=key, case=case.settings, inputs=case.inputs, to=str(path))
         with np.load(path) as saved:
             found[name] = dict(saved)
     checks = {n: _checked(case, found[OURS], theirs, n) for n, theirs in found.items() if n != OURS}
-    calls = {name: _calls_a_round(side, key, work.seconds) for name, side in taking_part.items()}
-    times: dict[str, list[float]] = {name: [] for name in taking_part}
-    for _ in range(work.rounds):
-        for name, side in taking_part.items():
-            answer = side.ask("run", name=key, count=calls[name])
-            times[name].append(1e3 * answer["seconds"] / calls[name])
+    runs = {name: _round(each, key, work.seconds) for name, each in members.items()}
     return {
         "what": case.what,
         "threads": 1,
         "rounds": work.rounds,
-        "ms": {name: spread(each) for name, each in times.items()},
-        "ratio": {name: rounds.ratio(times[name], times[OURS]) for name in checks},
+        **compared_times(interleave(runs, work.rounds)),
         "found": len(found[OURS]["kept" if "kept" in found[OURS] else "scores"]),
         "checks": checks,
     }
@@ -154,14 +140,18 @@ def _checked(
     )
 
 
-def _calls_a_round(side: Side, key: str, seconds: float) -> int:
-    side.ask("run", name=key, count=1)
-    once = float(side.ask("run", name=key, count=1)["seconds"])
-    return max(1, int(seconds / max(once, 1e-9)))
+def _round(participant: Participant, key: str, seconds: float) -> Callable[[], float]:
+    """A round of so many calls as take `seconds`: milliseconds per call."""
+
+    def run(count: int) -> float:
+        return float(participant.ask("run", name=key, count=count)["seconds"])
+
+    count = calls_per_round(run, seconds)
+    return lambda: 1e3 * run(count) / count
 
 
 def text_table(figures: Mapping[str, Any]) -> str:
-    """A table: milliseconds of each case and side with 20th and 80th percentile, and peer / ours."""
+    """A table: milliseconds per case and participant with 20th and 80th percentile, and peer / ours."""
     lines = [
         f"IoU {figures['iou']}, one thread on one core each, {figures['rounds']} alternating rounds",
         f"  {'':26} {'ms':>9}  {'p20 .. p80':>17}  peer / ours",
@@ -174,21 +164,25 @@ def text_table(figures: Mapping[str, Any]) -> str:
                 gain = entry["ratio"][name]
                 same = ", ".join(f"{count} {kind}" for kind, count in entry["checks"][name].items() if count)
                 compared = f"  {gain['median']:.2f}x ({gain['p20']:.2f} .. {gain['p80']:.2f}); {same}"
-            label = f"{name} {figures['versions'][name]}"
+            label = labelled(name, figures["versions"])
             bounds = f"{each['p20']:.3f} .. {each['p80']:.3f}"
             lines.append(f"  {label:26} {each['median']:9.3f}  {bounds:>17}{compared}")
     lines += [f"{name}: left out: {why}" for name, why in figures["left_out"].items()]
     return "\n".join(lines)
 
 
-def panels(figures: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The comparisons with a peer, for `bench.chart.draw_bars`."""
+def panels(figures: Mapping[str, Any]) -> Sequence[Panel]:
+    """The cases that have a peer."""
     return [
-        {
-            "title": entry["what"],
-            "bars": {f"{n} {figures['versions'][n]}": (each, n == OURS) for n, each in entry["ms"].items()},
-            "ratio": {f"{n} {figures['versions'][n]}": gain for n, gain in entry["ratio"].items()},
-        }
+        Panel(
+            entry["what"],
+            [
+                Bar(
+                    labelled(name, figures["versions"]), ms, ours=name == OURS, ratio=entry["ratio"].get(name)
+                )
+                for name, ms in entry["ms"].items()
+            ],
+        )
         for entry in figures["entries"].values()
         if entry["ratio"]
     ]

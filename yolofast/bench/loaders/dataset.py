@@ -1,8 +1,8 @@
 """The copy of a dataset that loaders are compared on.
 
-Other packages repair images in place and write cache files beside labels; a user's files are never at
-risk when everybody works on a copy. It also makes the work the same: only usable images, with the labels
-that we read, under plain names.
+Other packages repair images in place and write cache files next to labels; a user's files are never at risk
+when every loader works on a copy. It also makes the work the same: only usable images, with the labels that
+we read, under simple names.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.formats.yolo.writer import write_data_yaml
 from yolofast.types import ImageRecord, Split
 
-MOST = 1024
-"""Images copied at most: enough for every effect a loader's speed has, small enough for a page cache."""
+MAX_IMAGES = 1024
+"""Enough for every effect on a loader's speed, few enough for the page cache."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,20 @@ class Copied:
     files: int
 
 
-def copy_for_bench(data: Path, split: Split, folder: Path, least: int) -> Copied:
-    """Copy the first images of a split; all of them again, under other names, up to `least` files.
+def copy_for_bench(data: Path, split: Split, folder: Path, min_files: int) -> Copied:
+    """Copy the first `MAX_IMAGES` images of a split, and all of them again under other names until there are
+    `min_files` files.
 
     Raises `DataError` when the split has no usable image.
     """
     source = read_data_yaml(data)
     usable = (record for record, _ in iter_yolo_records(source, split) if record is not None)
-    records = list(itertools.islice(usable, MOST))
+    records = list(itertools.islice(usable, MAX_IMAGES))
     if not records:
         raise DataError(f"{data}: split '{split}' has no readable image. Run `yolofast check` on it.")
     (folder / "images").mkdir(parents=True)
     (folder / "labels").mkdir()
-    files = len(records) * math.ceil(least / len(records))
+    files = len(records) * math.ceil(min_files / len(records))
     for number, record in enumerate(itertools.islice(itertools.cycle(records), files)):
         shutil.copyfile(record.path, folder / "images" / f"{number:06d}{record.path.suffix.lower()}")
         (folder / "labels" / f"{number:06d}.txt").write_text(_rows(record), encoding="utf-8")
