@@ -31,6 +31,7 @@ def configured_dataset(
     split: Split,
     augment: bool,
     shuffle: bool,
+    *,
     data: DataYaml | None = None,
     hooks: Iterable[Hook | HookFunction] = (),
 ) -> YOLODataset:
@@ -94,7 +95,7 @@ def create_loader(
 
     Raises `ConfigError` without data or for a device that cannot render, `DataError` for unusable data.
     """
-    dataset = configured_dataset(config, split, augment, shuffle, data, hooks)
+    dataset = configured_dataset(config, split, augment, shuffle, data=data, hooks=hooks)
     loading = configured_loading(config, split, dataset)
     return Loader(
         dataset,
