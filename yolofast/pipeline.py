@@ -30,10 +30,11 @@ from yolofast.errors import (
     MissingExtraError,
 )
 from yolofast.files import write_json
+from yolofast.formats.discover import scan_dataset
 from yolofast.formats.yolo.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prepare import default_output, prepare_dataset
+from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
 from yolofast.types import ExportResult, PreparedDataset, Split
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
 
     Returns `root` at once when it holds data.yaml and images for training and validation. Otherwise the
     dataset is prepared next to it (the source is not changed), unless that was done before and nothing has
-    changed since, and the prepared folder is returned:
+    changed since, and the prepared folder is returned. The source is scanned once.
 
         root = auto_prepare_dataset_if_needed("datasets/pets", model_type="yolo")
         config = YOLOConfig().replace(data=root / "data.yaml")
@@ -77,7 +78,16 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
             f"{root}: no such folder. Create it and put your images and annotations in it "
             "(YOLO txt, COCO json or Pascal VOC xml), or give the path of an existing dataset."
         )
-    return root if _prepared_data(root) is not None else prepare_dataset(root, default_output(root)).root
+    return root if _prepared_data(root) is not None else _prepared(root)
+
+
+def _prepared(root: Path) -> Path:
+    """The folder next to `root` in which it is prepared, now if it is not up to date. One scan of the source."""
+    tree = scan_dataset(root)
+    out = default_output(tree.root)
+    if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
+        return out
+    return prepare_dataset(tree, out).root
 
 
 def _prepared_data(root: Path) -> DataYaml | None:
@@ -100,7 +110,7 @@ def resolve_data(data: Path | None) -> DataYaml:
         raise ConfigError("data: missing, expected a data.yaml or a dataset folder. Add --data PATH.")
     if data.is_dir():
         prepared = _prepared_data(data)
-        return prepared or read_data_yaml(prepare_dataset(data, default_output(data)).data_yaml.resolve())
+        return prepared or read_data_yaml((_prepared(data) / "data.yaml").resolve())
     if not data.exists():
         raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
     return read_data_yaml(data.resolve())

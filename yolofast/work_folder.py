@@ -21,11 +21,11 @@ _BUILDING = "building"
 def work_folder(target: Path, purpose: str) -> Iterator[Path]:
     """An empty hidden folder beside `target`, removed when the block ends.
 
-    What a killed run with the same target and purpose left is put right first (`settle_killed`). Makes
+    What a killed run with the same target and purpose left is put right first (`recover_killed`). Makes
     the parent folder. Raises `OSError` when nothing can be written there.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    settle_killed(target, purpose)
+    recover_killed(target, purpose)
     work = Path(tempfile.mkdtemp(prefix=_prefix(target, purpose), dir=target.parent))
     try:
         (work / MARKER).write_text(target.name, encoding="utf-8", errors="surrogateescape")
@@ -48,7 +48,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         (work / _NEW).rename(target)
 
 
-def settle_killed(target: Path, purpose: str = _BUILDING) -> None:
+def recover_killed(target: Path, purpose: str = _BUILDING) -> None:
     """Put right what a killed run with the same target and purpose left beside it; raises `OSError`."""
     if not target.parent.is_dir():
         return

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolofast.errors import ConfigError, DataError
-from yolofast.ingest.addresses import check_web_address, shown_address
-from yolofast.ingest.contents_check import ExpectedFile
+from yolofast.ingest.expected_file import ExpectedFile
 from yolofast.ingest.extract import extract_archive
-from yolofast.ingest.installing import cannot_write, check_target
 from yolofast.ingest.partial import partial_file
+from yolofast.ingest.target_folder import cannot_write, check_target
 from yolofast.ingest.transfer import Download, transfer
+from yolofast.ingest.urls import check_http_url, redacted_url
 
 RETRIES = 5
 
@@ -36,8 +36,8 @@ def download_dataset_from_url(
     of address, a server's refusal, a broken connection, a file that is not the one expected, a target
     that is not empty, and everything that `extract_archive` refuses.
     """
-    check_web_address(url)
-    download = Download(url, shown_address(url), ExpectedFile(sha256, size))
+    check_http_url(url)
+    download = Download(url, redacted_url(url), ExpectedFile(sha256, size))
     return download_and_unpack(download, Path(target_dir), identity=url, retries=retries)
 
 

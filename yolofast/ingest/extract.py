@@ -16,10 +16,10 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from yolofast.errors import DataError, DatasetNotFoundError
-from yolofast.ingest.entries import COMPRESSIONS, Entry, reading
-from yolofast.ingest.installing import check_target, installing
-from yolofast.ingest.listing import checked_files
+from yolofast.ingest.archive_entries import COMPRESSIONS, Entry, reading
+from yolofast.ingest.safe_paths import checked_files
 from yolofast.ingest.tar_entries import RECORD, is_tar, tar_entries
+from yolofast.ingest.target_folder import check_target, install_folder
 from yolofast.ingest.zip_entries import SIGNATURES, zip_entries
 
 ARCHIVES = "a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file"
@@ -49,7 +49,7 @@ def extract_archive(archive: Path, target: Path, *, name: str | None = None) -> 
     """
     shown = name if name is not None else str(archive)
     check_target(target)
-    with _opened(archive, shown) as raw, _entries(raw, shown) as entries, installing(target) as work:
+    with _opened(archive, shown) as raw, _entries(raw, shown) as entries, install_folder(target) as work:
         files = checked_files(shown, max(1, archive.stat().st_size), entries, work)
         folders = set[PurePosixPath]()
         for path, entry in tqdm(files.items(), "unpacking", leave=False, unit="file", disable=None):

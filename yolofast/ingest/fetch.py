@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from yolofast.errors import ConfigError
-from yolofast.ingest.addresses import name_from_url
 from yolofast.ingest.download import RETRIES, download_dataset_from_url
 from yolofast.ingest.extract import name_of_archive
 from yolofast.ingest.local import ingest_local
 from yolofast.ingest.roboflow_export import KEY_VARIABLE, export_dataset_for_yolo
+from yolofast.ingest.urls import name_from_url
 
 ROBOFLOW = "roboflow:"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolofast.errors import ConfigError, DatasetNotFoundError
-from yolofast.ingest.contents_check import ExpectedFile
+from yolofast.ingest.expected_file import ExpectedFile
 from yolofast.ingest.extract import ARCHIVES, extract_archive, name_of_archive
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from yolofast.errors import ConfigError, DataError, missing_extra
-from yolofast.ingest.addresses import check_web_address, secrets_not_logged, without_secrets
 from yolofast.ingest.download import RETRIES, download_and_unpack
-from yolofast.ingest.installing import check_target
+from yolofast.ingest.target_folder import check_target
 from yolofast.ingest.transfer import Download
+from yolofast.ingest.urls import check_http_url, redact, redacted_logs
 
 KEY_VARIABLE = "ROBOFLOW_API_KEY"
 FORMAT = "yolov8"
@@ -60,7 +60,7 @@ def _link(name: str, api_key: str, workspace: str, project: str, version: int) -
     secrets = (api_key, quote(api_key, safe=""))
     reason = missing = None
     link: object = None
-    with secrets_not_logged(*secrets), redirect_stdout(sys.stderr):  # the package prints its progress
+    with redacted_logs(*secrets), redirect_stdout(sys.stderr):  # the package prints its progress
         try:
             from roboflow import Roboflow
             from roboflow.adapters.rfapi import get_version_export
@@ -71,12 +71,12 @@ def _link(name: str, api_key: str, workspace: str, project: str, version: int) -
         except ImportError:
             missing = missing_extra("roboflow", "roboflow", "Downloading from Roboflow")
         except Exception as error:  # the package raises anything, and its texts may hold the key
-            reason = f"{type(error).__name__}: {without_secrets(str(error), *secrets)[:_MAX_REASON]}"
+            reason = f"{type(error).__name__}: {redact(str(error), *secrets)[:_MAX_REASON]}"
     if missing is not None:
         raise missing
     if reason is not None:
         raise DataError(f"{name}: cannot be exported: {reason}. Check the key, the names and the version.")
     if not isinstance(link, str):
         raise DataError(f"{name}: Roboflow gave no address of an archive.")
-    check_web_address(link)
+    check_http_url(link)
     return link

@@ -12,7 +12,7 @@ import functools
 import io
 from collections.abc import Iterator
 
-from yolofast.ingest.entries import (
+from yolofast.ingest.archive_entries import (
     FILE,
     FOLDER,
     HARD_LINK,

@@ -17,10 +17,10 @@ import urllib3
 from tqdm import tqdm
 
 from yolofast.errors import DataError
-from yolofast.ingest.addresses import secrets_not_logged
-from yolofast.ingest.contents_check import ExpectedFile
-from yolofast.ingest.listing import MAX_BYTES
+from yolofast.ingest.expected_file import ExpectedFile
 from yolofast.ingest.partial import PartialFile, Version
+from yolofast.ingest.safe_paths import MAX_BYTES
+from yolofast.ingest.urls import redacted_logs
 
 CONNECT_TIMEOUT_S = 15
 READ_TIMEOUT_S = 60
@@ -96,7 +96,7 @@ def _given_up(name: str, reason: str, part: PartialFile, tries: int) -> str:
 def _try(download: Download, part: PartialFile) -> _BrokeOff | None:
     """One try. What it returns and raises holds no exception of the libraries: their texts hold keys."""
     problem: str | None = None
-    with secrets_not_logged():
+    with redacted_logs():
         try:
             with _get(download.url, part) as answer:
                 _receive(download, answer, part)

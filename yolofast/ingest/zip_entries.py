@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
-from yolofast.ingest.entries import (
+from yolofast.ingest.archive_entries import (
     ENCRYPTED_FILE,
     FILE,
     FOLDER,
