@@ -82,7 +82,7 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
 
 
 def _prepared(root: Path) -> Path:
-    """The folder next to `root` in which it is prepared, now if it is not up to date. One scan of the source."""
+    """The folder next to `root` in which it is prepared, now unless it is up to date."""
     tree = scan_dataset(root)
     out = default_output(tree.root)
     if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse

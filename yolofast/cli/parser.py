@@ -184,7 +184,7 @@ def _pairs(name: str, given: Sequence[str]) -> dict[str, str]:
         old, found, new = text.partition("=")
         if not found or pairs.setdefault(old, new) != new:
             raise ConfigError(
-                f"{name}: got '{text}', expected OLD=NEW once for each OLD, such as car=vehicle."
+                f"{name}: got '{text}', expected OLD=NEW once for each class, such as car=vehicle."
             )
     return pairs
 
