@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from typing import Any
 
 from .serve import Answer, Requests
@@ -12,9 +14,10 @@ def participate(job: dict[str, Any]) -> tuple[Answer, Requests]:
 
     The job: `arguments` of the command line. A command that fails ends the process with its exit code.
     """
-    from yolofast.cli import main
-
-    code = main(job["arguments"])
-    if code:
-        raise SystemExit(code)
+    sys.argv = ["yolofast", *job["arguments"]]
+    try:
+        runpy.run_module("yolofast.cli", run_name="__main__")
+    except SystemExit as stop:
+        if stop.code:
+            raise
     return {}, {}
