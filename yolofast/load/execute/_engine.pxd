@@ -59,8 +59,6 @@ cdef extern from "core/pictures/staging.hpp" namespace "yf" nogil:
         int64_t* sizes
         size_t used
 
-    int STAGED_COLUMNS "yf::kStagedColumns"
-
 cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
     struct Sources:
         const char* paths
