@@ -10,6 +10,7 @@ import itertools
 import logging
 import multiprocessing
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ class LateStream(SideStream):
     def copy(self, to: Any, source: Any) -> None:
         self.queued.append((to.copy_, source))
 
-    def call(self, operator: Any, *arguments: Any) -> None:
-        self.queued.append((operator, *arguments))
+    def call(self, operator: Any, *arguments: Any, **named: Any) -> None:
+        self.queued.append((partial(operator, **named), *arguments))
 
     def mark(self) -> Mark:
         return LateMark(self, len(self.queued))

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from yolofast.kernels.packed_paths import PackedPaths
+from yolofast.kernels.packed_pictures import PackedPictures
 from yolofast.load.cache.planes import PlaneTable
 from yolofast.load.execute.hooked import HookedLabels
 from yolofast.types import BatchPlan, Picture
@@ -30,9 +31,7 @@ class RenderJobs(Jobs):
 
 @disjoint_base
 class PackJobs(Jobs):
-    memory: NDArray[np.uint8]
-    rows: NDArray[np.int64]
-    places: NDArray[np.float64]
+    packed: PackedPictures[NDArray[np.uint8]]
     sizes: NDArray[np.int64]
     def __init__(self, images: NDArray[np.int64], memory: NDArray[np.uint8]) -> None: ...
     @property

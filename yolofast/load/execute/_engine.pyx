@@ -24,6 +24,7 @@ from yolofast.errors import ImageError, YolofastError
 from yolofast.images import decode_other
 from yolofast.kernels._jpeg import jpeg_decoder
 from yolofast.kernels._render import checked_plan
+from yolofast.kernels.packed_pictures import PackedPictures
 from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
 from yolofast.types import Picture, Ycc
 
@@ -284,17 +285,12 @@ cdef class RenderJobs(Jobs):
 cdef class PackJobs(Jobs):
     """Pictures to be packed into one piece of memory, in any order, as many as fit.
 
-    `rows` int64 [n, 11]: offset of y, of cb and of cr (both -1 for gray), stride of y and of chroma, height,
-    width, height and width of chroma, chroma factors across and down; offsets in bytes from the beginning of
-    the memory, multiples of 64. The offset of y is -1 where the picture failed or did not fit.
-    `places` float64 [n, 2, 3] as in `types.Picture`. `sizes` int64 [n]: bytes that the picture takes, also
-    where it did not fit; 0 where it failed.
+    `packed` is the `PackedPictures` over that memory, rows of planes without gaps; a picture that failed or did
+    not fit is missing. `sizes` int64 [n]: bytes that the picture takes, even if it did not fit; 0 if it failed.
     """
 
     cdef Staging staging
-    cdef readonly object memory
-    cdef readonly object rows
-    cdef readonly object places
+    cdef readonly object packed
     cdef readonly object sizes
 
     def __init__(self, images, memory):
@@ -304,13 +300,12 @@ cdef class PackJobs(Jobs):
             raise ValueError(f"memory is {memory.dtype} {memory.shape}; expected C-contiguous uint8 [N]")
         self.images = np.array(images, dtype=np.int64, ndmin=1)
         count = len(self.images)
-        self.memory = memory
-        self.rows = np.full((count, STAGED_COLUMNS), -1, dtype=np.int64)
-        self.places, self.sizes = np.zeros((count, 2, 3)), np.zeros(count, dtype=np.int64)
+        self.packed = PackedPictures.missing(memory, count)
+        self.sizes = np.zeros(count, dtype=np.int64)
         self.staging.memory = <uint8_t*>cnp.PyArray_DATA(memory)
         self.staging.capacity = len(memory)
-        self.staging.rows = <int64_t*>cnp.PyArray_DATA(self.rows)
-        self.staging.places = <double*>cnp.PyArray_DATA(self.places)
+        self.staging.rows = <int64_t*>cnp.PyArray_DATA(self.packed.pictures)
+        self.staging.places = <double*>cnp.PyArray_DATA(self.packed.places)
         self.staging.sizes = <int64_t*>cnp.PyArray_DATA(self.sizes)
         self.staging.used = 0
         self.batch.staging = &self.staging
