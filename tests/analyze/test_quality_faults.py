@@ -341,7 +341,8 @@ DATASET_FAULTS = {
     ),
     "imbalance": (
         uneven,
-        "info: classes are imbalanced: 'a' has 60 boxes, 'b' 1; add examples of the rare ones [class-imbalance]",
+        "info: classes are imbalanced: 'a' has 60 boxes, 'b' 1; add examples of the rare ones "
+        "[class-imbalance]",
     ),
     "few": (uneven, "info: 1 classes have fewer than 10 boxes (b): add examples [class-few]"),
     "unused": (unused, "info: 1 classes have no box (b): remove them or add examples [class-unused]"),

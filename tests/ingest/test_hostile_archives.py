@@ -19,7 +19,7 @@ from support.archive_files import END, global_pax, make_archive, pax, record, ta
 from support.dataset_files import tree_digest
 
 from yolofast.errors import DataError
-from yolofast.ingest import extract_archive, listing
+from yolofast.ingest import extract_archive, safe_paths
 
 GOOD = {"good.txt": "1"}
 NOTHING = "refused, nothing was unpacked."
@@ -303,16 +303,16 @@ def test_a_stated_size_is_refused_without_reading_so_far(tmp_path: Path) -> None
 
 
 def test_caps_on_count_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MAX_FILES", 3)
+    monkeypatch.setattr(safe_paths, "MAX_FILES", 3)
     four = {f"{i}.txt": "1" for i in range(4)}
     archive = make_archive(tmp_path / "x.zip", four)
     with pytest.raises(DataError, match=f"holds more than 3 entries: {NOTHING}"):
         extract_archive(archive, tmp_path / "out")
-    monkeypatch.setattr(listing, "MAX_FILES", 4)
-    monkeypatch.setattr(listing, "MAX_BYTES", 3)
+    monkeypatch.setattr(safe_paths, "MAX_FILES", 4)
+    monkeypatch.setattr(safe_paths, "MAX_BYTES", 3)
     with pytest.raises(DataError, match="to 4 or more; at most 3 are taken"):
         extract_archive(archive, tmp_path / "out")
-    monkeypatch.setattr(listing, "MAX_BYTES", 4)
+    monkeypatch.setattr(safe_paths, "MAX_BYTES", 4)
     assert len(list(extract_archive(archive, tmp_path / "out").iterdir())) == 4
 
 

@@ -1,6 +1,6 @@
-"""What an archive holds, told the same way for every kind of archive.
+"""The entries of an archive, in one form for every archive format.
 
-The checks and the unpacking see only this, so they are the same for zip and tar.
+Checks and unpacking work on these only, so they are the same for zip and tar.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ _DAMAGE = (
     EOFError,
     NotImplementedError,
     RuntimeError,
-    ValueError,  # a negative offset, or a name that says it is UTF-8 and is not
+    ValueError,  # a negative offset, or a name that is marked as UTF-8 and is not
     OverflowError,
     IndexError,
-    OSError,  # bz2's only error, and what a disk says that cannot be read
+    OSError,  # bz2's only error, and unreadable disks
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One file or folder of an archive, or something that is neither.
+class ArchiveEntry:
+    """One file or folder of an archive, or something else.
 
-    `name` is what the archive says, unchecked. `kind` is `FILE`, `FOLDER` or, in words, what else it is.
-    `size` is the unpacked size that the archive states. `open` gives the contents.
+    `name` is as in the archive, unchecked. `kind` is `FILE`, `FOLDER` or a description of anything else.
+    `size` is the unpacked size that the archive states, in bytes. `open` returns the contents.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Entry:
     open: Callable[[], Stream | io.RawIOBase]
 
     def blocks(self, archive: str) -> Iterator[bytes]:
-        """The contents in blocks; raises `DataError` when they are damaged or not of the size stated."""
+        """The contents in blocks; raises `DataError` when they are damaged or do not have the stated size."""
         got = 0
         with reading(archive), self.open() as source:
             while block := source.read(min(BLOCK, self.size - got + 1)):
@@ -80,18 +80,18 @@ class Entry:
 
 @contextmanager
 def reading(archive: str) -> Iterator[None]:
-    """Turn what the readers of archives raise for damage into one `DataError` about `archive`."""
+    """Convert the errors of archive readers into one `DataError` about `archive`."""
     try:
         yield
     except DataError:
         raise
     except _DAMAGE as error:
         reason = str(error) or type(error).__name__
-        raise DataError(f"{archive}: is damaged or was cut: {reason}. Get the archive again.") from None
+        raise DataError(f"{archive}: is damaged or truncated: {reason}. Get the archive again.") from None
 
 
 def shown_name(name: str) -> str:
-    """A name from an archive, safe to print: quoted, control characters escaped, its middle cut."""
+    """A name from an archive, safe to print: quoted, control characters escaped, the middle shortened."""
     return repr(name if len(name) <= 120 else f"{name[:80]} ... {name[-20:]}")
 
 
@@ -100,4 +100,4 @@ COMPRESSIONS: dict[str, tuple[bytes, Callable[[BinaryIO], Stream]]] = {
     "bzip2": (b"BZh", bz2.BZ2File),
     "xz": (b"\xfd7zXZ\x00", lzma.LZMAFile),
 }
-"""The compressions a tar may have: their first bytes, and how to read through them."""
+"""Compressions of tar archives: their first bytes, and how to decompress them."""

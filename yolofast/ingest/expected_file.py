@@ -1,4 +1,4 @@
-"""Whether a file is the one that was meant: its size and its SHA-256."""
+"""Verifies the size and the SHA-256 of a file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from yolofast.errors import ConfigError, DataError
 
 @dataclass(frozen=True, slots=True)
 class ExpectedFile:
-    """What is known of a file beforehand: `size` in bytes, `sha256` in hex digits; None is not known.
+    """What is known about a file in advance: `size` in bytes, `sha256` in hex digits; None means unknown.
 
-    Raises `ConfigError` for what cannot be a size or a SHA-256.
+    Raises `ConfigError` for an invalid size or SHA-256.
     """
 
     sha256: str | None = None
@@ -27,15 +27,15 @@ class ExpectedFile:
             raise ConfigError(f"size: got {self.size}, expected a number of bytes.")
 
     def check_size(self, name: str, size: int) -> None:
-        """Raise `DataError` when the file called `name` is not of the expected size."""
+        """Raise `DataError` when the file called `name` does not have the expected size."""
         if self.size is not None and size != self.size:
             raise DataError(
-                f"{name}: is of {size} bytes, expected {self.size}. It is another file than the one meant: "
-                "check the address and the expected size."
+                f"{name}: got {size} bytes, expected {self.size}. This is not the expected file: check the "
+                "address and the expected size."
             )
 
     def check(self, name: str, file: Path) -> None:
-        """Raise `DataError` when `file`, called `name`, has not the expected size and contents."""
+        """Raise `DataError` when `file`, called `name`, does not have the expected size and contents."""
         self.check_size(name, file.stat().st_size)
         if self.sha256 is None:
             return
@@ -43,6 +43,6 @@ class ExpectedFile:
             got = hashlib.file_digest(contents, "sha256").hexdigest()
         if got != self.sha256.lower():
             raise DataError(
-                f"{name}: has the SHA-256 {got}, expected {self.sha256.lower()}. It is another file than the "
-                "one meant, or was changed on its way: do not use it, and check the address and the hash."
+                f"{name}: got SHA-256 {got}, expected {self.sha256.lower()}. This is not the expected file, "
+                "or it was modified in transit: do not use it, and check the address and the hash."
             )

@@ -1,7 +1,7 @@
-"""What an archive would write, checked as a whole before a byte is written.
+"""Checks all paths and sizes of an archive before a byte is written.
 
-An archive that comes from anywhere may name files outside the target, be a bomb, or unpack to other
-files on another file system. It is refused as a whole, with the entry at fault.
+An untrusted archive can name files outside the target, be a decompression bomb, or unpack to different files
+on another file system. It is refused as a whole, and the message names the entry at fault.
 """
 
 from __future__ import annotations
@@ -12,54 +12,54 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from yolofast.errors import DataError
-from yolofast.ingest.archive_entries import FILE, FOLDER, Entry, shown_name
+from yolofast.ingest.archive_entries import FILE, FOLDER, ArchiveEntry, shown_name
 
 MAX_BYTES = 1 << 40
 MAX_FILES = 10_000_000
 MAX_RATIO = 100
-"""Unpacked over packed size; images hardly shrink and label text shrinks about tenfold."""
-RATIO_FREE_BYTES = 64 << 20
-"""Archives that unpack to less than this may have any ratio."""
+"""Unpacked over packed size; images hardly compress, and label text compresses about tenfold."""
+MIN_RATIO_BYTES = 64 << 20
+"""The ratio is only checked for archives that unpack to more than this."""
 MAX_NAME, MAX_PATH = 255, 4095
-"""Bytes of a name and of a path, as Linux's file systems take them."""
+"""Bytes of a name and of a path that Linux file systems support."""
 
 
 class _Tree:
-    """The paths that an archive makes, files and the folders above them."""
+    """The paths that an archive creates: files and the folders above them."""
 
     def __init__(self, archive: str) -> None:
-        self.files: dict[PurePosixPath, Entry] = {}
+        self.files: dict[PurePosixPath, ArchiveEntry] = {}
         self._archive = archive
         self._paths: dict[str, str] = {}
         self._folders: set[str] = set()
 
-    def add(self, path: PurePosixPath, entry: Entry) -> None:
+    def add(self, path: PurePosixPath, entry: ArchiveEntry) -> None:
         if entry.kind == FOLDER:
             self._add_folder(path)
             return
         if path in self.files:
-            self._refuse(f"holds {shown_name(str(path))} twice")
+            self._refuse(f"contains {shown_name(str(path))} twice")
         self._add_folder(path.parent)
         self._claim(path)
         if str(path) in self._folders:
-            self._refuse(f"holds {shown_name(str(path))} as a file and as a folder")
+            self._refuse(f"contains {shown_name(str(path))} as a file and as a folder")
         self.files[path] = entry
 
     def _add_folder(self, path: PurePosixPath) -> None:
         while path.parts and str(path) not in self._folders:
             if path in self.files:
-                self._refuse(f"holds {shown_name(str(path))} as a file and as a folder")
+                self._refuse(f"contains {shown_name(str(path))} as a file and as a folder")
             self._claim(path)
             self._folders.add(str(path))
             path = path.parent
 
     def _claim(self, path: PurePosixPath) -> None:
-        """Refuse a path that is another one where case or the form of accents does not count."""
+        """Refuse a path that equals another one when case or Unicode normalisation is ignored."""
         name = str(path)
         other = self._paths.setdefault(_folded(name), name)
         if other != name:
             self._refuse(
-                f"holds {shown_name(other)} and {shown_name(name)}, which many file systems take for one"
+                f"contains {shown_name(other)} and {shown_name(name)}, the same on many file systems"
             )
 
     def _refuse(self, what: str) -> None:
@@ -67,34 +67,36 @@ class _Tree:
 
 
 def checked_files(
-    archive: str, packed: int, entries: Iterable[Entry], work: Path
-) -> dict[PurePosixPath, Entry]:
-    """The files of an archive of `packed` bytes by their safe path, in the archive's order.
+    archive: str, packed: int, entries: Iterable[ArchiveEntry], work: Path
+) -> dict[PurePosixPath, ArchiveEntry]:
+    """The files of an archive of `packed` bytes by their safe path, in the order of the archive.
 
-    `work` is the folder that they would go to. What macOS adds (`__MACOSX`, `._name`, `.DS_Store`) is
-    left out. Raises `DataError` for the first entry that is refused: see `extract_archive`.
+    `work` is the folder to unpack to. Files that macOS adds (`__MACOSX`, `._name`, `.DS_Store`) are skipped.
+    Raises `DataError` for the first entry that is refused: see `extract_archive`.
     """
     tree, size = _Tree(archive), 0
     for count, entry in enumerate(entries, 1):
         if count > MAX_FILES:
-            raise DataError(f"{archive}: holds more than {MAX_FILES} entries: refused, nothing was unpacked.")
+            raise DataError(
+                f"{archive}: contains more than {MAX_FILES} entries: refused, nothing was unpacked."
+            )
         path = _safe_path(archive, entry, work)
         size += entry.size
-        if size > MAX_BYTES or (size > RATIO_FREE_BYTES and size > MAX_RATIO * packed):
-            most = MAX_BYTES if size > MAX_BYTES else MAX_RATIO * packed
+        if size > MAX_BYTES or (size > MIN_RATIO_BYTES and size > MAX_RATIO * packed):
+            limit = MAX_BYTES if size > MAX_BYTES else MAX_RATIO * packed
             raise DataError(
-                f"{archive}: would unpack {packed} bytes to {size} or more; at most {most} are taken "
-                f"({MAX_RATIO} times as much): refused, nothing was unpacked."
+                f"{archive}: would unpack {packed} bytes to {size} or more, expected at most {limit} "
+                f"(and at most {MAX_RATIO} times its size): refused, nothing was unpacked."
             )
         if path.parts and not _is_macos(path):
             tree.add(path, entry)
     if not tree.files:
-        raise DataError(f"{archive}: the archive holds no files.")
+        raise DataError(f"{archive}: the archive contains no files.")
     return tree.files
 
 
-def _safe_path(archive: str, entry: Entry, work: Path) -> PurePosixPath:
-    """The entry's path below the target; raises `DataError` for anything that could leave it."""
+def _safe_path(archive: str, entry: ArchiveEntry, work: Path) -> PurePosixPath:
+    """The path of an entry below the target; raises `DataError` for a path that could leave it."""
     raw = entry.name.replace("\\", "/")
     path = PurePosixPath(raw)
     problem = _problem(raw, path, entry.kind, len(os.fsencode(work)) + 1)
@@ -128,7 +130,7 @@ def _is_macos(path: PurePosixPath) -> bool:
 
 
 def _folded(name: str) -> str:
-    """One text for all names that a file system may take for the same."""
+    """The same text for all names that a file system may consider equal."""
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,4 +1,4 @@
-"""Web addresses without the secrets in them: what may be shown, logged and written to files."""
+"""URLs without the secrets in them, for messages, logs and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOGGERS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.poolmanager
 
 
 def redacted_url(url: str) -> str:
-    """The URL without user, password, query and fragment, which may hold keys."""
+    """The URL without user, password, query and fragment, which may contain keys."""
     try:
         parts = urlsplit(url)
     except ValueError:  # such as http://[half an IPv6 address
@@ -28,23 +28,23 @@ def redacted_url(url: str) -> str:
 
 
 def check_http_url(url: str) -> None:
-    """Raise `DataError` unless `url` is an http or https address."""
+    """Raise `DataError` unless `url` is an http or https URL."""
     with suppress(ValueError):
         parts = urlsplit(url)
         if parts.scheme in ("http", "https") and parts.netloc:
             return
-    raise DataError(f"got '{redacted_url(url)}', expected an address that begins with http:// or https://.")
+    raise DataError(f"got '{redacted_url(url)}', expected a URL that begins with http:// or https://.")
 
 
 def name_from_url(url: str) -> str:
-    """A folder name for what `url` leads to. Raises `DataError` when it is no web address."""
+    """A folder name for the file at `url`. Raises `DataError` when it is not an http or https URL."""
     check_http_url(url)
     last = PurePosixPath(unquote(urlsplit(url).path)).name.replace("\0", "")
     return name_of_archive(last).strip(" .")[:100] or "dataset"
 
 
 def redact(text: str, *secrets: str) -> str:
-    """A text without the queries and users of the addresses in it, and without `secrets`."""
+    """A text without `secrets`, and without the queries and users of the URLs in it."""
     for secret in secrets:
         text = text.replace(secret, "***")
     return _USER.sub("***@", _QUERY.sub("?***", text))
@@ -52,7 +52,7 @@ def redact(text: str, *secrets: str) -> str:
 
 @contextmanager
 def redacted_logs(*secrets: str) -> Iterator[None]:
-    """While the block runs, what urllib3 logs (it logs whole addresses) goes without secrets."""
+    """Remove secrets from the log records of urllib3 (it logs whole URLs) while the block runs."""
 
     def clean(record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage(), *secrets), ()
