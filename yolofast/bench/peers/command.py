@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
+from importlib import import_module
 from typing import Any
 
 from .serve import Answer, Requests
@@ -14,10 +13,8 @@ def participate(job: dict[str, Any]) -> tuple[Answer, Requests]:
 
     The job: `arguments` of the command line. A command that fails ends the process with its exit code.
     """
-    sys.argv = ["yolofast", *job["arguments"]]
-    try:
-        runpy.run_module("yolofast.cli", run_name="__main__")
-    except SystemExit as stop:
-        if stop.code:
-            raise
+    # By name: this is the program as a user starts it, not a layer below.
+    code = import_module("yolofast.cli").main(job["arguments"])
+    if code:
+        raise SystemExit(code)
     return {}, {}
