@@ -30,8 +30,8 @@ from yolofast.errors import (
     MissingExtraError,
 )
 from yolofast.files import write_json
+from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
-from yolofast.formats.yolo.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
 from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date

@@ -9,7 +9,7 @@ import pytest
 from support.dataset_files import write_image, write_text, write_yolo
 
 from yolofast.errors import DataError, DatasetNotFoundError
-from yolofast.formats.yolo.data_yaml import label_candidates, list_images, read_data_yaml
+from yolofast.formats.data_yaml import label_candidates, list_images, read_data_yaml
 from yolofast.formats.yolo.writer import write_data_yaml
 
 FOLDERS = {"train/images/a.jpg": "", "valid/images/b.jpg": ""}

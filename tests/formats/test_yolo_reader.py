@@ -9,7 +9,7 @@ import pytest
 from support.dataset_files import codes, read_all, write_image, write_text, write_yolo
 
 from yolofast.errors import DataError
-from yolofast.formats.yolo.data_yaml import read_data_yaml
+from yolofast.formats.data_yaml import read_data_yaml
 from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.types import Finding
 

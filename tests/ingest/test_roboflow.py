@@ -26,7 +26,7 @@ from support.dataset_files import image_bytes, tree_digest
 from support.download_server import running
 
 from yolofast.errors import ConfigError, DataError, MissingExtraError
-from yolofast.formats.yolo.data_yaml import list_images, read_data_yaml
+from yolofast.formats.data_yaml import list_images, read_data_yaml
 from yolofast.ingest import export_dataset_for_yolo, fetch_dataset, transfer
 
 KEY = "rf_S3CRET"

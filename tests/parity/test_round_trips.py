@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from support.dataset_files import image_bytes, read_all, tree_digest
 from support.property_tests import examples
 
+from yolofast.formats.data_yaml import label_candidates
 from yolofast.formats.splits import WRITTEN_NAMES
-from yolofast.formats.yolo.data_yaml import label_candidates
 from yolofast.prepare import convert_dataset, prepare_dataset
 from yolofast.types import ImageRecord, Split
 

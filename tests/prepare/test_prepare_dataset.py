@@ -21,9 +21,9 @@ from support.dataset_files import (
 )
 
 from yolofast.errors import ConfigError, DataError
+from yolofast.formats.data_yaml import list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
 from yolofast.formats.registry import open_dataset
-from yolofast.formats.yolo.data_yaml import list_images, read_data_yaml
 from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.prepare import prepare_dataset
 from yolofast.types import ImageRecord, PreparedDataset

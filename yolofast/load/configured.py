@@ -10,7 +10,7 @@ import torch
 
 from yolofast.config import YOLOConfig
 from yolofast.errors import ConfigError
-from yolofast.formats.yolo.data_yaml import DataYaml
+from yolofast.formats.data_yaml import DataYaml
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.hooks import Hook, HookFunction
 from yolofast.load.loader import MAX_THREADS, Loader

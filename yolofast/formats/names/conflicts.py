@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from yolofast.errors import DataError
+from yolofast.formats.data_yaml import read_class_names
 from yolofast.formats.discover import FileTree
 from yolofast.formats.names.reader import read_class_file
-from yolofast.formats.yolo.data_yaml import read_class_names
 from yolofast.types import Finding, Severity
 
 _SHOWN = 5

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from yolofast.formats.boxes import row_finding, rows_without_image, xywh_to_xyxy
+from yolofast.formats.data_yaml import label_candidates
 from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, parsing
 from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.unsupported import explain_row
-from yolofast.formats.yolo.data_yaml import label_candidates
 from yolofast.formats.yolo.parser import LabelScan, scan_label_files
 from yolofast.kernels import parse_yolo_labels
 from yolofast.kernels.parsed_labels import KEYPOINTS, POLYGON, QUAD, LabelError, ParsedLabels

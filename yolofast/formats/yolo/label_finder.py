@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from yolofast.formats.data_yaml import label_candidates
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import common_prefix
 from yolofast.formats.splits import split_of
-from yolofast.formats.yolo.data_yaml import label_candidates
 from yolofast.types import Split
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from yolofast.errors import DataError, at
+from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
 from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images
 from yolofast.formats.discover import FileTree
 from yolofast.formats.names.conflicts import id_conflicts
 from yolofast.formats.names.reader import read_class_file
 from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.splits import in_split_order
-from yolofast.formats.yolo.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
 from yolofast.formats.yolo.image_lists import ListedImages, read_image_lists
 from yolofast.formats.yolo.label_files import (
     ImageLabel,

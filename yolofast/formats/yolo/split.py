@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import apply_box_rules, xywh_to_xyxy
+from yolofast.formats.data_yaml import DataYaml, label_candidates, list_image_names
 from yolofast.formats.dataset import unreadable_image
 from yolofast.formats.prefetch import prefetch_batches
-from yolofast.formats.yolo.data_yaml import DataYaml, label_candidates, list_image_names
 from yolofast.formats.yolo.label_files import bad_rows, find_label, unreadable_label
 from yolofast.formats.yolo.parser import LabelScan, scan_label_files
 from yolofast.images import read_headers

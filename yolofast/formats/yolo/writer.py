@@ -13,8 +13,8 @@ import yaml
 
 from yolofast.files import write_text
 from yolofast.formats.boxes import xyxy_to_xywhn
+from yolofast.formats.data_yaml import YAML_KEYS
 from yolofast.formats.splits import SPLITS
-from yolofast.formats.yolo.data_yaml import YAML_KEYS
 from yolofast.types import ImageRecord, Split
 
 _ROW = "%d %.10g %.10g %.10g %.10g\n"
