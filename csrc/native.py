@@ -1,4 +1,4 @@
-"""How csrc is compiled: one list of sources, one set of flags, and a compiler driver that tracks headers.
+"""How csrc is compiled: the one list of sources and flags, and a compiler driver that knows headers.
 
 `setup.py` builds the Cython modules and torch.ops.yolofast with it, the tests the fuzz programs and the host
 emulation of CUDA, `make sanitize` and `make tsan` all programs under a sanitizer:
@@ -77,7 +77,7 @@ def run(command: Sequence[str]) -> str:
 
 
 def _short(path: Path) -> str:
-    """A path below the repository's root, relative to it: so a copied tree with its objects is up to date."""
+    """A path below the repository relative to it, so that objects stay current in a copy of the tree."""
     return str(path.relative_to(REPOSITORY)) if path.is_relative_to(REPOSITORY) else str(path)
 
 

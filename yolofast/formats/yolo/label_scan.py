@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from yolofast.kernels._scan import scan_labels
 from yolofast.kernels.packed_paths import pack_paths
-from yolofast.kernels.parsed_labels import HOPELESS, LabelError
+from yolofast.kernels.parsed_labels import TOO_MANY_ERRORS, LabelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class LabelScan:
         """Why a file could not be read, in the system's words; empty where it was."""
         number = int(self.errno[file])
         if number == errno.EBADMSG:
-            return HOPELESS
+            return TOO_MANY_ERRORS
         return os.strerror(number) if number else ""
 
 
