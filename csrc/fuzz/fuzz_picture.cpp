@@ -174,7 +174,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     yf::Renderer used;
     for (const int cover : {1 << 24, 1 + choices.below(2048), 1 + choices.byte() % 16}) {
         yf::Picture decoded, reduced;
-        if (!decode(data, size, {full_h, full_w, cover}, decoded)) return 0;
+        if (!decode(data, size, {full_h, full_w, cover, yf::JpegDecoder::automatic}, decoded)) return 0;
         check(decoded.view);
         const int factor_x = 1 << choices.byte() % 3, factor_y = 1 << choices.byte() % 3;
         yf::reduce_picture(decoded.view, cover, factor_x, factor_y, reduced);
