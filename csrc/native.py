@@ -1,4 +1,4 @@
-"""How csrc is compiled: one list of sources, one set of flags, and a compiler driver that tracks headers.
+"""How csrc is compiled: the one list of sources and flags, and a compiler driver that knows headers.
 
 `setup.py` builds the Cython modules and torch.ops.yolofast with it, the tests the fuzz programs and the host
 emulation of CUDA, `make sanitize` and `make tsan` all programs under a sanitizer:

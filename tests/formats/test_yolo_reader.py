@@ -118,7 +118,7 @@ def test_yolo_rows_of_an_image_in_no_split_are_listed(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "cannot be read: File too large"),
-        ("caption\n" * 10_001, "cannot be read: more than 10,000 lines are no objects: no label file"),
+        ("caption\n" * 10_001, "cannot be read: more than 10,000 lines are not objects: not a label file"),
     ],
     ids=["large", "hopeless"],
 )
