@@ -85,5 +85,5 @@ def building(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(
             f"{out}: cannot be written: {error.strerror} ('{error.filename or out}'). "
-            "Choose a writable output folder with enough space (--out)."
+            "Choose another output folder (--out) that is writable and has enough space."
         ) from None
