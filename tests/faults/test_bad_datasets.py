@@ -1,4 +1,4 @@
-"""What a user sees who points at something that is no usable dataset: one clear error each."""
+"""What a user sees for something that is not a usable dataset: one clear error each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work ahead of a stream's reader: everything in order, nothing lost, errors where they belong."""
+"""prefetch_batches: everything in order, nothing lost, errors raised in order."""
 
 from __future__ import annotations
 

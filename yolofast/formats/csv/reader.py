@@ -95,7 +95,7 @@ def _class_files(tree: FileTree) -> tuple[Mapping[str, int] | None, str, tuple[F
 def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The CSV files of a tree as one dataset; a file is a split when its path names one.
 
-    Class names come from a class file (`name,id` a line) where there is one, else from the rows, sorted.
+    Class names come from a class file (`name,id` per line) where there is one, else from the rows, sorted.
 
     Raises `DataError` for a file whose quotes are broken, and when no row has a class.
     """
