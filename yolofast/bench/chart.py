@@ -8,7 +8,7 @@ from typing import Any
 
 from yolofast.bench.loaders_report import OURS_COLOUR, PEER_COLOUR
 from yolofast.errors import missing_extra
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 
 
 def draw_bars(panels: Sequence[Mapping[str, Any]], title: str, axis: str, path: str | Path) -> Path:
@@ -31,7 +31,7 @@ def draw_bars(panels: Sequence[Mapping[str, Any]], title: str, axis: str, path: 
         _panel(axes, panel)
     grid.flat[-1].set_xlabel(f"{axis} (whiskers: 20th to 80th percentile)")
     figure.suptitle(title, fontsize=11)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
     return Path(path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yolofast.errors import missing_extra
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 
 OURS_COLOUR, PEER_COLOUR, FLOOR_COLOUR = "#2a6f97", "#a9b4bd", "#c1121f"
 
@@ -73,7 +73,7 @@ def draw_chart(comparisons: Sequence[Mapping[str, Any]], path: str | Path) -> Pa
     panels.flat[-1].set_xlabel("images/s, one core a thread (whiskers: 20th to 80th percentile)")
     machine = comparisons[0]["machine"]
     figure.suptitle(f"Loaders on {machine['cpu']}", fontsize=11)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
     return Path(path)
 

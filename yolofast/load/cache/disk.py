@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.load.cache.file import PlaneFile, PlaneFileWriter, joined, open_plane_file, planes_of, set_row
 from yolofast.load.cache.ram import ROOM_EVERY, Load, PlaneCache, check_room, decoded_or_reason, in_order
 from yolofast.types import Picture
@@ -213,7 +213,7 @@ def _make(wanted: _Wanted) -> PlaneFile:
                 leftover.unlink(missing_ok=True)
         missing = int((found.rows < 0).sum())
         _log.info("cache disk: making %s; %d of %d images to decode", path, missing, len(wanted.images))
-        with whole_file(path, sync=True) as temporary:
+        with atomic_file(path, sync=True) as temporary:
             with temporary.open("wb") as file:
                 _write(file, wanted, found)
             return open_plane_file(temporary)
