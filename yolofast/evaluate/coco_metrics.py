@@ -176,7 +176,7 @@ class CocoMetrics:
             raise ValueError("cannot merge metrics into themselves; expected those of another process")
         ids = np.concatenate(other._image_ids) if other._known else None
         self._known |= self._checked_ids(ids, other._images)
-        self._matched.extend(other._judged)
+        self._matched.extend(other._matched)
         self._offsets.extend(other._offsets)
         self._image_ids.extend(other._image_ids)
         self._images += other._images
