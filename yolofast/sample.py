@@ -1,8 +1,8 @@
-"""The embedded sample dataset: drawn, not stored, and the same for the same seed.
+"""The sample dataset: generated, not stored, and reproducible from its seed.
 
-Coloured shapes on textured backgrounds that overlap, hide one another and are sometimes tiny;
-written the way raw data comes: one flat folder of 4:2:0 JPEGs of several sizes with one COCO json
-beside them, without any split.
+Coloured shapes on textured backgrounds that overlap, occlude one another and are sometimes tiny; in the
+layout of typical raw data: one flat folder of 4:2:0 JPEGs of several sizes with one COCO json, without
+splits.
 """
 
 from __future__ import annotations
@@ -109,11 +109,11 @@ def _draw_scene(rng: np.random.Generator, height: int, width: int) -> tuple[NDAr
 
 
 def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) -> Path:
-    """Write the sample dataset into `directory` (made if missing) and return it.
+    """Generate the sample dataset in `directory` (created if missing) and return it.
 
     `directory/shape_0000.jpg ...` and `directory/annotations.json` (COCO instances). A folder that
     already holds exactly this dataset is left as it is; one that holds anything else raises
-    `DataError`, so nothing of a user's is overwritten.
+    `DataError`, so that no user's file is overwritten.
     """
     directory = Path(directory)
     annotations = directory / ANNOTATIONS
@@ -129,7 +129,7 @@ def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) 
 
 
 def _info(annotations: Path) -> object:
-    """What a COCO json says of itself; None when it is not one."""
+    """The `info` of a COCO json; None if the file is not one."""
     try:
         document = json.loads(annotations.read_bytes())
     except ValueError:
