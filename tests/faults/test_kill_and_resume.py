@@ -38,7 +38,7 @@ def epochs_done(checkpoint: Path) -> int:
     try:
         with safe_open(checkpoint, framework="pt") as file:
             return int(json.loads(file.metadata()["yolofast_training"])["epoch"])
-    except (OSError, RuntimeError):  # safetensors says a missing file in either way
+    except (OSError, RuntimeError):  # safetensors reports a missing file in either way
         return 0
 
 

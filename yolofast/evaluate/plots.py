@@ -72,6 +72,9 @@ def plot_prediction_grid(
 ) -> Path:
     """Plot up to 16 image files with their detections (in pixels of the files) into one image.
 
+        found = list(predict_images(model, paths, imgsz=640))
+        plot_prediction_grid(found, model.class_names, "grid.png")
+
     Raises `DataError` for no images or a `path` that cannot be written, `ImageError` for a file that
     cannot be read.
     """

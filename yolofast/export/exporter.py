@@ -158,6 +158,9 @@ def export_all_formats(
 ) -> dict[str, ExportResult | ExportError]:
     """Write `directory/name.<suffix>` for each format; settings as in `export_model`.
 
+        results = export_all_formats(fused_copy(load_weights("best.safetensors")), "export", images=images)
+        failed = {name: error for name, error in results.items() if isinstance(error, ExportError)}
+
     A format that fails is logged, and its value is the `ExportError` that says why; the others are still
     exported. `int8_quantization` is not supported yet by any format, so every format fails with it.
     """
