@@ -1,4 +1,4 @@
-"""How csrc is compiled: the one list of sources and flags, and a compiler driver that knows headers.
+"""How csrc is compiled: one list of sources, one set of flags, and a compiler driver that tracks headers.
 
 `setup.py` builds the Cython modules and torch.ops.yolofast with it, the tests the fuzz programs and the host
 emulation of CUDA, `make sanitize` and `make tsan` all programs under a sanitizer:
@@ -30,6 +30,8 @@ CORES = len(os.sched_getaffinity(0))
 
 CORE = sorted(CSRC.glob("core/*/*.cpp"))
 NVJPEG = sorted(CSRC.glob("nvjpeg/*.cpp"))  # no CUDA is needed: nvJPEG and the driver are found at run time
+TORCH = sorted(CSRC.glob("torch/*.cpp"))  # a file per operator, compiled once for CPU and once for CUDA
+CUDA = sorted(CSRC.glob("cuda/*.cu"))
 FUZZ = CSRC / "fuzz"
 CORE_NAME = "libyolofast_core.a"
 
@@ -49,7 +51,9 @@ VARIANTS = {
     "plain": [*CHECKED, *SANITIZERS["address"], "-D__builtin_cpu_supports(name)=0"],
 }
 LIBRARIES = ["-Wl,--as-needed", "-ljpeg", "-ldl"]
-
+# The stable ABI as of torch 2.11: a library runs with that torch and every later one.
+TORCH_MACROS = ["-DTORCH_TARGET_VERSION=0x020b000000000000"]
+CUDA_MACROS = [*TORCH_MACROS, "-DUSE_CUDA", "-DYOLOFAST_TORCH_CUDA"]
 
 _slots = threading.BoundedSemaphore(CORES)
 

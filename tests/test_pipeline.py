@@ -15,9 +15,9 @@ from yolofast.models import save_weights
 from yolofast.pipeline import (
     auto_prepare_dataset_if_needed,
     evaluate_run,
-    find_data_yaml,
     loader_device,
     new_run,
+    resolve_data,
     resumed_config,
     start_model,
     train_model,
@@ -38,7 +38,7 @@ def test_a_raw_dataset_is_prepared_beside_it(tmp_path: Path) -> None:
     assert (prepared / "data.yaml").exists()
     assert prepared != raw
     made = (prepared / "data.yaml").stat().st_ino
-    assert find_data_yaml(raw) == prepared / "data.yaml"
+    assert resolve_data(raw).path == prepared / "data.yaml"
     assert (prepared / "data.yaml").stat().st_ino == made  # nothing changed: it is used as it is
     (raw / "shape_0000.jpg").touch()
     assert auto_prepare_dataset_if_needed(raw) == prepared

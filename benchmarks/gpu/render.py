@@ -11,7 +11,7 @@ from gpu.device_times import compare_on_device, floor, waits
 from yolofast import kernels
 from yolofast.bench.kernels import planes
 from yolofast.config import AugmentConfig
-from yolofast.kernels.torch_render import pack_pictures
+from yolofast.kernels.torch_render import pack_pictures, render_arguments
 from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Ycc
 
@@ -33,12 +33,9 @@ def rendering(plan: BatchPlan, pictures: list[Ycc], out: torch.Tensor) -> tuple[
     """The call that renders into `out` from planes on its device, and the bytes of these planes."""
     packed = pack_pictures(pictures)
     on_device = torch.from_numpy(packed.planes).to(out.device)
-    tables = [packed.pictures, packed.places, plan.tile_sample, plan.tile_image, plan.tile_layer]
-    tables += [plan.tile_matrix, plan.tile_window, plan.mix, plan.colour]
-    arguments = [torch.from_numpy(np.ascontiguousarray(table)) for table in tables]
-    arguments[2:5] = [table.long() for table in arguments[2:5]]
+    arguments = render_arguments(packed, plan, plan.tile_image)
     used = sum(plane.size for p in pictures for plane in (p.y, p.cb, p.cr) if plane is not None)
-    return lambda: torch.ops.yolofast.render_(out, on_device, *arguments), used
+    return lambda: torch.ops.yolofast.render_(out, on_device, **arguments), used
 
 
 def run(device: torch.device, bytes_per_s: float, *, samples: int, size: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 #include "cuda/letterbox.hpp"
 #include "cuda/pixels.hpp"
 #include "cuda/upload.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -115,15 +116,15 @@ cudaError_t launch_placing(const LetterboxImage* images, std::size_t count, int 
 
 }  // namespace
 
-std::size_t letterbox_workspace(std::size_t count) { return count * sizeof(LetterboxImage); }
+std::size_t letterbox_workspace(std::size_t count) { return part_bytes<LetterboxImage>(count); }
 
 cudaError_t letterbox(const std::vector<LetterboxImage>& images, void* workspace, int height, int width,
                       std::uint8_t fill, PixelType type, void* out, cudaStream_t stream) {
     if (images.empty()) return cudaSuccess;
-    const cudaError_t status = upload(workspace, images.data(), letterbox_workspace(images.size()), stream);
-    if (status != cudaSuccess) return status;
-    const auto* const on_device = static_cast<const LetterboxImage*>(workspace);
     const std::size_t count = images.size();
+    LetterboxImage* const on_device = Workspace(workspace).take<LetterboxImage>(count);
+    const cudaError_t status = upload(on_device, images.data(), count * sizeof(LetterboxImage), stream);
+    if (status != cudaSuccess) return status;
     switch (type) {
         case PixelType::kByte:
             return launch_placing<std::uint8_t>(on_device, count, height, width, fill, out, stream);

@@ -148,21 +148,21 @@ struct Buffers {
 
 std::size_t lay_out(void* workspace, std::int64_t images, std::int64_t detections, std::int64_t truths,
                     int thresholds, Buffers* at) {
-    Carver carver(workspace);
-    at->order = carver.take<int>(static_cast<std::size_t>(images * detections));
-    at->ordered = carver.take<int>(static_cast<std::size_t>(images));
-    at->taken = carver.take<std::uint8_t>(static_cast<std::size_t>(images * truths * thresholds));
-    return carver.used();
+    Workspace parts(workspace);
+    at->order = parts.take<int>(static_cast<std::size_t>(images * detections));
+    at->ordered = parts.take<int>(static_cast<std::size_t>(images));
+    at->taken = parts.take<std::uint8_t>(static_cast<std::size_t>(images * truths * thresholds));
+    return parts.used();
 }
 
 }  // namespace
 
 bool match_fits(std::int64_t images, std::int64_t detections, std::int64_t truths) {
-    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max() - kThreads;
-    if (detections > kMost || truths > kMost) return false;
+    constexpr std::int64_t kMax = std::numeric_limits<std::int32_t>::max() - kThreads;
+    if (detections > kMax || truths > kMax) return false;
     const std::int64_t tiles = blocks_of(detections, kThreads);
     const std::int64_t blocks = tiles > coco::kMaxThresholds ? tiles : coco::kMaxThresholds;
-    return images <= kMost / blocks;
+    return images <= kMax / blocks;
 }
 
 std::size_t match_workspace(std::int64_t images, std::int64_t detections, std::int64_t truths,

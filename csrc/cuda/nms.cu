@@ -45,27 +45,27 @@ cudaError_t select_kept(const Buffers& at, void* scratch, std::size_t& bytes, st
 }
 
 cudaError_t lay_out(void* workspace, int n, Buffers* at, std::size_t* bytes) {
-    Carver carver(workspace);
+    Workspace parts(workspace);
     const auto count = static_cast<std::size_t>(n);
-    at->keys = carver.take<Key>(count);
-    at->sorted_keys = carver.take<Key>(count);
-    at->values = carver.take<std::uint32_t>(count);
-    at->order = carver.take<std::uint32_t>(count);
-    at->ranks = carver.take<std::uint32_t>(count);
-    at->boxes = carver.take<float4>(count);
-    at->alive = carver.take<std::uint8_t>(count);
-    at->kept = carver.take<std::uint8_t>(count);
-    at->overlaps = carver.take<Word>(static_cast<std::size_t>(n < kChunk ? n : kChunk) * kWords);
-    at->suppressors = carver.take<float4>(kChunk);
-    at->found = carver.take<int>(1);
+    at->keys = parts.take<Key>(count);
+    at->sorted_keys = parts.take<Key>(count);
+    at->values = parts.take<std::uint32_t>(count);
+    at->order = parts.take<std::uint32_t>(count);
+    at->ranks = parts.take<std::uint32_t>(count);
+    at->boxes = parts.take<float4>(count);
+    at->alive = parts.take<std::uint8_t>(count);
+    at->kept = parts.take<std::uint8_t>(count);
+    at->overlaps = parts.take<Word>(static_cast<std::size_t>(n < kChunk ? n : kChunk) * kWords);
+    at->suppressors = parts.take<float4>(kChunk);
+    at->found = parts.take<int>(1);
     std::size_t sorting = 0, selecting = 0;
     cudaError_t status = sort_pairs(*at, nullptr, sorting, at->order, n, 64, nullptr);
     if (status != cudaSuccess) return status;
     status = select_kept(*at, nullptr, selecting, nullptr, nullptr, n, nullptr);
     if (status != cudaSuccess) return status;
     at->cub_bytes = sorting > selecting ? sorting : selecting;
-    at->cub = carver.take<char>(at->cub_bytes);
-    *bytes = carver.used();
+    at->cub = parts.take<char>(at->cub_bytes);
+    *bytes = parts.used();
     return cudaSuccess;
 }
 

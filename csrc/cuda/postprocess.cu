@@ -272,29 +272,29 @@ std::size_t lay_out(const PostprocessShape& shape, const PostprocessOptions& opt
     const bool every = options.multi_label || shape.classes == 1;
     const std::int64_t room = room_of(shape, options, every);
     const auto images = static_cast<std::size_t>(shape.images);
-    Carver carver(workspace);
-    *wanted = carver.take<std::uint32_t>(static_cast<std::size_t>(shape.classes) / 32 + 1);
+    Workspace parts(workspace);
+    *wanted = parts.take<std::uint32_t>(static_cast<std::size_t>(shape.classes) / 32 + 1);
     batch->images = static_cast<unsigned>(shape.images);
     batch->classes = static_cast<unsigned>(shape.classes);
     batch->anchors = static_cast<unsigned>(shape.anchors);
     batch->every = every;
     batch->room = static_cast<unsigned>(room);
-    batch->lists = carver.take<Entry>(images * static_cast<std::size_t>(room));
-    batch->totals = carver.take<unsigned>(images);
-    batch->again = carver.take<unsigned>(images);
-    batch->floors = carver.take<unsigned>(images);
-    batch->bins = carver.take<unsigned>(images * kBins);
-    return carver.used();
+    batch->lists = parts.take<Entry>(images * static_cast<std::size_t>(room));
+    batch->totals = parts.take<unsigned>(images);
+    batch->again = parts.take<unsigned>(images);
+    batch->floors = parts.take<unsigned>(images);
+    batch->bins = parts.take<unsigned>(images * kBins);
+    return parts.used();
 }
 
 }  // namespace
 
 bool postprocess_fits(const PostprocessShape& shape) {
-    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-    if (shape.images > kMost || shape.classes > kMost || shape.anchors > kMost) return false;
-    if (shape.classes * shape.anchors > kMost) return false;
+    constexpr std::int64_t kMax = std::numeric_limits<std::int32_t>::max();
+    if (shape.images > kMax || shape.classes > kMax || shape.anchors > kMax) return false;
+    if (shape.classes * shape.anchors > kMax) return false;
     const std::int64_t blocks = collect_blocks(1, shape.classes, shape.anchors);
-    return shape.images <= kMost / std::max<std::int64_t>(blocks, 1);
+    return shape.images <= kMax / std::max<std::int64_t>(blocks, 1);
 }
 
 std::size_t postprocess_workspace(const PostprocessShape& shape, const PostprocessOptions& options) {
@@ -313,8 +313,8 @@ cudaError_t postprocess(const float* raw, const PostprocessShape& shape, const P
     batch.raw = raw;
     batch.wanted = options.wanted != nullptr ? wanted : nullptr;
     batch.conf = options.conf;
-    constexpr std::size_t kMost = std::numeric_limits<std::int32_t>::max();
-    batch.most = static_cast<unsigned>(std::min(options.max_candidates, kMost));
+    constexpr std::size_t kMax = std::numeric_limits<std::int32_t>::max();
+    batch.most = static_cast<unsigned>(std::min(options.max_candidates, kMax));
     if (options.wanted != nullptr) {
         const cudaError_t status = launch_wanted(options.wanted, batch.classes, wanted, stream);
         if (status != cudaSuccess) return status;

@@ -54,7 +54,7 @@ struct alignas(16) ChunkEntry {
 };
 
 // Elements of a table are counted in 32 bits.
-constexpr std::size_t kMostElements = 0x7FFFFFFF;
+constexpr std::size_t kMaxElements = 0x7FFFFFFF;
 
 struct Tables {
     const SampleEntry* samples;

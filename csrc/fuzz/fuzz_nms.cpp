@@ -17,7 +17,7 @@
 
 namespace {
 
-constexpr std::size_t kMostBoxes = 400;  // more than the grid of nms asks for
+constexpr std::size_t kMaxBoxes = 400;  // more than the grid of nms asks for
 
 void expect(bool right) {
     if (!right) std::abort();
@@ -239,7 +239,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     options.score_threshold = reader.fraction();
     options.sigma = 0.01 + reader.fraction();
     Boxes boxes;
-    while (reader.left() > 0 && boxes.size() < kMostBoxes) {
+    while (reader.left() > 0 && boxes.size() < kMaxBoxes) {
         const float x = reader.number(), y = reader.number(), w = reader.number(), h = reader.number();
         const bool corners = reader.byte() % 8 == 0;
         boxes.corners.insert(boxes.corners.end(), {x, y, corners ? w : x + w, corners ? h : y + h});

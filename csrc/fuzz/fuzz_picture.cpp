@@ -1,8 +1,8 @@
 // Fuzz target for what lies between a file and a sample: any bytes to planes, planes reduced, planes
 // rendered.
 //
-// The last bytes of the input are choices: how large, where to, which colours. Numbers go up to what the
-// checks of yolofast/kernels/_render.pyx let through.
+// The last bytes of the input are choices: how large, where to, which colours. Numbers go up to the limits of
+// core/limits.hpp.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -12,13 +12,13 @@
 #include <vector>
 
 #include "core/jpeg/header.hpp"
+#include "core/limits.hpp"
 #include "core/pictures/picture.hpp"
 #include "fuzz/choices.hpp"
 
 namespace {
 
-constexpr std::int64_t kMostPixels = 1 << 18;  // keeps an input to some milliseconds
-constexpr double kMostMatrix = 1e12, kMostSide = 1 << 24, kMostGain = 7.99, kMostLevel = 2047.0;
+constexpr std::int64_t kMaxInputPixels = 1 << 18;  // keeps one input to some milliseconds
 constexpr std::uint8_t kGuard = 0xA5;
 
 // Ordinary, tiny, enormous, or one at which arithmetic changes its mind.
@@ -85,11 +85,11 @@ std::vector<yf::Tile> choose_tiles(const yf::PictureView& picture, int full_h, i
     std::vector<yf::Tile> tiles{whole, whole, whole};
     // A part, mirrored: still without rotation.
     double* upright = tiles[1].matrix;
-    upright[0] = -choose_number(kMostMatrix, choices);
-    upright[2] = choose_number(kMostMatrix, choices);
-    upright[4] = choose_number(kMostMatrix, choices);
-    upright[5] = choose_number(kMostMatrix, choices);
-    disturb(tiles[1].window, 4, kMostSide, choices);
+    upright[0] = -choose_number(yf::kMaxMatrix, choices);
+    upright[2] = choose_number(yf::kMaxMatrix, choices);
+    upright[4] = choose_number(yf::kMaxMatrix, choices);
+    upright[5] = choose_number(yf::kMaxMatrix, choices);
+    disturb(tiles[1].window, 4, static_cast<double>(yf::kMaxSide), choices);
     // Turned, with perspective.
     double* general = tiles[2].matrix;
     const double angle = choices.byte() / 40.0, step = whole.matrix[0] * (1 + choices.byte()) / 64;
@@ -97,15 +97,15 @@ std::vector<yf::Tile> choose_tiles(const yf::PictureView& picture, int full_h, i
     general[1] = -(general[3] = step * std::sin(angle));
     general[6] = (choices.byte() - 128) / 16384.0;
     general[7] = (choices.byte() - 128) / 16384.0;
-    disturb(general, 9, kMostMatrix, choices);
+    disturb(general, 9, yf::kMaxMatrix, choices);
     // The same projection by other numbers, down to those that underflow.
     const int exponent = choices.often() ? 0 : choices.below(1120) - 1080;
     for (int i = 0; i < 9; ++i)
-        general[i] = std::clamp(std::ldexp(general[i], exponent), -kMostMatrix, kMostMatrix);
-    disturb(tiles[2].window, 4, kMostSide, choices);
+        general[i] = std::clamp(std::ldexp(general[i], exponent), -yf::kMaxMatrix, yf::kMaxMatrix);
+    disturb(tiles[2].window, 4, static_cast<double>(yf::kMaxSide), choices);
     for (yf::Tile& tile : tiles) {
         tile.layer = choices.byte() % 4 == 0;
-        disturb(tile.picture.place, 6, kMostMatrix, choices);
+        disturb(tile.picture.place, 6, yf::kMaxMatrix, choices);
     }
     return tiles;
 }
@@ -115,11 +115,11 @@ void choose_colour(Choices& choices, double* colour) {
     std::memcpy(colour, plain, sizeof plain);
     for (int c = 0; c < 3; ++c) {
         double* row = colour + 4 * c;
-        disturb(row, 3, kMostGain, choices);
-        disturb(row + 3, 1, kMostLevel, choices);
+        disturb(row, 3, yf::kMaxGain, choices);
+        disturb(row + 3, 1, yf::kMaxLevel, choices);
         const double reach = 128 * (std::abs(row[0]) + std::abs(row[1]) + std::abs(row[2]));
         const double centre = std::abs(row[3] + 128 * (row[0] + row[1] + row[2]));
-        const double shrink = std::min(1.0, kMostLevel / (reach + centre + 1e-9));
+        const double shrink = std::min(1.0, yf::kMaxLevel / (reach + centre + 1e-9));
         for (int i = 0; i < 4; ++i) row[i] *= shrink;
     }
 }
@@ -162,7 +162,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         header.width = 1 + choices.byte() % 80;
         header.height = 1 + choices.byte() % 80;
     }
-    if (static_cast<std::int64_t>(header.width) * header.height > kMostPixels) return 0;
+    if (static_cast<std::int64_t>(header.width) * header.height > kMaxInputPixels) return 0;
     const bool turned = header.orientation >= 5;
     const int full_h = turned ? header.width : header.height, full_w = turned ? header.height : header.width;
 

@@ -239,7 +239,7 @@ struct Packing {
 
     Packing(std::vector<std::int64_t> wanted, std::size_t capacity)
         : images(std::move(wanted)),
-          rows(images.size() * yf::kStagedColumns, -1),
+          rows(images.size() * yf::kPictureColumns, -1),
           sizes(images.size()),
           places(6 * images.size()),
           memory(capacity),
@@ -262,7 +262,7 @@ struct Packing {
         for (const std::int64_t image : images) engine.expect(&image, &once, 1);
     }
 
-    const std::int64_t* row(std::size_t i) const { return &rows[i * yf::kStagedColumns]; }
+    const std::int64_t* row(std::size_t i) const { return &rows[i * yf::kPictureColumns]; }
 
     // Those that are neither there nor failed.
     std::vector<std::int64_t> left() const {

@@ -15,7 +15,7 @@ std::size_t rounded(std::size_t size) {
 }
 
 constexpr unsigned kPortable = 1;  // CU_MEMHOSTALLOC_PORTABLE
-constexpr std::size_t kMost = std::size_t{1} << 40;
+constexpr std::size_t kMax = std::size_t{1} << 40;
 
 }  // namespace
 
@@ -28,7 +28,7 @@ void Pool::clear() {
 }
 
 void* Pool::take(std::size_t size) {
-    if (size > kMost) return nullptr;
+    if (size > kMax) return nullptr;
     const std::lock_guard lock(mutex_);
     size = rounded(size);
     auto best = free_.end();

@@ -28,12 +28,23 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert f"usage: yolofast {name}" in text
 
 
+def test_help_of_a_group_names_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "usage: yolofast bench COMMAND" in text
+    assert all(name in text for name in COMMANDS if name.startswith("bench "))
+    assert "predict" not in text
+
+
 MISTAKES = [
     (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
-    (["bench"], "bench: got nothing, expected loader or nms or map."),
-    (["bench", "lodaer"], "bench: got 'lodaer', expected loader or nms or map."),
-    (["train", "--epoch", "3"], "Did you mean --epochs"),
-    (["train", "--epochs", "many"], "--epochs"),
+    (["bench"], "bench: missing subcommand: loader, nms or map."),
+    (
+        ["bench", "lodaer"],
+        "bench: unknown subcommand 'lodaer', expected loader, nms or map. Did you mean 'loader'?",
+    ),
+    (["train", "--epoch", "3"], "train: unknown argument '--epoch'. Did you mean '--epochs'?"),
+    (["train", "--epochs", "many"], "epochs: got 'many', expected a whole number."),
     (["train", "--imgsz", "100"], "imgsz: got 100, expected a multiple of 32"),
     (["train", "--model", "nano"], "model: got 'nano', expected one of p, n, s, m, l, x."),
     (["train", "--optimizer", "adamv"], "'adamw'"),
@@ -41,13 +52,16 @@ MISTAKES = [
     (["train", "--data", "nowhere"], "nowhere: no such file or folder"),
     (["train", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
     (["train", "--resume", "--name", "nothing"], "no run to resume here"),
-    (["analyze"], "Missing from yolofast analyze: PATH"),
+    (["analyze"], "analyze: the following arguments are required: PATH"),
     (["analyze", "nowhere"], "nowhere"),
     (["check", "nowhere"], "nowhere"),
     (["prepare", "nowhere"], "nowhere"),
     (["fetch", "ftp://example.invalid/a.zip"], "ftp"),
     (["val", "--weights", "nowhere.safetensors", "--data", "nowhere"], "nowhere.safetensors"),
-    (["val", "--weights", "w", "--data", "d", "--metrics", "voc"], "--metrics"),
+    (
+        ["val", "--weights", "w", "--data", "d", "--metrics", "voc"],
+        "metrics: got 'voc', expected one of yolo, coco.",
+    ),
     (["predict", "--weights", "nowhere.safetensors", "--source", "nowhere"], "nowhere.safetensors"),
     (["export", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
     (["export", "--weights", "nowhere.safetensors", "--format", "tflite"], "onnx"),
@@ -233,7 +247,7 @@ def test_prepare_and_convert_show_what_puts_the_result_in_doubt(
     write_text(raw / "train/labels/classes.txt", "cat\ndog\n")
     other = write_text(raw / "valid/labels/classes.txt", "dog\ncat\n")
     expected = (
-        f"look at these too (1)\n  {other}: error: class 0 is 'dog' here and 'cat' in "
+        f"also worth checking (1)\n  {other}: error: class 0 is 'dog' here and 'cat' in "
         "train/labels/classes.txt: the latter counts. Make them agree, or remove one. [names-conflict]\n"
     )
     commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it as it should be

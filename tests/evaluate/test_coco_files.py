@@ -201,9 +201,9 @@ def test_results_of_images_that_are_not_there() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DatasetNotFoundError, match="there is no such file; expected COCO ground truth"):
+    with pytest.raises(DatasetNotFoundError, match="file not found; expected COCO ground truth"):
         evaluate_coco(tmp_path / "gt.json", RESULTS)
-    with pytest.raises(DatasetNotFoundError, match="there is no such file; expected COCO results"):
+    with pytest.raises(DatasetNotFoundError, match="file not found; expected COCO results"):
         evaluate_coco(TRUTH, tmp_path / "dt.json")
     with pytest.raises(DataError, match="cannot be read"):
         evaluate_coco(TRUTH, tmp_path)
@@ -249,7 +249,7 @@ def test_annotations_that_count_as_never_found(caplog: pytest.LogCaptureFixture)
 
 def test_a_mistake_far_into_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts are read at the same time; the line is still that of the file."""
-    monkeypatch.setattr("yolofast.evaluate.coco_files._PART", 2000)
+    monkeypatch.setattr("yolofast.evaluate.coco_files._PART_BYTES", 2000)
     lines = [json.dumps(RESULTS[i % 2]) + "," for i in range(400)]
     lines[299] = lines[299].replace('"score"', '"scone"')
     (tmp_path / "dt.json").write_text("[\n" + "\n".join(lines)[:-1] + "\n]")

@@ -202,7 +202,7 @@ def test_no_class_at_all(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
     write_text(tmp_path / "labels.csv", f"{TENSORFLOW}a.jpg,100,50,cat,1,2,30\n")
     with pytest.raises(
-        DataError, match=r"1 CSV file\(s\) hold no box with a class\. The first problem: .*labels\.csv:2:"
+        DataError, match=r"1 CSV file\(s\) contain no box with a class\. The first problem: .*labels\.csv:2:"
     ):
         read_all(tmp_path)
 
@@ -215,7 +215,7 @@ def test_shares_of_the_sides(tmp_path: Path) -> None:
     dataset, images, _ = read_all(tmp_path)
     assert dataset.names == ("3", "20")
     assert boxes(images, "a.jpg") == [[10, 10, 50, 50], [0, 0, 100, 50]]
-    assert "coordinates of labels.csv end at 1: shares of the image's sides" in dataset.evidence
+    assert "coordinates of labels.csv are normalised" in dataset.evidence
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from yolofast.formats.prefetch import prefetch
+from yolofast.formats.prefetch import prefetch_batches
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 100])
@@ -17,7 +17,7 @@ def test_batches_come_back_in_order(count: int) -> None:
         time.sleep(0.002 * (batch[0] % 3))
         return sum(batch)
 
-    got = list(prefetch(range(count), work, batch=7))
+    got = list(prefetch_batches(range(count), work, batch=7))
     assert [item for batch, _ in got for item in batch] == list(range(count))
     assert all(done == sum(batch) for batch, done in got)
 
@@ -30,7 +30,7 @@ def test_an_endless_stream_is_read_only_a_little_ahead() -> None:
             taken.append(i)
             yield i
 
-    reader = prefetch(stream(), len, batch=10)
+    reader = prefetch_batches(stream(), len, batch=10)
     for _ in range(3):
         assert next(reader)[1] == 10
     reader.close()
@@ -43,7 +43,7 @@ def test_what_work_raises_comes_in_its_turn() -> None:
             raise ValueError("twenty")
         return batch[0]
 
-    reader = prefetch(range(100), work, batch=10)
+    reader = prefetch_batches(range(100), work, batch=10)
     assert [done for _, done in itertools.islice(reader, 2)] == [0, 10]
     with pytest.raises(ValueError, match="twenty"):
         next(reader)

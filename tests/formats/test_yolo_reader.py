@@ -9,7 +9,7 @@ import pytest
 from support.dataset_files import codes, read_all, write_image, write_text, write_yolo
 
 from yolofast.errors import DataError
-from yolofast.formats.yolo.data_yaml import read_data_yaml
+from yolofast.formats.data_yaml import read_data_yaml
 from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.types import Finding
 
@@ -178,7 +178,7 @@ def test_data_yaml_rules_over_class_files_and_lists_the_rest(tmp_path: Path) -> 
 
 def test_a_class_id_that_nothing_explains_has_its_place(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"a.jpg": "0 .5 .5 .1 .1\n", "b.jpg": "0 .5 .5 .1 .1\n\n10000.0 .5 .5 .1 .1\n"})
-    message = "b.txt:3: class id 10000, and nothing names the classes. Mend the row, or add a data.yaml"
+    message = "b.txt:3: class id 10000, and nothing names the classes. Fix the row, or add a data.yaml"
     with pytest.raises(DataError, match=message):
         read_all(tmp_path)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolofast.formats.yolo.label_scan import LabelScan, scan_label_files
+from yolofast.formats.yolo.parser import LabelScan, scan_label_files
 from yolofast.kernels import parse_yolo_labels
 from yolofast.kernels._scan import EMPTY, FINE, FOREIGN, FORMATS, MODES, UNREADABLE, scan_headers, scan_labels
 from yolofast.kernels.packed_paths import pack_paths

@@ -192,7 +192,7 @@ def test_images_in_memory_never_overlap(sides: list[tuple[int, int]]) -> None:
         assert_same_picture(planes, image, picture)
 
 
-def test_too_many_for_the_memory_is_said_before_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_for_the_memory_is_reported_before_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
 
     def load(image: int) -> Picture:
@@ -205,7 +205,7 @@ def test_too_many_for_the_memory_is_said_before_it_is_full(monkeypatch: pytest.M
     assert len(decoded) < 50
 
 
-def test_free_memory_is_less_than_all_of_it() -> None:
+def test_available_memory_is_less_than_all_of_it() -> None:
     free = available_bytes()
     if free is None:
         pytest.skip("this system does not say")
@@ -505,7 +505,7 @@ def test_a_full_disk_is_told_as_such(folder: Folder, tmp_path: Path, monkeypatch
     assert [p.name for p in (tmp_path / "cache").iterdir()] == ["a.planes.lock"]
 
 
-def test_too_little_room_is_said_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_reported_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(tmp_path / "images", ("gray 64 64 1",) * 70)
     free = type("Usage", (), {"free": 64 * 1024})
     monkeypatch.setattr(cache_disk.shutil, "disk_usage", lambda folder: free)

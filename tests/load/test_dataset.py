@@ -162,7 +162,7 @@ def test_a_damaged_image_is_reported_once_and_replaced(
     assert (tmp_path / "images" / "1.jpg").read_bytes() == whole[: len(whole) // 2]
 
 
-def test_a_split_without_any_box_is_said(
+def test_a_split_without_any_box_is_reported(
     red_boxes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "images").mkdir()

@@ -10,6 +10,7 @@ import itertools
 import logging
 import multiprocessing
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ class LateStream(SideStream):
     def copy(self, to: Any, source: Any) -> None:
         self.queued.append((to.copy_, source))
 
-    def call(self, operator: Any, *arguments: Any) -> None:
-        self.queued.append((operator, *arguments))
+    def call(self, operator: Any, *arguments: Any, **named: Any) -> None:
+        self.queued.append((partial(operator, **named), *arguments))
 
     def mark(self) -> Mark:
         return LateMark(self, len(self.queued))
@@ -396,7 +397,7 @@ def test_a_device_that_cannot_render_is_refused(data: Path, device: str) -> None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
-def test_without_cuda_it_is_said_what_is_missing(data: Path) -> None:
+def test_without_cuda_the_error_names_what_is_missing(data: Path) -> None:
     with pytest.raises(ConfigError, match=r"device: got 'cuda', but (torch found no|yolofast was built)"):
         Loader(dataset(data), 4, device="cuda")
 

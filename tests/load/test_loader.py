@@ -131,7 +131,7 @@ def test_mosaics_close_at_the_same_epoch(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"batch_size": 0}, "batch_size: got 0"),
         ({"threads": -1}, "threads: got -1"),
@@ -139,8 +139,8 @@ def test_mosaics_close_at_the_same_epoch(data: Path) -> None:
         ({"rank": 2, "world_size": 2}, "rank: got 2"),
     ],
 )
-def test_wrong_settings_are_said(data: Path, changes: dict[str, int], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_wrong_settings_are_reported(data: Path, changes: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         Loader(dataset(data), **changes)
 
 

@@ -1,4 +1,4 @@
-"""A loader's state: from any place in any epoch, the stream goes on with the samples that were to come."""
+"""A loader's state: from any position in any epoch, the stream resumes with the samples that come next."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_set_epoch_of_a_loaded_state_goes_on_in_it(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "message"),
     [
         ({}, "not a loader's state"),
         ({"seed": 0, "epoch": "x", "position": 0}, "not a loader's state"),
@@ -116,8 +116,8 @@ def test_set_epoch_of_a_loaded_state_goes_on_in_it(data: Path) -> None:
         ({"seed": 0, "epoch": 0, "position": 99, "dealt": [[1, 99]]}, "99 samples into its epoch"),
     ],
 )
-def test_a_state_of_another_run_is_refused(data: Path, state: dict[str, Any], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_a_state_of_another_run_is_refused(data: Path, state: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         Loader(dataset(data), 4).load_state_dict(state)
 
 

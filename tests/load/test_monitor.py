@@ -1,4 +1,4 @@
-"""DataFlowMonitor: right figures, the right side named, bounded memory, and a picture."""
+"""DataFlowMonitor: right figures, the right side named, bounded memory, and a chart."""
 
 from __future__ import annotations
 

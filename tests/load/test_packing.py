@@ -9,12 +9,16 @@ import pytest
 from support.loader_cases import COUNT, dataset
 
 from yolofast.kernels.packed_paths import PackedPaths, pack_paths, path_ends
+from yolofast.kernels.packed_pictures import PictureColumn
 from yolofast.load import YOLODataset
 from yolofast.load.execute._engine import Engine, PackJobs, load_picture
 from yolofast.load.execute.executor import make_engine
 from yolofast.types import SUBSAMPLING_FACTORS, Picture
 
 ALL = np.arange(COUNT)
+OFFSETS = (PictureColumn.OFFSET_Y, PictureColumn.OFFSET_CB, PictureColumn.OFFSET_CR)
+LUMA = (PictureColumn.STRIDE_Y, PictureColumn.HEIGHT, PictureColumn.WIDTH)
+CHROMA = (PictureColumn.STRIDE_C, PictureColumn.HEIGHT_C, PictureColumn.WIDTH_C)
 
 
 def pack(engine: Engine, images: np.ndarray, size: int) -> PackJobs:
@@ -31,21 +35,22 @@ def expected(samples: YOLODataset, image: int) -> Picture:
 
 def assert_packed(jobs: PackJobs, row: int, picture: Picture) -> int:
     """Its planes are those of `picture`; returns their bytes."""
-    *offsets, stride_y, stride_c, height, width, c_height, c_width, factor_x, factor_y = jobs.rows[
-        row
-    ].tolist()
+    found_row = dict(zip(PictureColumn, jobs.packed.pictures[row].tolist(), strict=True))
     ycc = picture.ycc
-    assert (factor_x, factor_y) == SUBSAMPLING_FACTORS[ycc.subsampling]
-    shapes = [(stride_y, height, width), (stride_c, c_height, c_width), (stride_c, c_height, c_width)]
+    factors = (found_row[PictureColumn.FACTOR_X], found_row[PictureColumn.FACTOR_Y])
+    assert factors == SUBSAMPLING_FACTORS[ycc.subsampling]
+    offsets = [found_row[column] for column in OFFSETS]
+    luma, chroma = (tuple(found_row[column] for column in columns) for columns in (LUMA, CHROMA))
+    shapes = [luma, chroma, chroma]
     for plane, offset, (stride, rows, columns) in zip((ycc.y, ycc.cb, ycc.cr), offsets, shapes, strict=True):
         if plane is None:
             assert (offset, stride, rows, columns) == (-1, 0, 0, 0)
             continue
         assert offset % 64 == 0
         assert offset + stride * (rows - 1) + columns <= jobs.used
-        found = jobs.memory[offset : offset + stride * rows].reshape(rows, stride)[:, :columns]
+        found = jobs.packed.planes[offset : offset + stride * rows].reshape(rows, stride)[:, :columns]
         np.testing.assert_array_equal(found, plane)
-    np.testing.assert_array_equal(jobs.places[row], picture.place)
+    np.testing.assert_array_equal(jobs.packed.places[row], picture.place)
     return int(jobs.sizes[row])
 
 
@@ -56,7 +61,7 @@ def test_pictures_are_those_that_are_loaded_alone(data: Path) -> None:
         assert_packed(jobs, row, expected(samples, image)) for row, image in enumerate(ALL[::-1].tolist())
     ]
     assert jobs.used == sum(sizes)
-    assert (jobs.memory[jobs.used :] == 0xA5).all()
+    assert (jobs.packed.planes[jobs.used :] == 0xA5).all()
     assert set(jobs.seconds()) == {"read", "decode", "pack", "wait"}
 
 
@@ -66,8 +71,8 @@ def test_a_picture_that_does_not_fit_is_left_and_says_its_size(data: Path) -> No
     whole = pack(engine, ALL, 10**6)
     few = pack(engine, ALL, int(whole.sizes[:5].sum()) + 63)
     np.testing.assert_array_equal(few.sizes, whole.sizes)
-    np.testing.assert_array_equal(few.rows[:5], whole.rows[:5])
-    left = ALL[few.rows[:, 0] < 0]
+    np.testing.assert_array_equal(few.packed.pictures[:5], whole.packed.pictures[:5])
+    left = ALL[few.packed.column(PictureColumn.OFFSET_Y) < 0]
     assert not few.failures()
     assert 0 < len(left) < COUNT
     for image in left.tolist():  # decoded before
@@ -86,7 +91,7 @@ def test_what_cannot_be_read_is_a_failure(data: Path, tmp_path: Path) -> None:
     packed = PackedPaths(np.frombuffer(raw, np.uint8), np.array([0, *path_ends(raw)]))
     jobs = pack(Engine(packed, samples.shapes, samples.decode_side), np.array([3, 4, 5]), 10**6)
     assert [(index, image) for index, image, _ in jobs.failures()] == [(1, 4)]
-    assert jobs.rows[1, 0] == -1
+    assert jobs.packed.pictures[1, PictureColumn.OFFSET_Y] == -1
     assert jobs.sizes[1] == 0
     assert_packed(jobs, 2, expected(samples, 5))
 

@@ -170,7 +170,7 @@ def test_files_in_parts_equal_the_whole(tmp_path: Path, monkeypatch: pytest.Monk
     expected = evaluate_coco(truth, results)
     (tmp_path / "gt.json").write_text(json.dumps(truth, indent=1))
     for part in (1000, 5000, 1 << 22):
-        monkeypatch.setattr("yolofast.evaluate.coco_files._PART", part)
+        monkeypatch.setattr("yolofast.evaluate.coco_files._PART_BYTES", part)
         for indent in (None, 2):
             (tmp_path / "dt.json").write_text(json.dumps(results, indent=indent))
             for threads in (1, 3):

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from support.dataset_files import image_bytes, read_all, tree_digest
 from support.property_tests import examples
 
+from yolofast.formats.data_yaml import label_candidates
 from yolofast.formats.splits import WRITTEN_NAMES
-from yolofast.formats.yolo.data_yaml import label_path
 from yolofast.prepare import convert_dataset, prepare_dataset
 from yolofast.types import ImageRecord, Split
 
@@ -297,7 +297,7 @@ def _write(root: Path, splits: tuple[Split, ...], names: tuple[str, ...], images
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image_bytes(*image.size, "PNG" if path.suffix.lower() == ".png" else "JPEG"))
         if image.text is not None:
-            label = label_path(path)
+            label = Path(next(label_candidates(path)))
             label.parent.mkdir(parents=True, exist_ok=True)
             label.write_bytes(image.text)
     if not splits:

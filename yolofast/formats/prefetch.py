@@ -1,4 +1,4 @@
-"""Work on a stream in batches, some of them prefetched for its reader."""
+"""Processes a stream in batches, a few batches ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 512
-_MIN_BATCHES = 5
-"""Batches in work or waiting for the reader, at least: one per core and one more, where that is more. Each
-takes some hundred kB."""
+_MIN_PREFETCH = 4
+"""Batches in flight or waiting (a few hundred kB each); with more cores, one per core."""
 
 
-def prefetch(
+def prefetch_batches(
     items: Iterable[T], work: Callable[[list[T]], R], batch: int = BATCH
 ) -> Generator[tuple[list[T], R], None, None]:
-    """Batches of `items` in order, each with `work(batch)`, which runs in threads while the caller handles
-    earlier batches; see `map_in_threads`."""
+    """Batches of `items` in order, each with the result of `work`.
+
+    `work` runs in threads on a few batches while the caller consumes earlier ones, which pays off where it
+    releases the GIL. Its exceptions are raised here, in order.
+    """
     stream = iter(items)
     batches: Iterable[list[T]] = iter(lambda: list(islice(stream, batch)), [])
     cores = os.cpu_count() or 1
     return map_in_threads(
-        lambda taken: (taken, work(taken)), batches, cores, ahead=max(_MIN_BATCHES, cores + 1)
+        lambda taken: (taken, work(taken)), batches, cores, ahead=max(_MIN_PREFETCH, cores) + 1
     )

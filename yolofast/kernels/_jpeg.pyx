@@ -8,6 +8,8 @@ from libcpp.vector cimport vector
 cimport cython
 cimport numpy as cnp
 
+from yolofast.kernels._core cimport MAX_PIXELS
+
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +99,7 @@ cdef extern from "core/jpeg/restart.hpp" namespace "yf" nogil:
         const uint8_t* data, size_t size, int restart_rows, int64_t max_pixels, vector[uint8_t]* out)
 
 
-cdef int64_t MOST_PIXELS = 2**62
+cdef int64_t MAX_PIXELS_LIMIT = 2**62  # of what `max_pixels` may be
 LAYOUTS = {"rgb": 0, "bgr": 1, "gray": 2, "ycc": 3}
 SUBSAMPLINGS = ("444", "422", "420", "440", "411", "gray", "other")
 MAX_SIDE = 65535  # a JPEG's own limit
@@ -221,7 +223,7 @@ def decode_jpeg(
     region=None,
     orient=True,
     salvage=False,
-    max_pixels=2**28,
+    max_pixels=MAX_PIXELS,
     decoder=None,
     out=None,
 ):
@@ -278,8 +280,8 @@ def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder
     request.min_height, request.min_width = _min_size(min_size)
     request.orient = orient
     request.salvage = salvage
-    if not 0 < max_pixels <= MOST_PIXELS:
-        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MOST_PIXELS}")
+    if not 0 < max_pixels <= MAX_PIXELS_LIMIT:
+        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MAX_PIXELS_LIMIT}")
     request.max_pixels = max_pixels
     request.region = _region(region)
     request.decoder = <JpegDecoder><int>jpeg_decoder(decoder)
@@ -336,7 +338,7 @@ def decode_jpeg_batch(
     region=None,
     orient=True,
     salvage=False,
-    max_pixels=2**28,
+    max_pixels=MAX_PIXELS,
     decoder=None,
     errors="raise",
     threads=1,
@@ -412,7 +414,7 @@ def jpeg_info(data):
     )
 
 
-def rewrite_jpeg(data, *, restart_rows, max_pixels=2**28):
+def rewrite_jpeg(data, *, restart_rows, max_pixels=MAX_PIXELS):
     """Rewrite a JPEG without loss, with restart markers: places at which decoding can begin.
 
     The result is an ordinary sequential file with Huffman tables made for it, also where the input is
@@ -440,8 +442,8 @@ def rewrite_jpeg(data, *, restart_rows, max_pixels=2**28):
     """
     if not isinstance(restart_rows, (int, np.integer)) or not 1 <= restart_rows <= MAX_RESTART_ROWS:
         raise ValueError(f"restart_rows is {restart_rows!r}; expected a whole number, 1..{MAX_RESTART_ROWS}")
-    if not 0 < max_pixels <= MOST_PIXELS:
-        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MOST_PIXELS}")
+    if not 0 < max_pixels <= MAX_PIXELS_LIMIT:
+        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MAX_PIXELS_LIMIT}")
     cdef _Bytes source = _Bytes(data)
     cdef int rows = restart_rows
     cdef int64_t most = max_pixels

@@ -10,6 +10,7 @@ import torch
 
 from yolofast.config import YOLOConfig
 from yolofast.errors import ConfigError
+from yolofast.formats.data_yaml import DataYaml
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.hooks import Hook, HookFunction
 from yolofast.load.loader import MAX_THREADS, Loader
@@ -31,16 +32,18 @@ def configured_dataset(
     augment: bool,
     shuffle: bool,
     hooks: Iterable[Hook | HookFunction] = (),
+    data: DataYaml | None = None,
 ) -> YOLODataset:
-    """The dataset of a split of `config.dataset.data`.
+    """The dataset of a split of `config.dataset.data`, or of `data`, which has been read already.
 
     Raises `ConfigError` without data, `DataError` for unusable data.
     """
     settings = config.dataset
-    if settings.data is None:
-        raise ConfigError("data: nothing given, expected the dataset's data.yaml. Add --data DATA.yaml.")
+    source = data or settings.data
+    if source is None:
+        raise ConfigError("data: missing, expected the dataset's data.yaml. Add --data DATA.yaml.")
     return YOLODataset(
-        settings.data,
+        source,
         split,
         imgsz=settings.imgsz,
         augment=config.augment if augment else None,
@@ -78,18 +81,20 @@ def create_loader(
     augment: bool = True,
     shuffle: bool = True,
     *,
+    data: DataYaml | None = None,
     monitor: DataFlowMonitor | None = None,
     device: torch.device | None = None,
     hooks: Iterable[Hook | HookFunction] = (),
 ) -> Loader:
     """A `Loader` of batches of torch tensors for one split of `config.dataset.data`.
 
-    `augment` applies `config.augment`, otherwise samples are letterboxed only; `shuffle` draws a new order
-    every epoch. With a `device`, batches are rendered there. `hooks` are the user's own transforms.
+    `data` is that data.yaml if it has been read already. `augment` applies `config.augment`, otherwise
+    samples are letterboxed only; `shuffle` draws a new order every epoch. With a `device`, batches are
+    rendered there. `hooks` are the user's own transforms.
 
     Raises `ConfigError` without data or for a device that cannot render, `DataError` for unusable data.
     """
-    dataset = configured_dataset(config, split, augment, shuffle, hooks)
+    dataset = configured_dataset(config, split, augment, shuffle, hooks, data)
     loading = configured_loading(config, split, dataset)
     return Loader(
         dataset,

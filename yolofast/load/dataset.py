@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
 from yolofast.errors import ConfigError, DataError
-from yolofast.formats.yolo.data_yaml import DataYaml, read_data_yaml
+from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.yolo.split import ReadChunk, read_split
 from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
 from yolofast.load.cache.planes import PlaneCache

@@ -20,7 +20,7 @@ import numpy as np
 
 from yolofast.config import at_least
 from yolofast.errors import DataError
-from yolofast.formats.yolo.data_yaml import DataYaml, read_data_yaml
+from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.execute._engine import Engine

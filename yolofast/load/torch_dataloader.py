@@ -67,7 +67,7 @@ def create_dataloader(
     every epoch; `hooks` are the user's own transforms. Raises `ConfigError` without data, `DataError` for
     unusable data.
     """
-    dataset = configured_dataset(config, split, augment, shuffle, hooks)
+    dataset = configured_dataset(config, split, augment, shuffle, hooks=hooks)
     loading = configured_loading(config, split, dataset)
     batch_size, workers = config.training.batch, loading["workers"]
     return TorchLoader(

@@ -79,7 +79,7 @@ class Grid {
         }
         reach_ = 1.001f * (1.0f - limit) / (2.0f * limit) + 0.001f;
         rows_ = static_cast<std::size_t>(std::sqrt(static_cast<float>(n) / (kInCell * kColumnsPerRow)));
-        rows_ = std::clamp<std::size_t>(rows_, 1, kMostRows);
+        rows_ = std::clamp<std::size_t>(rows_, 1, kMaxRows);
         columns_ = static_cast<std::size_t>(static_cast<float>(rows_) * kColumnsPerRow);
         low_x_ = extent.x.low;
         low_y_ = extent.y.low;
@@ -118,7 +118,7 @@ class Grid {
 
   private:
     static constexpr std::size_t kFew = 128;
-    static constexpr std::size_t kMostRows = 1024;
+    static constexpr std::size_t kMaxRows = 1024;
     static constexpr float kInCell = 6.0f;
     static constexpr float kColumnsPerRow = 3.0f;
     static constexpr float kLeast = 0.1f;  // below it boxes reach too far

@@ -89,12 +89,12 @@ YF_INLINE void scan(const float* scores, std::size_t count, std::size_t anchor, 
 
 YF_MULTIVERSION
 void find_usable(const float* raw, std::size_t anchors, std::uint8_t* usable) {
-    constexpr float kMost = std::numeric_limits<float>::max();
+    constexpr float kMax = std::numeric_limits<float>::max();
     const float *x = raw, *y = raw + anchors, *w = raw + 2 * anchors, *h = raw + 3 * anchors;
     for (std::size_t a = 0; a < anchors; ++a) {
         const int finite =
-            static_cast<int>(std::fabs(x[a]) <= kMost) & static_cast<int>(std::fabs(y[a]) <= kMost) &
-            static_cast<int>(std::fabs(w[a]) <= kMost) & static_cast<int>(std::fabs(h[a]) <= kMost);
+            static_cast<int>(std::fabs(x[a]) <= kMax) & static_cast<int>(std::fabs(y[a]) <= kMax) &
+            static_cast<int>(std::fabs(w[a]) <= kMax) & static_cast<int>(std::fabs(h[a]) <= kMax);
         usable[a] = static_cast<std::uint8_t>(finite);
     }
 }
@@ -248,8 +248,8 @@ bool collect(const float* raw, std::size_t classes, std::size_t anchors, const P
 std::size_t postprocess(const float* raw, std::size_t classes, std::size_t anchors,
                         const PostprocessOptions& options, PostprocessBuffers& buffers, float* boxes,
                         float* scores, std::int64_t* labels) {
-    constexpr std::size_t kMost = std::numeric_limits<std::uint32_t>::max();
-    if (classes > kMost || anchors > kMost) throw std::length_error("postprocess: 2^32 rows or columns");
+    constexpr std::size_t kMax = std::numeric_limits<std::uint32_t>::max();
+    if (classes > kMax || anchors > kMax) throw std::length_error("postprocess: 2^32 rows or columns");
     buffers.usable.resize(anchors);
     find_usable(raw, anchors, buffers.usable.data());
     // The best few of very many candidates are often enough; else once more with all that may count. What an

@@ -147,7 +147,7 @@ class LabelReader {
         if (number < 0) return -number;
         const Descriptor file(number);
         size_ = 0;
-        if (facts.st_size > kMostLabelBytes) return EFBIG;
+        if (facts.st_size > kMaxLabelBytes) return EFBIG;
         if (facts.st_size == 0) return 0;
         const auto wanted = static_cast<std::size_t>(facts.st_size);
         if (wanted > room_) {
@@ -185,7 +185,7 @@ int append_rows(const char* text, std::size_t size, KeypointShape keypoints, std
     append(rows->kinds, found.kinds);
     for (const LabelError& error : found.errors) {
         const std::size_t begin = rows->texts.size();
-        rows->texts.append(text + error.begin, std::min(error.end - error.begin, kMostLineBytes));
+        rows->texts.append(text + error.begin, std::min(error.end - error.begin, kMaxLineBytes));
         rows->bad_lines.push_back({file, error.line, error.code, begin, rows->texts.size()});
     }
     return 0;

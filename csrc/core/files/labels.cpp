@@ -135,7 +135,7 @@ ParsedLabels parse_yolo_labels(const char* data, std::size_t size, KeypointShape
             end = at;
         }
         if (row.fields > 0) finish_row(row, keypoints, line, begin, end, out);
-        if (out.errors.size() > kMostLabelErrors) {
+        if (out.errors.size() > kMaxLabelErrors) {
             out.hopeless = true;
             return out;
         }

@@ -6,7 +6,7 @@
 namespace yf {
 namespace {
 
-constexpr std::size_t kMostEntries = 512;  // of a directory; ordinary ones have some twenty
+constexpr std::size_t kMaxEntries = 512;  // of a directory; ordinary ones have some twenty
 
 // What the first directory of a TIFF says; `plain` is false once a value is not as usual.
 struct Directory {
@@ -148,14 +148,14 @@ ImageHeader read_tiff(HeaderFile& file, bool little, bool big) {
     if (!head.has(0, big ? 16 : 8) || (big && (head.number(4, 2) != 8 || head.number(6, 2) != 0)))
         return file.end(HeaderStatus::odd);
     const std::uint64_t start = head.number(big ? 8 : 4, big ? 8 : 4);
-    std::uint8_t bytes[kMostEntries * 20];
+    std::uint8_t bytes[kMaxEntries * 20];
     std::ptrdiff_t failed = 0;
     const std::size_t lead = big ? 8 : 2;
     bool there = fetch(file, start, bytes, lead, &failed);
     const std::uint64_t count = there ? Fields(bytes, lead, little).number(0, lead) : 0;
     const std::size_t size =
-        static_cast<std::size_t>(std::min<std::uint64_t>(count, kMostEntries)) * (big ? 20 : 12);
-    there = there && count <= kMostEntries && fetch(file, start + lead, bytes, size, &failed);
+        static_cast<std::size_t>(std::min<std::uint64_t>(count, kMaxEntries)) * (big ? 20 : 12);
+    there = there && count <= kMaxEntries && fetch(file, start + lead, bytes, size, &failed);
     Directory directory;
     if (there)
         directory =

@@ -51,7 +51,7 @@ void SegmentBytes::refill(const std::uint8_t* at) noexcept {
     end_ = to;
     std::memset(end_, 0, kSlack);
     // With nothing more to come a reader may go on to the end, and eight bytes beyond it in its buffer.
-    hungry_ = ended() ? end_ + sizeof(std::uint64_t) : end_ - kMostOfBlock;
+    hungry_ = ended() ? end_ + sizeof(std::uint64_t) : end_ - kMaxBlockBytes;
 }
 
 void SegmentBytes::skip() noexcept {

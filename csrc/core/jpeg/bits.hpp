@@ -1,7 +1,7 @@
 // Bits of a scan: stuffing taken out a piece at a time, then read from a 64-bit buffer without a branch.
 //
 // Why no read leaves memory: the piece is followed by kSlack readable bytes. Between two looks at `hungry`,
-// which come once a block, no more than kMostOfBlock bytes can be used or loaded.
+// which come once a block, no more than kMaxBlockBytes bytes can be used or loaded.
 #pragma once
 
 #include <bit>
@@ -15,10 +15,10 @@ namespace yf {
 class SegmentBytes {
   public:
     // 63 coefficients and the DC, each of at most 16 bits of code and 15 of value, in bytes; and one load.
-    static constexpr std::size_t kMostOfBlock = 64 * 31 / 8 + 8;
+    static constexpr std::size_t kMaxBlockBytes = 64 * 31 / 8 + 8;
     static constexpr std::size_t kPiece = 4096;
     static constexpr std::size_t kSlack = 512;
-    static_assert(kSlack >= kMostOfBlock + 2 * sizeof(std::uint64_t));
+    static_assert(kSlack >= kMaxBlockBytes + 2 * sizeof(std::uint64_t));
 
     // Begins the segment at `offset` of `data`.
     void begin(const std::uint8_t* data, std::size_t size, std::size_t offset) {

@@ -33,7 +33,6 @@ struct Tile {
     int layer;         // 0, or 1 for the picture that is mixed in
 };
 
-constexpr double kMaxColour = 8.0;  // colour coefficients stay below this in magnitude
 constexpr std::uint8_t kFill = 114;
 
 // Renders samples one at a time; keeps the rows it works in, so a thread has one of its own.

@@ -17,8 +17,9 @@ import numpy as np
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import xyxy_to_xywhn
-from yolofast.formats.yolo.data_yaml import read_data_yaml, write_data_yaml
+from yolofast.formats.data_yaml import read_data_yaml
 from yolofast.formats.yolo.split import iter_yolo_records
+from yolofast.formats.yolo.writer import write_data_yaml
 from yolofast.types import ImageRecord, Split
 
 MAX_IMAGES = 1024

@@ -13,7 +13,7 @@ import numpy as np
 
 from yolofast.bench.peers.serve import Answer, Requests, timed, versions
 from yolofast.config import AugmentConfig, Cache
-from yolofast.formats.yolo.data_yaml import list_images, read_data_yaml
+from yolofast.formats.data_yaml import list_images, read_data_yaml
 from yolofast.kernels import decode_jpeg, jpeg_info
 from yolofast.load import DataFlowMonitor, Loader, YOLODataset
 from yolofast.types import Batch, JpegInfo, Split

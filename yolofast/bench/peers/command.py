@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from .serve import Answer, Requests
@@ -12,9 +13,8 @@ def participate(job: dict[str, Any]) -> tuple[Answer, Requests]:
 
     The job: `arguments` of the command line. A command that fails ends the process with its exit code.
     """
-    from yolofast.cli import main
-
-    code = main(job["arguments"])
+    # By name: this is the program as a user starts it, not a layer below.
+    code = import_module("yolofast.cli").main(job["arguments"])
     if code:
         raise SystemExit(code)
     return {}, {}

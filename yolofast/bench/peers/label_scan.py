@@ -12,7 +12,7 @@ from .serve import Answer, Requests, versions
 
 
 def yolofast(root: Path) -> tuple[float, list[str], list[Any]]:
-    from yolofast.formats.yolo.data_yaml import read_data_yaml
+    from yolofast.formats.data_yaml import read_data_yaml
     from yolofast.formats.yolo.split import read_split
     from yolofast.load.index import PackedIndex
 

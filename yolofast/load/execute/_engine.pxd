@@ -59,8 +59,6 @@ cdef extern from "core/pictures/staging.hpp" namespace "yf" nogil:
         int64_t* sizes
         size_t used
 
-    int STAGED_COLUMNS "yf::kStagedColumns"
-
 cdef extern from "core/pictures/hooks.hpp" namespace "yf" nogil:
     ctypedef int64_t (*HookFunction)(
         void* context, int64_t sample, uint8_t* image, int64_t height, int64_t width, float* labels,

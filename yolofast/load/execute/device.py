@@ -19,6 +19,7 @@ import torch
 
 from yolofast.errors import ConfigError, YolofastError
 from yolofast.kernels import torch_ops
+from yolofast.kernels.torch_render import render_arguments
 from yolofast.load.execute.device_pictures import CHUNK_BYTES, Pictures, PictureSource, StagedPictures
 from yolofast.load.execute.device_stream import Mark, SideStream
 from yolofast.load.execute.executor import Block, PlannedDataset, make_batch
@@ -223,7 +224,7 @@ class _DeviceEpoch:
             _, plan = block.batches.popleft()
             self.ready.append(self._render(block.pictures, plan))
             if not block.batches:  # all its pictures have arrived: each batch waited for its own
-                self.arenas.append(block.pictures.planes)
+                self.arenas.append(block.pictures.packed.planes)
                 self.active.popleft()
                 self._start_blocks()
 
@@ -260,12 +261,9 @@ class _DeviceEpoch:
         started = time.perf_counter()
         used, tile_picture = np.unique(pictures.rows_of(plan.tile_image), return_inverse=True)
         images = self.stream.empty((len(plan), 3, *plan.size), self.executor.dtype)
-        table = [pictures.rows[used], pictures.places[used]]
-        tiles = [plan.tile_sample, tile_picture, plan.tile_layer, plan.tile_matrix, plan.tile_window]
-        numbers = [
-            torch.from_numpy(np.ascontiguousarray(each)) for each in (*table, *tiles, plan.mix, plan.colour)
-        ]
-        self.stream.call(self.executor.operators.render_, images, pictures.planes, *numbers)
+        packed = pictures.packed.select(used)
+        arguments = render_arguments(packed, plan, tile_picture)
+        self.stream.call(self.executor.operators.render_, images, packed.planes, **arguments)
         rendered = time.perf_counter()
         host = make_batch(self.dataset.index, plan, images, self.dataset.targets(plan))
         targets = self.stream.upload(torch.from_numpy(host.targets))

@@ -46,10 +46,10 @@ class SideStream:
         if source.is_cuda:  # it may be memory of another stream
             source.record_stream(self._stream)
 
-    def call(self, operator: Callable[..., None], *arguments: torch.Tensor) -> None:
+    def call(self, operator: Callable[..., None], *arguments: torch.Tensor, **named: torch.Tensor) -> None:
         """Queue the work of an operator on the device."""
         with self._current():
-            operator(*arguments)
+            operator(*arguments, **named)
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
         """A small host tensor on the device, its copy queued."""
