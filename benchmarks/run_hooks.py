@@ -1,7 +1,7 @@
 """What hooks cost: the loader with and without them, interleaved, from decoded images in memory.
 
 Writes results/hooks.json. The hook that does nothing is the price of the call itself: it should stay below
-2 % of a sample. The other two are the examples of docs/hooks.md, compiled and as plain Python.
+2 % of a sample. The others are the examples of docs/hooks.md, one of them as plain Python, too.
 """
 
 from __future__ import annotations
@@ -56,12 +56,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round of each variant")
     options = parser.parse_args()
-    written = examples()
+    gray, erasing = examples()
     variants: dict[str, tuple[Hook, ...]] = {
         OURS: (),
         "nothing": (nothing,),
-        "examples": written,
-        "examples, plain Python": tuple(Hook(e.function, draws=e.draws, compiled=False) for e in written),
+        "gray_sometimes": (gray,),
+        "random_erasing": (erasing,),
+        "random_erasing, plain Python": (Hook(erasing.function, draws=erasing.draws, compiled=False),),
     }
     entries = {}
     for imgsz in (320, 640):

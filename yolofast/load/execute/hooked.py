@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -24,14 +24,14 @@ class HookOutcome(IntEnum):
 class HookedLabels:
     """The labels and random numbers of a batch's samples, which the hooks of their jobs change and use.
 
-    hooks     run on each sample, one after the other
-    labels    float32 [N, 5] class, xywhn, sample after sample
-    offsets   int64 [B + 1]: where each sample's labels begin
-    kept      int64 [B]: labels that are left of each sample, its first ones
-    outcomes  int64 [B, 3]: a `HookOutcome`, the number of the hook, and the count or row in question
-    draws     float64 [B, D]
-    classes   number of classes, to check what the hooks leave
-    repaired  the labels of samples that were rendered again, by their number here
+    hooks       run on each sample, one after the other
+    labels      float32 [N, 5] class, xywhn, sample after sample
+    offsets     int64 [B + 1]: where each sample's labels begin
+    kept        int64 [B]: labels that are left of each sample, its first ones
+    outcomes    int64 [B, 3]: a `HookOutcome`, the number of the hook, and the count or row in question
+    draws       float64 [B, D]
+    classes     number of classes, to check what the hooks leave
+    exceptions  what hooks that are not compiled raised, by sample
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class HookedLabels:
         """`targets` float32 [N, 6] sample, class, xywhn, as they are before the hooks."""
         self.hooks, self.draws, self.classes = hooks, draws, classes
         self.labels = np.ascontiguousarray(targets[:, 1:])
-        self.offsets = np.searchsorted(targets[:, 0], np.arange(len(draws) + 1)).astype(np.int64)
+        samples = np.arange(len(draws) + 1, dtype=np.float32)
+        self.offsets: NDArray[np.int64] = np.searchsorted(targets[:, 0], samples).astype(np.int64)
         self.kept = np.diff(self.offsets)
         self.outcomes = np.zeros((len(draws), 3), dtype=np.int64)
-        self.repaired: dict[int, HookedLabels] = {}
         self.exceptions: dict[int, BaseException] = {}
 
     def draws_of(self, number: int, sample: int) -> NDArray[np.float64]:
@@ -58,38 +58,45 @@ class HookedLabels:
             for number, hook in enumerate(self.hooks)
         ]
 
+    def replace(self, sample: int, again: HookedLabels) -> None:
+        """Take over what became of a sample that was rendered again alone. The jobs must be done."""
+        begin, end = self.offsets[sample], self.offsets[sample + 1]
+        self.labels = np.concatenate([self.labels[:begin], again.labels, self.labels[end:]])
+        self.offsets = self.offsets.copy()
+        self.offsets[sample + 1 :] += len(again.labels) - (end - begin)
+        self.kept[sample], self.outcomes[sample] = again.kept[0], again.outcomes[0]
+        self.exceptions.pop(sample, None)
+        if 0 in again.exceptions:
+            self.exceptions[sample] = again.exceptions[0]
+
     def failures(self) -> Iterator[HookFailure]:
-        """The samples on which a hook failed."""
-        for sample in range(len(self.kept)):
-            if sample in self.repaired:
-                yield from (replace(each, sample=sample) for each in self.repaired[sample].failures())
-            elif self.outcomes[sample, 0] != HookOutcome.FINE:
-                error, number, value = self.outcomes[sample].tolist()
-                numbers = [self.draws_of(earlier, sample) for earlier in range(number + 1)]
-                begin = self.offsets[sample]
-                yield HookFailure(
-                    sample,
-                    self.hooks[: number + 1],
-                    numbers,
-                    HookOutcome(error),
-                    value,
-                    self.labels[begin : begin + self.kept[sample]],
-                    self.classes,
-                    self.exceptions.get(sample),
-                )
+        """The samples on which a hook failed, in order."""
+        for sample in np.flatnonzero(self.outcomes[:, 0]).tolist():
+            error, number, value = self.outcomes[sample].tolist()
+            begin = self.offsets[sample]
+            yield HookFailure(
+                sample,
+                self.hooks[: number + 1],
+                [self.draws_of(each, sample) for each in range(number + 1)],
+                HookOutcome(error),
+                value,
+                self.labels[begin : begin + self.kept[sample]],
+                self.classes,
+                self.exceptions.get(sample),
+            )
 
     def targets(self) -> NDArray[np.float32]:
         """The labels that are left, float32 [N, 6] sample, class, xywhn."""
-        parts = [self._left(sample) for sample in range(len(self.kept))]
-        rows = np.concatenate(parts) if parts else self.labels
-        numbers = np.repeat(np.arange(len(parts), dtype=np.float32), [len(part) for part in parts])
-        return np.column_stack([numbers, rows])
-
-    def _left(self, sample: int) -> NDArray[np.float32]:
-        if sample in self.repaired:
-            return self.repaired[sample]._left(0)
-        begin = self.offsets[sample]
-        return self.labels[begin : begin + self.kept[sample]]
+        samples = np.arange(len(self.kept), dtype=np.float32)
+        counts = np.diff(self.offsets)
+        rows = self.labels
+        if not np.array_equal(counts, self.kept):
+            number = np.arange(len(rows)) - np.repeat(self.offsets[:-1], counts)  # of a label in its sample
+            rows = rows[number < np.repeat(self.kept, counts)]
+        targets = np.empty((len(rows), 6), dtype=np.float32)
+        targets[:, 0] = np.repeat(samples, self.kept)
+        targets[:, 1:] = rows
+        return targets
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def repair(
             hooked = hooked_labels(dataset, plan[part], epoch, positions[part])
             again = render_plan(engine, plan[part], jobs.out[part], hooked)
             if jobs.hooked is not None and hooked is not None:
-                jobs.hooked.repaired[row] = hooked
+                jobs.hooked.replace(row, hooked)
             found = again.failures()
             failures += found
             failed |= {row} if found else set()
