@@ -250,7 +250,7 @@ def test_headers_come_back_in_order(tmp_path: Path) -> None:
         assert not isinstance(header, ImageHeader) or header.width == i % 40 + 1
 
 
-def test_hostile_jpegs_are_told_as_by_the_parser_of_the_atomic_file(
+def test_hostile_jpegs_are_told_as_by_the_parser_of_the_whole_file(
     shared_data: Path, tmp_path: Path
 ) -> None:
     with tarfile.open(shared_data / "jpeg" / "afl_jpeg.tar") as tar:

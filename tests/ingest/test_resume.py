@@ -304,7 +304,7 @@ def test_killed_while_downloading_then_run_again(served: Served, tmp_path: Path)
     assert is_installed(tmp_path)
 
 
-def test_a_atomic_file_of_a_killed_run_is_not_asked_for_again(served: Served, tmp_path: Path) -> None:
+def test_a_whole_file_of_a_killed_run_is_not_asked_for_again(served: Served, tmp_path: Path) -> None:
     folder = interrupt(served, tmp_path / "cats")
     (folder / "contents").write_bytes(BODY)
     again(served, tmp_path / "cats")
