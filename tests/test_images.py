@@ -250,9 +250,7 @@ def test_headers_come_back_in_order(tmp_path: Path) -> None:
         assert not isinstance(header, ImageHeader) or header.width == i % 40 + 1
 
 
-def test_hostile_jpegs_are_told_as_by_the_parser_of_the_whole_file(
-    shared_data: Path, tmp_path: Path
-) -> None:
+def test_hostile_jpegs_are_told_as_by_the_parser_of_the_whole_file(shared_data: Path, tmp_path: Path) -> None:
     with tarfile.open(shared_data / "jpeg" / "afl_jpeg.tar") as tar:
         tar.extractall(tmp_path, members=[m for m in tar.getmembers() if m.isfile()][::4], filter="data")
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())

@@ -52,7 +52,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_killed_run_resumes_to_the_same_end(sample_yolo: Path, tmp_path: Path) -> None:
     subprocess.run(
         command(sample_yolo, tmp_path, "whole"), check=True, capture_output=True, env=environment()
