@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("what", choices=["programs"])
     parser.add_argument("--variant", choices=sorted(VARIANTS), default="address")
     parser.add_argument("names", nargs="*", help="programs to build (default: all of csrc/fuzz)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     for path in programs(arguments.variant, arguments.names).values():
         print(path)
 
