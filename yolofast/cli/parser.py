@@ -28,8 +28,6 @@ METAVARS = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH"}
 HELP_COLUMN = 28
 POSITIONAL = {"positional": True}
 """Metadata of a required field that is given by its position, without a flag."""
-POSITIONAL = {"positional": True}
-"""Metadata of a required field that is given by its position, without a flag."""
 
 
 def parse(kind: type[Section], prog: str, arguments: Sequence[str]) -> dict[str, Any]:
