@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-EXTRAS ?= train,onnx,plots,dev
+EXTRAS ?= train,onnx,plots,numba,dev
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,11 +13,12 @@ NATIVE = $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu')
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg62-turbo-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help system setup build demo test lint format bench sanitize tsan clean
+.PHONY: help system setup build demo test test-deep test-all lint format bench sanitize tsan clean
 
 help:
-	@echo "make demo      set up, build, and walk the whole road on the sample dataset (about 6 minutes)"
-	@echo "make test      set up, build, and run the tests"
+	@echo "make demo      set up, build, and run the whole pipeline on the sample dataset (about 4 minutes)"
+	@echo "make test      set up, build, and run the tests (about 4 minutes)"
+	@echo "make test-all  these, and the deep tests: sanitizers, fuzz targets, kills, the wheel, fresh seeds"
 	@echo "make lint      formatting, lint, types and layer rules"
 	@echo "make bench     measure the kernels against OpenCV and rewrite the README table"
 	@echo "make sanitize  run the kernel tests, fuzz targets and the engine under ASan and UBSan"
@@ -54,8 +55,15 @@ build: $(READY)
 demo: build
 	$(BIN)/yolofast demo
 
+# What a change can break, in a few minutes.
 test: build
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not deep"
+
+# What takes long: sanitized fuzz programs, killed processes, the wheel, property tests with fresh seeds.
+test-deep: build
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "deep or hypothesis" --hypothesis-profile=deep
+
+test-all: test test-deep
 
 lint: $(READY)
 	$(BIN)/ruff check .

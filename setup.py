@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,18 +30,16 @@ VARIANT = "address" if os.environ.get("YOLOFAST_SANITIZE") == "1" else "release"
 FLAGS = [*native.COMMON, *native.VARIANTS[VARIANT]]
 LINK = ["-shared", *native.SANITIZERS.get(VARIANT, []), *native.LIBRARIES]
 PYTHON = [f"-I{sysconfig.get_path('include')}", f"-I{np.get_include()}"]
-# Cython's conversions that nobody calls.
+# No warnings about Cython's conversions that nobody calls. The bindings only check and pass on, so -O2 is
+# enough for them: it halves a build's longest part, and what takes time is in csrc/core.
 CYTHON = [*PYTHON, "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION", "-Wno-unused-function"]
+if VARIANT == "release":
+    CYTHON.append("-O2")
 
 extensions = [
     Extension(".".join(path.with_suffix("").parts), [str(path)], language="c++")
     for path in sorted(Path("yolofast").rglob("_*.pyx"))
 ]
-# The stable ABI as of torch 2.11: a library runs with that torch and every later one.
-STABLE_ABI = ("TORCH_TARGET_VERSION", "0x020b000000000000")
-
-# What csrc/torch has for CPU and CUDA alike.
-ON_BOTH_DEVICES = ("checks", "images_out", "letterbox_arguments", "render_arguments")
 
 
 def find_torch() -> Path | str:
@@ -54,14 +53,16 @@ def find_torch() -> Path | str:
     return Path(spec.origin).parent
 
 
+def relative(paths: Sequence[Path]) -> list[str]:
+    """Sources as setuptools wants them in a source distribution: from this folder on."""
+    return [str(path.relative_to(native.REPOSITORY)) for path in paths]
+
+
 class TorchExtension(Extension):
     """torch.ops.yolofast.* on CPU: a library for torch.ops.load_library, no Python module."""
 
     def __init__(self, torch: Path) -> None:
-        sources = sorted(
-            path for path in Path("csrc/torch").glob("*.cpp") if not path.name.startswith("cuda")
-        )
-        super().__init__("yolofast.kernels._torch_ops", [*map(str, sources)])
+        super().__init__("yolofast.kernels._torch_ops", relative(native.TORCH))
         self.torch = torch
 
 
@@ -106,12 +107,7 @@ class CudaExtension(Extension):
     """torch.ops.yolofast.* on CUDA tensors. nvcc compiles and links it: it knows where its own parts are."""
 
     def __init__(self, torch: Path, nvcc: str) -> None:
-        sources = [
-            *sorted(Path("csrc/cuda").glob("*.cu")),
-            *sorted(Path("csrc/torch").glob("cuda*.cpp")),
-            *(Path("csrc/torch", f"{name}.cpp") for name in ON_BOTH_DEVICES),
-        ]
-        super().__init__("yolofast.kernels._torch_ops_cuda", [*map(str, sources)])
+        super().__init__("yolofast.kernels._torch_ops_cuda", relative([*native.CUDA, *native.TORCH]))
         self.torch = torch
         self.nvcc = nvcc
 
@@ -119,7 +115,7 @@ class CudaExtension(Extension):
         folder = native.REPOSITORY / "build" / "cuda"
         codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in CUDA_ARCHITECTURES]
         codes.append("-gencode=arch=compute_{0},code=compute_{0}".format(CUDA_ARCHITECTURES[-1]))
-        torch = [f"-D{'='.join(STABLE_ABI)}", "-DUSE_CUDA", "-isystem", str(self.torch / "include")]
+        torch = [*native.CUDA_MACROS, "-isystem", str(self.torch / "include")]
         flags = [*CUDA_COMPILE, "-Xcompiler", CUDA_HOST, "-Icsrc", *codes, *torch]
         sources = [native.REPOSITORY / source for source in self.sources]
         objects = native.compile_all(sources, folder, flags, [self.nvcc])
@@ -173,11 +169,12 @@ class BuildExtensions(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))
         if isinstance(ext, CudaExtension):
-            return ext.build(target)
+            ext.build(target)
+            return
         flags, link = [*FLAGS], [*LINK]
         sources = [native.REPOSITORY / source for source in ext.sources]
         if isinstance(ext, TorchExtension):
-            flags += [f"-D{'='.join(STABLE_ABI)}", "-isystem", str(ext.torch / "include")]
+            flags += [*native.TORCH_MACROS, "-isystem", str(ext.torch / "include")]
             link += [f"-L{ext.torch / 'lib'}", "-ltorch_cpu"]
         else:
             flags += CYTHON

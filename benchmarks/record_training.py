@@ -9,8 +9,9 @@ import csv
 import sys
 from pathlib import Path
 
-from interleave import write_result
+from folders import RESULTS
 
+from yolofast.bench.figures import write_result
 from yolofast.config import YOLOConfig
 
 
@@ -28,7 +29,7 @@ def main() -> None:
         "seconds": round(sum(row["epoch_s"] for row in rows), 1),
         "curve": rows,
     }
-    print(write_result(f"train_{name}", {name: entry}, ("torch", "numpy", "yolofast")))
+    print(write_result(RESULTS / f"train_{name}.json", {name: entry}, ("torch", "numpy", "yolofast")))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How csrc is compiled: the one list of sources, the one set of flags, and a compiler driver that knows headers.
+"""How csrc is compiled: the one list of sources and flags, and a compiler driver that knows headers.
 
 `setup.py` builds the Cython modules and torch.ops.yolofast with it, the tests the fuzz programs and the host
 emulation of CUDA, `make sanitize` and `make tsan` all programs under a sanitizer:
@@ -30,6 +30,8 @@ CORES = len(os.sched_getaffinity(0))
 
 CORE = sorted(CSRC.glob("core/*/*.cpp"))
 NVJPEG = sorted(CSRC.glob("nvjpeg/*.cpp"))  # no CUDA is needed: nvJPEG and the driver are found at run time
+TORCH = sorted(CSRC.glob("torch/*.cpp"))  # a file per operator, compiled once for CPU and once for CUDA
+CUDA = sorted(CSRC.glob("cuda/*.cu"))
 FUZZ = CSRC / "fuzz"
 CORE_NAME = "libyolofast_core.a"
 
@@ -49,7 +51,9 @@ VARIANTS = {
     "plain": [*CHECKED, *SANITIZERS["address"], "-D__builtin_cpu_supports(name)=0"],
 }
 LIBRARIES = ["-Wl,--as-needed", "-ljpeg", "-ldl"]
-
+# The stable ABI as of torch 2.11: a library runs with that torch and every later one.
+TORCH_MACROS = ["-DTORCH_TARGET_VERSION=0x020b000000000000"]
+CUDA_MACROS = [*TORCH_MACROS, "-DUSE_CUDA", "-DYOLOFAST_TORCH_CUDA"]
 
 _slots = threading.BoundedSemaphore(CORES)
 
@@ -73,7 +77,7 @@ def run(command: Sequence[str]) -> str:
 
 
 def _short(path: Path) -> str:
-    """A path below the repository's root as seen from there: so a copy of the tree with its objects is current."""
+    """A path below the repository relative to it, so that objects stay current in a copy of the tree."""
     return str(path.relative_to(REPOSITORY)) if path.is_relative_to(REPOSITORY) else str(path)
 
 
@@ -85,7 +89,7 @@ def _is_current(target: Path, command: str) -> bool:
         made = target.stat().st_mtime_ns
         _, _, listed = target.with_suffix(".d").read_text().partition(":")
         needed = [name for name in listed.replace("\\\n", " ").split() if name]
-        return all(os.stat(REPOSITORY / name).st_mtime_ns <= made for name in needed)
+        return all((REPOSITORY / name).stat().st_mtime_ns <= made for name in needed)
     except OSError:
         return False
 
@@ -152,7 +156,7 @@ def core_library(variant: str = "release") -> Path:
 
 
 def programs(variant: str, names: Sequence[str] = ()) -> dict[str, Path]:
-    """The programs of csrc/fuzz under a sanitizer, by name: targets that are fed files, and the stress program."""
+    """The programs of csrc/fuzz under a sanitizer, by name: fuzz targets and the stress program."""
     core = core_library(variant)
     folder = BUILD / variant
     wanted = [path for path in sorted(FUZZ.glob("*_*.cpp")) if not names or path.stem in names]

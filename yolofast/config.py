@@ -11,6 +11,7 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,13 +20,17 @@ import yaml
 
 from yolofast.errors import ConfigError, at, nearest
 from yolofast.files import write_text
+from yolofast.types import MAX_RESTART_ROWS
 
 MODEL_SIZES = ("p", "n", "s", "m", "l", "x")
 MODEL_STRIDE = 32
 UNIONS = (types.UnionType, typing.Union)
 EXPORT_FORMATS = ("onnx", "torchscript")
+MAX_JPEG_SIDE = 65535
+"""The longest side that a JPEG can have."""
 
 Cache = Literal["none", "ram", "disk"]
+Link = Literal["hard", "copy", "symlink"]
 LoaderDevice = Literal["auto", "cpu", "cuda"]
 Optimizer = Literal["auto", "sgd", "adamw"]
 Schedule = Literal["cosine", "linear", "plateau"]
@@ -53,6 +58,8 @@ def _type_name(kind: Any) -> str:
         return " or ".join(_type_name(k) for k in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
         return f"a list of which each item is {_type_name(typing.get_args(kind)[0])}"
+    if typing.get_origin(kind) is Mapping:
+        return "a mapping from {} to {}".format(*map(_type_name, typing.get_args(kind)))
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     return "nothing" if kind is type(None) else names.get(kind, str(kind))
 
@@ -76,6 +83,9 @@ def _coerce(value: Any, kind: Any) -> Any:
         raise TypeError
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):  # tuple[kind, ...]
         return tuple(_coerce(item, typing.get_args(kind)[0]) for item in value)
+    if typing.get_origin(kind) is Mapping and isinstance(value, Mapping):
+        key_kind, item_kind = typing.get_args(kind)
+        return {_coerce(key, key_kind): _coerce(item, item_kind) for key, item in value.items()}
     if kind is float and not isinstance(value, bool):
         if isinstance(value, int | float):
             return float(value)
@@ -345,6 +355,47 @@ class ExportConfig(Section):
     """ONNX: simplify the graph (needs onnxslim)."""
     opset: int = bounded(18, 18, 23)
     """ONNX opset version."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig(Section):
+    """How a dataset is written in the YOLO layout."""
+
+    val_fraction: float = 0.2
+    """Share of the training images that become the validation split, where the dataset has none."""
+    seed: int = bounded(0, 0, 2**63 - 1)
+    """Seed of that split."""
+    link: Link = "hard"
+    """hard: hard links to the images where the file system supports them, else copies; copy: always copies;
+    symlink: symbolic links to absolute paths."""
+    label_format: str | None = None
+    """Label format to read, in a folder with several: yolo, coco, voc, csv, openimages or labelme."""
+    restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
+    """Rewrite JPEGs losslessly with a restart marker after this many rows of blocks (MCUs), so that a part of
+    an image can be decoded alone; 0 = leave the files unchanged."""
+    rename: Mapping[str, str] | None = None
+    """Classes to rename, old name -> new name; classes with the same new name are merged."""
+    drop: tuple[str, ...] = ()
+    """Classes (old names) whose boxes are dropped."""
+    keep: tuple[str, ...] | None = None
+    """Classes (old names) whose boxes are kept; those of all others are dropped. Omitted means all."""
+    drop_empty: bool = False
+    """Skip images that lose all their boxes to drop or keep, instead of keeping them as background."""
+    max_side: int | None = bounded(None, 1, MAX_JPEG_SIDE)
+    """Downscale images whose longer side exceeds this; omitted means no image is decoded."""
+    quality: int = bounded(90, 1, 100)
+    """JPEG quality of downscaled images."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.val_fraction < 1:
+            raise ConfigError(
+                f"val_fraction: got {self.val_fraction}, expected a share between 0 and 1, such as 0.2."
+            )
+        if self.drop and self.keep is not None:
+            raise ConfigError("drop and keep: got both, expected one: what is not kept is dropped.")
+        if self.keep is not None and not self.keep:
+            raise ConfigError("keep: got no class, expected at least one. Omit it to keep all.")
 
 
 SectionT = TypeVar("SectionT")

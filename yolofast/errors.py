@@ -40,6 +40,10 @@ class CheckpointError(YolofastError):
     """A checkpoint is missing, damaged, or of another model."""
 
 
+class HookError(YolofastError):
+    """A user's own transform (`yolofast.load.hooks`) cannot be compiled, or failed on a sample."""
+
+
 class ExportError(YolofastError):
     """A model cannot be exported to the requested format."""
 

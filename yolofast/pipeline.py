@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,11 @@ from yolofast.errors import (
     MissingExtraError,
 )
 from yolofast.files import write_json
-from yolofast.formats.yolo.data_yaml import DataYaml, list_images, read_data_yaml
+from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
+from yolofast.formats.discover import scan_dataset
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prepare import default_output, prepare_dataset
+from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
 from yolofast.stopwatch import Report, Stopwatch
 from yolofast.types import ExportResult, PreparedDataset, Split
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from yolofast.evaluate import Evaluation
+    from yolofast.load.hooks import Hook, HookFunction
     from yolofast.models import Detector
     from yolofast.train import CheckpointManager, TrainingMonitor, TrainResult
 
@@ -57,7 +60,7 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
 
     Returns `root` at once when it holds data.yaml and images for training and validation. Otherwise the
     dataset is prepared next to it (the source is not changed), unless that was done before and nothing has
-    changed since, and the prepared folder is returned:
+    changed since, and the prepared folder is returned. The source is scanned once.
 
         root = auto_prepare_dataset_if_needed("datasets/pets", model_type="yolo")
         config = YOLOConfig().replace(data=root / "data.yaml")
@@ -74,7 +77,16 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
             f"{root}: no such folder. Create it and put your images and annotations in it "
             "(YOLO txt, COCO json or Pascal VOC xml), or give the path of an existing dataset."
         )
-    return root if _prepared_data(root) is not None else prepare_dataset(root, default_output(root)).root
+    return root if _prepared_data(root) is not None else _prepared(root)
+
+
+def _prepared(root: Path) -> Path:
+    """The folder next to `root` in which it is prepared, now unless it is up to date."""
+    tree = scan_dataset(root)
+    out = default_output(tree.root)
+    if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
+        return out
+    return prepare_dataset(tree, out).root
 
 
 def _prepared_data(root: Path) -> DataYaml | None:
@@ -97,7 +109,7 @@ def resolve_data(data: Path | None) -> DataYaml:
         raise ConfigError("data: missing, expected a data.yaml or a dataset folder. Add --data PATH.")
     if data.is_dir():
         prepared = _prepared_data(data)
-        return prepared or read_data_yaml(prepare_dataset(data, default_output(data)).data_yaml.resolve())
+        return prepared or read_data_yaml((_prepared(data) / "data.yaml").resolve())
     if not data.exists():
         raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
     return read_data_yaml(data.resolve())
@@ -157,14 +169,16 @@ def train_model(
     monitor: TrainingMonitor | None = None,
     *,
     data: DataYaml | None = None,
+    hooks: Iterable[Hook | HookFunction] = (),
 ) -> TrainResult:
     """Train `model` on `config.dataset.data`, validating and saving a checkpoint after every epoch.
 
     With `config.training.resume` training resumes from the manager's latest checkpoint. A monitor with a
     folder also gets the run's config.yaml and dataflow.json (where the loader's time went) next to its
     results.csv. `data` is the dataset if it has been read already; omitted means it is found by
-    `resolve_data`. The result also reads as a mapping: `result["training_history"]` (a dict of metrics per
-    epoch), `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`.
+    `resolve_data`. `hooks` are the user's own transforms of the training samples (`yolofast.load.hooks`).
+    The result also reads as a mapping: `result["training_history"]` (a dict of metrics per epoch),
+    `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`.
     """
     import torch
 
@@ -177,7 +191,7 @@ def train_model(
     config = config.replace(data=data.path)
     flow, device = DataFlowMonitor(), loader_device(config)
     loader = create_loader(
-        config, "train", augment=True, shuffle=True, data=data, monitor=flow, device=device
+        config, "train", augment=True, shuffle=True, data=data, monitor=flow, device=device, hooks=hooks
     )
     split = evaluation_split(data)
     valid = create_loader(config, split, augment=False, shuffle=False, data=data, device=device)

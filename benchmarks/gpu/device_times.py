@@ -1,28 +1,31 @@
-"""Times of work on a device: rounds of two sides in turn, medians, and the floors that memory sets.
+"""Times of work on a device: alternating rounds, medians, and the lower bounds that memory bandwidth sets.
 
-On a CUDA device, device events count; on the CPU (a dry run of the scripts, no figure of use), the clock.
-Before each call all of the device's cache is written over, so that inputs come from memory. Unless the host's
-part counts, the device is kept busy meanwhile: what is queued without waiting for it is then queued before
-it begins, and its time is the device's own. What waits for the device is timed with all its waiting.
+On a CUDA device, device events are used; on the CPU (a dry run, whose figures mean nothing), the clock.
+Before each call all of the device's cache is overwritten, so that inputs come from memory. Unless the host's
+part counts, the device is kept busy meanwhile: work that is queued without waiting for the device is then
+complete in the queue before it begins, and its time is the device's own. Work that waits for the device is
+timed with all its waiting.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from interleave import spread
+
+from yolofast.bench.figures import OURS, compared_times, spread
+from yolofast.bench.protocol import interleave
 
 WARM_UP = 3
 CACHE_BYTES = 1 << 28
 """More than the cache of any device."""
 HEAD_START = 5_000_000
-"""Cycles that the device is kept busy: some milliseconds."""
+"""Cycles that the device is kept busy: a few milliseconds."""
 BUSY = 500_000_000
-"""The same, where it is to be long: some tenths of a second."""
+"""The same for `waits`: some tenths of a second."""
 
 
 def device_ms(
@@ -60,26 +63,25 @@ def compare_on_device(
 ) -> dict[str, Any]:
     """Time `ours` and each peer, interleaved: milliseconds, and peer time / our time.
 
-    `call_ms` is until the call returned, `ms` what `device_ms` says of the device.
+    `ms` is the time on the device, `call_ms` the time until the call returned.
     """
-    sides = {"yolofast": ours, **peers}
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    calls: dict[str, list[float]] = {name: [] for name in sides}
-    for repeat in range(rounds + WARM_UP):
-        for name, work in sides.items():
-            taken, called = device_ms(work, device, host_counts=host_counts)
-            if repeat >= WARM_UP:
-                times[name].append(taken)
-                calls[name].append(called)
-    result: dict[str, Any] = {"rounds": rounds, "ms": {name: spread(t) for name, t in times.items()}}
-    result["call_ms"] = {name: spread(t) for name, t in calls.items()}
-    result["ratio"] = {name: spread(np.array(times[name]) / np.array(times["yolofast"])) for name in peers}
-    return result
+    runs = {
+        name: partial(device_ms, work, device, host_counts=host_counts)
+        for name, work in {OURS: ours, **peers}.items()
+    }
+    found = interleave(runs, rounds, warm_up=WARM_UP)
+    compared = compared_times({name: [on_device for on_device, _ in each] for name, each in found.items()})
+    return {
+        "rounds": rounds,
+        "ms": compared["ms"],
+        "call_ms": {name: spread([called for _, called in each]) for name, each in found.items()},
+        "ratio": compared["ratio"],
+    }
 
 
 def waits(work: Callable[[], object]) -> bool:
-    """Whether the work makes the host wait for the device: given something long to do before, it returns only
-    when the device is done. That sees every way to wait; torch's own debug mode sees torch's alone."""
+    """Whether the work makes the host wait for the device: queued behind long work, it returns only when that
+    is done. This detects every way to wait; torch's own debug mode only detects torch's."""
     work()
     torch.cuda.synchronize()
     busy = torch.cuda.Event()
@@ -92,7 +94,7 @@ def waits(work: Callable[[], object]) -> bool:
 
 
 def copy_bytes_per_s(device: torch.device, size: int = 1 << 31) -> float:
-    """What the memory of the device moves, reads and writes together, measured by a large copy."""
+    """The memory bandwidth of the device, reads and writes together, measured by a large copy."""
     size = size if device.type == "cuda" else 1 << 24
     source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
@@ -101,5 +103,5 @@ def copy_bytes_per_s(device: torch.device, size: int = 1 << 31) -> float:
 
 
 def floor(bytes_moved: int, bytes_per_s: float) -> dict[str, Any]:
-    """The least time in which so many bytes pass."""
+    """The shortest time in which so many bytes can be moved."""
     return {"bytes": bytes_moved, "floor_ms": round(bytes_moved / bytes_per_s * 1e3, 4)}

@@ -1,9 +1,9 @@
 """The figures of the device operators, the JPEG decode and the training, written as JSON to a file.
 
-    PYTHONPATH=benchmarks python -m gpu.figures figures.json [--data DATASET] [--only NAME ...] [--dry-run]
+    PYTHONPATH=.:benchmarks python -m gpu.figures figures.json [--data DATASET] [--only NAME ...] [--dry-run]
 
-Run by run_gpu.py. DATASET is a folder that `yolofast prepare` takes; the drawn sample without it. --dry-run
-walks through all of it on the CPU, in small; those figures mean nothing.
+Run by run_gpu.py. DATASET is a folder that `yolofast prepare` accepts; omitted means the generated sample
+dataset. --dry-run runs everything on the CPU with small inputs; those figures mean nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from interleave import spread
+from folders import REPOSITORY
 
 import yolofast.kernels.torch_ops  # noqa: F401  (registers)
 from gpu import files as gpu_files
@@ -27,7 +27,8 @@ from gpu import postprocess as gpu_postprocess
 from gpu import render as gpu_render
 from gpu import train as gpu_train
 from gpu.device_times import copy_bytes_per_s
-from yolofast.bench.dataset import copy_for_bench
+from yolofast.bench.figures import spread
+from yolofast.bench.loaders.dataset import copy_for_bench
 from yolofast.prepare import prepare_dataset
 from yolofast.sample import make_sample_dataset
 
@@ -42,14 +43,18 @@ def prepared(data: Path | None, folder: Path) -> Path:
 
 
 def stand_in_for_nvjpeg() -> str:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+    """The library that the tests use in place of nvJPEG."""
+    sys.path.insert(0, str(REPOSITORY / "tests"))
     from support.nvjpeg_library import build_double
 
     return str(build_double())
 
 
 def ultralytics(data_yaml: Path, *, size: str, imgsz: int, batch: int, steps: int) -> dict[str, Any]:
-    """Images a second of Ultralytics' own training of the same files, in a process of its own."""
+    """Images per second of Ultralytics' own training on the same files, in a process of its own.
+
+    With its defaults, except that it does not validate, plot or save, which would make the work differ.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copied = copy_for_bench(data_yaml, "train", Path(folder, "copy"), batch * steps)
         document = copied.data_yaml.read_text(encoding="utf-8")
@@ -120,7 +125,7 @@ def main() -> None:
                 continue
             try:
                 figures[part] = measure()
-            except Exception as error:  # the others count all the same
+            except Exception as error:  # the other parts still run
                 figures[part] = {"failed": f"{type(error).__name__}: {error}"}
             print(part, json.dumps(figures[part]), flush=True)
             options.target.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
-"""JPEG files to one letterboxed, normalised batch on the device: nvJPEG and `render_`, beside torchvision's
-CUDA decode_jpeg and a resize of each image. Files are read on both sides, from the page cache."""
+"""JPEG files to one letterboxed, normalised batch on the device: nvJPEG and `render_`, compared with
+torchvision's CUDA decode_jpeg and a resize of each image. Both read the files, from the page cache.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import torch
 
 from gpu.device_times import compare_on_device
 from yolofast.kernels.torch_nvjpeg import NvJpegDecoder
+from yolofast.kernels.torch_render import render_arguments
 from yolofast.load.plan.plan import plan_batch
 
 DTYPE = torch.float16
@@ -25,16 +27,8 @@ def by_nvjpeg(
     order = np.arange(len(files))
     plan = plan_batch(order, order, shapes, (size, size), None, seed=0, epoch=0)
     out = torch.empty((len(files), 3, size, size), dtype=DTYPE, device=decoded.planes.device)
-    tables = (plan.tile_sample, plan.tile_image, plan.tile_layer)
-    others = (plan.tile_matrix, plan.tile_window, plan.mix, plan.colour)
-    torch.ops.yolofast.render_(
-        out,
-        decoded.planes,
-        decoded.pictures,
-        decoded.places,
-        *(torch.from_numpy(np.ascontiguousarray(table, dtype=np.int64)) for table in tables),
-        *(torch.from_numpy(np.ascontiguousarray(table)) for table in others),
-    )
+    arguments = render_arguments(decoded.packed, plan, plan.tile_image)
+    torch.ops.yolofast.render_(out, decoded.planes, **arguments)
     return out
 
 

@@ -1,4 +1,4 @@
-"""`postprocess` of a whole batch on the device, beside torchvision's batched_nms image by image."""
+"""`postprocess` of a whole batch on the device, compared with torchvision's batched_nms image by image."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ CONF, IOU, MAX_DET, MAX_CANDIDATES = 0.001, 0.7, 300, 30000
 
 
 def predictions(images: int, classes: int, anchors: int, device: torch.device, seed: int = 0) -> torch.Tensor:
-    """Raw predictions [B, 4 + C, A] as a trained network gives them: objects with many boxes around each, a
-    wide tail of low scores."""
+    """Raw predictions [B, 4 + C, A] like a trained network's: objects with many boxes around each, and a
+    long tail of low scores."""
     draw = torch.Generator().manual_seed(seed)
     objects = 12
     centre = torch.rand(images, 2, objects, generator=draw) * 640
@@ -31,7 +31,7 @@ def predictions(images: int, classes: int, anchors: int, device: torch.device, s
 
 
 def by_torchvision(raw: torch.Tensor) -> list[torch.Tensor]:
-    """Detections [n, 6] = xyxy, score, class of each image, as the field does it."""
+    """Detections [n, 6] = xyxy, score, class of each image, as it is usually written."""
     from torchvision.ops import batched_nms
 
     found = []
@@ -69,20 +69,20 @@ def run(ops: Any, device: torch.device, bytes_per_s: float, *, images: int, anch
         same = count == len(other) and torch.allclose(boxes[i, :count], other[:, :4].cpu(), atol=1e-2)
         differing += not (same and torch.allclose(scores[i, :count], other[:, 4].cpu(), atol=1e-6))
     result = compare_on_device(ours, peers, device) | notes
-    # torchvision tells classes apart by moving boxes, which rounds them: a few images may differ.
+    # torchvision separates classes by offsetting boxes, which rounds them: a few images may differ.
     result |= {"shape": list(raw.shape), "candidates": int((raw[:, 4:] > CONF).sum())}
     result |= {"images_that_differ": differing} | floor(raw.numel() * raw.element_size(), bytes_per_s)
     if device.type == "cuda":
         result["waits_for_the_device"] = waits(ours)
         try:
             result["captured_in_a_graph"] = captured(ops, raw, options)
-        except RuntimeError as error:  # the times count all the same
+        except RuntimeError as error:  # the times are valid nevertheless
             result["captured_in_a_graph"] = f"{type(error).__name__}: {error}"
     return result
 
 
 def captured(ops: Any, raw: torch.Tensor, options: dict[str, Any]) -> bool:
-    """Whether a CUDA graph of it gives the right result for other values."""
+    """Whether a CUDA graph of it returns the right result for other values."""
     static = raw.clone()
     ops.postprocess(static, **options)
     graph = torch.cuda.CUDAGraph()

@@ -1,4 +1,4 @@
-"""`render_` of four-tile mosaics on the device, beside the time in which its bytes pass through memory."""
+"""`render_` of four-tile mosaics on the device, compared with the time that moving its bytes takes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from work import planes
 
 from gpu.device_times import compare_on_device, floor, waits
 from yolofast import kernels
+from yolofast.bench.kernels import planes
 from yolofast.config import AugmentConfig
-from yolofast.kernels.torch_render import pack_pictures
+from yolofast.kernels.torch_render import pack_pictures, render_arguments
 from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Ycc
 
@@ -23,28 +23,25 @@ AUGMENTS = {
 
 
 def mosaics(pictures: list[Ycc], size: int, augment: AugmentConfig) -> BatchPlan:
-    """A four-tile mosaic for each picture, of it and three others."""
+    """A four-tile mosaic for each image, of it and three others."""
     shapes = np.array([picture.y.shape for picture in pictures], dtype=np.int32)
     order = np.arange(len(pictures))
     return plan_batch(order, order, shapes, (size, size), augment, seed=0, epoch=0)
 
 
 def rendering(plan: BatchPlan, pictures: list[Ycc], out: torch.Tensor) -> tuple[Any, int]:
-    """The call that renders into `out` from planes that are on its device, and the bytes of these planes."""
+    """The call that renders into `out` from planes on its device, and the bytes of these planes."""
     packed = pack_pictures(pictures)
     on_device = torch.from_numpy(packed.planes).to(out.device)
-    tables = [packed.pictures, packed.places, plan.tile_sample, plan.tile_image, plan.tile_layer]
-    tables += [plan.tile_matrix, plan.tile_window, plan.mix, plan.colour]
-    arguments = [torch.from_numpy(np.ascontiguousarray(table)) for table in tables]
-    arguments[2:5] = [table.long() for table in arguments[2:5]]
+    arguments = render_arguments(packed, plan, plan.tile_image)
     used = sum(plane.size for p in pictures for plane in (p.y, p.cb, p.cr) if plane is not None)
-    return lambda: torch.ops.yolofast.render_(out, on_device, *arguments), used
+    return lambda: torch.ops.yolofast.render_(out, on_device, **arguments), used
 
 
 def run(device: torch.device, bytes_per_s: float, *, samples: int, size: int) -> dict[str, Any]:
-    """Milliseconds of a batch, and the floor: each plane read once, each pixel of the output written once."""
-    drawn = planes()
-    pictures = [drawn[i % len(drawn)] for i in range(samples)]  # each has planes of its own on the device
+    """Milliseconds per batch, and the floor: each plane read once, each output pixel written once."""
+    sources = planes()
+    pictures = [sources[i % len(sources)] for i in range(samples)]  # each has its own planes on the device
     figures: dict[str, Any] = {}
     for name, augment in AUGMENTS.items():
         plan = mosaics(pictures, size, augment)
@@ -54,8 +51,11 @@ def run(device: torch.device, bytes_per_s: float, *, samples: int, size: int) ->
             work()
             entry: dict[str, Any] = {}
             if dtype == torch.uint8:
-                apart = np.abs(out.cpu().numpy().astype(np.int16) - kernels.render(plan, pictures))
-                entry = {"levels_that_differ": int((apart > 0).sum()), "most_apart": int(apart.max())}
+                difference = np.abs(out.cpu().numpy().astype(np.int16) - kernels.render(plan, pictures))
+                entry = {
+                    "levels_that_differ": int((difference > 0).sum()),
+                    "most_apart": int(difference.max()),
+                }
             entry |= compare_on_device(work, {}, device)
             entry |= floor(planes_bytes + out.numel() * out.element_size(), bytes_per_s)
             entry["times_the_floor"] = round(entry["ms"]["yolofast"]["median"] / entry["floor_ms"], 2)

@@ -1,4 +1,4 @@
-"""Every kernel of csrc/cuda once, in small: what compute-sanitizer looks at. --dry-run: without a GPU."""
+"""Every kernel of csrc/cuda once with small inputs, for compute-sanitizer. --dry-run: without a GPU."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 
 import numpy as np
 import torch
-from work import planes
 
 import yolofast.kernels.torch_ops  # noqa: F401  (registers)
 from gpu.postprocess import predictions
 from gpu.render import DTYPES, mosaics, rendering
+from yolofast.bench.kernels import planes
 from yolofast.config import AugmentConfig
 from yolofast.kernels.torch_letterbox import letterbox_batch
 

@@ -1,22 +1,21 @@
-"""Training on a device from files, beside the same steps on one batch that lies there already.
+"""Training on a device from files, compared with the same steps on one batch that is already on the device.
 
-What an epoch takes is the trainer's own figure. The peer, where its package is, trains the same files with
-its own defaults, apart from what would make the work differ: no validation, no plots, no saving.
+The rates are the trainer's own.
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from interleave import spread
 
-from yolofast.bench.dataset import Copied, copy_for_bench
+from yolofast.bench.figures import ratio, spread
+from yolofast.bench.loaders.dataset import Copied, copy_for_bench
+from yolofast.bench.protocol import interleave
 from yolofast.config import AugmentConfig, TrainingConfig
 from yolofast.errors import YolofastError
 from yolofast.load import Loader, YOLODataset
@@ -25,12 +24,12 @@ from yolofast.train import Trainer
 from yolofast.types import Batch
 
 WARM_UP = 1
-ENOUGH_S = 120
-"""No further round is begun after so many seconds."""
+LIMIT_S = 120
+"""No further round begins after so many seconds."""
 
 
 class Repeated:
-    """A loader that gives one batch again and again: what a step takes when nothing has to be loaded."""
+    """A loader that repeats one batch: what a step takes when nothing has to be loaded."""
 
     def __init__(self, batch: Batch, count: int) -> None:
         self.batch, self.count = batch, count
@@ -56,11 +55,11 @@ def images_per_s(copied: Copied, loader: Any, device: torch.device, size: str) -
 def run(
     data: Path, device: torch.device, *, size: str, imgsz: int, batch: int, steps: int, rounds: int
 ) -> dict[str, Any]:
-    """Images a second from files by each executor, and on the batch that is there already; interleaved."""
+    """Images per second from files by each executor, and on the batch that is already there; interleaved."""
     with tempfile.TemporaryDirectory() as folder:
         copied = copy_for_bench(data, "train", Path(folder, "copy"), batch * steps)
         samples = YOLODataset(copied.data_yaml, "train", imgsz=imgsz, augment=AugmentConfig(), shuffle=True)
-        sides: dict[str, Any] = {
+        loaders: dict[str, Any] = {
             "files, rendered on the device": Loader(samples, batch, drop_last=True, device=device),
             "files, rendered on the CPU": Loader(
                 samples, batch, drop_last=True, tensors=True, pin_memory=device.type == "cuda"
@@ -70,28 +69,19 @@ def run(
         if device.type == "cuda":
             try:
                 by_nvjpeg = Loader(samples, batch, drop_last=True, device=device, jpeg="nvjpeg")
-            except YolofastError as error:  # there is no nvJPEG, or none that works here
+            except YolofastError as error:  # there is no nvJPEG, or it does not work here
                 notes["decoded by nvJPEG: not run"] = str(error)
             else:
-                sides["files, decoded by nvJPEG"] = by_nvjpeg
-        first = next(iter(sides["files, rendered on the device"]))
-        sides["nothing to load"] = Repeated(first, steps)
-        rates: dict[str, list[float]] = {name: [] for name in sides}
-        begun = time.monotonic()
-        for repeat in range(rounds + WARM_UP):
-            if repeat > WARM_UP and time.monotonic() - begun > ENOUGH_S:
-                break
-            for name, loader in sides.items():
-                rate = images_per_s(copied, loader, device, size)
-                if repeat >= WARM_UP:
-                    rates[name].append(rate)
-    still = np.array(rates["nothing to load"])
+                loaders["files, decoded by nvJPEG"] = by_nvjpeg
+        first = next(iter(loaders["files, rendered on the device"]))
+        loaders["nothing to load"] = Repeated(first, steps)
+        runs = {name: partial(images_per_s, copied, loader, device, size) for name, loader in loaders.items()}
+        rates = interleave(runs, rounds, warm_up=WARM_UP, limit_s=LIMIT_S)
+    still = rates["nothing to load"]
     return {
         "what": f"training {size} at {imgsz}, batch {batch}, {steps} steps, mosaic and default augmentation",
         "rounds": len(still),
         "images_per_s": {name: spread(values) for name, values in rates.items()},
-        "share_of_nothing_to_load": {
-            name: spread(np.array(values) / still) for name, values in rates.items() if name in sides
-        },
+        "share_of_nothing_to_load": {name: ratio(values, still) for name, values in rates.items()},
         "files": copied.files,
     } | notes

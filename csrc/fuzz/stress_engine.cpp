@@ -1,7 +1,7 @@
 // Drives the engine as a loader with many threads does: batches, shared and mixed-in pictures, cached planes,
-// failing files, files that somebody else decodes, pictures packed into memory that is too small for all,
-// resets in the middle, stop. Meant for ThreadSanitizer and AddressSanitizer; it also checks that each sample
-// and each packed picture is the one that a single thread makes.
+// failing files, hooks, files that somebody else decodes, pictures packed into memory that is too small for
+// all, resets in the middle, stop. Meant for ThreadSanitizer and AddressSanitizer; it also checks that each
+// sample and each packed picture is the one that a single thread makes.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -130,11 +130,32 @@ struct Dataset {
     }
 };
 
+constexpr int kLabels = 3;  // of each sample
+
+// A hook that changes pixels and labels and drops a label of every other sample; or fails, as the draw says.
+std::int64_t change(void* calls, std::int64_t sample, std::uint8_t* image, std::int64_t height,
+                    std::int64_t width, float* labels, std::int64_t count, const double* draws) {
+    static_cast<std::atomic<int>*>(calls)[sample] += 1;
+    const auto mask = static_cast<std::uint8_t>(256 * draws[0]);
+    for (std::int64_t i = 0; i < 3 * height * width; ++i) image[i] ^= mask;
+    for (std::int64_t i = 0; i < count; ++i) labels[5 * i + 1] += static_cast<float>(draws[0]);
+    if (draws[0] < 0.05) return yf::kHookRaised;
+    if (draws[0] < 0.1) return count + 1;
+    if (draws[0] < 0.15) labels[0] = -1;
+    return count - sample % 2;
+}
+
 // A batch with the arrays that its jobs borrow.
 struct Plan {
     std::vector<std::int64_t> images, layers;
     std::vector<double> matrices, windows, colour;
     std::vector<std::uint8_t> pixels;
+    std::vector<float> labels;
+    std::vector<std::int64_t> offsets, kept;
+    std::vector<double> draws;
+    std::vector<yf::HookOutcome> outcomes;
+    std::atomic<int> calls[kSamples] = {};
+    yf::HookedSamples hooked;
     yf::JobBatch batch;
 
     explicit Plan(unsigned seed) {
@@ -167,6 +188,20 @@ struct Plan {
                                   {pixels.data() + 3 * plane * s, plane, kSide, kSide, kSide}});
         }
         batch.remaining = batch.jobs.size();
+        labels.assign(kSamples * kLabels * 5, 0.5f);
+        for (std::size_t i = 0; i < labels.size(); i += 5) labels[i] = 0;  // the class
+        for (int s = 0; s <= kSamples; ++s) offsets.push_back(s * kLabels);
+        kept.assign(kSamples, kLabels);
+        for (int i = 0; i < kSamples * 2; ++i) draws.push_back(below(1000) / 1000.0);
+        outcomes.resize(kSamples);
+        hooked = {{{change, calls, 1}, {change, calls, 1}},
+                  labels.data(),
+                  offsets.data(),
+                  kept.data(),
+                  draws.data(),
+                  1,
+                  outcomes.data()};
+        batch.hooked = &hooked;
     }
 
     void announce(yf::Engine& engine) const {
@@ -204,7 +239,7 @@ struct Packing {
 
     Packing(std::vector<std::int64_t> wanted, std::size_t capacity)
         : images(std::move(wanted)),
-          rows(images.size() * yf::kStagedColumns, -1),
+          rows(images.size() * yf::kPictureColumns, -1),
           sizes(images.size()),
           places(6 * images.size()),
           memory(capacity),
@@ -227,7 +262,7 @@ struct Packing {
         for (const std::int64_t image : images) engine.expect(&image, &once, 1);
     }
 
-    const std::int64_t* row(std::size_t i) const { return &rows[i * yf::kStagedColumns]; }
+    const std::int64_t* row(std::size_t i) const { return &rows[i * yf::kPictureColumns]; }
 
     // Those that are neither there nor failed.
     std::vector<std::int64_t> left() const {
@@ -262,6 +297,19 @@ void compare(const Plan& plan, const Plan& expected) {
         require(
             !plan.is_drawn(s) || std::memcmp(&plan.pixels[s * size], &expected.pixels[s * size], size) == 0,
             "a sample is the one that a single thread renders");
+    for (std::size_t s = 0; s < kSamples; ++s) {
+        if (!plan.is_drawn(static_cast<int>(s))) {
+            require(plan.calls[s] == 0, "hooks see rendered samples only");
+            continue;
+        }
+        const bool stopped = plan.outcomes[s].error != yf::HookError::none && plan.outcomes[s].hook == 0;
+        require(plan.calls[s] == (stopped ? 1 : 2), "each hook runs once, and none after one that failed");
+        require(plan.kept[s] == expected.kept[s] && plan.outcomes[s].error == expected.outcomes[s].error,
+                "hooks end as in a single thread");
+        const std::size_t first = s * kLabels * 5;
+        require(std::memcmp(&plan.labels[first], &expected.labels[first], kLabels * 5 * sizeof(float)) == 0,
+                "labels are those that a single thread makes");
+    }
 }
 
 bool same_planes(const Packing& a, std::size_t i, const Packing& b, std::size_t j) {

@@ -36,11 +36,11 @@ enum Chroma : int {
 };
 enum Property : int { kMajorVersion = 0, kMinorVersion = 1 };
 
-constexpr int kMostComponents = 4;
+constexpr int kMaxComponents = 4;
 
 struct Image {
-    unsigned char* channel[kMostComponents];
-    std::size_t pitch[kMostComponents];
+    unsigned char* channel[kMaxComponents];
+    std::size_t pitch[kMaxComponents];
 };
 
 using Allocate = int (*)(void* context, void** memory, std::size_t size, void* stream);

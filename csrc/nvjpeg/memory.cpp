@@ -1,4 +1,4 @@
-// See nvjpeg_memory.hpp.
+// See memory.hpp.
 #include "nvjpeg/memory.hpp"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ std::size_t rounded(std::size_t size) {
 }
 
 constexpr unsigned kPortable = 1;  // CU_MEMHOSTALLOC_PORTABLE
-constexpr std::size_t kMost = std::size_t{1} << 40;
+constexpr std::size_t kMax = std::size_t{1} << 40;
 
 }  // namespace
 
@@ -28,7 +28,7 @@ void Pool::clear() {
 }
 
 void* Pool::take(std::size_t size) {
-    if (size > kMost) return nullptr;
+    if (size > kMax) return nullptr;
     const std::lock_guard lock(mutex_);
     size = rounded(size);
     auto best = free_.end();
@@ -41,7 +41,7 @@ void* Pool::take(std::size_t size) {
         return memory;
     }
     void* memory = allocate(size);
-    if (memory == nullptr && !free_.empty()) {  // what nobody uses now may be what is missing
+    if (memory == nullptr && !free_.empty()) {  // unused blocks may be what is missing
         for (const Block& block : free_) {
             release(block.memory);
             sizes_.erase(block.memory);

@@ -14,7 +14,9 @@
 namespace yf::nvjpeg {
 namespace {
 
-std::size_t aligned(std::size_t size) { return (size + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign; }
+constexpr std::size_t kFileAlign = 64;  // of each file's bytes among those of all
+
+std::size_t aligned(std::size_t size) { return (size + kFileAlign - 1) / kFileAlign * kFileAlign; }
 
 int chroma_of(Subsampling subsampling) {
     switch (subsampling) {
@@ -126,7 +128,7 @@ void Decoder::share(std::size_t count, const Work& work) const {
     const std::size_t helpers = std::min(static_cast<std::size_t>(threads_), count);
     try {
         for (std::size_t i = 1; i < helpers; ++i) others.emplace_back(take);
-    } catch (const std::exception&) {  // no more threads to be had: those that there are do it
+    } catch (const std::exception&) {  // no more threads: the existing ones do the work
     }
     take();
     for (std::thread& other : others) other.join();
@@ -135,8 +137,9 @@ void Decoder::share(std::size_t count, const Work& work) const {
 
 void Decoder::prepare(const Source* sources, std::size_t count, const std::int32_t* shapes) {
     const Current current(*library_, context_);
-    rows_.assign(count * kColumns, -1);
-    places_.assign(count * 6, 0.0);
+    rows_.assign(count * kPictureColumns, -1);
+    places_.assign(count * kPlaceValues, 0.0);
+    plane_bytes_.assign(count, 0);
     reasons_.assign(count, "");
     begins_.assign(count, 0);
     sizes_.assign(count, 0);
@@ -190,39 +193,27 @@ void Decoder::check(std::size_t i, const std::int32_t* shape) {
     if (plan.subsampling != header.subsampling || chroma_of(plan.subsampling) < 0 ||
         plan.height[0] != header.height || plan.width[0] != header.width)
         return refuse(i, "the planes are not as they are stored");
-    std::int64_t* row = rows_.data() + i * kColumns;
     const ChromaFactors factors = chroma_factors(plan.subsampling);
     const bool chroma = plan.outputs == 3;
-    row[kHeight] = plan.height[0];
-    row[kWidth] = row[kStrideY] = plan.width[0];
-    row[kHeightC] = chroma ? plan.height[1] : 0;
-    row[kWidthC] = row[kStrideC] = chroma ? plan.width[1] : 0;
-    row[kFactorX] = factors.x;
-    row[kFactorY] = factors.y;
-    row[kOffsetCb] = row[kOffsetCr] = chroma ? 0 : -1;
-    place_stored(header.orientation, header.width, header.height, 1.0, places_.data() + i * 6);
+    plane_bytes_[i] = lay_out_picture({plan.height[0], plan.width[0], chroma ? plan.height[1] : 0,
+                                       chroma ? plan.width[1] : 0, factors.x, factors.y},
+                                      1, row(i));
+    place_stored(header.orientation, header.width, header.height, 1.0, places_.data() + kPlaceValues * i);
 }
 
-// Gives a file's planes their places, if nvJPEG will write what we expect.
+// Gives a file's planes their part of memory, if nvJPEG will write what we expect.
 void Decoder::lay_out(std::size_t i) {
     if (!agrees(i)) return refuse(i, "nvJPEG: the header does not say the same to nvJPEG");
-    std::int64_t* row = rows_.data() + i * kColumns;
-    row[kOffsetY] = static_cast<std::int64_t>(bytes_);
-    bytes_ += aligned(static_cast<std::size_t>(row[kHeight] * row[kStrideY]));
-    for (const int column : {kOffsetCb, kOffsetCr}) {
-        if (row[column] < 0) continue;
-        row[column] = static_cast<std::int64_t>(bytes_);
-        bytes_ += aligned(static_cast<std::size_t>(row[kHeightC] * row[kStrideC]));
-    }
+    move_picture(row(i), bytes_);
+    bytes_ += plane_bytes_[i];
 }
 
 bool Decoder::agrees(std::size_t i) const {
-    const std::int64_t* row = rows_.data() + i * kColumns;
-    int components = 0, chroma = -1, widths[kMostComponents] = {}, heights[kMostComponents] = {};
+    const std::int64_t* const row = this->row(i);
+    int components = 0, chroma = -1, widths[kMaxComponents] = {}, heights[kMaxComponents] = {};
     const int status = library_->GetImageInfo(handle_, staged_ + begins_[i], sizes_[i], &components, &chroma,
                                               widths, heights);
-    const bool is_gray = row[kOffsetCb] < 0;
-    if (status != kSuccess || components != (is_gray ? 1 : 3) || chroma != chroma_of(subsampling_of(row)))
+    if (status != kSuccess || components != (is_gray(i) ? 1 : 3) || chroma != chroma_of(subsampling_of(row)))
         return false;
     bool same = widths[0] == row[kWidth] && heights[0] == row[kHeight];
     for (int plane = 1; plane < components; ++plane)
@@ -232,19 +223,20 @@ bool Decoder::agrees(std::size_t i) const {
 
 void Decoder::refuse(std::size_t i, const char* reason) {
     reasons_[i] = reason;
-    std::fill_n(rows_.begin() + static_cast<std::ptrdiff_t>(i * kColumns), static_cast<int>(kColumns), -1);
+    std::fill_n(row(i), static_cast<int>(kPictureColumns), -1);
 }
 
 // ---------------------------------------------------------------------------------- decoding
 
 Image Decoder::image_of(std::size_t i, std::uint8_t* planes) const {
-    const std::int64_t* row = rows_.data() + i * kColumns;
+    const std::int64_t* const row = this->row(i);
     Image image{};
-    for (int plane = 0; plane < 3; ++plane) {
-        if (row[kOffsetY + plane] < 0) continue;
-        image.channel[plane] = planes + row[kOffsetY + plane];
-        image.pitch[plane] = static_cast<std::size_t>(plane == 0 ? row[kStrideY] : row[kStrideC]);
-    }
+    image.channel[0] = planes + row[kOffsetY];
+    image.pitch[0] = static_cast<std::size_t>(row[kStrideY]);
+    if (is_gray(i)) return image;
+    image.channel[1] = planes + row[kOffsetCb];
+    image.channel[2] = planes + row[kOffsetCr];
+    image.pitch[1] = image.pitch[2] = static_cast<std::size_t>(row[kStrideC]);
     return image;
 }
 
@@ -266,7 +258,7 @@ int Decoder::decode(std::uint8_t* planes, void* stream) {
         }
         const int status = library_->DecodeBatchedSupported(handle_, parsed_, &is_refused);
         const bool together = status == kSuccess && is_refused == 0;
-        (!together ? alone : rows_[i * kColumns + kOffsetCb] < 0 ? gray : colour).push_back(i);
+        (!together ? alone : is_gray(i) ? gray : colour).push_back(i);
     }
     error = decode_together(colour, false, planes, stream, alone);
     if (error == 0) error = decode_together(gray, true, planes, stream, alone);
@@ -320,13 +312,12 @@ int Decoder::run_batch(const std::size_t* files, std::size_t count, bool gray, s
 int Decoder::decode_alone(std::size_t i, std::uint8_t* planes, void* stream) {
     const Library& l = *library_;
     Slot& slot = slots_[turn_++ % 2];
-    const bool is_gray = rows_[i * kColumns + kOffsetCb] < 0;
     Image image = image_of(i, planes);
     int status = l.JpegStreamParse(handle_, staged_ + begins_[i], sizes_[i], 0, 0, slot.jpeg);
     const auto then = [&](auto&& call) {
         if (status == kSuccess) status = call();
     };
-    then([&] { return l.DecodeParamsSetOutputFormat(parameters_, is_gray ? kOutputY : kOutputYuv); });
+    then([&] { return l.DecodeParamsSetOutputFormat(parameters_, is_gray(i) ? kOutputY : kOutputYuv); });
     then([&] { return l.StateAttachPinnedBuffer(state_, slot.pinned); });
     then([&] { return l.DecodeJpegHost(handle_, decoder_, state_, parameters_, slot.jpeg); });
     // The state and its device buffer serve one file at a time, and a transfer may make the buffer larger:

@@ -15,28 +15,11 @@
 #include <string>
 #include <vector>
 
+#include "core/pictures/packed_pictures.hpp"
 #include "core/pictures/picture.hpp"
 #include "nvjpeg/memory.hpp"
 
 namespace yf::nvjpeg {
-
-// Columns of a picture's row. A gray picture has -1 for both chroma offsets, a refused one for all columns.
-enum Column : int {
-    kOffsetY = 0,
-    kOffsetCb,
-    kOffsetCr,
-    kStrideY,
-    kStrideC,
-    kHeight,
-    kWidth,
-    kHeightC,
-    kWidthC,
-    kFactorX,
-    kFactorY,
-    kColumns
-};
-
-constexpr std::size_t kPlaneAlign = 64;  // each plane begins at a multiple of it
 
 // A file: its path, or its bytes where there is no path.
 struct Source {
@@ -63,8 +46,8 @@ class Decoder {
     // throw std::bad_alloc.
     void prepare(const Source* sources, std::size_t count, const std::int32_t* shapes);
 
-    // What was prepared: bytes that all planes take, a row of kColumns and a place (see PictureView) for each
-    // file, and why it was refused, or "".
+    // What was prepared: bytes that all planes take, a row of PictureColumns and a place for each file, and
+    // why it was refused, or "". All columns of a refused file are -1.
     std::size_t bytes() const { return bytes_; }
     const std::vector<std::int64_t>& rows() const { return rows_; }
     const std::vector<double>& places() const { return places_; }
@@ -77,6 +60,9 @@ class Decoder {
   private:
     Decoder(std::shared_ptr<const Library> library, int threads);
     int start();
+    std::int64_t* row(std::size_t i) { return rows_.data() + kPictureColumns * i; }
+    const std::int64_t* row(std::size_t i) const { return rows_.data() + kPictureColumns * i; }
+    bool is_gray(std::size_t i) const { return row(i)[kOffsetCb] < 0; }
     void check(std::size_t i, const std::int32_t* shape);
     void lay_out(std::size_t i);
     bool agrees(std::size_t i) const;
@@ -131,8 +117,8 @@ class Decoder {
     unsigned turn_ = 0;
 
     std::vector<yf::Bytes> contents_;  // of files that were read
-    std::uint8_t* staged_ = nullptr;   // all files' bytes, pinned: nobody else can change them any more
-    std::vector<std::size_t> begins_, sizes_;
+    std::uint8_t* staged_ = nullptr;   // all files' bytes, pinned: not changed by other threads any more
+    std::vector<std::size_t> begins_, sizes_, plane_bytes_;
     std::vector<std::int64_t> rows_;
     std::vector<double> places_;
     std::vector<std::string> reasons_;

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
 from yolofast.errors import DataError, DatasetNotFoundError
 from yolofast.evaluate import evaluate_coco
@@ -88,7 +89,7 @@ numbers = st.one_of(
 )
 
 
-@settings(max_examples=2000, deadline=None)
+@examples(2000)
 @given(numbers)
 def test_numbers_are_those_of_json(text: str) -> None:
     text = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text, text)
@@ -113,7 +114,7 @@ def test_numbers_that_json_refuses(text: str) -> None:
         number(text)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(max_size=20), st.booleans())
 def test_texts_are_those_of_json(name: str, ascii_only: bool) -> None:
     name = name.encode("utf-8", "replace").decode()

@@ -23,11 +23,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: " + "[" * 100_000, "data.yaml:1: not a data.yaml: nested more than 32 deep."),
-        ("a: 1\nb: " + "{x: " * 40, "data.yaml:2: not a data.yaml: nested more than 32 deep."),
+        ("a: " + "[" * 100_000, "data.yaml:1: not a data.yaml: nested more than 32 levels deep."),
+        ("a: 1\nb: " + "{x: " * 40, "data.yaml:2: not a data.yaml: nested more than 32 levels deep."),
         (
             "\n".join(" " * i + f"k{i}:" for i in range(40)),
-            "data.yaml:33: not a data.yaml: nested more than 32 deep.",
+            "data.yaml:33: not a data.yaml: nested more than 32 levels deep.",
         ),
         ("a: [\n", "data.yaml:2: not valid YAML: expected the node content, but found '<stream end>'"),
         ("#" + "x" * (4 << 20), "data.yaml: got 4194305 bytes, expected a data.yaml of at most 4194304."),

@@ -1,4 +1,4 @@
-"""A format of one's own: registered, then analysed and prepared like the built-in ones."""
+"""A user's own format: registered, then analysed and prepared like the built-in ones."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_class_file_beside_labels_with_names_is_compared(points: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("yolo", "label format: 'yolo' is taken. Choose another name, or say replace=True."),
+        ("yolo", "label format: 'yolo' is taken. Choose another name, or pass replace=True."),
         ("mixed", "label format: got the name 'mixed', expected one word such as 'my_format'."),
         ("two words", "label format: got the name 'two words', expected one word such as 'my_format'."),
     ],

@@ -37,8 +37,8 @@ from support.jpeg_outcomes import LAYOUTS, assert_same, is_for_own_decoder, outc
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info
+from yolofast.kernels.packed_paths import PackedPaths
 from yolofast.load.execute._engine import Engine, RenderJobs, load_picture
-from yolofast.load.index import PackedPaths
 from yolofast.types import BatchPlan
 
 SCALES = range(1, 9)

@@ -10,6 +10,7 @@ import itertools
 import logging
 import multiprocessing
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ class LateStream(SideStream):
     def copy(self, to: Any, source: Any) -> None:
         self.queued.append((to.copy_, source))
 
-    def call(self, operator: Any, *arguments: Any) -> None:
-        self.queued.append((operator, *arguments))
+    def call(self, operator: Any, *arguments: Any, **named: Any) -> None:
+        self.queued.append((partial(operator, **named), *arguments))
 
     def mark(self) -> Mark:
         return LateMark(self, len(self.queued))
@@ -133,8 +134,8 @@ CASES: dict[str, dict[str, Any]] = {
     "mixup": {},
     "perspective": {"augment": AugmentConfig(degrees=20, shear=5, perspective=0.001, mosaic=0.7, mixup=0.5)},
     "partners from all": {"augment": AugmentConfig(mosaic_block=0, mixup=0.3)},
-    "rect": {"augment": None, "rect": True, "shuffle": False, "batch": 4, "stride": 16},
-    "multi-scale": {"multi_scale": 0.5, "batch": 4, "stride": 16},
+    "rect": {"augment": None, "rect": True, "shuffle": False, "stride": 16},
+    "multi-scale": {"multi_scale": 0.5, "stride": 16},
     "cached": {"cache": "ram", "imgsz": 32},
 }
 
@@ -153,7 +154,7 @@ def test_samples_are_those_of_the_cpu(data: Path, place: str, name: str, threads
         assert len(batches) == len(loader) == -(-COUNT // 4)
         assert {batch.images.device.type for batch in batches} == {place}
         assert {batch.targets.device.type for batch in batches} == {place}
-        assert plain_samples(on_host(batches)) == one_by_one(single, epoch)
+        assert plain_samples(on_host(batches)) == one_by_one(single, epoch, batch=4)
 
 
 @pytest.mark.parametrize("chunk_bytes", [64, 9_000, 10**7])
@@ -396,7 +397,7 @@ def test_a_device_that_cannot_render_is_refused(data: Path, device: str) -> None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
-def test_without_cuda_it_is_said_what_is_missing(data: Path) -> None:
+def test_without_cuda_the_error_names_what_is_missing(data: Path) -> None:
     with pytest.raises(ConfigError, match=r"device: got 'cuda', but (torch found no|yolofast was built)"):
         Loader(dataset(data), 4, device="cuda")
 

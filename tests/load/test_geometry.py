@@ -11,8 +11,8 @@ import pytest
 from support.coloured_dataset import exif
 
 from yolofast.config import AugmentConfig
+from yolofast.kernels import render_labels
 from yolofast.load import YOLODataset
-from yolofast.load.labels import render_labels
 from yolofast.load.plan.plan import plan_batch
 
 SHARE = 0.9

@@ -35,7 +35,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     library = str(build_double())
     monkeypatch.setenv("YOLOFAST_NVJPEG", library)
     monkeypatch.setattr(torch_nvjpeg, "_DRIVERS", (library,))
-    monkeypatch.setattr(nvjpeg_pictures, "GROUP_IMAGES", 5)
+    monkeypatch.setattr(nvjpeg_pictures, "MAX_GROUP_IMAGES", 5)
     yield
     gc.collect()
     assert eventually(lambda: not loader_threads()), loader_threads()
@@ -66,9 +66,9 @@ def test_planes_come_by_nvjpeg(data: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     def watched(pool: Any, stream: Any) -> Any:
         source = make(pool, stream)
-        ask = source._rest.ask
+        ask = source._fallback.ask
         monkeypatch.setattr(
-            source._rest,
+            source._fallback,
             "ask",
             lambda pictures, images: (asked.extend(images.tolist()), ask(pictures, images)),
         )
@@ -142,15 +142,15 @@ def test_exit_waits_for_what_is_in_work() -> None:
     """Or a thread would be inside nvJPEG while the interpreter, and CUDA with it, is taken down."""
     script = (
         "import threading, time\n"
-        "from yolofast.load.execute.nvjpeg import NvJpegWorkshop, _Group\n"
-        "class Slow(NvJpegWorkshop):\n"
+        "from yolofast.load.execute.nvjpeg import NvJpegGroups, _Group\n"
+        "class Slow(NvJpegGroups):\n"
         "    def _decode(self, group):\n"
         "        time.sleep(0.5)\n"
         "        print('decoded', flush=True)\n"
         "class Decoder:\n"
         "    def empty(self, size): return None\n"
-        "workshop = Slow(None, Decoder())\n"
-        "workshop.submit(_Group(None, None, workshop.free[0]))\n"
+        "groups = Slow(None, Decoder())\n"
+        "groups.submit(_Group(None, None, groups.free[0]))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "decoded\n"), done.stderr

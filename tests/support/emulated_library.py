@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from support.native_build import CSRC, REPOSITORY, native
+from support.native_build import REPOSITORY, native
 
 EMULATION = REPOSITORY / "tests" / "emulation"
-FLAGS = ["-std=c++20", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Icsrc"]
-WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]  # "unroll" is nvcc's
+FLAGS = ["-O1", "-g", "-Werror", "-Wno-unknown-pragmas", "-Itests/emulation"]  # "unroll" is nvcc's
 SHARED_MEMORY = f"-Wl,-T,{EMULATION / 'shared_memory.ld'}"
-DEFINES = ["-DYOLOFAST_EMULATED", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020b000000000000"]
 
 
 def build_emulated_library() -> Path:
@@ -21,13 +19,10 @@ def build_emulated_library() -> Path:
     build = native()
     sanitized = os.environ.get("YOLOFAST_SANITIZE") == "1"
     sanitize = build.VARIANTS["address"] if sanitized else []
-    sources = [
-        *sorted((CSRC / "cuda").glob("*.cu")),
-        EMULATION / "emulation.cpp",
-        *(path for path in sorted((CSRC / "torch").glob("*.cpp")) if not path.name.startswith("cpu")),
-    ]
+    sources = [*build.CUDA, EMULATION / "emulation.cpp", *build.TORCH]
     root = Path(torch.__file__).parent
-    flags = [*FLAGS, *WARNINGS, *DEFINES, "-Itests/emulation", "-isystem", str(root / "include"), *sanitize]
+    macros = [*build.CUDA_MACROS, "-DYOLOFAST_EMULATED"]
+    flags = [*build.COMMON, *FLAGS, *macros, "-isystem", str(root / "include"), *sanitize]
     folder = build.BUILD / ("emulation_address" if sanitized else "emulation")
     objects = build.compile_all(sources, folder, [*flags, "-x", "c++"])
     link = ["-shared", *sanitize, f"-L{root / 'lib'}", "-ltorch_cpu", SHARED_MEMORY]

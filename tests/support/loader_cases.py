@@ -1,4 +1,4 @@
-"""What the tests of a loader's samples, of its states and of dealing share."""
+"""What the tests of a loader's samples, its states and its shards share."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def dataset(data: Path, **options: Any) -> YOLODataset:
     return YOLODataset(data, "train", **options)
 
 
-def one_by_one(samples: YOLODataset, epoch: int = 0) -> list[Plain]:
-    """An epoch's samples, asked of the dataset itself."""
-    return [plain(samples[epoch, position]) for position in range(len(samples))]
+def one_by_one(samples: YOLODataset, epoch: int = 0, batch: int = 1) -> list[Plain]:
+    """An epoch's samples from the dataset itself, at the sizes that batches of `batch` have."""
+    sizes = samples.sizes(batch)
+    return [plain(samples[epoch, position, sizes.at(epoch, position)]) for position in range(len(samples))]
 
 
 def through_json(state: dict[str, Any]) -> dict[str, Any]:

@@ -216,7 +216,7 @@ NVJPEG(GetImageInfo, Handle, Bytes data, std::size_t size, int* components, int*
     if (!file.parsed) return kBadJpeg;
     *components = static_cast<int>(file.planes.size());
     *chroma = file.chroma;
-    for (int i = 0; i < kMostComponents; ++i) {
+    for (int i = 0; i < kMaxComponents; ++i) {
         const bool there = i < *components;
         widths[i] = there ? file.planes[i].width : 0;
         heights[i] = there ? file.planes[i].height : 0;

@@ -1,7 +1,7 @@
-"""A side of a loader comparison: a process of its own, on its own cores, asked one thing at a time.
+"""A participant of a comparison: a process of its own, on its own cores, asked one thing at a time.
 
-Every side lives behind the protocol of `peers.py`, so a package that crashes, hangs or prints cannot
-disturb the measurement, and an idle side does nothing: it waits for its next line of input.
+Ours and the peers alike serve the requests of `peers.serve`. So a package that crashes, hangs or prints
+cannot disturb the measurement, and an idle participant does nothing: it waits for its next line of input.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 import os
 import select
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,25 +21,28 @@ from typing import Any, Self
 from yolofast.errors import ConfigError, DataError
 
 START_SECONDS = 900.0
-"""A side may decode a whole dataset into its cache before it says hello."""
+"""A participant may decode a whole dataset into its cache before its first answer."""
 ANSWER_SECONDS = 600.0
 STOP_SECONDS = 5.0
-SINGLE_THREAD = (
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+START_SCRIPT = Path(__file__).resolve().parent / "peers" / "start.py"
+THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
+    "RAYON_NUM_THREADS",
 )
 
 
-def environment(scratch: Path) -> dict[str, str]:
-    """Variables for a side: one thread, no GPU, no network, and every file of its own in `scratch`."""
-    places = ("YOLO_CONFIG_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TORCH_HOME")
+def environment(scratch: Path, threads: int) -> dict[str, str]:
+    """Variables of a participant: `threads`, no GPU, no network, its settings and caches in `scratch`."""
+    folders = ("YOLO_CONFIG_DIR", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TORCH_HOME")
     return {
         **os.environ,
-        **dict.fromkeys(SINGLE_THREAD, "1"),
-        **dict.fromkeys(places, str(scratch)),
+        **dict.fromkeys(THREADS, str(threads)),
+        **dict.fromkeys(folders, str(scratch)),
         "CUDA_VISIBLE_DEVICES": "",
         "YOLO_OFFLINE": "true",
         "YOLO_AUTOINSTALL": "false",
@@ -47,9 +52,9 @@ def environment(scratch: Path) -> dict[str, str]:
 
 
 def cores(count: int) -> list[int]:
-    """The cores that a side of `count` threads is kept on: the last ones this process may use.
+    """The cores that a participant of `count` threads is pinned to: the last ones this process may use.
 
-    Raises `ConfigError` when there are not so many.
+    Raises `ConfigError` when there are fewer.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if count > len(allowed):
@@ -59,7 +64,7 @@ def cores(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def _pinned(chosen: Sequence[int]) -> Iterator[None]:
-    """A process that is started inside is on `chosen` from its first instruction."""
+    """A process started in this block runs on the cores `chosen` from its first instruction."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, chosen)
     try:
@@ -68,11 +73,11 @@ def _pinned(chosen: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-class Side:
-    """A started side of `threads` cores. `hello` is what it said first: name, versions, number of images.
+class Participant:
+    """A running participant, pinned to `threads` cores.
 
-    Raises `DataError` when it cannot be started or leaves itself out; so does `ask` when it ends or
-    does not answer.
+    `hello` is its first answer: versions and what else `participate` returned. Raises `DataError` when it
+    cannot be started or declines; so does `ask` when it ends or does not answer.
     """
 
     def __init__(
@@ -85,18 +90,19 @@ class Side:
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.name, self.threads = name, threads
-        self._errors = scratch / f"{name}.stderr"
-        with self._errors.open("wb") as errors, _pinned(cores(threads)):
+        self._errors = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed by `close`
+        with _pinned(cores(threads)):
             try:
                 self._process = subprocess.Popen(
                     list(command),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=environment(scratch) | dict(variables or {}),
+                    stderr=self._errors,
+                    env=environment(scratch, threads) | dict(variables or {}),
                     cwd=scratch,
                 )
             except OSError as problem:
+                self._errors.close()
                 raise DataError(f"{command[0]} cannot be started: {problem.strerror}") from None
         try:
             self.hello = self._answer(START_SECONDS)
@@ -105,6 +111,11 @@ class Side:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
 
     def ask(self, what: str, **details: Any) -> Mapping[str, Any]:
         """The answer to one request."""
@@ -129,13 +140,14 @@ class Side:
         return answer
 
     def _ended(self) -> DataError:
-        """What the side said last on its standard error."""
+        """The exit code, and the last line of standard error."""
         code = self._process.wait()
-        said = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return DataError(f"it ended with exit code {code}: {said[-1] if said else 'it said nothing'}")
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        return DataError(f"it ended with exit code {code}: {lines[-1] if lines else 'no message'}")
 
     def close(self) -> None:
-        """End the process: politely by the end of its input, else by force."""
+        """End the process by closing its input, or kill it when that does not help."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
@@ -145,6 +157,7 @@ class Side:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._errors.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,3 +166,25 @@ class Side:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def launch(
+    name: str,
+    module: str,
+    job: Mapping[str, Any],
+    scratch: Path,
+    *,
+    python: Path | None = None,
+    threads: int = 1,
+    variables: Mapping[str, str] | None = None,
+) -> Participant:
+    """Start a process that serves a module of `bench.peers` (`.name`) or of this package, for a job.
+
+    `python` None: this interpreter, with this package. Raises `DataError` as `Participant` does.
+    """
+    given = dict(variables or {})
+    if python is None:
+        search = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        given["PYTHONPATH"] = os.pathsep.join(search)
+    command = [str(python or sys.executable), str(START_SCRIPT), module, json.dumps(job)]
+    return Participant(name, command, scratch, threads=threads, variables=given)

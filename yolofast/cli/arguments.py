@@ -18,11 +18,11 @@ from yolofast.config import (
     ExportConfig,
     LoggingConfig,
     ModelConfig,
+    PrepareConfig,
     Section,
     TrainingConfig,
     bounded,
 )
-from yolofast.types import MAX_RESTART_ROWS
 
 LoaderPeer = Literal["all", "ultralytics", "opencv", "torchvision", "dali"]
 NmsPeer = Literal["all", "torchvision", "ultralytics"]
@@ -88,30 +88,7 @@ class PrepareArgs(Section):
     """Dataset folder (YOLO txt, COCO json, Pascal VOC xml, CSV, Open Images or LabelMe)."""
     out: Path | None = None
     """Output folder; omitted means PATH_yolo, next to the source."""
-    val_fraction: float = bounded(0.2, 0.0, 1.0, open_low=True)
-    """Share of the training images used as the validation split when the dataset has none."""
-    seed: int = bounded(0, 0, 2**63 - 1)
-    """Random seed of that split."""
-    link: Literal["hard", "copy", "symlink"] = "hard"
-    """hard: hard links where the file system allows them, else copies; copy: always copy; symlink: symbolic
-    links."""
-    label_format: str | None = None
-    """Label format to use when the folder holds several: yolo, coco, voc, csv, openimages or labelme."""
-    restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
-    """Losslessly rewrite JPEGs with a restart marker every N rows of blocks (MCUs), so that parts of an image
-    can be decoded alone; 0 = keep the files as they are."""
-    rename: tuple[str, ...] = ()
-    """Classes to rename, each as OLD=NEW; classes with the same new name are merged."""
-    drop: tuple[str, ...] = ()
-    """Classes (old names) whose boxes are dropped."""
-    keep: tuple[str, ...] = ()
-    """Classes (old names) whose boxes are kept, all others being dropped; omitted means all classes."""
-    drop_empty: bool = False
-    """Drop images that lose all their boxes this way; otherwise they stay as background images."""
-    max_side: int | None = None
-    """Downscale images whose longer side exceeds this; omitted means no image is decoded."""
-    quality: int = bounded(90, 1, 100)
-    """JPEG quality of downscaled images."""
+    output: PrepareConfig = field(default_factory=PrepareConfig)
     json: bool = False
     """Machine-readable output: one JSON object."""
 

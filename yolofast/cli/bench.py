@@ -1,4 +1,4 @@
-"""`yolofast bench`: the loader, NMS and COCO evaluation, alone or compared with other libraries."""
+"""The command line's `bench`: the loader, NMS and COCO evaluation, alone or compared with other packages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BENCH_SECONDS = 5.0
 
 
 def bench_loader(args: BenchLoaderArgs) -> None:
-    from yolofast.bench.loaders import measure_loader
+    from yolofast.bench.loaders.ours import measure_loader
     from yolofast.pipeline import resolve_data
 
     work = args.loading
@@ -41,14 +41,15 @@ def bench_loader(args: BenchLoaderArgs) -> None:
 
 
 def _bench_loaders(args: BenchLoaderArgs, peers: Sequence[str]) -> None:
-    from yolofast.bench.loaders import ROUND_SECONDS, Comparison, compare_loaders
-    from yolofast.bench.loaders_report import draw_chart, text_table
+    from yolofast.bench.chart import plot_bars
+    from yolofast.bench.loaders.comparison import ROUND_SECONDS, LoaderComparison, compare_loaders
+    from yolofast.bench.loaders.report import AXIS, panel, text_table
     from yolofast.bench.peers.loaders import PEERS
     from yolofast.pipeline import resolve_data
 
     work = args.loading
     figures = compare_loaders(
-        Comparison(
+        LoaderComparison(
             resolve_data(work.data).path,
             work.split,
             imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
@@ -61,12 +62,14 @@ def _bench_loaders(args: BenchLoaderArgs, peers: Sequence[str]) -> None:
             seconds=work.seconds or ROUND_SECONDS,
         )
     )
-    _report("loader", figures, text_table(figures), args, lambda path: draw_chart([figures], path))
+    chart_title = f"Loaders on {figures['machine']['cpu']}"
+    plot = lambda path: plot_bars([panel(figures)], chart_title, AXIS, path)  # noqa: E731
+    _report("loader", figures, text_table(figures), args, plot)
 
 
 def bench_nms(args: BenchNmsArgs) -> None:
-    from yolofast.bench.chart import draw_bars
-    from yolofast.bench.nms import PEERS, NmsComparison, compare_nms, panels, text_table
+    from yolofast.bench.chart import plot_bars
+    from yolofast.bench.detections.nms import PEERS, NmsComparison, compare_nms, panels, text_table
 
     figures = compare_nms(
         NmsComparison(
@@ -79,15 +82,14 @@ def bench_nms(args: BenchNmsArgs) -> None:
         )
     )
     bars = panels(figures)
-    title = "NMS, one thread"
-    chart = (lambda path: draw_bars(bars, title, "ms", path)) if bars else None
-    _report("nms", figures, text_table(figures), args, chart)
+    plot = (lambda path: plot_bars(bars, "NMS, one thread", "ms", path)) if bars else None
+    _report("nms", figures, text_table(figures), args, plot)
 
 
 def bench_map(args: BenchMapArgs) -> None:
-    from yolofast.bench.chart import draw_bars
-    from yolofast.bench.coco import PEERS, MapComparison, compare_map, panels, text_table
-    from yolofast.bench.work import CocoSet
+    from yolofast.bench.chart import plot_bars
+    from yolofast.bench.detections.coco import PEERS, MapComparison, compare_map, panels, text_table
+    from yolofast.bench.detections.coco_set import CocoSet
 
     figures = compare_map(
         MapComparison(
@@ -102,12 +104,12 @@ def bench_map(args: BenchMapArgs) -> None:
         )
     )
     title = f"COCO evaluation, {args.threads} threads"
-    chart = lambda path: draw_bars(panels(figures), title, "", path)  # noqa: E731
-    _report("map", figures, text_table(figures), args, chart)
+    plot = lambda path: plot_bars(panels(figures), title, "", path)  # noqa: E731
+    _report("map", figures, text_table(figures), args, plot)
 
 
 def _named_peers(named: Sequence[str] | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of peers: none for None, all of them for "all" or no name."""
+    """None means no peers; no name, or "all", means all of them."""
     if named is None:
         return ()
     return known if not named or "all" in named else tuple(dict.fromkeys(named))
@@ -118,13 +120,13 @@ def _report(
     figures: Mapping[str, Any],
     text: str,
     args: BenchLoaderArgs | BenchNmsArgs | BenchMapArgs,
-    draw: Callable[[Path], object] | None = None,
+    plot: Callable[[Path], object] | None = None,
 ) -> None:
-    """Print the figures; with --out also write NAME.json and, with `draw`, the chart NAME.png."""
+    """Write NAME.json and, with `plot`, NAME.png into the folder asked for, if any; print the figures."""
     if args.out is not None:
         write_json(args.out / f"{name}.json", figures)
-        if draw is not None:
-            draw(args.out / f"{name}.png")
+        if plot is not None:
+            plot(args.out / f"{name}.png")
     if args.json:
         print_json(figures)
         return

@@ -25,7 +25,7 @@ from yolofast.cli.arguments import (
 )
 from yolofast.cli.output import one_line, print_json
 from yolofast.config import DatasetConfig, LoggingConfig, YOLOConfig
-from yolofast.errors import CheckpointError, ConfigError
+from yolofast.errors import CheckpointError
 from yolofast.types import Finding, PreparedDataset
 
 if TYPE_CHECKING:
@@ -119,36 +119,10 @@ def check(args: CheckArgs) -> None:
         print(f"written to {args.html}")
 
 
-def _renamed(pairs: Sequence[str]) -> dict[str, str]:
-    """Old class name -> new one, from OLD=NEW."""
-    renamed: dict[str, str] = {}
-    for pair in pairs:
-        old, found, new = pair.partition("=")
-        if not found or renamed.setdefault(old, new) != new:
-            raise ConfigError(
-                f"rename: got '{pair}', expected OLD=NEW once for each class, such as car=vehicle."
-            )
-    return renamed
-
-
 def prepare(args: PrepareArgs) -> None:
     from yolofast.prepare import prepare_dataset
 
-    done = prepare_dataset(
-        args.path,
-        args.out,
-        val_fraction=args.val_fraction,
-        seed=args.seed,
-        link=args.link,
-        label_format=args.label_format,
-        restart_rows=args.restart_rows,
-        rename=_renamed(args.rename),
-        drop=args.drop,
-        keep=args.keep or None,
-        drop_empty=args.drop_empty,
-        max_side=args.max_side,
-        quality=args.quality,
-    )
+    done = prepare_dataset(args.path, args.out, config=args.output)
     if args.json:
         print_json(dataclasses.asdict(done))
         return

@@ -43,7 +43,7 @@ def parse(kind: type[Section], prog: str, arguments: Sequence[str]) -> dict[str,
         hint = nearest(wrong.partition("=")[0], _flags(kind)) if wrong.startswith("-") else ""
         parser.error(f"unknown argument '{wrong}'.{hint}")
     kinds = _flat_kinds(kind)
-    return {name: _value(value, kinds[name]) for name, value in vars(given).items()}
+    return {name: _value(name, value, kinds[name]) for name, value in vars(given).items()}
 
 
 def build(kind: type[SectionT], given: Mapping[str, Any], defaults: SectionT | None = None) -> SectionT:
@@ -151,25 +151,42 @@ def _required(kind: type[Section]) -> list[str]:
 
 
 def _single(kind: Any) -> tuple[Any, bool]:
-    """The type of one value of a field, and whether the field takes several (`tuple[type, ...]`)."""
+    """The type of one value of a field, and whether it takes several (`tuple[type, ...]`, a mapping)."""
     if typing.get_origin(kind) in UNIONS:
         kind = next(option for option in typing.get_args(kind) if option is not NoneType)
     if typing.get_origin(kind) is tuple:
         return typing.get_args(kind)[0], True
-    return kind, False
+    return kind, typing.get_origin(kind) is Mapping
 
 
 def _metavar(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return "{" + ",".join(map(str, typing.get_args(kind))) + "}"
+    if typing.get_origin(kind) is Mapping:
+        return "OLD=NEW"
     return METAVARS[kind]
 
 
-def _value(given: Any, kind: Any) -> Any:
+def _value(name: str, given: Any, kind: Any) -> Any:
     """What argparse gives (text, a list of texts, or a bool) as the field's type, where it is one."""
     if isinstance(given, list):
-        return tuple(from_text(text, _single(kind)[0]) for text in given)
+        single = _single(kind)[0]
+        if typing.get_origin(single) is Mapping:
+            return _pairs(name, given)
+        return tuple(from_text(text, single) for text in given)
     return from_text(given, kind) if isinstance(given, str) else given
+
+
+def _pairs(name: str, given: Sequence[str]) -> dict[str, str]:
+    """The mapping that OLD=NEW OLD=NEW ... means. Raises `ConfigError` for anything else."""
+    pairs: dict[str, str] = {}
+    for text in given:
+        old, found, new = text.partition("=")
+        if not found or pairs.setdefault(old, new) != new:
+            raise ConfigError(
+                f"{name}: got '{text}', expected OLD=NEW once for each class, such as car=vehicle."
+            )
+    return pairs
 
 
 def _shown_default(field: dataclasses.Field[Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from yolofast.kernels._coco import Ranking
 from yolofast.kernels.matching import IOU_THRESHOLDS
+from yolofast.threads import map_in_threads
 
 RECALL_POINTS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 AREA_RANGES: NDArray[np.float64] = np.array(
@@ -37,8 +37,7 @@ def in_threads(function: Callable[[_Part], _Result], parts: Sequence[_Part], thr
     """`function` of each part, on up to `threads` threads; results are in the order of the parts."""
     if threads < 2 or len(parts) < 2:
         return [function(part) for part in parts]
-    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
-        return list(pool.map(function, parts))
+    return list(map_in_threads(function, parts, min(threads, len(parts))))
 
 
 def class_parts(ranking: Ranking, threads: int) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError, missing_extra
 from yolofast.evaluate.drawing import draw_boxes, put_text, text_size, write_image
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.images import read_image
 from yolofast.types import Detections, Metrics
 
@@ -344,6 +344,6 @@ def _font_characters() -> frozenset[int]:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
     return path

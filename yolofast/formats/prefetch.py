@@ -1,42 +1,33 @@
-"""Work on a stream in batches, some of them ahead of where its reader is."""
+"""Processes a stream in batches, a few batches ahead of its consumer."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from typing import TypeVar
+
+from yolofast.threads import map_in_threads
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 BATCH = 512
-_AHEAD = 4
-"""Batches that are worked on or wait, at least: one a core, where there are more. Each is some hundred kB."""
+_MIN_PREFETCH = 4
+"""Batches in flight or waiting (a few hundred kB each); with more cores, one per core."""
 
 
-def work_ahead(
+def prefetch_batches(
     items: Iterable[T], work: Callable[[list[T]], R], batch: int = BATCH
-) -> Iterator[tuple[list[T], R]]:
-    """Batches of `items` in order, each with what `work` gave for it.
+) -> Generator[tuple[list[T], R], None, None]:
+    """Batches of `items` in order, each with the result of `work`.
 
-    `work` runs in threads, for a few batches at once, while the caller deals with earlier ones: it pays where
-    `work` releases the GIL. What it raises is raised here, in order.
+    `work` runs in threads on a few batches while the caller consumes earlier ones, which pays off where it
+    releases the GIL. Its exceptions are raised here, in order.
     """
     stream = iter(items)
-    waiting: deque[tuple[list[T], Future[R]]] = deque()
+    batches: Iterable[list[T]] = iter(lambda: list(islice(stream, batch)), [])
     cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as pool:
-        try:
-            while taken := list(islice(stream, batch)):
-                waiting.append((taken, pool.submit(work, taken)))
-                if len(waiting) > max(_AHEAD, cores):
-                    first, done = waiting.popleft()
-                    yield first, done.result()
-            while waiting:
-                first, done = waiting.popleft()
-                yield first, done.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return map_in_threads(
+        lambda taken: (taken, work(taken)), batches, cores, ahead=max(_MIN_PREFETCH, cores) + 1
+    )

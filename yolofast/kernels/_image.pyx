@@ -4,7 +4,7 @@
 from libc.stdint cimport uint8_t
 cimport numpy as cnp
 
-from yolofast.kernels._core cimport ConstImage, ConstPlanes, Image, Planes
+from yolofast.kernels._core cimport MAX_MATRIX, MAX_SIDE, ConstImage, ConstPlanes, Image, Planes
 
 import math
 
@@ -33,8 +33,6 @@ cdef extern from "core/image/image.hpp" namespace "yf" nogil:
     void c_hsv_jitter "yf::hsv_jitter"(ConstImage src, float h, float s, float v, Image dst)
 
 
-MAX_SIDE = 2**24
-MAX_MATRIX = 1e12
 MAX_COLOR_GAIN = 256.0
 MAX_COLOR_OFFSET = 65536.0
 

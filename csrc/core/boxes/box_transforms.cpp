@@ -61,8 +61,7 @@ void visible_boxes(const T* before, const T* after, std::size_t n, const Visibil
         const double full_h = static_cast<double>(p[3]) - p[1];
         const double w = static_cast<double>(q[2]) - q[0];
         const double h = static_cast<double>(q[3]) - q[1];
-        out[i] = w > rule.min_side && h > rule.min_side && w * h > rule.min_area * (full_w * full_h) &&
-                 w < rule.max_aspect * h && h < rule.max_aspect * w;
+        out[i] = is_visible(full_w, full_h, w, h, rule);
     }
 }
 

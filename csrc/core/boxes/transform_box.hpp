@@ -12,9 +12,10 @@
 namespace yf {
 
 // Comparisons that leave NaN as it is.
-YF_HOST_DEVICE YF_INLINE double clamp(double value, double high) {
-    return value < 0.0 ? 0.0 : (value > high ? high : value);
+YF_HOST_DEVICE YF_INLINE double clamp(double value, double low, double high) {
+    return value < low ? low : (value > high ? high : value);
 }
+YF_HOST_DEVICE YF_INLINE double clamp(double value, double high) { return clamp(value, 0.0, high); }
 
 template <typename T>
 YF_HOST_DEVICE YF_INLINE void store_box(double x1, double y1, double x2, double y2, T* out) {
@@ -55,6 +56,12 @@ YF_HOST_DEVICE YF_INLINE void transform_box(const T* box, const double* matrix, 
     } else {
         store_box(b.x1, b.y1, b.x2, b.y2, out);
     }
+}
+
+// Whether a box with sides `w` and `h`, of which `full_w` and `full_h` before clipping, is visible by `rule`.
+inline bool is_visible(double full_w, double full_h, double w, double h, const VisibilityRule& rule) {
+    return w > rule.min_side && h > rule.min_side && w * h > rule.min_area * (full_w * full_h) &&
+           w < rule.max_aspect * h && h < rule.max_aspect * w;
 }
 
 }  // namespace yf

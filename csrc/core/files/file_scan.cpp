@@ -54,7 +54,7 @@ class Opener {
             name += slash + 1;
             from = folder_.number();
         }
-        // Without waiting: a pipe would else hold us until somebody writes.
+        // Without waiting: a pipe would block until it is written to.
         const int number = open_again(from, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
         if (number < 0) return -errno;
         int error = ::fstat(number, facts) != 0 ? errno : 0;
@@ -147,7 +147,7 @@ class LabelReader {
         if (number < 0) return -number;
         const Descriptor file(number);
         size_ = 0;
-        if (facts.st_size > kMostLabelBytes) return EFBIG;
+        if (facts.st_size > kMaxLabelBytes) return EFBIG;
         if (facts.st_size == 0) return 0;
         const auto wanted = static_cast<std::size_t>(facts.st_size);
         if (wanted > room_) {
@@ -178,14 +178,14 @@ void append(std::vector<T>& to, const std::vector<T>& from) {
 int append_rows(const char* text, std::size_t size, KeypointShape keypoints, std::int64_t file,
                 LabelRows* rows) {
     const ParsedLabels found = parse_yolo_labels(text, size, keypoints);
-    if (found.hopeless) return EBADMSG;
+    if (found.too_many_errors) return EBADMSG;
     append(rows->classes, found.classes);
     append(rows->boxes, found.boxes);
     append(rows->lines, found.lines);
     append(rows->kinds, found.kinds);
     for (const LabelError& error : found.errors) {
         const std::size_t begin = rows->texts.size();
-        rows->texts.append(text + error.begin, std::min(error.end - error.begin, kMostLineBytes));
+        rows->texts.append(text + error.begin, std::min(error.end - error.begin, kMaxLineBytes));
         rows->bad_lines.push_back({file, error.line, error.code, begin, rows->texts.size()});
     }
     return 0;

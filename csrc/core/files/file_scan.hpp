@@ -38,8 +38,8 @@ struct HeaderColumns {
 
 void scan_headers(PackedPaths paths, const HeaderColumns& columns) noexcept;
 
-constexpr std::int64_t kMostLabelBytes = std::int64_t{64} << 20;
-constexpr std::size_t kMostLineBytes = 320;  // of a bad line's text that are kept
+constexpr std::int64_t kMaxLabelBytes = std::int64_t{64} << 20;
+constexpr std::size_t kMaxLineBytes = 320;  // of a bad line's text that are kept
 
 // A line of file `file` that is no object; its text is [begin, end) of LabelRows::texts.
 struct BadLine {
@@ -56,8 +56,8 @@ struct LabelRows {
     std::vector<std::int64_t> lines;
     std::vector<LabelKind> kinds;
     std::vector<std::int64_t> offsets;  // of a file's first row; one more than there are files
-    std::vector<std::int32_t> errors;   // errno a file, 0 = read; EFBIG above kMostLabelBytes,
-                                        // EBADMSG for hopeless text
+    std::vector<std::int32_t> errors;   // errno a file, 0 = read; EFBIG above kMaxLabelBytes,
+                                        // EBADMSG for too many errors
     std::vector<BadLine> bad_lines;
     std::string texts;
 };

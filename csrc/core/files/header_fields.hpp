@@ -10,7 +10,7 @@
 
 namespace yf {
 
-constexpr std::uint64_t kMostSide = std::numeric_limits<std::int32_t>::max();
+constexpr std::uint64_t kMaxHeaderSide = std::numeric_limits<std::int32_t>::max();
 
 // Bytes in either order; reading past the end gives zeros, so that callers check once.
 class Fields {
@@ -54,10 +54,10 @@ struct HeaderFile {
         header.error = static_cast<std::int32_t>(-got);
         return end(HeaderStatus::unreadable);
     }
-    // Both sides as the picture is read; odd when there can be no such picture.
+    // Both sides as the picture is read; `unusual` when there can be no such picture.
     ImageHeader sized(std::uint64_t width, std::uint64_t height) {
-        if (width == 0 || height == 0 || width > kMostSide || height > kMostSide)
-            return end(HeaderStatus::odd);
+        if (width == 0 || height == 0 || width > kMaxHeaderSide || height > kMaxHeaderSide)
+            return end(HeaderStatus::unusual);
         header.width = static_cast<std::int32_t>(width);
         header.height = static_cast<std::int32_t>(height);
         return end(HeaderStatus::fine);

@@ -106,6 +106,11 @@ bool Engine::perform(Worker& worker, JobBatch& batch) {
         if (failures.empty() && batch.staging == nullptr) {
             draw(worker, job);
             seconds.render += since(started);
+            if (batch.hooked != nullptr) {
+                const auto rendered = Clock::now();
+                run_hooks(*batch.hooked, worker.sample, job.out);
+                seconds.hooks += since(rendered);
+            }
         } else if (failures.empty()) {
             finished = pack(worker, *batch.staging);
             seconds.pack += since(started);
@@ -122,6 +127,7 @@ bool Engine::perform(Worker& worker, JobBatch& batch) {
     batch.seconds.read += seconds.read;
     batch.seconds.decode += seconds.decode;
     batch.seconds.render += seconds.render;
+    batch.seconds.hooks += seconds.hooks;
     batch.seconds.pack += seconds.pack;
     batch.seconds.wait += seconds.wait;
     seconds = {};
@@ -141,17 +147,20 @@ void Engine::draw(Worker& worker, const Job& job) {
 // Whether there was room for the picture.
 bool Engine::pack(Worker& worker, Staging& staging) {
     const PictureView& picture = worker.tiles.front().picture;
-    const std::size_t size = packed_size(picture);
+    std::int64_t row[kPictureColumns];
+    const std::size_t size = lay_out_picture(sides_of(picture), 1, row);
     staging.sizes[worker.sample] = static_cast<std::int64_t>(size);
-    std::size_t at = 0;
+    std::size_t begin = 0;
     {
         const std::lock_guard lock(mutex_);
         if (staging.capacity - staging.used < size) return false;
-        at = staging.used;
+        begin = staging.used;
         staging.used += size;
     }
-    pack_picture(picture, staging.memory, at, staging.rows + kStagedColumns * worker.sample,
-                 staging.places + 6 * worker.sample);
+    move_picture(row, begin);
+    copy_picture(picture, row, staging.memory);
+    std::copy_n(row, kPictureColumns, staging.rows + kPictureColumns * worker.sample);
+    std::copy_n(picture.place, kPlaceValues, staging.places + kPlaceValues * worker.sample);
     return true;
 }
 

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/pictures/hooks.hpp"
 #include "core/pictures/picture.hpp"
 #include "core/pictures/staging.hpp"
 
@@ -25,7 +26,7 @@ struct Sources {
     const std::int32_t* shapes;   // [count, 2] height, width
     int cover;                    // longer side that decoded pictures need, in pixels
     JpegDecoder decoder;
-    // Decoded planes in memory, or null: see PlaneTable in yolofast/load/cache.py.
+    // Decoded planes in memory, or null: see PlaneTable in yolofast/load/cache/ram.py.
     const std::uint64_t* cached;       // [count] address of y, 0 = not held
     const std::int32_t* cached_sides;  // [count, 6] height, width, c_height, c_width, factor_x, factor_y
     const double* cached_place;        // [count, 6]
@@ -50,13 +51,14 @@ struct Failure {
 };
 
 struct StageSeconds {
-    double read = 0, decode = 0, render = 0, pack = 0, wait = 0;
+    double read = 0, decode = 0, render = 0, hooks = 0, pack = 0, wait = 0;
 };
 
 // Jobs that are done together.
 struct JobBatch {
     std::vector<Job> jobs;
-    Staging* staging = nullptr;  // where the jobs' pictures go, one a job; null: the jobs are samples
+    Staging* staging = nullptr;       // where the jobs' pictures go, one a job; null: the jobs are samples
+    HookedSamples* hooked = nullptr;  // what to run on the rendered samples, or null
     std::size_t remaining = 0;
     std::vector<Failure> failures;
     StageSeconds seconds;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/jpeg/jpeg.hpp"
+#include "core/limits.hpp"
 #include "core/render/render.hpp"
 
 namespace yf {
@@ -58,13 +59,11 @@ struct PictureRequest {
     JpegDecoder decoder;
 };
 
-constexpr std::int64_t kMaxPixels = std::int64_t{1} << 28;
-constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30;
-
 // The whole of a regular file, into `bytes`.
 PictureStatus read_file(const char* path, Bytes& bytes) noexcept;
 
-// The place (see PictureView) of planes of w x h pixels, reduced by `scale`, by EXIF orientation 1..8.
+// The place (see PictureView) of stored planes: w x h pixels before they were reduced by `scale`, to be
+// turned by EXIF orientation 1..8.
 void place_stored(int orientation, double w, double h, double scale, double* place);
 
 // The planes of a JPEG at the smallest DCT scale M/8 that covers the request.

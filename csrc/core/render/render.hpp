@@ -1,4 +1,4 @@
-// The native executor of a BatchPlan: planes in, planar RGB out, every output pixel written once a layer.
+// The native executor of a BatchPlan: planes in, planar RGB out, every output pixel written once per layer.
 //
 // yolofast/kernels/reference/render.py says what each value means; this stays within 1 level of it, and which
 // pixels a tile owns is exact. Sizes are positive, numbers finite and pointers valid: the binding has
@@ -33,7 +33,6 @@ struct Tile {
     int layer;         // 0, or 1 for the picture that is mixed in
 };
 
-constexpr double kMaxColour = 8.0;  // colour coefficients stay below this in magnitude
 constexpr std::uint8_t kFill = 114;
 
 // Renders samples one at a time; keeps the rows it works in, so a thread has one of its own.

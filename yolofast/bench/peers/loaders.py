@@ -1,34 +1,29 @@
-"""The other loaders that `yolofast bench loader --peers` measures, each behind the same small protocol.
+"""The other loaders that `yolofast bench loader --peers` measures, each in one process and one thread.
 
-This file is run as a script by the interpreter of the peers' own environment, which has no yolofast:
-it needs numpy and the peer's package, nothing else. It serves one peer, in one process and one thread,
-over lines of JSON. The first line it writes says what was built; then each request has one answer:
+`participate` serves one of them:
 
-    {"ask": "run", "count": n}  -> {"samples": n, "seconds": s, "cpu_seconds": c}
-    {"ask": "save", "count": n, "images": k, "to": "F.npz"}  -> {"samples": n}
-         F.npz: the first images uint8 [k, 3, S, S], and boxes a sample int64 [n]
+    run    count  -> samples, seconds, cpu_seconds
+    save   count, images, to  -> samples; the file `to` (npz) gets the first images uint8 [images, 3, S, S]
+           and the number of boxes of every sample, int64 [count]
 
-A sample is an image uint8 [3, S, S] RGB and its labels, whatever the peer makes of them. The end of the
-input ends the process.
+A sample is an image uint8 [3, S, S] RGB and its labels, whatever the peer makes of them.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module, metadata
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .serve import Answer, Requests, timed, versions
 
 Sample = tuple[Any, Any]
 """Image uint8 [3, S, S] RGB and labels [N, ...], numpy or torch."""
@@ -36,13 +31,13 @@ Samples = Iterator[Sample]
 
 FILL = 114
 MIDDLE = 0.4999
-"""DALI's place of a crop: the middle, and where the padding is odd its larger half right and below."""
+"""DALI's crop position: centred; odd padding has its extra pixel on the right and below."""
 BUFFER = 128
-"""Decoded images that a mosaic draws its partners from: what Ultralytics keeps at batch 16."""
+"""Decoded images that the partners of a mosaic are drawn from: what Ultralytics keeps at batch 16."""
 
 
 @dataclass(frozen=True)
-class Job:
+class LoaderJob:
     """What to load, and how. The folder holds `images/` and `labels/` with equal names, all usable."""
 
     peer: str
@@ -63,8 +58,8 @@ class Job:
         return np.array(rows, dtype=np.float32).reshape(-1, 5)
 
 
-class CannotServe(Exception):  # noqa: N818 - an answer, not a fault
-    """This peer has no such job."""
+class Unsupported(Exception):  # noqa: N818 - an answer, not a fault
+    """The peer cannot do this job."""
 
 
 def _box(row: list[str]) -> list[float]:
@@ -78,7 +73,7 @@ def _box(row: list[str]) -> list[float]:
 
 
 def _order(count: int, shuffled: bool) -> Iterator[int]:
-    """Positions for ever: file order, or a new permutation every epoch."""
+    """Endless positions: file order, or a new permutation every epoch."""
     rng = np.random.default_rng(0)
     while True:
         yield from (int(i) for i in (rng.permutation(count) if shuffled else range(count)))
@@ -91,7 +86,7 @@ def _fit(height: int, width: int, *, size: int) -> tuple[int, int]:
 
 
 def _letterboxed(labels: NDArray[np.float32], height: int, width: int, size: int) -> NDArray[np.float32]:
-    """Labels of a picture of height x width that lies in the middle of a square."""
+    """Labels of an image of height x width that is centred in a square."""
     scale = np.array([width, height, width, height], np.float32) / size
     moved = labels.copy()
     moved[:, 1:] *= scale
@@ -102,8 +97,8 @@ def _letterboxed(labels: NDArray[np.float32], height: int, width: int, size: int
 # ---------------------------------------------------------------- Ultralytics
 
 
-def ultralytics(job: Job) -> Samples:
-    """Its own YOLODataset with its default hyperparameters, a sample at a time."""
+def ultralytics(job: LoaderJob) -> Samples:
+    """Its own YOLODataset with its default hyperparameters, one sample at a time."""
     import_module("torch").set_num_threads(1)
     config = import_module("ultralytics.cfg").get_cfg(
         overrides={"task": "detect", "imgsz": job.imgsz, "cache": False if job.cache == "none" else job.cache}
@@ -118,24 +113,24 @@ def ultralytics(job: Job) -> Samples:
     )
     import_module("cv2").setNumThreads(0)
     if (dataset.cache or "none") != job.cache:
-        raise CannotServe(f"it would not cache in {job.cache}: too little room")
+        raise Unsupported(f"it would not cache in {job.cache}: too little memory or disk space")
     samples = (dataset[i] for i in _order(len(dataset), job.augment))
     return ((s["img"], s["bboxes"]) for s in samples)
 
 
-# ---------------------------------------------------------------- OpenCV by hand
+# ---------------------------------------------------------------- OpenCV, hand-written
 
 
-def opencv(job: Job) -> Samples:
-    """What is written by hand: imdecode, resize, then copyMakeBorder, or mosaic, warpAffine and a HSV LUT."""
+def opencv(job: LoaderJob) -> Samples:
+    """Hand-written: imdecode, resize, then copyMakeBorder, or mosaic, warpAffine and an HSV LUT."""
     if job.cache == "disk":
-        raise CannotServe("the hand-written pipeline has no disk cache")
+        raise Unsupported("the hand-written pipeline has no disk cache")
     pipeline = _OpenCV(job)
     return map(pipeline.mosaic if job.augment else pipeline.letterbox, _order(len(pipeline), job.augment))
 
 
 class _OpenCV:
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: LoaderJob) -> None:
         self.cv2 = import_module("cv2")
         self.cv2.setNumThreads(0)
         self.size = job.imgsz
@@ -147,13 +142,13 @@ class _OpenCV:
         if job.cache == "ram":
             self.kept = [self._decode(i) for i in range(len(self))]
             self.recent.extend(range(len(self)))
-        self.forgets = job.cache == "none"
+        self.uncached = job.cache == "none"
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
-        """The picture, BGR, its long side as long as the sample's."""
+        """The image in BGR, its long side resized to the sample's."""
         data = np.fromfile(self.paths[index], dtype=np.uint8)
         image: NDArray[np.uint8] = self.cv2.imdecode(data, self.cv2.IMREAD_COLOR)
         height, width = _fit(*image.shape[:2], size=self.size)
@@ -162,7 +157,7 @@ class _OpenCV:
         return image
 
     def _remembered(self, index: int) -> NDArray[np.uint8]:
-        """The picture from the buffer of recent ones, or from its file and then into the buffer."""
+        """The image from the buffer of recent ones, or decoded and added to the buffer."""
         image = self.kept[index]
         if image is None:
             image = self.kept[index] = self._decode(index)
@@ -175,7 +170,7 @@ class _OpenCV:
         return np.stack(self.cv2.split(image)[::-1])
 
     def letterbox(self, index: int) -> Sample:
-        image = self._decode(index) if self.forgets else self._remembered(index)
+        image = self._decode(index) if self.uncached else self._remembered(index)
         height, width = image.shape[:2]
         top, left = (self.size - height) // 2, (self.size - width) // 2
         edges = top, self.size - height - top, left, self.size - width - left
@@ -183,13 +178,13 @@ class _OpenCV:
         return self._planes(padded), _letterboxed(self.labels[index], height, width, self.size)
 
     def mosaic(self, index: int) -> Sample:
-        """Four pictures around a random centre, scaled and shifted, with HSV jitter and left-right flip."""
+        """Four images around a random centre, scaled and shifted, with HSV jitter and left-right flip."""
         size, rng = self.size, self.rng
         canvas = np.full((2 * size, 2 * size, 3), FILL, dtype=np.uint8)
         centre = rng.uniform(size / 2, 3 * size / 2, 2).astype(int)
         self._remembered(index)
         partners = [self.recent[i] for i in rng.integers(0, len(self.recent), 3)]
-        labels = [self._place(canvas, i, tile, centre) for tile, i in enumerate([index, *partners])]
+        labels = [self._paste(canvas, i, tile, centre) for tile, i in enumerate([index, *partners])]
         zoom = rng.uniform(0.5, 1.5)
         shift = rng.uniform(0.4, 0.6, 2) * size - zoom * size
         matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
@@ -201,8 +196,8 @@ class _OpenCV:
             rows[:, 1] = 1 - rows[:, 1]
         return self._planes(image), rows
 
-    def _place(self, canvas: NDArray[np.uint8], index: int, tile: int, centre: Any) -> NDArray[np.float32]:
-        """Draw one of the four pictures; its labels as class, xyxy in canvas pixels."""
+    def _paste(self, canvas: NDArray[np.uint8], index: int, tile: int, centre: Any) -> NDArray[np.float32]:
+        """Paste one of the four images; returns its labels as class, xyxy in canvas pixels."""
         image = self._remembered(index)
         height, width = image.shape[:2]
         left = int(centre[0]) - (width if tile % 2 == 0 else 0)
@@ -218,7 +213,7 @@ class _OpenCV:
         return rows
 
     def _moved(self, rows: NDArray[np.float32], zoom: float, shift: Any) -> NDArray[np.float32]:
-        """Canvas labels (class, xyxy) as sample labels (class, xywhn), by the field's usual rule."""
+        """Canvas labels (class, xyxy) as sample labels (class, xywhn), dropped by the usual rule."""
         moved = rows[:, 1:] * zoom + np.tile(shift, 2)
         shown = moved.clip(0, self.size)
         old, new = moved[:, 2:] - moved[:, :2], shown[:, 2:] - shown[:, :2]
@@ -241,12 +236,12 @@ class _OpenCV:
 # ---------------------------------------------------------------- torchvision
 
 
-def torchvision(job: Job) -> Samples:
-    """Transforms v2: decode, resize and pad. It has no mosaic, so no training equivalent."""
+def torchvision(job: LoaderJob) -> Samples:
+    """Transforms v2: decode, resize and pad. It has no mosaic, so it has no training equivalent."""
     if job.augment:
-        raise CannotServe("torchvision has no mosaic: validation only")
+        raise Unsupported("torchvision has no mosaic: validation only")
     if job.cache != "none":
-        raise CannotServe("torchvision has no cache of decoded images")
+        raise Unsupported("torchvision has no cache of decoded images")
     import_module("torch").set_num_threads(1)
     io = import_module("torchvision.io")
     functional = import_module("torchvision.transforms.v2.functional")
@@ -268,17 +263,17 @@ def torchvision(job: Job) -> Samples:
 # ---------------------------------------------------------------- DALI
 
 
-def dali(job: Job) -> Samples:
+def dali(job: LoaderJob) -> Samples:
     """Its CPU operators: file reader, image decoder, resize, crop with padding. Validation only."""
     if job.augment:
-        raise CannotServe("DALI has no mosaic of several images in a sample: validation only")
+        raise Unsupported("DALI has no mosaic of several images in a sample: validation only")
     if job.cache != "none":
-        raise CannotServe("DALI's CPU operators have no cache of decoded images")
+        raise Unsupported("DALI's CPU operators have no cache of decoded images")
     fn = import_module("nvidia.dali.fn")
     types = import_module("nvidia.dali.types")
     pipeline_class = import_module("nvidia.dali").Pipeline
     size, batch = job.imgsz, 16
-    # One thread, and nothing made ahead of a request: another side may be measured by then.
+    # One thread and no prefetching: it would run while another participant is measured.
     pipeline = pipeline_class(
         batch, 1, None, prefetch_queue_depth=1, exec_async=False, exec_pipelined=False, exec_dynamic=False
     )
@@ -317,29 +312,18 @@ def dali(job: Job) -> Samples:
     return samples()
 
 
-# ---------------------------------------------------------------- the protocol
+# ---------------------------------------------------------------- taking part
 
-PEERS: dict[str, tuple[tuple[str, ...], Callable[[Job], Samples]]] = {
+PEERS: dict[str, tuple[tuple[str, ...], Callable[[LoaderJob], Samples]]] = {
     "ultralytics": (("ultralytics", "torch", "opencv-python-headless", "opencv-python"), ultralytics),
     "opencv": (("opencv-python-headless", "opencv-python", "numpy"), opencv),
     "torchvision": (("torchvision", "torch"), torchvision),
     "dali": (("nvidia-dali-cuda130", "nvidia-dali-cuda120"), dali),
 }
-"""Name -> (distributions whose versions are told where installed, what builds the endless samples)."""
+"""Name -> (distributions whose versions are reported where installed, what builds the endless samples)."""
 
 
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """The versions of those packages that are installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def save(samples: Samples, count: int, images: int, to: str) -> dict[str, Any]:
+def save(samples: Samples, count: int, images: int, to: str) -> Answer:
     """Write the numbers of boxes of the next `count` samples and the pixels of the first `images`."""
     shown: list[NDArray[np.uint8]] = []
     boxes: list[int] = []
@@ -351,49 +335,17 @@ def save(samples: Samples, count: int, images: int, to: str) -> dict[str, Any]:
     return {"samples": len(boxes)}
 
 
-def timed(run: Callable[[int], int]) -> Callable[..., dict[str, Any]]:
-    """The answer to `run`, whose work makes at least so many samples and says how many it made."""
-
-    def answer(count: int) -> dict[str, Any]:
-        started, cpu = time.perf_counter(), time.process_time()
-        made = run(count)
-        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-        return {"samples": made, "seconds": seconds, "cpu_seconds": cpu}
-
-    return answer
-
-
-def serve(answers: Mapping[str, Callable[..., dict[str, Any]]], requests: TextIO, replies: TextIO) -> None:
-    """Answer requests, each with what it asks for by name, until the input ends."""
-    for line in requests:
-        request = json.loads(line)
-        print(json.dumps(answers[request.pop("ask")](**request)), file=replies, flush=True)
-
-
-def private_stdout() -> TextIO:
-    """The real standard output, for replies alone; whatever a library prints goes to standard error."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return replies
-
-
-def main() -> None:
-    replies = private_stdout()
-    job = Job(**json.loads(sys.argv[1]))
-    packages, build = PEERS[job.peer]
+def participate(job: dict[str, Any]) -> tuple[Answer, Requests]:
+    """Build the peer of a `LoaderJob`, given as a dict."""
+    loading = LoaderJob(**job)
+    packages, build = PEERS[loading.peer]
     try:
-        samples = build(job)
-    except (CannotServe, ImportError) as problem:
-        print(json.dumps({"left_out": str(problem)}), file=replies, flush=True)
-        return
-    hello = {"peer": job.peer, "versions": versions(packages), "images": len(job.images)}
-    print(json.dumps(hello), file=replies, flush=True)
+        samples = build(loading)
+    except Unsupported as reason:
+        return {"left_out": str(reason)}, {}
 
     def run(count: int) -> int:
         return sum(1 for _ in islice(samples, count))
 
-    serve({"run": timed(run), "save": partial(save, samples)}, sys.stdin, replies)
-
-
-if __name__ == "__main__":
-    main()
+    hello = {"versions": versions(packages), "images": len(loading.images)}
+    return hello, {"run": timed(run), "save": partial(save, samples)}

@@ -1,7 +1,7 @@
-"""COCO detection json: images, annotations and categories in one file a split.
+"""Reads COCO detection JSON: images, annotations and categories, one file per split.
 
-Category ids may have gaps: classes are numbered 0.. in id order. Crowd boxes stand for many objects
-at once and cannot be YOLO labels; they are left out and listed.
+Category ids may have gaps: classes are numbered from 0 in the order of their ids. A crowd box stands for
+many objects and cannot be a YOLO label; it is dropped and reported.
 """
 
 from __future__ import annotations
@@ -18,27 +18,34 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
-from yolofast.formats.coco.file import CocoFile, read_coco_file, whole
-from yolofast.formats.dataset import FoundImage, LabelledDataset, RawRows, ReadImage, complete_images
+from yolofast.formats.coco.parser import CocoFile, as_integer, read_coco_file
+from yolofast.formats.dataset import (
+    FoundImage,
+    LabelledDataset,
+    RawRows,
+    ReadImage,
+    complete_images,
+    unlabelled_images,
+)
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import ImageIndex
-from yolofast.formats.splits import SPLITS, split_of
+from yolofast.formats.image_finder import ImageFinder
+from yolofast.formats.splits import in_split_order, split_of
 from yolofast.types import Finding, Split
 
 NUMBERED = "annotation"
-"""What `lines` counts here: annotation ids."""
+"""`lines` are annotation ids in this format."""
 _UNLABELLED = "no COCO file lists this image (a picture without boxes is an entry of 'images')"
 _NO_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
 
 
 def _json_kind(path: Path) -> str:
-    """'instances', 'keypoints' or 'other', from the keys that occur in the file (no parsing)."""
+    """'instances', 'keypoints' or 'other', from the keys in the text of the file (nothing is parsed)."""
     if path.stat().st_size == 0:
         return "other"
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         if any(text.find(key) < 0 for key in (b'"images"', b'"annotations"', b'"categories"')):
             return "other"
-        if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with classes of its own
+        if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with its own classes
             return "other"
         if text.find(b'"bbox"') < 0 and _NO_ANNOTATIONS.search(text) is None:
             return "other"
@@ -46,8 +53,8 @@ def _json_kind(path: Path) -> str:
 
 
 def find_coco(tree: FileTree) -> tuple[Path, ...]:
-    """The COCO files with boxes. Captions are no labels; keypoint files repeat the boxes of the
-    instances beside them, so they count only where there are no instances."""
+    """The COCO files with boxes. Captions are not labels, and keypoint files repeat the boxes of the
+    instances files: they are used only where there are no instances."""
     kinds = {path: _json_kind(path) for path in tree.jsons}
     instances = tuple(p for p, kind in kinds.items() if kind == "instances")
     return instances or tuple(p for p, kind in kinds.items() if kind == "keypoints")
@@ -56,7 +63,7 @@ def find_coco(tree: FileTree) -> tuple[Path, ...]:
 def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, str]:
     names: dict[int, str] = {}
     for category in categories:
-        number, name = whole(category.get("id")), category.get("name")
+        number, name = as_integer(category.get("id")), category.get("name")
         if not isinstance(number, int) or not isinstance(name, str):
             raise DataError(f"{path}: category {category}: expected a whole number 'id' and a text 'name'.")
         if names.setdefault(number, name) != name:
@@ -65,7 +72,7 @@ def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, s
 
 
 def _all_categories(files: Mapping[Path, list[dict[str, Any]]]) -> dict[int, str]:
-    """Category id -> name over all files, which must agree."""
+    """Category id -> name over all files, which must agree, in the order of the ids."""
     merged: dict[int, tuple[str, Path]] = {}
     for path, categories in files.items():
         for number, name in _category_names(path, categories).items():
@@ -73,14 +80,14 @@ def _all_categories(files: Mapping[Path, list[dict[str, Any]]]) -> dict[int, str
             if known != name:
                 raise DataError(
                     f"{path}: category id {number} is '{name}' here and '{known}' in {where}. "
-                    "Give both files the same categories, or convert them apart."
+                    "Give both files the same categories, or convert them separately."
                 )
     return {number: merged[number][0] for number in sorted(merged)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A file's annotations as rows of labels; `bad` marks those that are none."""
+    """The annotations of a file as label rows; `bad` marks those that are not boxes."""
 
     file: CocoFile
     classes: NDArray[np.int64]
@@ -89,17 +96,17 @@ class _Rows:
 
     @staticmethod
     def of(file: CocoFile, classes: Mapping[int, int]) -> _Rows:
-        known = np.array(list(classes), dtype=np.int64)  # rising
-        place = np.minimum(np.searchsorted(known, file.category_ids), len(known) - 1)
-        label = np.where(known[place] == file.category_ids, np.array(list(classes.values()))[place], -1)
+        known = np.array(list(classes), dtype=np.int64)  # ascending
+        index = np.minimum(np.searchsorted(known, file.category_ids), len(known) - 1)
+        label = np.where(known[index] == file.category_ids, np.array(list(classes.values()))[index], -1)
         bad = label < 0
         bad[list(file.problems)] = True
-        with np.errstate(over="ignore", invalid="ignore"):  # the rules refuse what overflows
+        with np.errstate(over="ignore", invalid="ignore"):  # the rules drop boxes that overflow
             corners = np.hstack([file.boxes[:, :2], file.boxes[:, :2] + file.boxes[:, 2:]])
         return _Rows(file, label, corners, bad)
 
     def between(self, begin: int, end: int) -> tuple[RawRows, tuple[Finding, ...]]:
-        """The rows of one image, and findings for annotations that cannot be boxes."""
+        """The rows of one image, and findings for annotations that are not boxes."""
         bad = self.bad[begin:end]
         if not bad.any():
             rows = RawRows(self.boxes[begin:end], self.classes[begin:end], self.file.ids[begin:end])
@@ -114,15 +121,15 @@ class _Rows:
         return row_finding(*problem, self.file.path, int(self.file.ids[i]), NUMBERED)
 
 
-def _find_in_file(
-    rows: _Rows, split: Split | None, index: ImageIndex, labelled: set[Path]
+def _images_of_file(
+    rows: _Rows, split: Split | None, finder: ImageFinder, labelled: set[Path]
 ) -> Iterator[FoundImage | ReadImage]:
-    """The images of a file with their annotations; each is added to `labelled`."""
+    """The images of a file with their annotations; each image is added to `labelled`."""
     file = rows.file
     path, offsets = file.path, file.offsets.tolist()
     for entry, begin, end in zip(file.images, offsets, offsets[1:], strict=False):
         name = entry.file_name
-        image = index.find(name, path.parent, split)
+        image = finder.find(name, path.parent, split)
         if image is None:
             message = f"image '{name}': no such image, or several, below the dataset's folder"
             lost = rows_without_image(
@@ -133,7 +140,7 @@ def _find_in_file(
             continue
         labelled.add(image)
         found, dropped = rows.between(begin, end)
-        yield FoundImage(image, split or index.split(image), path, found, dropped, stated=entry.stated)
+        yield FoundImage(image, split or finder.split(image), path, found, dropped, stated=entry.stated)
     strays = file.ids[offsets[-1] :].tolist()
     if strays:
         lost = rows_without_image(strays, "its image_id is not in the file's images", path, NUMBERED)
@@ -143,8 +150,10 @@ def _find_in_file(
 def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The COCO files of a tree as one dataset.
 
-    A file is a split when its path names one; the images of any other are in the splits of their folders.
-    An image that no file lists was never annotated: it is left out and listed.
+    A file is a split when its path names one; the images of other files are in the splits of their folders.
+    An image that no file lists was never annotated: it is skipped and reported.
+
+    Raises `DataError` for a file that is not valid, for categories that contradict, and without a category.
     """
     read = [read_coco_file(path) for path in files]
     names = _all_categories({file.path: file.categories for file in read})
@@ -153,24 +162,20 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     classes = {number: i for i, number in enumerate(names)}
     rows = [_Rows.of(file, classes) for file in read]
     splits = {path: split_of(path.relative_to(tree.root)) for path in files}
-    index = ImageIndex(tree)
+    finder = ImageFinder(tree)
 
     def find() -> Iterator[FoundImage | ReadImage]:
         labelled = set[Path]()
         for each in rows:
-            yield from _find_in_file(each, splits[each.file.path], index, labelled)
-        for image in tree.images:
-            if image not in labelled:
-                yield ReadImage(
-                    image, None, 0, (Finding("warning", "image-unlabelled", _UNLABELLED, str(image)),)
-                )
+            yield from _images_of_file(each, splits[each.file.path], finder, labelled)
+        yield from unlabelled_images(tree.images, labelled, _UNLABELLED)
 
-    named = {*splits.values(), *(map(index.split, tree.images) if None in splits.values() else ())}
+    named = {*splits.values(), *(map(finder.split, tree.images) if None in splits.values() else ())}
     gaps = "" if list(names) == list(range(len(names))) else ", ids with gaps or not from 0: numbered anew"
     return LabelledDataset(
         "coco",
         tuple(names.values()),
-        tuple(s for s in SPLITS if s in named),
+        in_split_order(named),
         lambda: complete_images(find(), num_classes=len(classes)),
         evidence=(f"{len(files)} COCO json file(s); {len(names)} categories{gaps}",),
     )

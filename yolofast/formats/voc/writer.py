@@ -1,10 +1,10 @@
-"""Pascal VOC xml as `formats.voc` reads it: pixel edges, with decimals where a coordinate has them.
+"""Writes Pascal VOC XML with pixel edges, and with decimals where a coordinate has them.
 
-The first devkit counted whole pixels from 1. What is written here is what our reader and most tools
-of today take: a box over a whole image goes from 0 to its width. Decimals keep every digit.
+The original devkit counted whole pixels from 1. This writer follows our reader and most tools of today: a
+box over a whole image goes from 0 to its width. Decimals keep every digit.
 
-The format knows a class by its name in an object and nothing else: a class without a box is lost,
-and a reader numbers classes in an order of its own (ours: by name).
+The format has no list of classes, only the names of objects: a class without a box is lost, and each reader
+numbers classes in its own order (ours: by name).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from yolofast.types import ImageRecord
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _FLAG = re.compile(r"\s(?:-1|0|1)$")
 CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "P": 3, "CMYK": 4}
-"""Pillow's modes and VOC's `depth`."""
+"""Pillow mode -> VOC `depth`."""
 
 
 def check_voc_names(names: Sequence[str]) -> None:
-    """Raise `DataError` when VOC cannot tell these classes apart, or XML cannot hold a name."""
+    """Raise `DataError` when VOC cannot distinguish these classes, or XML cannot represent a name."""
     known: dict[str, int] = {}
     for number, name in enumerate(names):
         if not name or name != name.strip() or _NOT_XML.search(name):
@@ -42,10 +42,10 @@ def check_voc_names(names: Sequence[str]) -> None:
 
 
 def can_be_listed(stem: str) -> bool:
-    """Whether an image of this stem can be told by an xml's name and by a line of ImageSets.
+    """Whether the name of an XML file and a line of ImageSets identify an image with this stem.
 
-    Not when it ends like a flag of such a line (`photo 1`) or like an image's name (`photo.jpg` of
-    `photo.jpg.png`), or has spaces at its ends or line breaks.
+    Not when the stem ends like a flag of such a line (`photo 1`) or with an image suffix (`photo.jpg` of
+    `photo.jpg.png`), has leading or trailing spaces, or contains line breaks.
     """
     suffix = stem[stem.rfind(".") :].lower() if "." in stem else ""
     lines = stem.splitlines()
@@ -57,7 +57,7 @@ def _escaped(text: str) -> str:
 
 
 def voc_xml(record: ImageRecord, file_name: str, names: Sequence[str], mode: str = "RGB") -> str:
-    """The annotation of one image; `mode` as in `ImageHeader`. An image without boxes has no object."""
+    """The annotation file of one image; `mode` as in `ImageHeader`. No boxes give no `object`."""
     lines = [
         "<annotation>",
         "\t<folder>JPEGImages</folder>",

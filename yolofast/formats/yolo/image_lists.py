@@ -1,4 +1,4 @@
-"""Splits by lists of images (`train.txt`, `valid.txt`) without a data.yaml, as Darknet has them."""
+"""Splits from lists of images (`train.txt`, `valid.txt`) without a data.yaml, as Darknet uses them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 
 from yolofast.formats.discover import FileTree
-from yolofast.formats.image_index import ImageIndex
+from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.splits import SPLITS, split_of
-from yolofast.formats.yolo.label_index import LabelIndex
+from yolofast.formats.yolo.label_finder import LabelFinder
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Finding, Split
 
@@ -17,7 +17,7 @@ _HEAD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class ListedImages:
-    """The split of each image that a list names, the lists, and what is wrong in them."""
+    """The split of each listed image, the list files, and the problems in them."""
 
     splits: dict[Path, Split] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
@@ -25,17 +25,17 @@ class ListedImages:
 
 
 def _names_images(path: Path) -> bool:
-    """Whether the first line with text in it ends like an image's name."""
+    """Whether the first non-blank line ends with an image suffix."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES).decode("utf-8-sig", "replace")
     line = next(filter(None, map(str.strip, head.splitlines())), "")
     return PurePosixPath(line).suffix.lower() in IMAGE_SUFFIXES
 
 
-def read_image_lists(tree: FileTree, labels: LabelIndex) -> ListedImages:
-    """What the lists of a tree say: text files named after a split, the one nearest to the root for each.
+def read_image_lists(tree: FileTree, labels: LabelFinder) -> ListedImages:
+    """The lists of a tree: text files named after a split, for each split the one nearest to the root.
 
-    Without a list for training there are none. Their lines are looked up among the images of the tree.
+    Without a list for training there are none. Lines are looked up among the images of the tree.
     """
     lists: dict[Split, Path] = {}
     for path in sorted(tree.texts, key=lambda p: (len(p.parts), p)):
@@ -44,11 +44,11 @@ def read_image_lists(tree: FileTree, labels: LabelIndex) -> ListedImages:
             lists[split] = path
     if "train" not in lists:
         return ListedImages()
-    index, splits, notes = ImageIndex(tree), dict[Path, Split](), []
+    finder, splits, notes = ImageFinder(tree), dict[Path, Split](), []
     for split, path in ((split, lists[split]) for split in SPLITS if split in lists):
         lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
         for number, line in enumerate(map(str.strip, lines), 1):
-            image = index.find(line, path.parent) if line else None
+            image = finder.find(line, path.parent) if line else None
             if line and image is None:
                 message = f"'{line}' is listed: no such image, or several, below the dataset's folder"
                 notes.append(Finding("error", "image-missing", message, str(path), number))

@@ -1,160 +1,221 @@
-"""YOLO text labels of a dataset that has a data.yaml: `class x y w h` a line, one .txt an image."""
+"""Reads the YOLO labels of a folder in any layout, with or without a data.yaml."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from yolofast.formats.boxes import row_finding, rows_without_image, xywh_to_xyxy
-from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, parsing
-from yolofast.formats.prefetch import work_ahead
-from yolofast.formats.unread import explain_row
-from yolofast.formats.yolo.data_yaml import label_places
-from yolofast.formats.yolo.label_scan import LabelScan, scan_label_files
-from yolofast.kernels import parse_yolo_labels
-from yolofast.kernels.parsed_labels import KEYPOINTS, POLYGON, QUAD, LabelError, ParsedLabels
+from yolofast.errors import DataError, at
+from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
+from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images
+from yolofast.formats.discover import FileTree
+from yolofast.formats.names.conflicts import id_conflicts
+from yolofast.formats.names.reader import read_class_file
+from yolofast.formats.prefetch import prefetch_batches
+from yolofast.formats.splits import in_split_order
+from yolofast.formats.yolo.image_lists import ListedImages, read_image_lists
+from yolofast.formats.yolo.label_files import (
+    ImageLabel,
+    RowCounts,
+    find_label,
+    read_label_rows,
+    rows_of_no_image,
+)
+from yolofast.formats.yolo.label_finder import LabelFinder
+from yolofast.formats.yolo.parser import scan_label_files
 from yolofast.types import Finding, Split
 
-_KINDS = {
-    POLYGON: ("polygons", "they become the boxes around them"),
-    QUAD: (
-        "four points (oriented boxes or polygons, which look the same)",
-        "they become the upright boxes around them",
-    ),
-    KEYPOINTS: ("boxes with keypoints", "the boxes are taken"),
-}
-_ROW_ERRORS = {
-    "syntax": ("box-syntax", "a field is not a number"),
-    "columns": (
-        "box-columns",
-        "expected 5 numbers (class x y w h), a polygon of 3 or more points, or keypoints as kpt_shape says",
-    ),
-    "confidence": (
-        "box-columns",
-        "6 numbers are a box with a confidence: a prediction, no label. Remove the last column",
-    ),
-    "non-finite": ("box-nan", "got NaN or infinity, expected numbers"),
-    "class": ("box-class", "the class must be a whole number from 0"),
-}
+MAX_UNNAMED = 9999
+"""Rows without class names and with a class id above this are assumed not to be labels."""
 
 
-def find_label(image: str | Path) -> Path | None:
-    """The label file of an image: the first of `label_places` where there is one, else None."""
-    return next((Path(place) for place in label_places(image) if os.path.isfile(place)), None)  # noqa: PTH113
+def choose_data_yaml(tree: FileTree) -> Path | None:
+    """The data.yaml of a tree: a file of that name, else a YAML file with `names` and a split."""
+    by_depth = sorted(tree.yamls, key=lambda p: (len(p.parts), p))
+    for path in by_depth:
+        if path.stem.lower() == "data":
+            return path
+    for path in by_depth:
+        try:
+            keys = top_level_keys(path)
+        except DataError:
+            continue  # probably the file of another tool
+        if "names" in keys and keys & {"train", "val", "valid"}:
+            return path
+    return None
 
 
-class RowTally:
-    """What the rows of all label files were, counted while they are read."""
-
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self.kinds = np.zeros(4, dtype=np.int64)
-        self.unnamed, self.unnamed_files, self.highest = 0, 0, -1
-
-    def add(self, scan: LabelScan) -> None:
-        self.kinds += np.bincount(scan.kinds, minlength=4)
-        beyond = np.flatnonzero(scan.classes >= self.num_classes)
-        if len(beyond):
-            self.unnamed += len(beyond)
-            self.unnamed_files += len(np.unique(np.searchsorted(scan.offsets, beyond, side="right")))
-            self.highest = max(self.highest, int(scan.classes[beyond].max()))
-
-    def findings(self, names_from: Path | None) -> tuple[Finding, ...]:
-        """One finding for each kind of row that is no plain box, and one for all class ids that the file
-        `names_from` does not name."""
-        found = []
-        for kind, (what, becomes) in _KINDS.items():
-            if self.kinds[kind]:
-                message = f"{self.kinds[kind]} of {self.kinds.sum()} rows are {what}: {becomes}"
-                found.append(Finding("info", "label-kinds", message))
-        if self.unnamed and names_from is not None:
-            message = (
-                f"names the classes 0 to {self.num_classes - 1}, but {self.unnamed} rows in "
-                f"{self.unnamed_files} label files have class ids up to {self.highest}. Add the names."
-            )
-            found.append(Finding("error", "names-short", message, str(names_from)))
-        return tuple(found)
-
-
-def parse_label_file(path: Path, keypoints: tuple[int, int] | None = None) -> ParsedLabels:
-    """The rows of a label file; raises `LabelFileError`."""
-    with parsing():
-        return parse_yolo_labels(path.read_bytes(), keypoints=keypoints)
-
-
-def _row_error(error: LabelError) -> tuple[str, str]:
-    """Code and reason of a row that is no object."""
-    code, reason = _ROW_ERRORS[error.code]
-    return code, (explain_row(error.text) if error.code == "syntax" else None) or reason
-
-
-def rows_of_no_image(
-    label_file: Path, why: str, image: Path | None = None, notes: tuple[Finding, ...] = ()
-) -> ReadImage:
-    """All rows of a label file, left out because its image is not used (None: because it has none)."""
+def _looks_like_rows(path: Path) -> bool | None:
+    """Whether the first non-blank line is all numbers; None for a blank or unreadable file."""
     try:
-        parsed = parse_label_file(label_file)
-    except LabelFileError as error:
-        return ReadImage(image, None, 0, (error.finding(label_file),), notes)
-    lines = sorted([*parsed.lines.tolist(), *(e.line for e in parsed.errors)])
-    return ReadImage(image, None, len(lines), rows_without_image(lines, why, label_file), notes)
+        with path.open("rb") as file:
+            line = next((text for text in file.read(4096).splitlines() if text.strip()), None)
+    except OSError:  # the label reader reports this file
+        return None
+    if line is None:
+        return None
+    fields = line.removeprefix(b"\xef\xbb\xbf").split()
+    try:
+        return len([float(field) for field in fields]) > 1
+    except ValueError:
+        return False
 
 
-class ImageLabel(NamedTuple):
-    """An image and the label file that belongs to it; no file means an image without boxes."""
+def find_yolo(tree: FileTree) -> tuple[Path, ...]:
+    """The YOLO label files of a tree.
 
-    image: Path
-    label_file: Path | None
-    split: Split | None
-
-
-def find_in_label_files(
-    pairs: Iterable[ImageLabel | ReadImage], tally: RowTally, keypoints: tuple[int, int] | None = None
-) -> Iterator[FoundImage | ReadImage]:
-    """Images with the rows of their label files, in order, many files read at once; counted in `tally`.
-
-    An image whose label file cannot be read is left out: it comes back as complete. What is complete goes
-    through.
+    Text files that belong to an image, any text file in a `labels` folder, and files of numbers that are
+    among label files or are named like an image. None when no file begins with a row of numbers (captions,
+    notes), unless all are empty.
     """
-    for items, scan in work_ahead(pairs, partial(_scan, keypoints=keypoints)):
-        tally.add(scan)
-        boxes = xywh_to_xyxy(scan.boxes)
-        bad: dict[int, list[Finding]] = {}
-        for file, finding in bad_rows(scan, [_source(item) for item in items]):
-            bad.setdefault(file, []).append(finding)
-        for i, item in enumerate(items):
-            if isinstance(item, ReadImage):
-                yield item
-            elif scan.errno[i]:
-                yield ReadImage(item.image, None, 0, (unreadable_label(_source(item), scan.reason(i)),))
+    finder = LabelFinder(tree)
+
+    def is_label(path: Path) -> bool:
+        if path in finder.paired:
+            return True
+        folders = path.relative_to(tree.root).parts[:-1]
+        if any(folder.lower() == "labels" for folder in folders):
+            return True
+        return finder.is_near(path) and _looks_like_rows(path) is True
+
+    labels = tuple(filter(is_label, tree.texts))
+    verdicts = {_looks_like_rows(path) for path in islice(labels, 1000)}
+    return () if verdicts == {False} or verdicts == {False, None} else labels
+
+
+def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadImage]:
+    """The label files without an image: their rows are dropped and reported."""
+    for file in files:
+        if file not in used:
+            why = "no image goes with this label file"
+            note = Finding("warning", "label-orphan", why, str(file))
+            if _looks_like_rows(file) is False:  # notes in a labels folder have no rows
+                yield ReadImage(None, None, 0, notes=(note,))
             else:
-                rows = scan.rows(i)
-                found = RawRows(boxes[rows], scan.classes[rows], scan.lines[rows], normalised=True)
-                yield FoundImage(item.image, item.split, item.label_file, found, tuple(bad.get(i, ())))
+                yield rows_of_no_image(file, why, notes=(note,))
 
 
-def _scan(items: list[ImageLabel | ReadImage], keypoints: tuple[int, int] | None) -> LabelScan:
-    files = [item.label_file if isinstance(item, ImageLabel) else None for item in items]
-    return scan_label_files(files, keypoints=keypoints)
+def _summary(counts: RowCounts, names_from: Path | None) -> Iterator[ReadImage]:
+    """Findings about the labels as a whole, after the last image."""
+    notes = counts.findings(names_from)
+    if notes:
+        yield ReadImage(None, None, 0, notes=notes)
 
 
-def _source(item: ImageLabel | ReadImage) -> str:
-    """The file that findings about an item name."""
-    return str(item.label_file or item.image) if isinstance(item, ImageLabel) else ""
+def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str, Path | None]:
+    """Class names without a data.yaml, a sentence that says where they come from, and the file used."""
+    if tree.class_files:
+        path = tree.class_files[0]
+        return read_class_file(path), f"class names from {tree.relative(path)}", path
+    highest = -1
+    for some, scan in prefetch_batches(files, scan_label_files):
+        highest = max(highest, int(scan.classes.max(initial=-1)))
+        if highest > MAX_UNNAMED:
+            row = int(scan.classes.argmax())
+            file = some[int(np.searchsorted(scan.offsets, row, side="right")) - 1]
+            raise DataError(
+                f"{at(str(file), int(scan.lines[row]))}: class id {highest}, and nothing names the classes. "
+                "Fix the row, or add a data.yaml with 'names:' or a classes.txt."
+            )
+    numbered = tuple(f"class_{i}" for i in range(highest + 1))
+    return numbered, "no class names anywhere: class_0, class_1, ...", None
 
 
-def unreadable_label(file: str | Path, reason: str) -> Finding:
-    """The finding for a label file that cannot be read; its image is left out."""
-    return LabelFileError(f"cannot be read: {reason}").finding(Path(file))
+def _read(
+    pairs: Iterator[ImageLabel | ReadImage],
+    num_classes: int,
+    names_from: Path | None,
+    keypoints: tuple[int, int] | None = None,
+) -> Iterator[ReadImage]:
+    counts = RowCounts(num_classes)
+    found = chain(read_label_rows(pairs, counts, keypoints), _summary(counts, names_from))
+    return complete_images(found, num_classes=num_classes)
 
 
-def bad_rows(scan: LabelScan, files: Sequence[str]) -> Iterator[tuple[int, Finding]]:
-    """A finding for each line that is no object, with the number of its file."""
-    for file, error in scan.bad_lines:
-        code, why = _row_error(error)
-        yield file, row_finding("error", code, f"'{error.text}': {why}", files[file], error.line)
+def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
+    """The YOLO labels of a tree as one dataset.
+
+    A data.yaml decides splits and names. Without one, splits come from folder names, else from lists of
+    images (`train.txt`, `valid.txt`), and class names from a class file or the highest class id. An image
+    without a label file is background.
+
+    Raises `DataError` for an invalid data.yaml or class file.
+    """
+    data_yaml = choose_data_yaml(tree)
+    if data_yaml is not None:
+        return _open_with_yaml(tree, files, read_data_yaml(data_yaml))
+    names, source, names_from = _names(tree, files)
+    if not names:
+        raise DataError(
+            f"{tree.root}: {len(files)} label files have no box, and nothing names the classes. "
+            "Add labels, or a data.yaml with 'names:'."
+        )
+    finder = LabelFinder(tree)
+    splits = {image: tree.folder_split(image) for image in tree.images}
+    listed = ListedImages() if any(splits.values()) else read_image_lists(tree, finder)
+    splits.update(listed.splits)
+
+    def pairs() -> Iterator[ImageLabel | ReadImage]:
+        for image in tree.images:
+            yield ImageLabel(image, finder.find(image), splits[image])
+        yield from _orphans(files, set(finder.paired))
+
+    evidence = [f"{len(files)} YOLO label files", source]
+    if listed.files:
+        evidence.append(f"splits from {', '.join(map(tree.relative, listed.files))}")
+    return LabelledDataset(
+        "yolo",
+        names,
+        in_split_order(splits.values()),
+        lambda: _read(pairs(), len(names), names_from),
+        listed.findings + (id_conflicts(tree, names, names_from, "error") if names_from is not None else ()),
+        tuple(evidence),
+    )
+
+
+def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> LabelledDataset:
+    finder = LabelFinder(tree)
+    listed: dict[Path, Split] = {}
+    notes = []
+    for split in data.splits:
+        for image in list_images(data, split):
+            if listed.setdefault(image, split) != split:
+                message = (
+                    f"in both {listed[image]} and {split} of {data.path.name}: it stays in {listed[image]}"
+                )
+                notes.append(Finding("warning", "split-overlap", message, str(image)))
+    notes.extend(id_conflicts(tree, data.names, data.path, "warning"))
+
+    def pairs() -> Iterator[ImageLabel | ReadImage]:
+        used: set[Path | None] = set()
+        for image, split in listed.items():
+            label = finder.find(image) or find_label(image)
+            used.add(label)
+            yield ImageLabel(image, label, split)
+        for image in tree.images:
+            if image in listed:
+                continue
+            message = f"not in any split of {data.path.name}"
+            gone = Finding("info", "image-unlisted", message, str(image))
+            label = finder.find(image)
+            if label is None or label in used:
+                yield ReadImage(image, None, 0, (gone,))
+            else:
+                used.add(label)
+                item = rows_of_no_image(label, f"its image '{image.name}' is {message}", image)
+                yield replace(item, dropped=(gone, *item.dropped))
+        yield from _orphans(files, used)
+
+    evidence = f"splits and class names from {tree.relative(data.path)}"
+    return LabelledDataset(
+        "yolo",
+        data.names,
+        tuple(data.splits),
+        lambda: _read(pairs(), len(data.names), data.path, data.keypoints),
+        tuple(notes),
+        (f"{len(files)} YOLO label files", evidence),
+    )

@@ -1,6 +1,6 @@
-"""One split of a prepared dataset, some hundred images at a time: what a loader reads when it starts.
+"""Reads one split of a prepared dataset, several hundred images at a time: what a loader does when it starts.
 
-Columns instead of an object an image: files are found, opened, parsed and ruled on in a few native calls.
+Columns instead of one object per image: files are found, opened, parsed and checked in a few native calls.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import apply_box_rules, xywh_to_xyxy
+from yolofast.formats.data_yaml import DataYaml, label_candidates, list_image_names
 from yolofast.formats.dataset import unreadable_image
-from yolofast.formats.prefetch import work_ahead
-from yolofast.formats.yolo.data_yaml import DataYaml, label_places, list_image_names
-from yolofast.formats.yolo.label_scan import LabelScan, scan_label_files
-from yolofast.formats.yolo.reader import bad_rows, find_label, unreadable_label
+from yolofast.formats.prefetch import prefetch_batches
+from yolofast.formats.yolo.label_files import bad_rows, find_label, unreadable_label
+from yolofast.formats.yolo.parser import LabelScan, scan_label_files
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
 
 @dataclass(frozen=True, slots=True)
 class ReadChunk:
-    """N images of a split in path order, with R usable boxes.
+    """N images of a split in path order, with R valid boxes.
 
-    `images` and `label_files` (None: no such file, no boxes) [N]; `usable` bool [N], False where the image or
-    its label file cannot be read; `sizes` int64 [N, 2] width and height; image i has the rows from
-    `offsets[i]` to `offsets[i + 1]` of `boxes` float64 [R, 4] xyxy pixels, `classes` and `lines` int64 [R];
-    `findings` tells by image what was left out or mended.
+    `images` and `label_files` (None: no label file, no boxes) [N]; `usable` bool [N], False where the image
+    or its label file cannot be read; `sizes` int64 [N, 2] width and height; image i has rows `offsets[i]` to
+    `offsets[i + 1]` of `boxes` float64 [R, 4] xyxy pixels, `classes` and `lines` int64 [R]; `offsets` int64
+    [N + 1]; `findings` maps an image to what was dropped or repaired.
     """
 
     images: list[str]
@@ -50,23 +50,23 @@ _Files = tuple[list[str | None], LabelScan, list[ImageHeader | ImageError]]
 
 
 def read_split(data: DataYaml, split: Split) -> Iterator[ReadChunk]:
-    """All images of a split with their boxes, a chunk at a time.
+    """All images of a split with their boxes, in chunks.
 
     Sizes come from the image headers (EXIF orientation applied) and boxes have passed `apply_box_rules`. An
-    image without a label file is background. Bad rows are left out with a finding each.
+    image without a label file is background. Each bad row is dropped with a finding.
 
     Raises `DataError` when data.yaml does not name the split.
     """
     names = list_image_names(data, split)
-    for images, files in work_ahead(names, partial(_read_files, keypoints=data.keypoints)):
-        yield _rule(images, *files, len(data.names))
+    for images, files in prefetch_batches(names, partial(_read_files, keypoints=data.keypoints)):
+        yield _check(images, *files, len(data.names))
 
 
 def _read_files(images: list[str], keypoints: tuple[int, int] | None) -> _Files:
-    labels: list[str | None] = [next(label_places(image)) for image in images]
+    labels: list[str | None] = [next(label_candidates(image)) for image in images]
     scan = scan_label_files(labels, keypoints=keypoints)
     missing = np.flatnonzero(scan.errno == errno.ENOENT).tolist()
-    if missing:  # they may lie in a less usual place, or nowhere
+    if missing:  # they may be at a less usual path, or absent
         for i in missing:
             found = find_label(images[i])
             labels[i] = None if found is None else str(found)
@@ -74,7 +74,7 @@ def _read_files(images: list[str], keypoints: tuple[int, int] | None) -> _Files:
     return labels, scan, read_headers(images)
 
 
-def _rule(
+def _check(
     images: list[str],
     labels: list[str | None],
     scan: LabelScan,
@@ -99,9 +99,9 @@ def _rule(
         else:
             sizes[i] = header.width, header.height
     row_usable = np.repeat(usable, counts)
-    with np.errstate(over="ignore", invalid="ignore"):  # the rules refuse what overflows
+    with np.errstate(over="ignore", invalid="ignore"):  # the rules drop boxes that overflow
         boxes = xywh_to_xyxy(scan.boxes) * np.repeat(np.hstack([sizes, sizes]), counts, axis=0)
-    ruled = apply_box_rules(
+    checked = apply_box_rules(
         boxes[row_usable],
         scan.classes[row_usable],
         scan.lines[row_usable],
@@ -110,19 +110,27 @@ def _rule(
         sources,
         num_classes=num_classes,
     )
-    for i in sorted({*bad, *ruled.dropped, *ruled.notes} - findings.keys()):
-        findings[i] = (*bad.get(i, ()), *ruled.dropped.get(i, ()), *ruled.notes.get(i, ()))
+    for i in sorted({*bad, *checked.dropped, *checked.notes} - findings.keys()):
+        findings[i] = (*bad.get(i, ()), *checked.dropped.get(i, ()), *checked.notes.get(i, ()))
     return ReadChunk(
-        images, labels, usable, sizes, ruled.offsets, ruled.boxes, ruled.classes, ruled.lines, findings
+        images,
+        labels,
+        usable,
+        sizes,
+        checked.offsets,
+        checked.boxes,
+        checked.classes,
+        checked.lines,
+        findings,
     )
 
 
 def iter_yolo_records(
     data: DataYaml, split: Split
 ) -> Iterator[tuple[ImageRecord | None, tuple[Finding, ...]]]:
-    """Every image of a split as a record, with what was found wrong in it; see `read_split`.
+    """Every image of a split as a record, with the findings about it; see `read_split`.
 
-    An image that cannot be read, or whose label file cannot, gives None as its record.
+    The record is None when the image or its label file cannot be read.
     """
     for chunk in read_split(data, split):
         offsets, sizes = chunk.offsets.tolist(), chunk.sizes.tolist()

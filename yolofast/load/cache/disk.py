@@ -1,14 +1,13 @@
 """The cache of decoded planes in one file that all processes of a machine map.
 
-It is keyed by content. An image whose size, times and inode are as they were is taken as unchanged; else
-its bytes are hashed. Whatever is not as it was leads to a new file, which takes over the planes that are
-still right: a file that others may have mapped is never written to.
+It is keyed by content. An image with the same size, times and inode as before counts as unchanged; otherwise
+its bytes are hashed. Any change leads to a new file, which copies the planes that are still valid: a file
+that other processes may have mapped is never written to.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import hashlib
 import itertools
@@ -25,20 +24,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.files import whole_file
-from yolofast.load.cache.file import PlaneFile, PlaneFileWriter, joined, open_plane_file, planes_of, set_row
-from yolofast.load.cache.ram import ROOM_EVERY, Load, PlaneCache, check_room, decoded_or_reason, in_order
+from yolofast.file_lock import file_lock
+from yolofast.files import atomic_file
+from yolofast.load.cache.decoding import CHECK_EVERY, Load, check_fit, decode_all, picture_or_reason
+from yolofast.load.cache.file import PlaneFile, PlaneFileWriter, joined_paths, open_plane_file
+from yolofast.load.cache.planes import PlaneCache, planes_of, set_row
+from yolofast.threads import map_in_threads
 from yolofast.types import Picture
 
 _log = logging.getLogger(__name__)
 
 RESTAMP_SHARE = 0.1
-"""Share of images whose bytes had to be hashed above which their new times are written down."""
+"""Share of images whose bytes had to be hashed above which a new file records their current times."""
 DIGEST_BYTES = 16
 NO_DIGEST = (0, 0)
 NO_FILE = (-1, -1, -1, -1)
 UNSETTLED_NS = 50_000_000
-"""A file changed this shortly ago may change again without its times showing it: clocks tick coarsely."""
+"""A file changed this recently may change again without a new time: clocks tick coarsely."""
 UNSETTLED = 0
 CTIME = 2
 
@@ -51,7 +53,7 @@ def default_cache_dir() -> Path:
 
 def cache_path(directory: Path, name: str, images: Sequence[str], signature: str) -> Path:
     """The file for these images and settings: `<name>-<16 hex digits>.planes`."""
-    key = hashlib.blake2b(signature.encode() + b"\0" + joined(images), digest_size=8)
+    key = hashlib.blake2b(signature.encode() + b"\0" + joined_paths(images), digest_size=8)
     return directory / f"{name}-{key.hexdigest()}.planes"
 
 
@@ -62,25 +64,25 @@ Stat = tuple[int, int, int, int]
 def cache_on_disk(
     path: Path, images: Sequence[str], signature: str, load: Load, *, threads: int, progress: bool
 ) -> PlaneCache:
-    """The planes of `images` from the file `path`, which is made first where it is not what it should be.
+    """The planes of `images` from the file `path`, which is built first if it is missing or out of date.
 
     images      absolute paths
     signature   the settings that the planes depend on, such as 'imgsz=640'
 
-    Only images that are new or changed are decoded; one for which `load` raises `ImageError` is left out
-    and its reason kept. Of several processes that want the same file one makes it and the others wait.
+    Only new or changed images are decoded; one for which `load` raises `ImageError` is left out, with the
+    reason. Of several processes that need the same file, one builds it and the others wait.
     Raises `DataError` when the file cannot be written.
     """
-    wanted = _Wanted(path, images, signature, load, threads, progress)
-    found = wanted.look()
+    request = _Request(path, images, signature, load, threads, progress)
+    found = request.find()
     if found.good is not None and not found.restamp:
         return _mapped(found.good)
     try:
-        return _mapped(_make(wanted))
+        return _mapped(_build(request))
     except DataError as error:
         if found.good is None:
             raise
-        _log.warning("%s Going on with the cache as it is.", error)
+        _log.warning("%s Using the existing cache.", error)
         return _mapped(found.good)
 
 
@@ -90,13 +92,13 @@ def _mapped(file: PlaneFile) -> PlaneCache:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a look at the cache file and the images gave.
+    """The cache file compared with the images.
 
-    file     the cache file, where there is a usable one
-    good     the same, when it is just what is wanted
-    rows     int64 [n]     where in the file the planes of each image are; -1 = nowhere, or out of date
+    file     the cache file, if there is a usable one
+    good     the same file, if it is up to date
+    rows     int64 [n]     row of the file with the planes of each image; -1 = none, or out of date
     stats    int64 [n,4]   of the images now
-    restamp  so many images had to be hashed that it pays to write their times down
+    restamp  so many images had to be hashed that recording their times pays
     """
 
     file: PlaneFile | None
@@ -107,8 +109,8 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """The arguments of `cache_on_disk`, and the digests that were taken on the way."""
+class _Request:
+    """The arguments of `cache_on_disk`, and the digests computed so far."""
 
     path: Path
     images: Sequence[str]
@@ -118,8 +120,8 @@ class _Wanted:
     progress: bool
     digests: dict[tuple[int, Stat], tuple[int, int]] = field(default_factory=dict)
 
-    def look(self) -> _Found:
-        """Which images have good planes in the file as it is now."""
+    def find(self) -> _Found:
+        """Compare the file as it is now with the images."""
         stats = np.fromiter(
             itertools.chain.from_iterable(map(_stat, self.images)), np.int64, 4 * len(self.images)
         ).reshape(-1, 4)
@@ -127,7 +129,7 @@ class _Wanted:
         file = _open(self.path)
         if file is None or file.signature != self.signature:
             return _Found(None, None, rows, stats, False)
-        same_images = file.paths == joined(self.images)
+        same_images = file.paths == joined_paths(self.images)
         if same_images:
             rows[:] = np.arange(len(self.images))
         else:
@@ -143,26 +145,25 @@ class _Wanted:
         return _Found(file, good, rows, stats, hashed > RESTAMP_SHARE * len(self.images))
 
     def _digests(self, stats: NDArray[np.int64], which: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-        """The digests of some images, each file read once as long as it stays as it is."""
+        """The digests of some images; a file is read again only when its stat changes."""
 
-        def digest(place: int) -> tuple[int, int]:
-            image = int(which[place])
+        def digest(image: int) -> tuple[int, int]:
             size, mtime, ctime, inode = stats[image].tolist()
             key = (image, (size, mtime, ctime, inode))
             if key not in self.digests or ctime == UNSETTLED:
                 self.digests[key] = _digest(self.images[image])
             return self.digests[key]
 
-        return in_order(digest, len(which), self.threads)
+        return map_in_threads(digest, which.tolist(), self.threads)
 
 
 def _unsure(file: PlaneFile, rows: NDArray[np.int64], stats: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The images in the file that are not plainly as they were."""
+    """The images in the file that may have changed."""
     held = np.flatnonzero(rows >= 0)
     old_stats, old_digests = file.columns["stat"][rows[held]], file.columns["digest"][rows[held]]
-    # A file that could not be read has no digest: nothing vouches for it but that it is still missing.
-    vouched = (old_digests != 0).any(axis=1) | (stats[held, 0] < 0)
-    same = (old_stats == stats[held]).all(axis=1) & (stats[held, CTIME] != UNSETTLED) & vouched
+    # A file that could not be read has no digest: only a file that is still missing counts as unchanged.
+    known = (old_digests != 0).any(axis=1) | (stats[held, 0] < 0)
+    same = (old_stats == stats[held]).all(axis=1) & (stats[held, CTIME] != UNSETTLED) & known
     unsure: NDArray[np.int64] = held[~same]
     return unsure
 
@@ -173,13 +174,13 @@ def _open(path: Path) -> PlaneFile | None:
     except FileNotFoundError:
         return None
     except (DataError, OSError) as error:
-        _log.warning("cache disk: %s; making it anew", error)
+        _log.warning("cache disk: %s; building it again", error)
         return None
 
 
 def _stat(path: str) -> Stat:
     try:
-        stat = os.stat(path)  # noqa: PTH116 - a million of them: no Path is made
+        stat = os.stat(path)  # noqa: PTH116 - a million of them: no Path objects
     except OSError:
         return NO_FILE
     settled = time.time_ns() - stat.st_ctime_ns > UNSETTLED_NS
@@ -201,58 +202,56 @@ def _digest(path: str) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
-def _make(wanted: _Wanted) -> PlaneFile:
-    """Make the file, unless another process has while this one waited."""
-    path = wanted.path
+def _build(request: _Request) -> PlaneFile:
+    """Build the file, unless another process did while this one waited."""
+    path = request.path
     with _locked(path) as alone:
-        found = wanted.look()
+        found = request.find()
         if found.good is not None and not found.restamp:
             return found.good
-        if alone:  # what a process left that was killed while it made the file
+        if alone:  # leftovers of processes that were killed while they built the file
             for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
                 leftover.unlink(missing_ok=True)
         missing = int((found.rows < 0).sum())
-        _log.info("cache disk: making %s; %d of %d images to decode", path, missing, len(wanted.images))
-        with whole_file(path, sync=True) as temporary:
+        _log.info("cache disk: building %s; %d of %d images to decode", path, missing, len(request.images))
+        with atomic_file(path, sync=True) as temporary:
             with temporary.open("wb") as file:
-                _write(file, wanted, found)
+                _write(file, request, found)
             return open_plane_file(temporary)
 
 
-def _write(file: BinaryIO, wanted: _Wanted, found: _Found) -> None:
-    images, folder = wanted.images, wanted.path.parent
+def _write(file: BinaryIO, request: _Request, found: _Found) -> None:
+    images, folder = request.images, request.path.parent
     writer = PlaneFileWriter(file, len(images))
     unreadable: dict[int, str] = {}
 
     def decode(image: int) -> tuple[Stat, tuple[int, int], Picture | str] | None:
         if found.rows[image] >= 0:
             return None
-        # Both before decoding: a change from here on shows at the next look.
+        # Both before decoding: a change from here on is noticed next time.
         stat, digest = _stat(images[image]), _digest(images[image])
-        return stat, digest, decoded_or_reason(wanted.load, image)
+        return stat, digest, picture_or_reason(request.load, image)
 
-    results = in_order(decode, len(images), wanted.threads, "cache disk", wanted.progress)
+    results = decode_all(decode, len(images), request.threads, "cache disk", progress=request.progress)
     with contextlib.closing(results):
         for image, result in enumerate(results):
             if result is None:
-                _take_over(writer, image, found, unreadable)
+                _copy_planes(writer, image, found, unreadable)
             else:
                 writer.columns["stat"][image], writer.columns["digest"][image], picture = result
                 if isinstance(picture, str):
                     unreadable[image] = picture
                 else:
                     set_row(writer.columns, image, writer.add(planes_of(picture)), picture)
-            if (image + 1) % ROOM_EVERY == 0:
-                advice = f"Make room in {folder}, or choose another folder (--cache-dir)."
+            if (image + 1) % CHECK_EVERY == 0:
+                advice = f"Free some space in {folder}, or choose another folder (--cache-dir)."
                 free = shutil.disk_usage(folder).free
-                check_room(
-                    "--cache disk", "disk space", advice, image + 1, len(images), writer.position, free
-                )
-    writer.finish(images, wanted.signature, unreadable)
+                check_fit("--cache disk", "disk space", advice, image + 1, len(images), writer.position, free)
+    writer.finish(images, request.signature, unreadable)
 
 
-def _take_over(writer: PlaneFileWriter, image: int, found: _Found, unreadable: dict[int, str]) -> None:
-    """Copy an image's planes, or the reason why it has none, from the file that was found."""
+def _copy_planes(writer: PlaneFileWriter, image: int, found: _Found, unreadable: dict[int, str]) -> None:
+    """Copy an image's planes, or the reason why it has none, from the existing file."""
     old = found.file
     assert old is not None
     row = int(found.rows[image])
@@ -267,26 +266,23 @@ def _take_over(writer: PlaneFileWriter, image: int, found: _Found, unreadable: d
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of `path`, waiting for it; gives False where the file system has no locks."""
+    """Hold the lock of `path`, waiting for it; yields False where the file system has no locks."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.with_name(f"{path.name}.lock").open("ab")
     except OSError as error:
         raise DataError(
-            f"{path}: the disk cache cannot be made here: {error.strerror}. "
+            f"{path}: the disk cache cannot be created here: {error.strerror}. "
             "Choose a folder you may write to (--cache-dir)."
         ) from None
-    with file:
+
+    def report_wait() -> None:
+        _log.info("cache disk: waiting for another process that builds %s", path)
+
+    with file, contextlib.ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.info("cache disk: waiting for another process that makes %s", path)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            alone = held.enter_context(file_lock(file, on_wait=report_wait))
         except OSError as error:
-            _log.info("cache disk: %s cannot be locked (%s); going on without", path, error.strerror)
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)  # also for a process that was forked meanwhile
+            _log.info("cache disk: %s cannot be locked (%s); continuing without a lock", path, error.strerror)
+            alone = False
+        yield alone

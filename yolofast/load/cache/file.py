@@ -2,10 +2,10 @@
 
     prologue | planes of image 0 | planes of image 1 | ... | table: columns, note (JSON), image paths
 
-Planes come first because their sizes are known only once an image is decoded; the prologue says where the
-table is and is written last, so that a file cut short is told from a whole one. The table is stored as
-columns that a reader maps as they are: opening copies nothing, and all processes share one table. Numbers
-are little-endian; the prologue and the table carry a CRC-32. Nothing in the file is executed.
+Planes come first because their sizes are known only once an image is decoded. The prologue gives the table's
+offset and is written last, so that a truncated file is recognised. The table is stored as columns that are
+used as mapped: opening copies nothing, and all processes share one table. Numbers are little-endian; the
+prologue and the table carry a CRC-32. Nothing in the file is executed.
 """
 
 from __future__ import annotations
@@ -19,77 +19,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.types import SUBSAMPLING_FACTORS, Picture
-
-ALIGN = 64
-"""Planes of an image start at a multiple of this many bytes."""
-PADDING = 64
-"""Readable bytes after the planes of an image: SIMD reads may overrun a row."""
+from yolofast.kernels.packed_paths import pack_paths
+from yolofast.load.cache.planes import (
+    ALIGN,
+    PADDING,
+    PLANE_COLUMNS,
+    Columns,
+    ColumnTypes,
+    new_columns,
+    plane_bytes,
+)
 
 MAGIC = b"YFPLANE1"
 _PROLOGUE = struct.Struct("<8sQQQII")  # magic, images, table offset, table bytes, table CRC, prologue CRC
 _MAX_SIDE = 2**24
 
-Columns = dict[str, NDArray[Any]]
-ColumnKinds = Mapping[str, tuple[type[np.generic], tuple[int, ...]]]
-"""Name of a column -> its type and the shape of a row in it."""
-
-# Columns of wide numbers come first, so that each is aligned when the table is.
-PLANE_COLUMNS: ColumnKinds = {
-    "offset": (np.uint64, ()),
-    "place": (np.float64, (2, 3)),
-    "height": (np.int32, ()),
-    "width": (np.int32, ()),
-    "c_height": (np.int32, ()),
-    "c_width": (np.int32, ()),
-    "factor_x": (np.int32, ()),
-    "factor_y": (np.int32, ()),
-}
-STAMP_COLUMNS: ColumnKinds = {
+STAMP_COLUMNS: ColumnTypes = {
     "stat": (np.int64, (4,)),  # size, mtime_ns, ctime_ns, inode
     "digest": (np.uint64, (2,)),
 }
 _FILE_COLUMNS = {**STAMP_COLUMNS, **PLANE_COLUMNS}
 
 
-def new_columns(kinds: ColumnKinds, count: int) -> Columns:
-    """Zeroed columns of `count` rows."""
-    return {name: np.zeros((count, *shape), kind) for name, (kind, shape) in kinds.items()}
-
-
-def planes_of(picture: Picture) -> list[NDArray[np.uint8]]:
-    """y, cb and cr (y alone for a gray picture), each with packed rows."""
-    ycc = picture.ycc
-    planes = [ycc.y] if ycc.cb is None or ycc.cr is None else [ycc.y, ycc.cb, ycc.cr]
-    return [np.ascontiguousarray(plane) for plane in planes]
-
-
-def set_row(columns: Columns, row: int, offset: int, picture: Picture) -> None:
-    """Say in `columns` (PLANE_COLUMNS) that the planes of `picture` start at `offset`."""
-    ycc = picture.ycc
-    columns["offset"][row] = offset
-    columns["place"][row] = picture.place
-    columns["height"][row], columns["width"][row] = ycc.y.shape
-    columns["c_height"][row], columns["c_width"][row] = (0, 0) if ycc.cb is None else ycc.cb.shape
-    factor_x, factor_y = SUBSAMPLING_FACTORS[ycc.subsampling]
-    columns["factor_x"][row], columns["factor_y"][row] = factor_x, factor_y
-
-
-def plane_bytes(columns: Columns) -> NDArray[np.int64]:
-    """Bytes of the planes of each image, int64 [n]; 0 for an image that is not held."""
-    luma = columns["height"].astype(np.int64) * columns["width"]
-    return np.asarray(luma + 2 * columns["c_height"].astype(np.int64) * columns["c_width"], dtype=np.int64)
-
-
-def joined(images: Sequence[str]) -> bytes:
-    """Paths as they stand in the file; a path cannot hold a NUL."""
-    return os.fsencode("\0".join(images))
+def joined_paths(images: Sequence[str]) -> bytes:
+    """Paths as the file has them: separated by NUL."""
+    return pack_paths(images)[:-1]
 
 
 @dataclass(frozen=True)
@@ -120,12 +80,12 @@ class PlaneFile:
         return self.data[begin : begin + int(self.sizes[row])]
 
     def image_names(self) -> list[str]:
-        """The paths, one a row."""
+        """The path of every row."""
         return [os.fsdecode(name) for name in self.paths.split(b"\0")] if len(self) else []
 
 
 class PlaneFileWriter:
-    """Writes a plane file from its first byte to its last, with plain writes: a full disk is an `OSError`."""
+    """Writes a plane file from start to end, by write calls: a full disk is an `OSError`, never a SIGBUS."""
 
     def __init__(self, file: BinaryIO, count: int) -> None:
         self._file = file
@@ -144,13 +104,13 @@ class PlaneFileWriter:
         return begin
 
     def finish(self, images: Sequence[str], signature: str, unreadable: Mapping[int, str]) -> None:
-        """Append the table and write the prologue that makes the file a whole one."""
+        """Append the table, then write the prologue that completes the file."""
         note = json.dumps({"signature": signature, "unreadable": sorted(unreadable.items())})
         parts = [
             *(column.tobytes() for column in self.columns.values()),
             note.encode(),
             b"\0",
-            joined(images),
+            joined_paths(images),
         ]
         check = 0
         for part in parts:
@@ -184,7 +144,7 @@ def open_plane_file(path: Path) -> PlaneFile:
     note, _, paths = data[position:].tobytes().partition(b"\0")
     signature, unreadable = _read_note(path, note)
     if count and paths.count(b"\0") != count - 1:
-        raise DataError(f"{path}: the plane cache names another number of images than it holds")
+        raise DataError(f"{path}: the plane cache names a different number of images than it holds")
     _check_rows(path, columns, begin)
     return PlaneFile(columns, data, paths, signature, unreadable)
 
@@ -214,7 +174,7 @@ def _read_note(path: Path, note: bytes) -> tuple[str, dict[int, str]]:
 
 
 def _check_rows(path: Path, columns: Columns, end: int) -> None:
-    """Native code reads where these numbers say: refuse any that leads out of the planes."""
+    """Native code reads at these offsets: refuse any outside the planes."""
     sides = np.stack([columns[name] for name in ("height", "width", "c_height", "c_width")])
     good = (sides >= 0).all(axis=0) & (sides < _MAX_SIDE).all(axis=0)
     good &= ((sides[0] > 0) == (sides[1] > 0)) & ((sides[2] > 0) == (sides[3] > 0))

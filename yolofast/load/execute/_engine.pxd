@@ -59,7 +59,30 @@ cdef extern from "core/pictures/staging.hpp" namespace "yf" nogil:
         int64_t* sizes
         size_t used
 
-    int STAGED_COLUMNS "yf::kStagedColumns"
+cdef extern from "core/pictures/hooks.hpp" namespace "yf" nogil:
+    ctypedef int64_t (*HookFunction)(
+        void* context, int64_t sample, uint8_t* image, int64_t height, int64_t width, float* labels,
+        int64_t count, const double* draws) noexcept
+
+    const int64_t HOOK_RAISED "yf::kHookRaised"
+
+    struct Hook:
+        HookFunction function
+        void* context
+        size_t draws
+
+    struct HookOutcome:
+        int64_t hook
+        int64_t value
+
+    cppclass HookedSamples:
+        vector[Hook] hooks
+        float* labels
+        const int64_t* offsets
+        int64_t* kept
+        const double* draws
+        int64_t classes
+        HookOutcome* outcomes
 
 cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
     struct Sources:
@@ -91,12 +114,14 @@ cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
         double read
         double decode
         double render
+        double hooks
         double pack
         double wait
 
     cppclass JobBatch:
         vector[Job] jobs
         Staging* staging
+        HookedSamples* hooked
         size_t remaining
         vector[Failure] failures
         StageSeconds seconds

@@ -4,12 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from yolofast.load.cache.ram import PlaneTable
-from yolofast.load.index import PackedPaths
+from yolofast.kernels.packed_paths import PackedPaths
+from yolofast.kernels.packed_pictures import PackedPictures
+from yolofast.load.cache.planes import PlaneTable
+from yolofast.load.execute.hooked import HookedLabels
 from yolofast.types import BatchPlan, Picture
 
 def load_picture(
-    path: str | Path, shape: tuple[int, int], cover: int, *, compact: bool = False
+    path: str | Path, shape: tuple[int, int], decode_side: int, *, compact: bool = False
 ) -> Picture: ...
 
 @disjoint_base
@@ -22,13 +24,14 @@ class Jobs:
 class RenderJobs(Jobs):
     plan: BatchPlan
     out: NDArray[np.uint8]
-    def __init__(self, plan: BatchPlan, out: NDArray[np.uint8]) -> None: ...
+    hooked: HookedLabels | None
+    def __init__(
+        self, plan: BatchPlan, out: NDArray[np.uint8], hooked: HookedLabels | None = None
+    ) -> None: ...
 
 @disjoint_base
 class PackJobs(Jobs):
-    memory: NDArray[np.uint8]
-    rows: NDArray[np.int64]
-    places: NDArray[np.float64]
+    packed: PackedPictures[NDArray[np.uint8]]
     sizes: NDArray[np.int64]
     def __init__(self, images: NDArray[np.int64], memory: NDArray[np.uint8]) -> None: ...
     @property
@@ -40,7 +43,7 @@ class Engine:
         self,
         paths: PackedPaths,
         shapes: NDArray[np.int32],
-        cover: int,
+        decode_side: int,
         *,
         table: PlaneTable | None = None,
         idle_bytes: int = 0,

@@ -2,14 +2,14 @@
 """The loader's engine: checked calls into csrc/core/pictures/engine.cpp, and pictures from files.
 
 `Engine` holds every array that native code reads for as long as it may read it. Threads belong to the caller:
-each runs `Engine.work`, which releases the GIL and comes back only for images that Python has to decode.
+each runs `Engine.work`, which releases the GIL and returns only for images that Python has to decode.
 """
 
 import os
 import time
 
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 from libcpp cimport bool as cbool
 from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
@@ -24,6 +24,7 @@ from yolofast.errors import ImageError, YolofastError
 from yolofast.images import decode_other
 from yolofast.kernels._jpeg import jpeg_decoder
 from yolofast.kernels._render import checked_plan
+from yolofast.kernels.packed_pictures import PackedPictures
 from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
 from yolofast.types import Picture, Ycc
 
@@ -64,8 +65,8 @@ cdef ConstImage _rgb_view(cnp.ndarray rgb):
     return view
 
 
-cdef _decode_foreign(path, shape, int cover, CPicture* out):
-    """Decode what is no JPEG through OpenCV, at most `cover` long; raises ImageError."""
+cdef _decode_fallback(path, shape, int decode_side, CPicture* out):
+    """Decode a non-JPEG image through OpenCV, at most `decode_side` long; raises ImageError."""
     rgb = np.ascontiguousarray(decode_other(path))
     if rgb.shape[:2] != tuple(shape):
         raise ImageError(
@@ -74,13 +75,13 @@ cdef _decode_foreign(path, shape, int cover, CPicture* out):
         )
     cdef ConstImage view = _rgb_view(rgb)
     cdef CPicture full
-    cdef cbool small = max(shape) <= cover
+    cdef cbool small = max(shape) <= decode_side
     with nogil:
         if small:
             convert_rgb(view, out[0])
         else:
             convert_rgb(view, full)
-            reduce_picture(full.view, cover, 1, 1, out[0])
+            reduce_picture(full.view, decode_side, 1, 1, out[0])
 
 
 cdef _plane_array(PlaneView plane):
@@ -107,33 +108,34 @@ cdef _to_python(const CPicture& picture, shape):
     return Picture(ycc, place, tuple(shape))
 
 
-def load_picture(path, shape, int cover, *, bint compact=False):
-    """The planes of an image file at the size that is needed. The GIL is released for JPEGs.
+def load_picture(path, shape, int decode_side, *, bint compact=False):
+    """The planes of an image file, no larger than needed. The GIL is released for JPEGs.
 
     Args:
         path: the file.
         shape: (height, width) of the upright picture, as indexed.
-        cover: the longer side needed, in pixels. A JPEG is decoded at the smallest DCT scale M/8 that
+        decode_side: the longer side needed, in pixels. A JPEG is decoded at the smallest DCT scale M/8 that
             covers it.
-        compact: reduce further by averaging, so that the longer side of the luma plane is at most `cover`
-            and chroma is subsampled (4:2:0) as most JPEGs have it: half the memory of RGB, whatever the file.
+        compact: reduce further by averaging, so that the longer side of the luma plane is at most
+            `decode_side` and chroma is subsampled (4:2:0) as in most JPEGs: half the memory of RGB, whatever
+            the file.
 
     Returns:
         `Picture`.
 
     Raises:
-        ImageError: missing, empty, damaged, no image, or of another shape; names the path and the reason.
+        ImageError: missing, empty, damaged, not an image, or of another shape; names the path and the reason.
     """
-    if cover < 1:
-        raise ValueError(f"cover is {cover}; expected at least 1 pixel")
+    if decode_side < 1:
+        raise ValueError(f"decode_side is {decode_side}; expected at least 1 pixel")
     name = os.fsencode(path)
     if b"\0" in name:
-        raise ImageError(f"{path!r}: no file has a NUL in its name; give the path of an image")
+        raise ImageError(f"{path!r}: file names cannot contain NUL; pass the path of an image")
     cdef const char* raw = name
     cdef Bytes data
     cdef CPicture picture, reduced
     cdef PictureRequest request = PictureRequest(
-        shape[0], shape[1], cover, <JpegDecoder><int>jpeg_decoder()
+        shape[0], shape[1], decode_side, <JpegDecoder><int>jpeg_decoder()
     )
     cdef PictureStatus status
     with nogil:
@@ -141,55 +143,75 @@ def load_picture(path, shape, int cover, *, bint compact=False):
         if status.error == PictureError.none:
             status = decode_picture(data.data(), data.size(), request, picture)
     if status.error == PictureError.foreign:
-        _decode_foreign(path, shape, cover, &picture)
+        _decode_fallback(path, shape, decode_side, &picture)
     elif status.error == PictureError.out_of_memory:
-        raise MemoryError(f"{path}: no memory to decode this image")
+        raise MemoryError(f"{path}: out of memory while decoding this image")
     elif status.error != PictureError.none:
         raise ImageError(f"{path}: {_explain(status)}")
     if not compact:
         return _to_python(picture, shape)
     cdef int factor_y = 1 if picture.view.factor_x == 4 else 2  # 4:1:1 is as small already
     with nogil:
-        reduce_picture(picture.view, cover, 2, factor_y, reduced)
+        reduce_picture(picture.view, decode_side, 2, factor_y, reduced)
     return _to_python(reduced, shape)
 
 
 @cython.auto_pickle(False)
 cdef class Jobs:
-    """Jobs on their way through the engine, with all that native code reads for them."""
+    """Jobs in the engine, with all arrays that native code reads for them."""
 
     cdef JobBatch batch
     cdef object keep
     cdef readonly object images
 
     def failures(self):
-        """(sample, image, reason) of each tile that could not be drawn; its sample was not rendered.
+        """(sample, image, reason) of each tile whose image cannot be read; its sample was not rendered.
 
-        Where pictures are packed, (index, image, reason) of each that could not be had.
+        Where pictures are packed, (index, image, reason) of each that cannot be read.
 
-        Raises MemoryError when that was for want of memory: no other image stands in for that.
+        Raises MemoryError when memory ran out: a substitute image would not help.
         """
         for f in self.batch.failures:
             if f.status.error == PictureError.out_of_memory:
-                raise MemoryError("no memory to decode or render an image; free some, or use fewer threads")
+                raise MemoryError("out of memory while loading an image; free some, or use fewer threads")
         return [(f.sample, f.image, _explain(f.status)) for f in self.batch.failures]
 
     def seconds(self):
         """Seconds that threads spent on these jobs, by stage."""
         cdef StageSeconds spent = self.batch.seconds
         stages = {"read": spent.read, "decode": spent.decode, "wait": spent.wait}
-        return stages | ({"render": spent.render} if self.batch.staging == NULL else {"pack": spent.pack})
+        if self.batch.staging != NULL:
+            return stages | {"pack": spent.pack}
+        stages["render"] = spent.render
+        return stages | {"hooks": spent.hooks} if self.batch.hooked != NULL else stages
+
+
+cdef int64_t _call_python(
+    void* context, int64_t sample, uint8_t* image, int64_t height, int64_t width, float* labels,
+    int64_t count, const double* draws
+) noexcept with gil:
+    """A hook that is not compiled: `context` is a `PythonCall`, which has the arrays as Python sees them."""
+    try:
+        kept = (<object>context)(sample, count)
+        return HOOK_RAISED if kept is None else <int64_t>kept
+    except BaseException:
+        return HOOK_RAISED
 
 
 @cython.auto_pickle(False)
 cdef class RenderJobs(Jobs):
     """The samples of one plan, to be rendered; `images` are those of its tiles."""
 
+    cdef HookedSamples native
     cdef readonly object plan
     cdef readonly object out
+    cdef readonly object hooked
 
-    def __init__(self, plan, out):
-        """`out` is uint8 [B, 3, H, W], C-contiguous."""
+    def __init__(self, plan, out, hooked=None):
+        """
+        out     uint8 [B, 3, H, W], C-contiguous
+        hooked  `hooked.HookedLabels` of the samples: hooks that run on each as soon as it is rendered
+        """
         matrix, window, sample, layer, mix, colour = checked_plan(plan)
         height, width = plan.size
         shape = (len(plan), 3, height, width)
@@ -219,23 +241,57 @@ cdef class RenderJobs(Jobs):
             begin = end
             dst.data += 3 * dst.plane
         self.batch.remaining = self.batch.jobs.size()
+        self.hooked = hooked
+        if hooked is not None:
+            self._take_hooks(hooked)
+
+    cdef _take_hooks(self, hooked):
+        cdef size_t count = len(self.plan)
+        columns = sum(hook.draws for hook in hooked.hooks)
+        arrays = (
+            ("labels", hooked.labels, np.float32, (len(hooked.labels), 5)),
+            ("offsets", hooked.offsets, np.int64, (count + 1,)),
+            ("kept", hooked.kept, np.int64, (count,)),
+            ("draws", hooked.draws, np.float64, (count, columns)),
+            ("outcomes", hooked.outcomes, np.int64, (count, 3)),
+        )
+        for name, array, dtype, shape in arrays:
+            if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous:
+                raise ValueError(
+                    f"{name} is {array.dtype} {array.shape}; expected C-contiguous {np.dtype(dtype)} {shape}"
+                )
+        offsets = hooked.offsets
+        if offsets[0] != 0 or offsets[count] != len(hooked.labels) or (np.diff(offsets) != hooked.kept).any():
+            raise ValueError("offsets and kept do not say the same of the labels")
+        calls = hooked.python_calls(self.out)
+        self.keep = *self.keep, *(array for _, array, _, _ in arrays), calls
+        self.native.labels = <float*>cnp.PyArray_DATA(hooked.labels)
+        self.native.offsets = <const int64_t*>cnp.PyArray_DATA(offsets)
+        self.native.kept = <int64_t*>cnp.PyArray_DATA(hooked.kept)
+        self.native.draws = <const double*>cnp.PyArray_DATA(hooked.draws)
+        self.native.classes = hooked.classes
+        self.native.outcomes = <HookOutcome*>cnp.PyArray_DATA(hooked.outcomes)
+        cdef Hook hook
+        for each, call in zip(hooked.hooks, calls):
+            hook.draws = each.draws
+            hook.function, hook.context = _call_python, <void*>call
+            if call is None:
+                hook.function, hook.context = <HookFunction><uintptr_t>each.address, NULL
+            self.native.hooks.push_back(hook)
+        self.batch.hooked = &self.native
 
 
 @cython.auto_pickle(False)
 cdef class PackJobs(Jobs):
     """Pictures to be packed into one piece of memory, in any order, as many as fit.
 
-    `rows` int64 [n, 11]: offset of y, of cb and of cr (both -1 for gray), stride of y and of chroma, height,
-    width, height and width of chroma, chroma factors across and down; offsets in bytes from the beginning of
-    the memory, multiples of 64. The offset of y is -1 where the picture failed or did not fit.
-    `places` float64 [n, 2, 3] as in `types.Picture`. `sizes` int64 [n]: bytes that the picture takes, also
-    where it did not fit; 0 where it failed.
+    `packed` is the `PackedPictures` over that memory, rows of planes without gaps; a picture that failed or
+    did not fit is missing. `sizes` int64 [n]: bytes that the picture takes, even if it did not fit; 0 if it
+    failed.
     """
 
     cdef Staging staging
-    cdef readonly object memory
-    cdef readonly object rows
-    cdef readonly object places
+    cdef readonly object packed
     cdef readonly object sizes
 
     def __init__(self, images, memory):
@@ -245,13 +301,12 @@ cdef class PackJobs(Jobs):
             raise ValueError(f"memory is {memory.dtype} {memory.shape}; expected C-contiguous uint8 [N]")
         self.images = np.array(images, dtype=np.int64, ndmin=1)
         count = len(self.images)
-        self.memory = memory
-        self.rows = np.full((count, STAGED_COLUMNS), -1, dtype=np.int64)
-        self.places, self.sizes = np.zeros((count, 2, 3)), np.zeros(count, dtype=np.int64)
+        self.packed = PackedPictures.missing(memory, count)
+        self.sizes = np.zeros(count, dtype=np.int64)
         self.staging.memory = <uint8_t*>cnp.PyArray_DATA(memory)
         self.staging.capacity = len(memory)
-        self.staging.rows = <int64_t*>cnp.PyArray_DATA(self.rows)
-        self.staging.places = <double*>cnp.PyArray_DATA(self.places)
+        self.staging.rows = <int64_t*>cnp.PyArray_DATA(self.packed.pictures)
+        self.staging.places = <double*>cnp.PyArray_DATA(self.packed.places)
         self.staging.sizes = <int64_t*>cnp.PyArray_DATA(self.sizes)
         self.staging.used = 0
         self.batch.staging = &self.staging
@@ -280,7 +335,7 @@ cdef class Engine:
     cdef object keep
     cdef object paths
     cdef object shapes
-    cdef int cover
+    cdef int decode_side
     cdef set jobs
     cdef object pid
 
@@ -291,27 +346,27 @@ cdef class Engine:
         if self.engine.get() != NULL and self.pid != os.getpid():
             self.engine.release()  # a forked child: threads that only the parent has wait on its locks
 
-    def __init__(self, paths, shapes, int cover, *, table=None, size_t idle_bytes=0):
+    def __init__(self, paths, shapes, int decode_side, *, table=None, size_t idle_bytes=0):
         """
-        paths       `PackedPaths`: where image i lies
-        shapes      int32 [n, 2] (height, width) of every upright image
-        cover       longer side, in pixels, that decoded pictures need
-        table       `PlaneTable` of pictures that are in memory already, or None
-        idle_bytes  pictures that nobody has asked for are kept up to this size
+        paths        `PackedPaths` of the image files
+        shapes       int32 [n, 2] (height, width) of every upright image
+        decode_side  longer side, in pixels, that decoded pictures need
+        table        `PlaneTable` of pictures that are in memory already, or None
+        idle_bytes   pictures that no job needs are kept up to this size
         """
-        if cover < 1:
-            raise ValueError(f"cover is {cover}; expected at least 1 pixel")
+        if decode_side < 1:
+            raise ValueError(f"decode_side is {decode_side}; expected at least 1 pixel")
         count = len(paths)
         shapes = np.ascontiguousarray(shapes, dtype=np.int32)
         if shapes.shape != (count, 2):
             raise ValueError(f"shapes has shape {shapes.shape}; expected ({count}, 2)")
-        self.paths, self.shapes, self.cover = paths, shapes, cover
+        self.paths, self.shapes, self.decode_side = paths, shapes, decode_side
         self.jobs = set()
         cdef Sources sources
         sources.paths = <const char*>cnp.PyArray_DATA(paths.data)
         sources.path_at = <const int64_t*>cnp.PyArray_DATA(paths.offsets)
         sources.shapes = <const int32_t*>cnp.PyArray_DATA(shapes)
-        sources.cover = cover
+        sources.cover = decode_side
         sources.decoder = <JpegDecoder><int>jpeg_decoder()
         sources.cached = NULL
         sources.cached_sides = NULL
@@ -336,9 +391,9 @@ cdef class Engine:
             raise ValueError(f"got images {images.min()} to {images.max()}; there are {len(self.shapes)}")
 
     def expect(self, images):
-        """Announce jobs that will be submitted by their images, int64 [n], as often as jobs ask for each.
+        """Announce the images, int64 [n], of jobs that will be submitted, each as often as jobs need it.
 
-        Their pictures stay, once decoded, until used up. The jobs of a plan ask for each of its `tile_image`.
+        Their pictures stay, once decoded, until used that often. The jobs of a plan need its `tile_image`.
         """
         self._check(images)
         images, uses = np.unique(images, return_counts=True)
@@ -362,7 +417,7 @@ cdef class Engine:
         return done
 
     def run(self, Jobs jobs):
-        """Do jobs, whose images were announced by `expect`, in this thread."""
+        """Run jobs, whose images were announced by `expect`, in this thread."""
         self._check(jobs.images)
         cdef Worker worker
         cdef Work outcome = Work.foreign
@@ -381,13 +436,13 @@ cdef class Engine:
                 with nogil:
                     outcome = self.engine.get().work(worker)
             except BaseException:
-                self.engine.get().abandon(worker)  # so that nobody waits for this job
+                self.engine.get().abandon(worker)  # so that no thread waits for this job
                 raise
             if outcome == Work.foreign:
                 self._supply(worker)
 
     cdef _supply(self, Worker& worker):
-        """Decode an image that is no JPEG, for all who wait for it. Raises what is not the image's fault."""
+        """Decode a non-JPEG image for every job that waits for it. Raises errors not caused by the image."""
         cdef shared_ptr[CPicture] picture
         cdef PictureStatus status = make_status(<int>PictureError.none, b"")
         path = f"image {worker.foreign}"
@@ -396,7 +451,7 @@ cdef class Engine:
             picture = make_shared[CPicture]()
             started = time.perf_counter()
             try:
-                _decode_foreign(path, self.shapes[worker.foreign].tolist(), self.cover, picture.get())
+                _decode_fallback(path, self.shapes[worker.foreign].tolist(), self.decode_side, picture.get())
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ").encode("utf-8", "replace")
                 status = make_status(<int>PictureError.refused, reason)
@@ -409,7 +464,7 @@ cdef class Engine:
             raise
 
     def reset(self):
-        """Drop queued jobs, wait for those in work, and forget pictures and announcements."""
+        """Drop queued jobs, wait for those in progress, and forget pictures and announcements."""
         with nogil:
             self.engine.get().reset()
         self.jobs.clear()

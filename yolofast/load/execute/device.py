@@ -1,8 +1,8 @@
-"""The executor that renders plans on a device: planes go there once a block, each batch is one operator call.
+"""The executor that renders plans on a device: planes are copied once per block, a batch is one call.
 
-The consumer's thread does all of it whenever it asks for a batch: it queues copies of what the engine's
-threads have decoded, and renders ahead. Nothing in that waits for the device, so copies and rendering go on
-beside the consumer's own work there.
+All of it happens in the consumer's thread when it asks for a batch: it queues copies of what the engine's
+threads have decoded, and prefetches renders. None of that waits for the device, so copies and rendering
+overlap with the consumer's own work there.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import torch
 
 from yolofast.errors import ConfigError, YolofastError
 from yolofast.kernels import torch_ops
-from yolofast.load.dataset import YOLODataset
+from yolofast.kernels.torch_render import render_arguments
 from yolofast.load.execute.device_pictures import CHUNK_BYTES, Pictures, PictureSource, StagedPictures
 from yolofast.load.execute.device_stream import Mark, SideStream
-from yolofast.load.execute.executor import Block
+from yolofast.load.execute.executor import Block, PlannedDataset, make_batch
 from yolofast.load.execute.pool import Pool
 from yolofast.load.monitor import DataFlowMonitor
 from yolofast.load.plan.shards import Positions
 from yolofast.types import Batch, BatchPlan
 
 ARENA_BYTES = 2**30
-"""Planes of a block on the device; there are two blocks at a time. What is larger is cut between batches."""
+"""Size limit of a block's planes on the device; a larger block is split between batches."""
 BLOCKS = 2
-"""Blocks of which one is rendered while the planes of the next come in."""
+"""One is rendered while the planes of the next are copied."""
 DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)
 
 MakeSource = Callable[[Pool, SideStream], PictureSource]
@@ -40,39 +40,39 @@ MakeSource = Callable[[Pool, SideStream], PictureSource]
 def checked_device(device: str | torch.device) -> torch.device:
     """The device with its index; `ConfigError` when batches cannot be rendered there."""
     try:
-        place = torch.device(device)
+        found = torch.device(device)
     except RuntimeError:
         raise ConfigError(f"device: got '{device}', expected cuda, cuda:N or cpu.") from None
-    if place.type not in ("cpu", "cuda"):
+    if found.type not in ("cpu", "cuda"):
         raise ConfigError(f"device: got '{device}', expected cuda, cuda:N or cpu.")
-    if place.type == "cpu":
-        return place
+    if found.type == "cpu":
+        return found
     reason = torch_ops.why_no_cuda()
     if reason is not None:
         raise ConfigError(
             f"device: got '{device}', but {reason}. Without a device, batches come from the CPU."
         )
     count = torch.cuda.device_count()
-    if (place.index or 0) >= count:
+    if (found.index or 0) >= count:
         raise ConfigError(f"device: got '{device}', but torch sees {count} CUDA devices.")
-    return torch.device("cuda", torch.cuda.current_device() if place.index is None else place.index)
+    return torch.device("cuda", torch.cuda.current_device() if found.index is None else found.index)
 
 
 class DeviceExecutor:
-    """Renders batches ahead on a device, `prefetch` of them.
+    """Prefetches batches, rendered on a device, `prefetch` of them.
 
-    dataset     what the plans are of
-    batch_size  samples of a batch
+    dataset     the plans are about its images
+    batch_size  samples per batch
     device      see `checked_device`
     dtype       of the images: uint8 (None), or float16, bfloat16 or float32 in 0..1
 
-    The others are for tests and for who has another way to get pictures there: bytes of a staging chunk and
-    of an arena, the operators, and who makes the source of pictures.
+    The other arguments are for tests and for other ways to get pictures onto the device: bytes of a staging
+    chunk and of an arena, the operators, and what makes the source of pictures.
     """
 
     def __init__(
         self,
-        dataset: YOLODataset,
+        dataset: PlannedDataset,
         batch_size: int,
         prefetch: int,
         device: str | torch.device,
@@ -94,8 +94,8 @@ class DeviceExecutor:
         self._pid = os.getpid()
 
     def _stage(self, pool: Pool, stream: SideStream) -> PictureSource:
-        shapes, cover = self.dataset.shapes, self.dataset.cover
-        return StagedPictures(pool, stream, shapes, cover, 2 * self.batch_size, self.chunk_bytes)
+        shapes, side = self.dataset.index.shapes, self.dataset.decode_side
+        return StagedPictures(pool, stream, shapes, side, 2 * self.batch_size, self.chunk_bytes)
 
     def batches(
         self, pool: Pool, epoch: int, blocks: Iterator[Block], monitor: DataFlowMonitor | None
@@ -104,18 +104,19 @@ class DeviceExecutor:
         pool.check()
         if self.device.type == "cuda" and self._pid != os.getpid():
             raise YolofastError(
-                "a forked process cannot use its parent's CUDA device. Start it by spawn, or load on the CPU."
+                "a forked process cannot use its parent's CUDA device. "
+                "Start it with spawn, or load on the CPU."
             )
         if self._stream is None:
-            self._stream = SideStream(self.device)  # the same for all epochs: its memory is used again
-        run = _Run(self, pool, self._stream, epoch, blocks)
+            self._stream = SideStream(self.device)  # the same for all epochs: its memory is reused
+        run = _DeviceEpoch(self, pool, self._stream, epoch, blocks)
         while run.has_more():
             yield run.take(monitor)
 
 
 @dataclass
-class _Block:
-    """A block in work: its pictures, and its batches that are not rendered yet."""
+class _DeviceBlock:
+    """A block in progress: its pictures, and its batches that are not rendered yet."""
 
     pictures: Pictures
     batches: deque[tuple[Positions, BatchPlan]]
@@ -123,14 +124,14 @@ class _Block:
 
 @dataclass
 class _Ready:
-    """A batch whose rendering is queued, and what was spent on it."""
+    """A batch whose rendering is queued, and the seconds spent on it by stage."""
 
     batch: Batch
     mark: Mark
     seconds: dict[str, float]
 
 
-class _Run:
+class _DeviceEpoch:
     """One pass over an epoch."""
 
     def __init__(
@@ -140,14 +141,14 @@ class _Run:
         self.pool, self.stream, self.epoch = pool, stream, epoch
         self.source = executor.make_source(pool, stream)
         self.blocks = self._cut(blocks)
-        self.open: deque[_Block] = deque()
+        self.active: deque[_DeviceBlock] = deque()
         self.ready: deque[_Ready] = deque()
-        self.arenas: list[torch.Tensor] = []  # of blocks that are done, to be used again
+        self.arenas: list[torch.Tensor] = []  # of finished blocks, for reuse
 
     # ------------------------------------------------------------ blocks
 
     def _cut(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        """Blocks as short as can be without sending an image twice, and as long as an arena at most."""
+        """Blocks as short as possible without copying an image twice, and at most as large as an arena."""
         for block in blocks:
             last = {image: at for at, (_, plan) in enumerate(block) for image in plan.tile_image.tolist()}
             part: Block = []
@@ -168,9 +169,9 @@ class _Run:
             if part:
                 yield part
 
-    def _open_blocks(self) -> None:
-        """Have the pictures of the next blocks decoded."""
-        while len(self.open) < BLOCKS or self._unrendered() < self.executor.prefetch:
+    def _start_blocks(self) -> None:
+        """Request the pictures of the next blocks."""
+        while len(self.active) < BLOCKS or self._unrendered() < self.executor.prefetch:
             batches = next(self.blocks, None)
             if batches is None:
                 return
@@ -178,11 +179,11 @@ class _Run:
             images, first = np.unique(tiles, return_index=True)
             images = images[np.argsort(first)]  # in the order in which they are needed
             pictures = Pictures(images, self._arena(self.source.estimate(images)), self.stream)
-            self.open.append(_Block(pictures, deque(batches)))
+            self.active.append(_DeviceBlock(pictures, deque(batches)))
             self.source.ask(pictures, images)
 
     def _unrendered(self) -> int:
-        return len(self.ready) + sum(len(block.batches) for block in self.open)
+        return len(self.ready) + sum(len(block.batches) for block in self.active)
 
     def _arena(self, size: int) -> torch.Tensor:
         fitting = [at for at, arena in enumerate(self.arenas) if len(arena) >= size]
@@ -195,8 +196,8 @@ class _Run:
 
     def has_more(self) -> bool:
         """Whether a batch is left."""
-        self._open_blocks()
-        return bool(self.ready or self.open)
+        self._start_blocks()
+        return bool(self.ready or self.active)
 
     def take(self, monitor: DataFlowMonitor | None) -> Batch:
         """The next batch, for the current stream."""
@@ -205,7 +206,7 @@ class _Run:
         started = time.perf_counter()
         while not self.ready:
             self.pool.check()
-            self._mend()
+            self._repair()
             self._advance(wait=not self._can_render())
         waited = time.perf_counter() - started
         depth = sum(each.mark.is_done() for each in self.ready)
@@ -219,19 +220,19 @@ class _Run:
     def _advance(self, *, wait: bool) -> None:
         self.source.advance(wait=wait)
         while len(self.ready) < self.executor.prefetch and self._can_render():
-            block = self.open[0]
+            block = self.active[0]
             _, plan = block.batches.popleft()
             self.ready.append(self._render(block.pictures, plan))
-            if not block.batches:  # nothing is on its way there any more: each batch waited for its own
-                self.arenas.append(block.pictures.planes)
-                self.open.popleft()
-                self._open_blocks()
+            if not block.batches:  # all its pictures have arrived: each batch waited for its own
+                self.arenas.append(block.pictures.packed.planes)
+                self.active.popleft()
+                self._start_blocks()
 
     def _can_render(self) -> bool:
-        """Whether the pictures of the next batch are there, all of them readable."""
-        if not self.open:
+        """Whether the pictures of the next batch have arrived, all of them readable."""
+        if not self.active:
             return False
-        pictures, plan = self.open[0].pictures, self.open[0].batches[0][1]
+        pictures, plan = self.active[0].pictures, self.active[0].batches[0][1]
         return pictures.have(plan.tile_image) and not self._unreadable(pictures, plan)
 
     def _unreadable(self, pictures: Pictures, plan: BatchPlan) -> list[int]:
@@ -239,20 +240,20 @@ class _Run:
             return []
         return [image for image in np.unique(plan.tile_image).tolist() if image in pictures.reasons]
 
-    def _mend(self) -> None:
-        """Plan the next batch anew if it shows images that turned out unreadable.
+    def _repair(self) -> None:
+        """Plan the next batch again if it shows images that turned out unreadable.
 
-        Only when the consumer waits for it: so reports, and the error that too many of them are, come with
-        the same batch as from the CPU.
+        Only when the consumer waits for it: so warnings, and the error about too many of them, come with the
+        same batch as on the CPU.
         """
-        pictures = self.open[0].pictures
-        positions, plan = self.open[0].batches[0]
-        # What stands in for an image may be known to be unreadable, too: then nothing is under way any more.
+        pictures = self.active[0].pictures
+        positions, plan = self.active[0].batches[0]
+        # A substitute may already be known to be unreadable, too: then nothing is in flight any more.
         while pictures.have(plan.tile_image) and (unreadable := self._unreadable(pictures, plan)):
             for image in unreadable:
-                self.dataset.bad_images.add(image, self.dataset.paths[image], pictures.reasons[image])
-            plan = self.dataset.plan(self.epoch, positions)
-            self.open[0].batches[0] = positions, plan
+                self.dataset.bad_images.add(image, self.dataset.index.paths[image], pictures.reasons[image])
+            plan = self.dataset.plan(self.epoch, positions, plan.size)
+            self.active[0].batches[0] = positions, plan
             self.source.ask(pictures, pictures.add(np.unique(plan.tile_image)))
 
     def _render(self, pictures: Pictures, plan: BatchPlan) -> _Ready:
@@ -260,14 +261,11 @@ class _Run:
         started = time.perf_counter()
         used, tile_picture = np.unique(pictures.rows_of(plan.tile_image), return_inverse=True)
         images = self.stream.empty((len(plan), 3, *plan.size), self.executor.dtype)
-        table = [pictures.rows[used], pictures.places[used]]
-        tiles = [plan.tile_sample, tile_picture, plan.tile_layer, plan.tile_matrix, plan.tile_window]
-        numbers = [
-            torch.from_numpy(np.ascontiguousarray(each)) for each in (*table, *tiles, plan.mix, plan.colour)
-        ]
-        self.stream.call(self.executor.operators.render_, images, pictures.planes, *numbers)
+        packed = pictures.packed.select(used)
+        arguments = render_arguments(packed, plan, tile_picture)
+        self.stream.call(self.executor.operators.render_, images, packed.planes, **arguments)
         rendered = time.perf_counter()
-        host = self.dataset.batch_of(plan, images)
+        host = make_batch(self.dataset.index, plan, images, self.dataset.targets(plan))
         targets = self.stream.upload(torch.from_numpy(host.targets))
         batch = Batch(images, targets, host.paths, torch.from_numpy(host.shapes))
         seconds = self.source.seconds | {

@@ -1,7 +1,7 @@
-"""Work on a device beside the consumer's: one stream, in order, and when which part of it is done.
+"""Work on a device next to the consumer's: one stream, in order, with marks that tell when work is done.
 
-All that touches a device's memory for a loader is queued on one stream. So a copy into memory that earlier
-renders read begins when they are done, without anybody waiting for it. Nothing here waits, but `Mark.wait`.
+Everything that touches a device's memory for a loader is queued on one stream. So a copy into memory that
+earlier renders read begins when they are done, and no thread waits for it. Only `Mark.wait` waits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 
 class SideStream:
-    """A stream of its own on a CUDA device; on a CPU, where work is done when its call returns, nothing."""
+    """A separate stream on a CUDA device; no stream on a CPU, where work is done when its call returns."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -27,18 +27,18 @@ class SideStream:
         return contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def host_memory(self, size: int) -> torch.Tensor:
-        """uint8 [size] that copies to the device read without a detour: page-locked for CUDA."""
+        """uint8 [size] that copies to the device read directly: page-locked for CUDA."""
         return torch.empty(size, dtype=torch.uint8, pin_memory=self._stream is not None)
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        """Memory on the device for work in this stream. Once dropped, it serves later work in this stream."""
+        """Uninitialised memory on the device for this stream; once dropped, later work in it reuses it."""
         with self._current():
             return torch.empty(shape, dtype=dtype, device=self.device)
 
     def copy(self, to: torch.Tensor, source: torch.Tensor) -> None:
-        """Queue a copy. `source` may not change until a later mark is done, but may be dropped."""
+        """Queue a copy. `source` must not change until a later mark is done, but may be dropped."""
         if self._stream is None:
-            # Not torch's copy: it may run in threads that a forked process does not have.
+            # Not torch's copy: it may use threads that a forked process does not have.
             np.copyto(to.numpy(), source.numpy())
             return
         with self._current():
@@ -46,10 +46,10 @@ class SideStream:
         if source.is_cuda:  # it may be memory of another stream
             source.record_stream(self._stream)
 
-    def call(self, operator: Callable[..., None], *arguments: torch.Tensor) -> None:
+    def call(self, operator: Callable[..., None], *arguments: torch.Tensor, **named: torch.Tensor) -> None:
         """Queue the work of an operator on the device."""
         with self._current():
-            operator(*arguments)
+            operator(*arguments, **named)
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
         """A small host tensor on the device, its copy queued."""
@@ -60,17 +60,17 @@ class SideStream:
         return uploaded
 
     def mark(self) -> Mark:
-        """The end of what is queued by now."""
+        """A mark behind everything queued so far."""
         if self._stream is None:
             return Mark()
-        # Blocking: a thread that waits leaves its core to those that decode.
+        # Blocking: a waiting thread leaves its core to those that decode.
         event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         event.record(self._stream)
-        return _Event(self.device, event)
+        return _CudaMark(self.device, event)
 
 
 class Mark:
-    """A place in a stream. This one is of a CPU, and past."""
+    """A position in a stream. This one is of a CPU, where it is always done."""
 
     def is_done(self) -> bool:
         """Whether all work before it is done."""
@@ -80,12 +80,12 @@ class Mark:
         """Wait, in this thread, until all work before it is done."""
 
     def hand_over(self, *tensors: torch.Tensor) -> None:
-        """Let the current stream of this thread use tensors that were made before the mark: what is queued
-        on it from now on runs when the mark is done, and their memory stays until that has run."""
+        """Let the current stream of this thread use tensors made before the mark: what is queued on it from
+        now on runs once the mark is done, and the tensors' memory stays until that has run."""
 
 
-class _Event(Mark):
-    """A place in a CUDA stream."""
+class _CudaMark(Mark):
+    """A position in a CUDA stream."""
 
     def __init__(self, device: torch.device, event: torch.cuda.Event) -> None:
         self._device, self._event = device, event

@@ -1,4 +1,4 @@
-"""The threads behind a loader: they run the engine, and what goes wrong in them reaches the consumer."""
+"""The threads behind a loader: they run the engine, and their errors reach the consumer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import threading
 from yolofast.errors import YolofastError
 from yolofast.load.execute._engine import Engine, Jobs
 
-WAIT_SLICE_S = 0.1  # how long Ctrl-C may have to wait
+WAIT_SLICE_S = 0.1
+"""How long Ctrl-C may have to wait."""
 
 
 class Pool:
-    """Threads that run an engine, and what went wrong in them. Without any, jobs are done by who waits."""
+    """Threads that run an engine, and their errors. Without threads, jobs run in the thread that waits."""
 
     def __init__(self, engine: Engine, threads: int) -> None:
         self.engine = engine
@@ -38,32 +39,32 @@ class Pool:
         return bool(self._threads) and self.engine.wait(jobs, 0.0)
 
     def finish(self, jobs: Jobs) -> None:
-        """Wait for submitted jobs, or do them."""
+        """Wait for submitted jobs; without threads, run them."""
         if self._threads:
             while not self.engine.wait(jobs, WAIT_SLICE_S):
                 self.check()
         else:
             self.engine.run(jobs)
 
-    def is_open(self) -> bool:
-        """Whether there are threads to work, in this process: a forked child has none of its parent's."""
+    def is_running(self) -> bool:
+        """Whether the pool works in this process: a forked child has none of its parent's threads."""
         return not self._closed and not self._errors and self._pid == os.getpid()
 
     def check(self) -> None:
-        """Raise what keeps the pool from working."""
+        """Raise the error that keeps the pool from working, if any."""
         if self._pid != os.getpid():
-            raise YolofastError("a forked process goes on with its parent's iteration. Begin one of its own.")
+            raise YolofastError("a forked process cannot continue its parent's iteration. Start a new one.")
         if self._errors:
             raise YolofastError(f"a loader thread failed: {self._errors[0]}") from self._errors[0]
         if self._closed:
-            raise YolofastError("the loader was closed during an iteration. Begin a new one.")
+            raise YolofastError("the loader was closed during an iteration. Start a new one.")
 
     def reset(self) -> None:
-        """Drop what is queued and wait for what is in work."""
+        """Drop what is queued and wait for what is in progress."""
         if self._pid != os.getpid():
             return
         if threading.current_thread() in self._threads:
-            self.close()  # the collector ended an iteration in this thread, which cannot wait for itself
+            self.close()  # the garbage collector ended an iteration in this thread, which cannot join itself
         else:
             self.engine.reset()
 
@@ -79,8 +80,8 @@ class Pool:
 
 
 def _work(engine: Engine, errors: list[BaseException]) -> None:
-    """A thread's life. It knows the engine only, so that a loader that nobody holds is collected."""
+    """What a thread runs. It holds the engine only, so that an unused loader is collected."""
     try:
         engine.work()
-    except BaseException as error:  # whatever it is, the consumer has to hear of it
+    except BaseException as error:  # of any kind: it is raised in the consumer's thread
         errors.append(error)

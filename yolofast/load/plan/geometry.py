@@ -1,10 +1,10 @@
-"""The geometry of a plan: where each picture lies, and the matrix that takes it there.
+"""The geometry of a plan: the placement of each picture, and the matrix that maps it to the output.
 
-Matrices are kept as [3, 3, n] while they are made: nine vectors that numpy works through in one go. Only
-element by element arithmetic is used (no matmul, no BLAS), so that a matrix has the same bits whether it is
-made alone or among a thousand others.
+Matrices are [3, 3, n] while they are computed: nine vectors for numpy. Only elementwise arithmetic is used
+(no matmul, no BLAS), so that a matrix has the same bits whether it is computed alone or among a thousand
+others.
 
-A *placement*, float64 [8, ...], says where pictures lie on their canvas and what they may show:
+A *placement*, float64 [8, ...], is the position of pictures on their canvas and what they may show:
 rows 0, 1 gain in x and y and rows 2, 3 offset in x and y (`canvas = source * gain + offset`), rows 4 to 7
 the window x0, y0, x1, y1 in source pixels.
 """
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-MARGIN = 1.0  # pixels by which a tile must miss the output before it is left out
+MARGIN = 1.0
+"""Pixels by which a tile must miss the output to be left out."""
 
 
 def letterbox_placement(shapes: NDArray[Any], size: tuple[int, int]) -> Array:
@@ -39,11 +40,11 @@ def mosaic_placement(shapes: NDArray[Any], centre: Array, side: int) -> Array:
     """The placement [8, n, 4] of four pictures, shapes [n, 4, 2], around `centre` [2, n] (x, y).
 
     The canvas is a square of 2 * `side`. The long side of each picture becomes `side`, and the
-    pictures meet at the centre: top left, top right, bottom left, bottom right. What leaves the
-    canvas is cut off.
+    pictures meet at the centre: top left, top right, bottom left, bottom right. They are cropped to the
+    canvas.
     """
     extent = shapes[..., ::-1].transpose(2, 0, 1).astype(np.float64)
-    before = np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])  # lies left of, above the centre
+    before = np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0]])  # is left of, above the centre
     placed = np.empty((8, *extent.shape[1:]))
     placed[0:2] = gain = side / extent.max(axis=0)
     placed[2:4] = offset = centre[:, :, None] - before[:, None, :] * extent * gain
@@ -56,8 +57,8 @@ def mosaic_placement(shapes: NDArray[Any], centre: Array, side: int) -> Array:
 class Warp:
     """The draws of n warps of a canvas into the output; each field float64 or bool [n].
 
-    angle in radians; zoom a gain; shear_x, shear_y tangents; translate_x, translate_y where the canvas
-    centre comes to lie, as a share of the output; perspective_x, perspective_y a pixel; flips done last.
+    angle in radians; zoom a gain; shear_x, shear_y tangents; translate_x, translate_y the position of the
+    canvas centre as a share of the output; perspective_x, perspective_y per pixel; flips come last.
     """
 
     angle: Array
@@ -108,8 +109,8 @@ def compose(warp: Array, placed: Array) -> Array:
 def invert(matrix: Array) -> Array:
     """The inverses of [3, 3, n], by cofactors.
 
-    They are true inverses, not scaled: the third coordinate of what comes back is positive on this
-    side of the horizon. An affine matrix has an inverse whose last row is exactly 0, 0, 1.
+    They are true inverses, not scaled: the third coordinate of the result is positive on this side of the
+    horizon. An affine matrix has an inverse whose last row is exactly 0, 0, 1.
     """
     second, third = matrix[[1, 2, 0]], matrix[[2, 0, 1]]
     cofactors = second[:, [1, 2, 0]] * third[:, [2, 0, 1]] - second[:, [2, 0, 1]] * third[:, [1, 2, 0]]

@@ -1,17 +1,16 @@
 """Plans: everything random about a batch, drawn before a pixel is touched.
 
 `plan_batch` makes a `types.BatchPlan`. Mosaic, resize, rotation, zoom, shear, perspective, translation,
-flips and letterbox of a tile are all in one matrix (`geometry`), so an executor writes every output pixel
-once. Executors do nothing random; a plan with the same inputs always renders to the same pixels.
+flips and letterbox of a tile are one matrix (`geometry`), so an executor writes every output pixel once.
+Executors do nothing random: the same plan and images always render to the same pixels.
 
-A *picture* is one layer of a sample: its own image, or the mixed-in one. Both are drawn alike, from streams
-of their own, and have one to four tiles.
+A *picture* is one layer of a sample: its own image, or the mixed-in one. Both are drawn in the same way, from
+separate streams, and have one to four tiles.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from yolofast.config import AugmentConfig
 from yolofast.load.plan import draws
+from yolofast.load.plan.draws import Stream
 from yolofast.load.plan.geometry import (
     Array,
     Warp,
@@ -31,32 +31,6 @@ from yolofast.load.plan.geometry import (
 from yolofast.types import BatchPlan
 
 TILES = 4
-
-
-class Stream(IntEnum):
-    """Which draw of a sample; a stream is never reused for another purpose."""
-
-    MOSAIC = 0
-    CENTRE_X = 1
-    CENTRE_Y = 2
-    PARTNER = 3  # 3, 4, 5: the other three tiles
-    ROTATE = 6
-    ZOOM = 7
-    SHEAR_X = 8
-    SHEAR_Y = 9
-    TRANSLATE_X = 10
-    TRANSLATE_Y = 11
-    FLIP_UD = 12
-    FLIP_LR = 13
-    HUE = 14
-    SATURATION = 15
-    VALUE = 16
-    PERSPECTIVE_X = 17
-    PERSPECTIVE_Y = 18
-    MIXUP = 19
-    MIXUP_PARTNER = 20
-    LAYER_1 = 64  # 64 + any of 0 to 18: the same draw for the mixed-in picture
-    MIXUP_RATIO = 128  # 128 to 190: their median is the ratio
 
 
 PICTURE_STREAMS = np.arange(Stream.PERSPECTIVE_Y + 1)[:, None]
@@ -123,7 +97,7 @@ def plan_batch(
         share = draw[Stream.PARTNER : Stream.PARTNER + TILES - 1].T
         partners = _partner(where[:, None], share, len(order), augment.mosaic_block)
         tile_image = np.concatenate([tile_image, order[partners]], axis=1)
-    tiles = _place_tiles(draw, augment, size, is_mosaic, tile_image, shapes)
+    tiles = _arrange_tiles(draw, augment, size, is_mosaic, tile_image, shapes)
     own = draw[Stream.HUE : Stream.VALUE + 1, layer == 0]
     return _assemble(size, images, sample, layer, tiles, mix, _draw_colour(own, augment))
 
@@ -192,7 +166,7 @@ def _draw_mixup(
     return mix, np.stack([positions, np.where(mixed, partner, -1)], axis=1)
 
 
-def _place_tiles(
+def _arrange_tiles(
     draw: Array,
     augment: AugmentConfig,
     size: tuple[int, int],

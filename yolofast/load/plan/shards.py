@@ -1,7 +1,7 @@
-"""Which positions of an epoch each rank gets, and which are left when a run goes on with more or fewer ranks.
+"""Which positions of an epoch each rank gets, and which are left when a run resumes with more or fewer ranks.
 
-Ranks are dealt whole blocks of positions, because a block's samples share their images. What does not make
-a full round, and what is left of blocks that were begun, is dealt in equal parts. Every position goes to
+Ranks get whole blocks of positions, because the samples of a block share their images. Blocks that do not
+make a full round, and the rest of partly taken blocks, are split in equal parts. Every position goes to
 exactly one rank, and no rank has more than one `unit` more than another.
 """
 
@@ -17,8 +17,8 @@ DEFAULT_BLOCK = 256
 Positions = NDArray[np.int64]
 
 
-def deal(positions: Positions, world_size: int, block: int, unit: int = 1) -> list[Positions]:
-    """Share out ascending `positions`; the result has one array a rank, ascending.
+def shard_positions(positions: Positions, world_size: int, block: int, unit: int = 1) -> list[Positions]:
+    """The shards of ascending `positions`: one array per rank, ascending.
 
     block  positions [k * block, (k + 1) * block) are one block
     unit   parts of the remainder begin at multiples of this many positions
@@ -31,17 +31,23 @@ def deal(positions: Positions, world_size: int, block: int, unit: int = 1) -> li
     rest = np.concatenate([positions[:0], *(blocks[n] for n in sorted(set(range(len(blocks))) - set(full)))])
     units = -(-len(rest) // unit)
     ends = np.minimum((np.arange(world_size + 1) * units // world_size) * unit, len(rest))
-    parts = []
+    shards = []
     for rank in range(world_size):
         whole = [blocks[number] for number in full[rank::world_size]]
-        parts.append(np.sort(np.concatenate([*whole, rest[ends[rank] : ends[rank + 1]]])))
-    return parts
+        shards.append(np.sort(np.concatenate([*whole, rest[ends[rank] : ends[rank + 1]]])))
+    return shards
 
 
-def remaining(count: int, dealt: Sequence[tuple[int, int]], block: int, unit: int = 1) -> Positions:
-    """The positions of an epoch of `count` left after `dealt`: pairs (ranks, samples each has taken)."""
+def remaining_positions(
+    count: int, stages: Sequence[tuple[int, int]], block: int, unit: int = 1
+) -> Positions:
+    """The positions of an epoch of `count` that are left, ascending.
+
+    `stages`: (ranks, samples that each rank took) of every stretch of the epoch so far; what one stage left
+    was sharded anew for the next.
+    """
     left = np.arange(count, dtype=np.int64)
-    for world_size, taken in dealt:
-        parts = [part[taken:] for part in deal(left, world_size, block, unit)]
-        left = np.sort(np.concatenate(parts))
+    for world_size, taken in stages:
+        shards = [shard[taken:] for shard in shard_positions(left, world_size, block, unit)]
+        left = np.sort(np.concatenate(shards))
     return left

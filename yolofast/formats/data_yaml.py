@@ -1,0 +1,283 @@
+"""data.yaml: the small file that names a YOLO dataset's splits and classes.
+
+It is read the way Ultralytics reads it, so one file works for both. Only the YAML node tree is used
+(`yaml.compose` with the safe loader): nothing in the file is constructed or executed, class names such as
+`no` or `1e3` stay the text that the user wrote, and every error has its line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+from yolofast.errors import DataError, DatasetNotFoundError, at
+from yolofast.formats.discover import image_names, in_path_order
+from yolofast.formats.splits import SPLITS
+from yolofast.types import Split
+
+MAX_BYTES = 4 << 20
+"""A larger data.yaml is refused: real ones are a few kB."""
+MAX_CLASSES = 100_000
+"""A larger `nc` is refused: the largest public detection sets have some ten thousand classes."""
+MAX_DEPTH = 32
+"""Deeper nesting of lists and mappings is refused before anything is constructed from them."""
+MAX_KEYPOINTS = 1000
+
+_SEPARATOR = re.escape(os.sep)
+_IMAGES_FOLDER = re.compile(rf"(?:^|{_SEPARATOR})(images)(?={_SEPARATOR})", re.IGNORECASE | re.ASCII)
+
+YAML_KEYS: Mapping[Split, tuple[str, ...]] = MappingProxyType(
+    {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
+)
+"""The keys under which data.yaml may name each split; the first one is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataYaml:
+    """A data.yaml that has been read and whose folders exist.
+
+    `splits` maps a split to image folders or .txt files that list images; `names[i]` is the name of class i.
+    """
+
+    path: Path
+    root: Path
+    splits: Mapping[Split, tuple[Path, ...]]
+    names: tuple[str, ...]
+    keypoints: tuple[int, int] | None = None
+    """`kpt_shape`: keypoints per row, and numbers per keypoint (2: x y, 3: x y and visibility)."""
+
+
+def _check_depth(path: Path, text: str) -> None:
+    """Refuse excessive nesting while the file is still a flat stream of events."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                where = at(path, event.start_mark.line + 1 if event.start_mark else None)
+                raise DataError(f"{where}: not a data.yaml: nested more than {MAX_DEPTH} levels deep.")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
+    """Top-level key -> (value node, line of the key)."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise DataError(f"{path}: got {size} bytes, expected a data.yaml of at most {MAX_BYTES}.")
+        text = path.read_text(encoding="utf-8-sig")
+        _check_depth(path, text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise DatasetNotFoundError(f"{path}: no such file. Give the data.yaml of a dataset.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = at(path, mark.line + 1 if mark else None)
+        raise DataError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise DataError(f"{path}: not a data.yaml: expected keys such as 'train:', 'val:' and 'names:'.")
+    return {
+        key.value: (value, key.start_mark.line + 1)
+        for key, value in root.value
+        if isinstance(key, yaml.ScalarNode)
+    }
+
+
+def _text(node: yaml.Node, where: str, what: str) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise DataError(f"{where}: {what}: got a list or mapping, expected one value.")
+    return "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+
+
+def _integer(node: yaml.Node, where: str, what: str) -> int:
+    text = _text(node, where, what)
+    try:
+        return int(text)
+    except ValueError:
+        raise DataError(f"{where}: {what}: got '{text}', expected a whole number.") from None
+
+
+def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, ...]:
+    count, count_line = None, None
+    if "nc" in keys:
+        node, count_line = keys["nc"]
+        count = _integer(node, at(path, count_line), "nc")
+        if not 1 <= count <= MAX_CLASSES:
+            raise DataError(f"{at(path, count_line)}: nc: got {count}, expected 1 to {MAX_CLASSES}.")
+    if "names" not in keys:
+        if count is None:
+            raise DataError(f"{path}: no 'names': list the classes, for example 'names: [cat, dog]'.")
+        return tuple(f"class_{i}" for i in range(count))
+    node, line = keys["names"]
+    where = at(path, line)
+    if isinstance(node, yaml.SequenceNode):
+        names = tuple(_text(item, at(path, item.start_mark.line + 1), "a class name") for item in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        by_id = {}
+        for key, value in node.value:
+            item = at(path, key.start_mark.line + 1)
+            by_id[_integer(key, item, "a class id")] = _text(value, item, "a class name")
+        if sorted(by_id) != list(range(len(node.value))):
+            raise DataError(
+                f"{where}: names: got class ids {sorted(by_id)}, "
+                f"expected 0 to {len(node.value) - 1}, each once."
+            )
+        names = tuple(by_id[i] for i in range(len(by_id)))
+    else:
+        raise DataError(f"{where}: names: got '{node.value}', expected a list of class names.")
+    if not names:
+        raise DataError(f"{where}: names: got no class, expected at least one.")
+    if count is not None and count != len(names):
+        raise DataError(
+            f"{at(path, count_line)}: nc is {count} but names (line {line}) has {len(names)} classes. "
+            "Correct one of them, or remove nc."
+        )
+    return names
+
+
+def _keypoints(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[int, int] | None:
+    if "kpt_shape" not in keys:
+        return None
+    node, line = keys["kpt_shape"]
+    where = at(path, line)
+    if node.tag == "tag:yaml.org,2002:null":
+        return None
+    values = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    shape = [_integer(item, where, "kpt_shape") for item in values]
+    if len(shape) != 2 or not 1 <= shape[0] <= MAX_KEYPOINTS or shape[1] not in (2, 3):
+        got = shape if isinstance(node, yaml.SequenceNode) else shape[0]
+        raise DataError(f"{where}: kpt_shape: got {got}, expected [keypoints, 2 or 3], such as [17, 3].")
+    return shape[0], shape[1]
+
+
+def read_class_names(path: Path) -> tuple[str, ...] | None:
+    """The class names of a YAML file, or None when it has no `names`. Raises `DataError`."""
+    keys = _compose(path)
+    return _names(path, keys) if "names" in keys else None
+
+
+def top_level_keys(path: Path) -> frozenset[str]:
+    """The keys of a YAML file, to tell a data.yaml from the files of other tools. Raises `DataError`."""
+    return frozenset(_compose(path))
+
+
+def _resolve(entry: str, roots: Sequence[Path]) -> Path | None:
+    """The path of `entry` below the first root that has it; exports write `../train` for `train`."""
+    tails = [entry, entry[3:]] if entry.startswith("../") else [entry]
+    for root in roots:
+        for tail in tails:
+            if (root / tail).exists():
+                return Path(os.path.normpath(root / tail))
+    return None
+
+
+def read_data_yaml(path: str | Path) -> DataYaml:
+    """Read a data.yaml: its classes and the locations of its images.
+
+    A relative `path:` is relative to the folder of the yaml, which also replaces it when it is empty or does
+    not exist (a dataset that was moved). Splits are read from `train`, `val` (or `valid`) and `test`: a
+    folder, a .txt list of images, or a list of these. A `test` that does not exist is ignored (many exports
+    name one without shipping it); any other missing folder is an error. Without `names`, `nc: 3` gives
+    class_0, class_1, class_2.
+
+    Raises `DatasetNotFoundError` when the file is missing and `DataError`, with file and line, when its
+    content is wrong.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow symlinks
+    keys = _compose(path)
+    names = _names(path, keys)
+    declared = _text(keys["path"][0], at(path, keys["path"][1]), "path") if "path" in keys else ""
+    roots = [path.parent / declared, path.parent] if declared else [path.parent]
+    splits: dict[Split, tuple[Path, ...]] = {}
+    for split in SPLITS:
+        key = next((k for k in YAML_KEYS[split] if k in keys), None)
+        if key is None:
+            continue
+        node, line = keys[key]
+        items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found: list[Path] = []
+        for item in items:
+            entry = _text(item, at(path, item.start_mark.line + 1), key)
+            if not entry:
+                continue
+            location = _resolve(entry, roots)
+            if location is not None:
+                found.append(location)
+            elif split != "test":
+                raise DataError(
+                    f"{at(path, line)}: {key}: no such folder '{roots[0] / entry}'. "
+                    f"Correct '{key}:' or 'path:', or put the images there."
+                )
+        if found:
+            splits[split] = tuple(found)
+    if not splits:
+        raise DataError(f"{path}: names no images: expected 'train:' and 'val:' with an image folder each.")
+    root = roots[0] if roots[0].is_dir() else path.parent
+    return DataYaml(path, Path(os.path.normpath(root)), splits, names, _keypoints(path, keys))
+
+
+def _read_image_list(data: DataYaml, list_file: Path) -> list[Path]:
+    """Images named in a .txt list: absolute, or relative to the folder of the list or to the dataset root.
+
+    A backslash counts as a slash unless an image has it in its name: lists come from Windows too.
+    """
+    try:
+        lines = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise DataError(f"{list_file}: cannot be read: {error.strerror}") from None
+    images = []
+    for line in filter(None, map(str.strip, lines)):
+        if "\\" in line and not (list_file.parent / line).exists():
+            line = line.replace("\\", "/")
+        beside = Path(os.path.normpath(list_file.parent / line))
+        below = Path(os.path.normpath(data.root / line))
+        images.append(below if below.exists() and not beside.exists() else beside)
+    return images
+
+
+def list_image_names(data: DataYaml, split: Split) -> list[str]:
+    """The paths of all images of a split, sorted folder by folder, each once.
+
+    Images in a .txt list are returned as listed, even when the file is missing. Raises `DataError` when
+    data.yaml does not name the split.
+    """
+    if split not in data.splits:
+        key = YAML_KEYS[split][0]
+        raise DataError(f"{data.path}: no '{key}:' split; it has: {', '.join(data.splits)}.")
+    images: set[str] = set()
+    for source in data.splits[split]:
+        images.update(image_names(source) if source.is_dir() else map(str, _read_image_list(data, source)))
+    return in_path_order(images)
+
+
+def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
+    """`list_image_names` as paths."""
+    return tuple(map(Path, list_image_names(data, split)))
+
+
+def label_candidates(image: str | Path) -> Iterator[str]:
+    """Every path at which the YOLO label file of an image may be, the usual one first.
+
+    The last folder called `images` becomes `labels`, with the suffix .txt; then a file next to the image.
+    Datasets from case-insensitive file systems may use `Images`, `Labels` and `.TXT`: these are included.
+    """
+    stem = os.path.splitext(image)[0]  # noqa: PTH122 - strings are faster: runs once per image of huge sets
+    folder = None
+    for folder in _IMAGES_FOLDER.finditer(stem):  # noqa: B007 - the last one counts
+        pass
+    if folder is not None:
+        for labels in ("labels", "Labels", "LABELS"):
+            label = f"{stem[: folder.start(1)]}{labels}{stem[folder.end(1) :]}"
+            yield f"{label}.txt"
+            yield f"{label}.TXT"
+    yield f"{stem}.txt"
+    yield f"{stem}.TXT"
