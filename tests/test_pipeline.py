@@ -13,7 +13,6 @@ from yolofast.config import LoggingConfig, YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError, DataError
 from yolofast.models import save_weights
 from yolofast.pipeline import (
-    Stopwatch,
     auto_prepare_dataset_if_needed,
     evaluate_run,
     loader_device,
@@ -25,6 +24,7 @@ from yolofast.pipeline import (
     train_run,
 )
 from yolofast.sample import make_sample_dataset
+from yolofast.stopwatch import Stopwatch
 from yolofast.train import CheckpointManager, TrainingMonitor
 
 

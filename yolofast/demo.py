@@ -8,8 +8,9 @@ from typing import Any
 
 from yolofast.config import YOLOConfig
 from yolofast.files import write_json
-from yolofast.pipeline import SUMMARY_NAME, Report, Stopwatch, predict_run, run
+from yolofast.pipeline import SUMMARY_NAME, predict_run, run
 from yolofast.sample import CLASSES, make_sample_dataset
+from yolofast.stopwatch import Report, Stopwatch
 
 STAGES = 7
 _log = logging.getLogger(__name__)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +33,7 @@ from yolofast.formats.discover import scan_dataset
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
 from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.stopwatch import Report, Stopwatch
 from yolofast.types import ExportResult, PreparedDataset, Split
 
 if TYPE_CHECKING:
@@ -418,27 +417,6 @@ def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> Ex
 
 
 # ---------------------------------------------------------------- the whole pipeline
-
-Report = Callable[[str], None]
-"""Takes one line (or a few) about the progress of a run, such as `print`."""
-
-
-@dataclass
-class Stopwatch:
-    """Announces stages to `report` and records how long each took."""
-
-    stages: int
-    report: Report = _log.info
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, what: str) -> Iterator[None]:
-        """Announce stage `name` as the next of `stages` and time it."""
-        self.report(f"\n[{len(self.seconds) + 1}/{self.stages}] {name}: {what}")
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - started, 3)
-        self.report(f"    {self.seconds[name]:.1f} s")
 
 
 @dataclass(frozen=True)
