@@ -26,7 +26,7 @@ BATCH = 16
 
 @hook(draws=1)
 def nothing(image, labels, draws):  # type: ignore[no-untyped-def]
-    """Does nothing, with every argument there is."""
+    """Does nothing, with every possible argument."""
 
 
 def examples() -> tuple[Hook, ...]:
@@ -54,10 +54,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", nargs="?", type=Path, default=DATA / "coco128" / "data.yaml")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round of one side")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round of each variant")
     options = parser.parse_args()
     gray, erasing = examples()
-    sides: dict[str, tuple[Hook, ...]] = {
+    variants: dict[str, tuple[Hook, ...]] = {
         OURS: (),
         "nothing": (nothing,),
         "gray_sometimes": (gray,),
@@ -67,7 +67,7 @@ def main() -> None:
     entries = {}
     for imgsz in (320, 640):
         runs = {}
-        for name, hooks in sides.items():
+        for name, hooks in variants.items():
             dataset = YOLODataset(
                 options.data, "train", imgsz=imgsz, augment=AugmentConfig(), cache="ram", hooks=hooks
             )

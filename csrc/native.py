@@ -1,4 +1,4 @@
-"""How csrc is compiled: one list of sources, one set of flags, and a compiler driver that tracks headers.
+"""How csrc is compiled: the one list of sources and flags, and a compiler driver that knows headers.
 
 `setup.py` builds the Cython modules and torch.ops.yolofast with it, the tests the fuzz programs and the host
 emulation of CUDA, `make sanitize` and `make tsan` all programs under a sanitizer:
@@ -6,18 +6,20 @@ emulation of CUDA, `make sanitize` and `make tsan` all programs under a sanitize
     python csrc/native.py programs --variant address     # build/native/address/programs/*
 
 An object is compiled again when its command, its source or a header that it includes (`-MMD`) changed. All
-objects lie in build/native, so what pip builds is not built again by `setup.py build_ext --inplace`.
+objects are in build/native, so `setup.py build_ext --inplace` does not repeat what pip has built.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,7 +65,7 @@ class CompileError(Exception):
 
 
 def run(command: Sequence[str]) -> str:
-    """What a compiler or linker said, run from the repository's root; one per core at a time.
+    """The output of a compiler or linker, run from the repository's root; one per core at a time.
 
     Raises `CompileError`.
     """
@@ -74,6 +76,15 @@ def run(command: Sequence[str]) -> str:
     if done.returncode != 0:
         raise CompileError(f"{shlex.join(command)}\n{done.stdout}")
     return done.stdout
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """For one process at a time: tests that run side by side build the same things."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _short(path: Path) -> str:
@@ -100,7 +111,7 @@ def compile_all(
     flags: Sequence[str],
     compiler: Sequence[str] = (*CXX, *ENVIRONMENT),
 ) -> list[Path]:
-    """Object files of the sources in `folder`, and beside each what the compiler said (.txt).
+    """Object files of the sources in `folder`, each with the output of the compiler (.txt).
 
     Warnings are printed, too.
     """
@@ -120,8 +131,7 @@ def compile_all(
         target.with_suffix(".command").write_text(shlex.join(command))
         return target
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(CORES) as pool:
+    with _locked(folder), ThreadPoolExecutor(CORES) as pool:
         return list(pool.map(compile_one, sources))
 
 
@@ -146,12 +156,13 @@ def link(objects: Sequence[Path], target: Path, flags: Sequence[str], linker: Se
 def core_library(variant: str = "release") -> Path:
     """csrc/core as one static library; each module takes the parts that it calls."""
     folder = BUILD / variant
-    objects = compile_all(CORE, folder / "core", [*COMMON, *VARIANTS[variant]])
     library = folder / CORE_NAME
-    newest = max(each.stat().st_mtime_ns for each in objects)
-    if not library.exists() or library.stat().st_mtime_ns < newest:
-        library.unlink(missing_ok=True)
-        run(["ar", "rcs", _short(library), *map(_short, objects)])
+    with _locked(folder):
+        objects = compile_all(CORE, folder / "core", [*COMMON, *VARIANTS[variant]])
+        newest = max(each.stat().st_mtime_ns for each in objects)
+        if not library.exists() or library.stat().st_mtime_ns < newest:
+            library.unlink(missing_ok=True)
+            run(["ar", "rcs", _short(library), *map(_short, objects)])
     return library
 
 

@@ -1,4 +1,4 @@
-"""What composes the stages: preparing on demand, run folders, and the promised return values."""
+"""The pipeline: preparing on demand, run folders, and the promised return values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from yolofast.config import LoggingConfig, YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError, DataError
 from yolofast.models import save_weights
 from yolofast.pipeline import (
+    Stopwatch,
     auto_prepare_dataset_if_needed,
     evaluate_run,
     loader_device,
@@ -87,6 +88,17 @@ def test_train_model_returns_what_is_promised(sample_yolo: Path, tmp_path: Path)
     assert row.keys() >= {"map50", "map50_95", "lr", "epoch_s", "memory_mb", "val_loss", "train_box"}
 
 
+def test_stages_report_and_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[str] = []
+    clock = Stopwatch(2, lines.append)
+    for name in ("first", "second"):
+        with clock.stage(name, "what it does"):
+            pass
+    assert lines[::2] == ["\n[1/2] first: what it does", "\n[2/2] second: what it does"]
+    assert list(clock.seconds) == ["first", "second"]
+    assert capsys.readouterr() == ("", "")
+
+
 def small_run(data: Path, project: Path) -> YOLOConfig:
     return YOLOConfig().replace(
         data=data, imgsz=32, epochs=1, model="p", workers=0, device="cpu", project=project, plots=False
@@ -127,18 +139,18 @@ def test_batches_are_rendered_where_the_config_says(sample_yolo: Path, tmp_path:
         config.replace(loader_device="tpu")
 
 
-def test_a_finished_run_goes_on_when_more_epochs_are_asked_for(sample_yolo: Path, tmp_path: Path) -> None:
+def test_a_finished_run_continues_with_more_epochs(sample_yolo: Path, tmp_path: Path) -> None:
     config = small_run(sample_yolo, tmp_path)
     train_run(config)
-    place = LoggingConfig(project=tmp_path)
-    assert train_run(resumed_config(place))[1]["final_epoch"] == 1
-    folder, result = train_run(resumed_config(place).replace(epochs=3))
+    logging = LoggingConfig(project=tmp_path)
+    assert train_run(resumed_config(logging))[1]["final_epoch"] == 1
+    folder, result = train_run(resumed_config(logging).replace(epochs=3))
     assert (folder.name, result["final_epoch"]) == ("train", 3)
     assert [row["epoch"] for row in result["training_history"]] == [0, 1, 2]
-    assert resumed_config(place).training.epochs == 3
+    assert resumed_config(logging).training.epochs == 3
 
 
-def test_the_best_epoch_without_validation_boxes_is_the_one_with_least_loss(
+def test_without_validation_boxes_the_best_epoch_has_the_lowest_loss(
     sample_yolo: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "data"
@@ -152,7 +164,7 @@ def test_the_best_epoch_without_validation_boxes_is_the_one_with_least_loss(
     assert (folder / "weights" / "best.safetensors").exists()
 
 
-def test_a_start_from_weights_keeps_the_backbone(sample_yolo: Path, tmp_path: Path) -> None:
+def test_training_from_weights_keeps_the_backbone(sample_yolo: Path, tmp_path: Path) -> None:
     config = YOLOConfig().replace(model="p", seed=1)
     first = start_model(config, ("a", "b"))
     save_weights(first, tmp_path / "w.safetensors")

@@ -16,7 +16,7 @@ WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, er
 
 
 @contextlib.contextmanager
-def whole_file(
+def atomic_file(
     path: str | Path, error: type[YolofastError] = DataError, *, sync: bool = False
 ) -> Iterator[Path]:
     """A temporary file next to `path`: renamed to `path` when the block succeeds, else removed.
@@ -45,7 +45,7 @@ def whole_file(
 
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text atomically. Raises `DataError` when it cannot be written."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

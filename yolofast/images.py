@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info
-from yolofast.kernels._scan import FOREIGN, FORMATS, MODES, ODD, REFUSED, UNREADABLE, scan_headers
+from yolofast.kernels._scan import FORMATS, MODES, REFUSED, UNKNOWN_FORMAT, UNREADABLE, UNUSUAL, scan_headers
 from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
 
@@ -91,10 +91,10 @@ def _slow_header(path: str | Path, status: int, error: int, header: ImageHeader)
     try:
         if status == UNREADABLE:
             return _system_error(path, error)
-        if status == FOREIGN:
+        if status == UNKNOWN_FORMAT:
             return _no_image(path)
         data = _read(path)
-        if status == ODD:
+        if status == UNUSUAL:
             height, width, _ = _decode_other(data, path).shape
             return replace(header, width=width, height=height, mode="RGB", bits=8, complete=True)
         if status == REFUSED:

@@ -1,4 +1,4 @@
-"""Memory of this process: what it holds, what it held at most, and what it can still take."""
+"""Memory of a process: what it holds, what it held at most, and what it can still take."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def peak_resident_mib() -> float:
-    """Most MiB resident since this process started.
+def peak_resident_mib(process: int | None = None) -> float:
+    """Most MiB resident since a process started; omitted means this one, another (by its id) needs /proc.
 
     From VmHWM where there is one: ru_maxrss of a new process begins with what its parent held.
+
+    Raises `OSError` when there is no such process, or no /proc to ask about it.
     """
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path(f"/proc/{process or 'self'}/status").read_text().splitlines()
     except OSError:
+        if process is not None:
+            raise
         lines = []
     for line in lines:
         if line.startswith("VmHWM:"):

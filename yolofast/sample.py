@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.errors import DataError
-from yolofast.work_folder import whole_folder
+from yolofast.work_folder import atomic_folder
 
 CLASSES = ("circle", "square", "triangle", "star", "ring")
 SIZES = ((240, 320), (320, 240), (300, 400), (360, 360), (360, 480), (256, 448))
@@ -121,7 +121,7 @@ def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) 
         return directory
     if directory.exists() and any(directory.iterdir()):
         raise DataError(f"{directory}: not empty and not the sample dataset. Choose another folder.")
-    with whole_folder(directory) as finished:
+    with atomic_folder(directory) as finished:
         finished.mkdir()
         _write(finished, count, seed, info)
     return directory

@@ -35,7 +35,7 @@ def work_folder(target: Path, purpose: str) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """The path of a folder to create, which replaces `target` when the block succeeds.
 
     Otherwise `target` stays as it was; when the run is killed at any point, the next one restores the old

@@ -24,7 +24,7 @@ __device__ Along along(const Neighbour& luma, const Neighbour& chroma) {
             both_weights(static_cast<std::uint32_t>(chroma.weight))};
 }
 
-__device__ void place_column(const Tile& tile, int x, Along* out) {
+__device__ void set_column(const Tile& tile, int x, Along* out) {
     const PictureView& picture = tile.picture;
     const UprightAxes axes = upright_axes(tile);
     const int factor = picture.factor_x;
@@ -32,7 +32,7 @@ __device__ void place_column(const Tile& tile, int x, Along* out) {
                  upright_column(axes.gain_x / factor, axes.offset_x / factor, x, max(picture.cb.width, 2)));
 }
 
-__device__ void place_row(const Tile& tile, int y, Along* out) {
+__device__ void set_row(const Tile& tile, int y, Along* out) {
     const PictureView& picture = tile.picture;
     const UprightAxes axes = upright_axes(tile);
     const double at = axes.gain_y * (y + 0.5) + axes.offset_y;
@@ -40,7 +40,7 @@ __device__ void place_row(const Tile& tile, int y, Along* out) {
                  upright_row(at, picture.factor_y, max(picture.cb.height, 2)));
 }
 
-__device__ void place_chunks(const Tile& tile, const TileEntry& entry, Span span, int y, ChunkEntry* out) {
+__device__ void set_chunks(const Tile& tile, const TileEntry& entry, Span span, int y, ChunkEntry* out) {
     const PictureView& picture = tile.picture;
     const Projection projection = project(tile);
     for (int begin = span.begin; begin < span.end; begin += kChunk) {
@@ -65,8 +65,8 @@ __device__ void place_chunks(const Tile& tile, const TileEntry& entry, Span span
     }
 }
 
-// A thread a row of each tile, and a column of each upright one.
-__global__ void __launch_bounds__(kThreads) place_tiles(Tables tables, unsigned blocks_of_tile) {
+// A thread per row of each tile, and per column of each upright one.
+__global__ void __launch_bounds__(kThreads) locate_tiles(Tables tables, unsigned blocks_of_tile) {
     const auto t = static_cast<std::int64_t>(blockIdx.x / blocks_of_tile);
     const int i = static_cast<int>(blockIdx.x % blocks_of_tile * kThreads + threadIdx.x);
     const Tile& tile = tables.tiles[t];
@@ -75,20 +75,20 @@ __global__ void __launch_bounds__(kThreads) place_tiles(Tables tables, unsigned 
     if (i < tables.height) {
         const std::int64_t row = slot * tables.height + i;
         if (entry.upright != 0) {
-            place_row(tile, i, tables.rows + row);
+            set_row(tile, i, tables.rows + row);
         } else {
             const Span span = owned(tile, i, tables.width);
             tables.spans[row] = span;
-            place_chunks(tile, entry, span, i, tables.chunks + row * tables.chunks_of_row);
+            set_chunks(tile, entry, span, i, tables.chunks + row * tables.chunks_of_row);
         }
     } else if (const int x = i - tables.height; x < tables.width && entry.upright != 0) {
-        place_column(tile, x, tables.columns + slot * tables.width + x);
+        set_column(tile, x, tables.columns + slot * tables.width + x);
     }
 }
 
 // ---------------------------------------------------------------------------------- second launch
 
-// A strip a thread.
+// A strip per thread.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     draw_pixels(Tables tables, unsigned blocks_across, unsigned blocks_of_sample, bool wide,
@@ -233,7 +233,7 @@ cudaError_t render(const RenderTable& table, void* workspace, PixelType type, vo
     if (table.tiles > 0) {
         const auto blocks = static_cast<unsigned>(ceil_div(table.height + table.width, kThreads));
         if (!fits_grid(blocks, table.tiles)) return cudaErrorInvalidConfiguration;
-        status = launch(place_tiles, static_cast<unsigned>(blocks * table.tiles), kThreads, stream, tables,
+        status = launch(locate_tiles, static_cast<unsigned>(blocks * table.tiles), kThreads, stream, tables,
                         blocks);
         if (status != cudaSuccess) return status;
     }

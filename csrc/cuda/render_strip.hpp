@@ -6,7 +6,7 @@
 
 namespace yf::cuda {
 
-constexpr int kRows = 8;  // of a strip, kPixels columns each: a bit of a word a pixel, row by row
+constexpr int kRows = 8;  // of a strip, kPixels columns each: a bit of a word per pixel, row by row
 static_assert(kRows * kPixels == 32);
 
 __device__ inline unsigned row_of(unsigned pixels, int row) { return pixels >> kPixels * row & kWholeRun; }

@@ -45,7 +45,7 @@ struct AxisLine {
     float start, step;
 };
 
-// A chunk of a row of any other tile: the lines of render_points.hpp.
+// A chunk of a row of any other tile: the lines of core/render/points.hpp.
 struct alignas(16) ChunkEntry {
     AxisLine column, row;
     AxisLine chroma_column, chroma_row;

@@ -23,12 +23,12 @@ constexpr std::uint8_t kGuard = 0xA5;
 
 // Ordinary, tiny, enormous, or one at which arithmetic changes its mind.
 double choose_number(double limit, Choices& choices) {
-    constexpr double kOdd[] = {0.0,  -0.0,  1.0,    -1.0,    0.5,     -0.5,  1e-12,  5e-324,
-                               1e12, -1e12, 1e-300, -1e-300, 1 << 24, 1e-30, -1e-30, 32767.5};
+    constexpr double kSpecial[] = {0.0,  -0.0,  1.0,    -1.0,    0.5,     -0.5,  1e-12,  5e-324,
+                                   1e12, -1e12, 1e-300, -1e-300, 1 << 24, 1e-30, -1e-30, 32767.5};
     const double mantissa = choices.byte() * 256 + choices.byte() - 32768.0;
     double value = mantissa / 256;
     const int kind = choices.byte();
-    if (kind < 128) value = kOdd[kind % 16];
+    if (kind < 128) value = kSpecial[kind % 16];
     if (kind >= 240) value = std::ldexp(mantissa, choices.byte() - 128);
     return std::clamp(value, -limit, limit);
 }
@@ -111,8 +111,9 @@ std::vector<yf::Tile> choose_tiles(const yf::PictureView& picture, int full_h, i
 }
 
 void choose_colour(Choices& choices, double* colour) {
-    const double plain[12] = {1, 0, 1.402, -179.456, 1, -0.344136, -0.714136, 135.459, 1, 1.772, 0, -226.816};
-    std::memcpy(colour, plain, sizeof plain);
+    const double identity[12] = {1,         0,       1.402, -179.456, 1, -0.344136,
+                                 -0.714136, 135.459, 1,     1.772,    0, -226.816};
+    std::memcpy(colour, identity, sizeof identity);
     for (int c = 0; c < 3; ++c) {
         double* row = colour + 4 * c;
         disturb(row, 3, yf::kMaxGain, choices);
@@ -173,7 +174,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     yf::Renderer used;
     for (const int cover : {1 << 24, 1 + choices.below(2048), 1 + choices.byte() % 16}) {
         yf::Picture decoded, reduced;
-        if (!decode(data, size, {full_h, full_w, cover}, decoded)) return 0;
+        if (!decode(data, size, {full_h, full_w, cover, yf::JpegDecoder::automatic}, decoded)) return 0;
         check(decoded.view);
         const int factor_x = 1 << choices.byte() % 3, factor_y = 1 << choices.byte() % 3;
         yf::reduce_picture(decoded.view, cover, factor_x, factor_y, reduced);

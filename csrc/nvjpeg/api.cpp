@@ -1,4 +1,4 @@
-// See nvjpeg_api.hpp.
+// See api.hpp.
 #include "nvjpeg/api.hpp"
 
 #include <dlfcn.h>

@@ -1,4 +1,4 @@
-// See nvjpeg_memory.hpp.
+// See memory.hpp.
 #include "nvjpeg/memory.hpp"
 
 #include <algorithm>
@@ -41,7 +41,7 @@ void* Pool::take(std::size_t size) {
         return memory;
     }
     void* memory = allocate(size);
-    if (memory == nullptr && !free_.empty()) {  // what nobody uses now may be what is missing
+    if (memory == nullptr && !free_.empty()) {  // unused blocks may be what is missing
         for (const Block& block : free_) {
             release(block.memory);
             sizes_.erase(block.memory);

@@ -1,6 +1,6 @@
 // Memory for nvJPEG and for the files on their way: blocks that are kept, so that after the first batches
-// nobody allocates on the device or pins pages any more, either of which would hold up everything that runs
-// there.
+// nothing is allocated on the device and no pages are pinned, either of which would stall everything that
+// runs there.
 #pragma once
 
 #include <cstddef>

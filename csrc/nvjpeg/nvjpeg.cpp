@@ -128,7 +128,7 @@ void Decoder::share(std::size_t count, const Work& work) const {
     const std::size_t helpers = std::min(static_cast<std::size_t>(threads_), count);
     try {
         for (std::size_t i = 1; i < helpers; ++i) others.emplace_back(take);
-    } catch (const std::exception&) {  // no more threads to be had: those that there are do it
+    } catch (const std::exception&) {  // no more threads: the existing ones do the work
     }
     take();
     for (std::thread& other : others) other.join();

@@ -117,7 +117,7 @@ class Decoder {
     unsigned turn_ = 0;
 
     std::vector<yf::Bytes> contents_;  // of files that were read
-    std::uint8_t* staged_ = nullptr;   // all files' bytes, pinned: nobody else can change them any more
+    std::uint8_t* staged_ = nullptr;   // all files' bytes, pinned: not changed by other threads any more
     std::vector<std::size_t> begins_, sizes_, plane_bytes_;
     std::vector<std::int64_t> rows_;
     std::vector<double> places_;

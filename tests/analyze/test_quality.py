@@ -1,4 +1,4 @@
-"""check_data_quality: each fault is listed once, with file and line, in its group."""
+"""check_data_quality: each problem is reported once, with file and line, in its group."""
 
 from __future__ import annotations
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from yolofast import __version__
-from yolofast.bench.figures import peak_memory, versions
+from yolofast.bench.peers.serve import versions
 from yolofast.bench.process import Participant, cores, launch
 from yolofast.errors import ConfigError, DataError
+from yolofast.process_memory import peak_resident_mib
 
 FAKE = """
 import json, os, sys
@@ -91,6 +92,6 @@ def test_peers_run_without_yolofast(module: str, job: dict[str, str], tmp_path: 
 
 def test_peak_memory_is_that_of_the_process(tmp_path: Path) -> None:
     with fake(tmp_path, "works") as participant:
-        assert 2**20 < peak_memory(participant.pid) < 100 * 2**20
+        assert 1 < peak_resident_mib(participant.pid) < 100
     data = np.ones(2**27, np.uint8)
-    assert peak_memory(os.getpid()) > data.nbytes
+    assert peak_resident_mib() == peak_resident_mib(os.getpid()) > data.nbytes / 2**20

@@ -1,4 +1,4 @@
-"""The command line as a person uses it: help, output, and mistakes that cost one clear line."""
+"""The command line from the user's side: help, output, and one clear line per mistake."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_mistake_ends_the_process_with_2_and_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_nothing_lost_when_the_output_is_closed_or_full(sample_yolo: Path) -> None:
+def test_a_closed_or_full_output_is_handled(sample_yolo: Path) -> None:
     """`| head` ends quietly; a full disk is one line."""
     call = f"{sys.executable} -m yolofast.cli analyze {sample_yolo.parent} --json"
     piped = subprocess.run(["bash", "-c", f"{call} | head -1"], capture_output=True, text=True)
@@ -182,11 +182,11 @@ def test_val_predict_and_export(
     assert (tmp_path / "val" / "confusion_matrix.png").exists()
 
     assert main(["val", "--weights", weights, *arguments]) == 0
-    plain = capsys.readouterr().out.splitlines()
+    table = capsys.readouterr().out.splitlines()
     assert main(["val", "--weights", weights, *arguments, "--metrics", "coco"]) == 0
     with_coco = capsys.readouterr().out.splitlines()
-    assert with_coco[: len(plain) - 1] == plain[:-1], "the usual table comes first, unchanged"
-    shown = {line.split()[0]: line.split()[-1] for line in with_coco[len(plain) + 1 : -1]}
+    assert with_coco[: len(table) - 1] == table[:-1], "the usual table comes first, unchanged"
+    shown = {line.split()[0]: line.split()[-1] for line in with_coco[len(table) + 1 : -1]}
     assert shown == {name: f"{value:.3f}" for name, value in figures["coco"].items()}
     assert len(shown) == 12
 
@@ -238,7 +238,7 @@ def test_bench_loader_prints_images_per_second(sample_yolo: Path, capsys: pytest
     assert figures["threads"] == 2
 
 
-def test_prepare_and_convert_show_what_puts_the_result_in_doubt(
+def test_prepare_and_convert_show_what_is_worth_checking(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = write_yolo(
@@ -250,7 +250,7 @@ def test_prepare_and_convert_show_what_puts_the_result_in_doubt(
         f"also worth checking (1)\n  {other}: error: class 0 is 'dog' here and 'cat' in "
         "train/labels/classes.txt: the latter counts. Make them agree, or remove one. [names-conflict]\n"
     )
-    commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it as it should be
+    commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it up to date
     for command in commands:
         assert main([*command, str(raw), "--out", str(tmp_path / command[0])]) == 0
         assert expected in capsys.readouterr().out

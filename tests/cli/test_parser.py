@@ -9,7 +9,7 @@ import pytest
 from yolofast.cli.arguments import BenchNmsArgs, ExportArgs, PrepareArgs, TrainArgs
 from yolofast.cli.commands import train_defaults
 from yolofast.cli.parser import build, parse
-from yolofast.config import Section, YOLOConfig
+from yolofast.config import PrepareConfig, Section, YOLOConfig
 from yolofast.errors import ConfigError
 
 
@@ -43,7 +43,7 @@ def test_values_get_the_types_of_their_fields() -> None:
 
 def test_positions_and_flags_mix() -> None:
     for arguments in (["raw", "--seed", "3"], ["--seed", "3", "raw"]):
-        assert parsed(PrepareArgs, *arguments) == PrepareArgs(Path("raw"), seed=3)
+        assert parsed(PrepareArgs, *arguments) == PrepareArgs(Path("raw"), output=PrepareConfig(seed=3))
 
 
 def test_flags_override_the_config_file(tmp_path: Path) -> None:

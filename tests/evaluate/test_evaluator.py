@@ -238,7 +238,7 @@ def test_bad_input_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="cannot be written"):
         good.evaluate_dataset(loader(), True, tmp_path / "file", progress=False)
-    with pytest.raises(DataError, match="gives 5 classes, but the dataset has 3"):
+    with pytest.raises(DataError, match="predicts 5 classes, but the dataset has 3"):
         YOLOEvaluator(Oracle(5), class_names=NAMES).evaluate_dataset(loader(), progress=False)
     with pytest.raises(DataError, match=r"image_1\.png.*class 1, expected 0 to 0"):
         YOLOEvaluator(Oracle(1), class_names=("disc",)).evaluate_dataset(loader(1), progress=False)

@@ -44,7 +44,7 @@ def wait_for_work(process: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize("replaces", [False, True], ids=["fresh", "replacing"])
 def test_killed_at_random_moments(tmp_path: Path, replaces: bool) -> None:
     source, folder = generated(tmp_path / "set"), tmp_path / "made"

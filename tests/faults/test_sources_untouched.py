@@ -1,4 +1,4 @@
-"""Whatever is done with a dataset, its files stay as they were: bytes, names, modes and times."""
+"""No command changes the files of a dataset: bytes, names, modes and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where class names come from, and what is said when sources contradict one another."""
+"""Where class names come from, and the findings when sources contradict one another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV labels in TensorFlow's and RetinaNet's columns: all forms are read, every fault has file and line."""
+"""CSV labels in TensorFlow's and RetinaNet's columns: all forms are read, every problem has file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LabelMe json: shapes become boxes or are listed; sizes, paths and hostile files."""
+"""LabelMe json: shapes become boxes or are reported; sizes, paths and hostile files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open Images CSVs: normalised boxes, groups left out, names from class-descriptions, subsets."""
+"""Open Images CSVs: normalised boxes, groups dropped, names from class-descriptions, subsets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prefetching batches of a stream: everything in order, nothing lost, errors where they belong."""
+"""prefetch_batches: everything in order, nothing lost, errors raised in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The COCO and VOC readers, and the choice: every image and row comes out, or is listed with its place."""
+"""The COCO and VOC readers, and the choice of one: every image and row is read, or reported with its file."""
 
 from __future__ import annotations
 

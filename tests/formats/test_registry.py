@@ -1,4 +1,4 @@
-"""A format of one's own: registered, then analysed and prepared like the built-in ones."""
+"""A user's own format: registered, then analysed and prepared like the built-in ones."""
 
 from __future__ import annotations
 

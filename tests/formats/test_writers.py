@@ -1,4 +1,4 @@
-"""The COCO and VOC writers: what they write, to the letter, and that every digit comes back."""
+"""The COCO and VOC writers: their exact output, and that no digit is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The YOLO reader: every image and row of a folder comes out, or is listed with its place."""
+"""The YOLO reader: every image and row of a folder is read, or reported with its location."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yolofast.types import Finding
 LAYOUTS = {
     "images and labels, splits inside": ["images/train/a.jpg", "images/val/b.jpg"],
     "splits outside": ["train/images/a.jpg", "valid/images/b.jpg"],
-    "labels beside the images": ["train/a.jpg", "val2017/b.jpg"],
+    "labels next to the images": ["train/a.jpg", "val2017/b.jpg"],
 }
 
 
@@ -118,7 +118,7 @@ def test_yolo_rows_of_an_image_in_no_split_are_listed(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "cannot be read: File too large"),
-        ("caption\n" * 10_001, "cannot be read: more than 10,000 lines are no objects: no label file"),
+        ("caption\n" * 10_001, "cannot be read: more than 10,000 lines are not objects: not a label file"),
     ],
     ids=["large", "hopeless"],
 )

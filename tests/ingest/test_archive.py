@@ -1,4 +1,4 @@
-"""Archives of every kind: good ones are unpacked, damaged ones leave nothing behind."""
+"""Archives of every format: valid ones are unpacked, damaged ones leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads, from a server on loopback: whole datasets arrive, anything less leaves nothing."""
+"""Downloads, from a server on loopback: complete datasets are installed, failures leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives made to do harm: each is refused as a whole, with its reason, and nothing is left behind."""
+"""Malicious archives: each is refused as a whole, with its reason, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads that break off go on where they were, in the same run and in later ones."""
+"""Interrupted downloads are resumed, in the same run and in later ones."""
 
 from __future__ import annotations
 

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 from support.fuzz_programs import feed, fuzz_programs
 
+pytestmark = pytest.mark.deep
+
 TARGETS = ("fuzz_coco", "fuzz_headers", "fuzz_nms")
 
 

@@ -15,6 +15,8 @@ from PIL import Image
 from support.fuzz_programs import feed, fuzz_programs
 from support.jpeg_files import coded_file, drawn_file
 
+pytestmark = pytest.mark.deep
+
 TARGETS = ("fuzz_jpeg", "fuzz_jpeg_differential", "fuzz_jpeg_kernels", "fuzz_jpeg_restart")
 
 

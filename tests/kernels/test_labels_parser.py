@@ -216,5 +216,5 @@ def test_real_labels(shared_data: Path) -> None:
 def test_a_text_of_bad_lines_is_refused(parse: Callable[[bytes], ParsedLabels]) -> None:
     """A large file of something else would otherwise become gigabytes of errors."""
     assert len(parse(b"0 0.5 0.5 0.1 0.1\n" + b"a\n" * 10_000).errors) == 10_000
-    with pytest.raises(ValueError, match="more than 10,000 lines are no objects: no label file"):
+    with pytest.raises(ValueError, match="more than 10,000 lines are not objects: not a label file"):
         parse(b"a\n" * 10_001)

@@ -479,7 +479,8 @@ def test_no_room_to_write_is_one_clear_error_and_leaves_nothing(
     limit: int, folder: Folder, tmp_path: Path
 ) -> None:
     path = tmp_path / "cache" / "a.planes"
-    with no_file_above(limit), pytest.raises(DataError, match=r"a\.planes: cannot be written: .*make room"):
+    message = r"a\.planes: cannot be written: .*free some space"
+    with no_file_above(limit), pytest.raises(DataError, match=message):
         folder.on_disk(path)
     assert [p.name for p in path.parent.iterdir()] == ["a.planes.lock"]
     old = folder.on_disk(path)

@@ -66,9 +66,9 @@ def test_planes_come_by_nvjpeg(data: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     def watched(pool: Any, stream: Any) -> Any:
         source = make(pool, stream)
-        ask = source._rest.ask
+        ask = source._fallback.ask
         monkeypatch.setattr(
-            source._rest,
+            source._fallback,
             "ask",
             lambda pictures, images: (asked.extend(images.tolist()), ask(pictures, images)),
         )

@@ -32,7 +32,7 @@ def backend(call: str, folder: Path, target: Path) -> Path:
     return target / done.stdout.split()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
     with tarfile.open(backend("build_sdist", REPOSITORY, tmp_path)) as archive:
         names = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]

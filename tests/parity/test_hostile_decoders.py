@@ -21,6 +21,8 @@ from support.jpeg_outcomes import LAYOUTS, outcome, place_of_error
 from yolofast.errors import ImageError
 from yolofast.kernels import jpeg_info
 
+pytestmark = pytest.mark.deep
+
 MOST_SECONDS = 1.0
 MOST_MEMORY = 1 << 20  # KiB, of the process that decodes them all
 

@@ -32,6 +32,8 @@ from yolofast.kernels.packed_paths import PackedPaths
 from yolofast.load.execute._engine import Engine, RenderJobs, load_picture
 from yolofast.types import BatchPlan, Picture
 
+pytestmark = pytest.mark.deep
+
 Pixels = NDArray[np.uint8]
 
 FULL_SIZE = 1 << 24

@@ -1,4 +1,4 @@
-"""YOLO -> COCO -> VOC -> YOLO: every valid box, class name, split and image comes back.
+"""YOLO -> COCO -> VOC -> YOLO: every valid box, class name, split and image is preserved.
 
 On real datasets, on the embedded sample, and on directory trees that Hypothesis makes.
 """

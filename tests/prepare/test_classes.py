@@ -89,7 +89,7 @@ def test_emptied_images_are_left_out_when_asked(tmp_path: Path) -> None:
         ),
         ({"rename": {"dog": " "}}, DataError, "rename: got ' ' for class 'dog', expected a name."),
         ({"drop": NAMES}, DataError, "drop, keep: no class is left of 'dog', 'car', 'person', 'truck'."),
-        ({"drop": "dog"}, ConfigError, "drop: got 'dog', expected a list of text."),
+        ({"drop": "dog"}, ConfigError, "drop: got 'dog', expected a list of which each item is text."),
         (
             {"rename": "dog"},
             ConfigError,

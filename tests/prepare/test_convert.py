@@ -1,4 +1,4 @@
-"""convert_dataset: COCO and VOC folders from any format, splits as they are, nothing lost silently."""
+"""convert_dataset: COCO and VOC folders from any format, splits unchanged, nothing lost silently."""
 
 from __future__ import annotations
 

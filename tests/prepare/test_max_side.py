@@ -1,4 +1,4 @@
-"""prepare_dataset(max_side=N): large pictures become small files, labels and small pictures stay."""
+"""prepare_dataset(max_side=N): large images are downscaled, labels and small images stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""prepare_dataset(restart_rows=N): the same pictures in files that can be decoded in parts."""
+"""prepare_dataset(restart_rows=N): the same images in files that can be decoded in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives made on the spot, good and hostile, for the tests of ingest."""
+"""Creates valid and hostile archives for the tests of ingest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def archive_bytes(ending: str, files: Mapping[str, bytes | str]) -> bytes:
 
 
 def make_archive(path: Path, files: Mapping[str, bytes | str]) -> Path:
-    """An archive of the kind that the name of `path` ends in."""
+    """Write an archive of the format that the suffix of `path` names."""
     ending = max((e for e in ENDINGS if path.name.endswith("." + e)), key=len)
     path.write_bytes(archive_bytes(ending, files))
     return path
@@ -55,7 +55,7 @@ def record(
     link: str = "",
     prefix: bytes = b"",
 ) -> bytes:
-    """One entry of a tar, byte by byte: anything may be said in it, the checksum is right."""
+    """One tar entry, byte by byte: any field can be set, and the checksum is correct."""
     raw_name = name if isinstance(name, bytes) else name.encode()
     size = len(contents) if size is None else size
     raw_size = size if isinstance(size, bytes) else b"%011o\0" % size

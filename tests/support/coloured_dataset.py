@@ -1,4 +1,4 @@
-"""A small dataset in which an image's colour tells its class, stored in every way that a loader meets."""
+"""A small dataset in which the colour of an image gives its class, in every image format a loader reads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KINDS = ("420", "png", "444", "422 6", "420 progressive", "440", "411 8", "420 3
 
 
 def exif(orientation: int) -> bytes:
-    """An APP1 segment with nothing but an orientation."""
+    """An APP1 segment that only has an orientation."""
     tiff = (
         b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00"
         + bytes([orientation])
@@ -53,7 +53,7 @@ def exif(orientation: int) -> bytes:
 
 
 def encoded(upright: NDArray[np.uint8], kind: str) -> bytes:
-    """An RGB picture as 'png', or as JPEG: subsampling, then 'progressive' or an EXIF orientation."""
+    """An RGB image as 'png', or as JPEG: subsampling, then 'progressive' or an EXIF orientation."""
     form, _, extra = kind.partition(" ")
     if form == "png":
         return cv2.imencode(".png", upright[..., ::-1])[1].tobytes()
@@ -68,7 +68,7 @@ def encoded(upright: NDArray[np.uint8], kind: str) -> bytes:
 
 
 def picture(number: int, height: int, width: int) -> NDArray[np.uint8]:
-    """RGB around the colour of class `number % CLASSES`, with a pattern of the image's own."""
+    """RGB around the colour of class `number % CLASSES`, with a pattern unique to the image."""
     y, x = np.mgrid[:height, :width]
     pattern = 12 * np.sin(x / (5 + number % 7) + number) * np.cos(y / (4 + number % 5))
     return (PALETTE[number % CLASSES] + pattern[..., None]).clip(0, 255).astype(np.uint8)
@@ -77,7 +77,7 @@ def picture(number: int, height: int, width: int) -> NDArray[np.uint8]:
 def write_coloured(
     root: Path, count: int, *, kinds: tuple[str, ...] = KINDS, sides: tuple[int, int] = (40, 120)
 ) -> Path:
-    """data.yaml of `count` images, each with a box over the whole of it and a smaller one."""
+    """Write `count` images, each with a box over the whole image and a smaller one; returns the data.yaml."""
     rng = np.random.default_rng(count)
     for folder in ("images", "labels"):
         (root / folder).mkdir(parents=True)
@@ -95,7 +95,7 @@ def write_coloured(
 
 
 Plain = tuple[bytes, tuple[int, ...], bytes, str, tuple[int, int]]
-"""One sample as values that compare: pixels, image shape, labels, path, original shape."""
+"""One sample as comparable values: pixels, image shape, labels, path, original shape."""
 
 
 def plain(sample: Sample) -> Plain:
@@ -125,12 +125,12 @@ def names(samples: Iterable[Plain]) -> list[str]:
 
 
 def loader_threads() -> list[str]:
-    """Names of the loader threads that live."""
+    """Names of the running loader threads."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("yolofast-")]
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 5.0) -> bool:
-    """Whether a condition comes true within some seconds."""
+    """Whether a condition becomes true within some seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -140,5 +140,5 @@ def eventually(condition: Callable[[], Any], seconds: float = 5.0) -> bool:
 
 
 def resident_bytes() -> int:
-    """What this process has in memory."""
+    """The resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Small datasets made on the spot, for the tests of the data stages."""
+"""Creates small datasets for the tests of the data stages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Box = tuple[str, float, float, float, float]
 
 @functools.cache
 def image_bytes(width: int, height: int, kind: str = "JPEG", seed: str = "") -> bytes:
-    """An image file of noise; another seed gives other pixels."""
+    """Write an image of noise; the seed decides its pixels."""
     numbers = np.random.default_rng([width, height, *seed.encode()])
     pixels = numbers.integers(0, 255, (height, width, 3), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -31,7 +31,7 @@ def image_bytes(width: int, height: int, kind: str = "JPEG", seed: str = "") -> 
 
 
 def write_image(path: Path, width: int = 100, height: int = 50, seed: str | None = None) -> Path:
-    """An image of its own content: of the file's name, where no other seed is given."""
+    """Write an image with unique content, by default seeded by its file name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = "PNG" if path.suffix.lower() == ".png" else "JPEG"
     path.write_bytes(image_bytes(width, height, kind, path.name if seed is None else seed))
@@ -90,7 +90,7 @@ def write_json(path: Path, content: object) -> Path:
 
 
 def write_yolo(root: Path, images: dict[str, str | None], yaml: str | None = None) -> Path:
-    """Relative image path -> label text (None: no label file); labels where YOLO expects them."""
+    """Write images with YOLO labels: relative image path -> label text (None: no label file)."""
     for name, text in images.items():
         write_image(root / name, seed=name)
         if text is not None:
@@ -102,7 +102,7 @@ def write_yolo(root: Path, images: dict[str, str | None], yaml: str | None = Non
 
 
 def tree_digest(root: Path) -> dict[str, str]:
-    """Relative path -> sha256 of everything below a folder (links by what they point at)."""
+    """Relative path -> SHA-256 of everything below a folder (for links, of their target path)."""
     digests = {}
     for folder, _, names in os.walk(root):
         for name in names:
@@ -113,7 +113,7 @@ def tree_digest(root: Path) -> dict[str, str]:
 
 
 def read_all(root: Path) -> tuple[LabelledDataset, dict[str, ReadImage], list[ReadImage]]:
-    """The dataset, its usable images by name, and all that was read; no row may be lost."""
+    """The dataset, its valid images by name, and everything that was read; checks that no row is lost."""
     dataset = open_dataset(scan_dataset(root))
     items = list(dataset.read())
     for item in items:

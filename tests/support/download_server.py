@@ -1,4 +1,4 @@
-"""A web server on loopback that serves one file, well or badly, and remembers what it was asked."""
+"""A web server on loopback that serves one file, correctly or with faults, and records its requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Served:
-    """What the server does. The lists are used up, an entry a request; after that all goes well."""
+    """What the server does. Each request consumes one entry of the lists; afterwards it behaves correctly."""
 
     body: bytes
     etag: str | None = '"v1"'
@@ -20,13 +20,13 @@ class Served:
     ranges: bool = True
     states_length: bool = True
     cuts: list[int | None] = field(default_factory=list)
-    """After so many bytes the connection is dropped; None: not this time."""
+    """Bytes after which the connection is dropped; None: it is not."""
     statuses: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    """Answers without the file, with headers."""
+    """Responses without the file, with headers."""
     content_ranges: list[str] = field(default_factory=list)
-    """Content-Range to claim."""
+    """False Content-Range headers to send."""
     stalls: bool = False
-    """Keep the connection open after a cut, until `released`."""
+    """Keep the connection open after it stops sending, until `released`."""
 
     released: threading.Event = field(default_factory=threading.Event)
     asked: list[str | None] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Served:
     conditions: list[str | None] = field(default_factory=list)
     """The If-Range of every request."""
     answered: list[int] = field(default_factory=list)
-    """The status of every answer."""
+    """The status of every response."""
     url: str = ""
 
 
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
             served.released.wait(30)
 
     def _start(self) -> int | None:
-        """Where the part begins that the request wants, if it wants one of the file as it is now."""
+        """The first byte of the requested range, if the request wants a range of the current version."""
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         condition = self.headers["If-Range"]
         if wanted is None or not self.served.ranges:
@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a server on loopback with `handler`."""
+    """The URL of a server on loopback with `handler`."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -105,7 +105,7 @@ def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def serving(served: Served) -> Iterator[Served]:
-    """The server running, its address in `served.url`."""
+    """A running server; `served.url` is its URL."""
     with running(type("Handler", (_Handler,), {"served": served})) as address:
         served.url = f"{address}/cats.tar.gz"
         try:

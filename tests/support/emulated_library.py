@@ -8,8 +8,7 @@ from pathlib import Path
 from support.native_build import REPOSITORY, native
 
 EMULATION = REPOSITORY / "tests" / "emulation"
-FLAGS = ["-std=c++20", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Icsrc"]
-WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]  # "unroll" is nvcc's
+FLAGS = ["-O1", "-g", "-Werror", "-Wno-unknown-pragmas", "-Itests/emulation"]  # "unroll" is nvcc's
 SHARED_MEMORY = f"-Wl,-T,{EMULATION / 'shared_memory.ld'}"
 
 
@@ -23,7 +22,7 @@ def build_emulated_library() -> Path:
     sources = [*build.CUDA, EMULATION / "emulation.cpp", *build.TORCH]
     root = Path(torch.__file__).parent
     macros = [*build.CUDA_MACROS, "-DYOLOFAST_EMULATED"]
-    flags = [*FLAGS, *WARNINGS, *macros, "-Itests/emulation", "-isystem", str(root / "include"), *sanitize]
+    flags = [*build.COMMON, *FLAGS, *macros, "-isystem", str(root / "include"), *sanitize]
     folder = build.BUILD / ("emulation_address" if sanitized else "emulation")
     objects = build.compile_all(sources, folder, [*flags, "-x", "c++"])
     link = ["-shared", *sanitize, f"-L{root / 'lib'}", "-ltorch_cpu", SHARED_MEMORY]

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from support.native_build import native
+
 SOURCE = Path(__file__).with_name("nvjpeg_double.cpp")
-API = REPOSITORY / "csrc" / "nvjpeg" / "api.hpp"
-FLAGS = ["-std=c++20", "-O1", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
 
 
 def build_double(*macros: str) -> Path:
-    """The library's file for some of the macros that the source names; built anew when a source is newer."""
+    """The library's file for some of the macros that the source names; built again when a source is newer."""
+    build = native()
     name = "_".join(["nvjpeg", *(macro.replace("=", "") for macro in macros)]).lower()
-    library = REPOSITORY / "build" / "nvjpeg" / f"{name}.so"
-    newest = max(path.stat().st_mtime for path in (SOURCE, API, Path(__file__)))
-    if library.exists() and library.stat().st_mtime > newest:
-        return library
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        finished = Path(folder, library.name)
-        defines = [f"-D{macro}" for macro in macros]
-        command = ["g++", *FLAGS, *defines, f"-I{API.parents[1]}", str(SOURCE), "-ljpeg", "-o", str(finished)]
-        subprocess.run(command, check=True)
-        finished.replace(library)
+    folder = build.BUILD / "nvjpeg_double"
+    flags = [*build.COMMON, "-O1", "-g", "-Werror", *(f"-D{macro}" for macro in macros)]
+    objects = build.compile_all([SOURCE], folder / name, flags)
+    library: Path = build.link(objects, folder / f"{name}.so", ["-shared", *build.LIBRARIES])
     return library

@@ -14,7 +14,7 @@ from yolofast.analyze import report_plots as plots
 from yolofast.analyze.report_images import example_image
 from yolofast.analyze.report_style import STYLE
 from yolofast.errors import at
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.types import CodeSummary, DatasetStatistics, FaultExample, Finding, QualityReport
 
 MAX_LOCATIONS = 20
@@ -31,7 +31,7 @@ def write_html_report(report: QualityReport, path: str | Path) -> None:
     Example images are read from the dataset again. Raises `DataError` when the file cannot be written.
     """
     text = html_report(report)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

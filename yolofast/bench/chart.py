@@ -9,7 +9,7 @@ from typing import Any
 
 from yolofast.bench.figures import Spread, short_number
 from yolofast.errors import missing_extra
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 
 OURS_COLOUR, PEER_COLOUR, LINE_COLOUR = "#2a6f97", "#a9b4bd", "#c1121f"
 
@@ -50,7 +50,7 @@ def plot_bars(panels: Sequence[Panel], title: str, axis: str, path: str | Path) 
         _plot(axes, panel)
     grid.flat[-1].set_xlabel(f"{axis} (whiskers: 20th to 80th percentile)".lstrip())
     figure.suptitle(title, fontsize=11)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
     return Path(path)
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from yolofast.bench.figures import OURS, peak_memory, ratio, spread
+from yolofast.bench.figures import OURS, ratio, spread
 from yolofast.bench.protocol import Participants, interleave
 from yolofast.errors import DataError
+from yolofast.process_memory import peak_resident_mib
 
 PEER = "ultralytics"
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -63,7 +64,7 @@ def measure_data(work: DataComparison, report: Callable[[str], object] = print) 
             entries[name] = {
                 "what": f"yolofast {' '.join(arguments)}",
                 "seconds": spread([seconds for seconds, _ in runs]),
-                "peak_mib": max(round(peak / 2**20) for _, peak in runs),
+                "peak_mib": max(round(peak) for _, peak in runs),
             }
             report(f"{name}: {entries[name]}")
     return {"entries": entries, "versions": versions}
@@ -122,13 +123,13 @@ def largest_difference(ours: Path, theirs: Path) -> float:
 
 def _run_command(
     root: Path, arguments: Sequence[str], outputs: Path, participants: Participants
-) -> tuple[float, int]:
-    """Seconds from the start to the end of a process, and its peak memory in bytes."""
+) -> tuple[float, float]:
+    """Seconds from the start to the end of a process, and its peak memory in MiB."""
     command, dataset, *rest = arguments
     out = Path(tempfile.mkdtemp(dir=outputs)) / "set"
     rest = [str(out) if argument == "OUT" else argument for argument in rest]
     job = {"arguments": [command, str(root / dataset), *rest]}
     started = time.perf_counter()
     with participants.launch(OURS, ".command", job, threads=_threads()) as launched:
-        peak = peak_memory(launched.pid)
+        peak = peak_resident_mib(launched.pid)
     return time.perf_counter() - started, peak

@@ -57,16 +57,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def peak_memory(process: int) -> int:
-    """Bytes of a running process's largest resident set.
-
-    Not `ru_maxrss`, which starts from what its parent held when it started the process.
-    """
-    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
-    (line,) = (line for line in lines if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
-
-
 def labelled(name: str, versions: Mapping[str, str]) -> str:
     """A participant's name with the version of the package it is named after."""
     of_package = (v for package, v in versions.items() if package.startswith((name, f"nvidia-{name}")))

@@ -143,7 +143,7 @@ def convert(args: ConvertArgs) -> None:
 
 def _print_converted(done: PreparedDataset | ConvertedDataset) -> None:
     """Images and boxes per split, what was dropped, and what else deserves a look."""
-    width = max(map(len, done.images), default=0) + 1
+    width = max(6, *map(len, done.images))
     for split, count in done.images.items():
         print(f"{split:{width}} {count} images, {done.boxes[split]} boxes")
     dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"

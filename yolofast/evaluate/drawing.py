@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.types import Detections
 
 Colour = tuple[int, int, int]
@@ -44,7 +44,7 @@ def write_image(picture: NDArray[np.uint8], path: str | Path) -> Path:
         done = False
     if not done:
         raise DataError(f"{path}: got suffix '{path.suffix}', expected .png, .jpg, .jpeg, .webp or .bmp")
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(data.tobytes())
     return path
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError, missing_extra
 from yolofast.evaluate.drawing import draw_boxes, put_text, text_size, write_image
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.images import read_image
 from yolofast.types import Detections, Metrics
 
@@ -71,6 +71,9 @@ def plot_prediction_grid(
     found: Sequence[tuple[str | Path, Detections]], class_names: Sequence[str], path: str | Path
 ) -> Path:
     """Plot up to 16 image files with their detections (in pixels of the files) into one image.
+
+        found = list(predict_images(model, paths, imgsz=640))
+        plot_prediction_grid(found, model.class_names, "grid.png")
 
     Raises `DataError` for no images or a `path` that cannot be written, `ImageError` for a file that
     cannot be read.
@@ -341,6 +344,6 @@ def _font_characters() -> frozenset[int]:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
     return path

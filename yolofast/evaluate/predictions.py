@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.types import Detections
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def coco_results(path: str | Path) -> Iterator[CocoResults]:
 
     Raises `DataError` when the file cannot be written.
     """
-    with whole_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("[")
         yield CocoResults(file)
         file.write("\n]\n")

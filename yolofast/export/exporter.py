@@ -22,7 +22,7 @@ from yolofast.errors import ExportError, MissingExtraError, YolofastError, neare
 from yolofast.export.onnx import write_onnx
 from yolofast.export.torchscript import write_torchscript
 from yolofast.export.verify import verify_export
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.types import ExportResult
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def export_model(
         metadata |= {"nms": {"conf": conf, "iou": iou, "max_det": max_det}}
 
     difference = None
-    with whole_file(path, ExportError) as temporary:
+    with atomic_file(path, ExportError) as temporary:
         if format == "onnx":
             write_onnx(
                 exported,
@@ -157,6 +157,9 @@ def export_all_formats(
     max_det: int = 300,
 ) -> dict[str, ExportResult | ExportError]:
     """Write `directory/name.<suffix>` for each format; settings as in `export_model`.
+
+        results = export_all_formats(fused_copy(load_weights("best.safetensors")), "export", images=images)
+        failed = {name: error for name, error in results.items() if isinstance(error, ExportError)}
 
     A format that fails is logged, and its value is the `ExportError` that says why; the others are still
     exported. `int8_quantization` is not supported yet by any format, so every format fails with it.

@@ -154,9 +154,7 @@ def list_folder(root: str | Path) -> FileTree:
 def check_folder(path: Path) -> None:
     """Raise `DatasetNotFoundError` when `path` does not exist, `DataError` when it is not a folder."""
     if not path.exists():
-        raise DatasetNotFoundError(
-            f"{path}: no such folder. Give the folder that holds your images and labels."
-        )
+        raise DatasetNotFoundError(f"{path}: no such folder. Give the folder with your images and labels.")
     if not path.is_dir():
         raise DataError(
             f"{path}: got a file, expected a dataset folder (unpack an archive first: yolofast fetch)."

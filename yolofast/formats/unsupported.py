@@ -16,9 +16,9 @@ from yolofast.formats.json_files import contains_keys
 from yolofast.formats.splits import split_of
 
 EXPECTED = (
-    "Expected YOLO .txt beside the images or in a 'labels' folder, a COCO .json with 'images', 'annotations' "
-    "and 'categories', Pascal VOC .xml files, a CSV with the columns filename, class, xmin, ymin, xmax, "
-    "ymax, Open Images CSVs, or LabelMe .json files."
+    "Expected YOLO .txt next to the images or in a 'labels' folder, a COCO .json with 'images', "
+    "'annotations' and 'categories', Pascal VOC .xml files, a CSV with the columns filename, class, xmin, "
+    "ymin, xmax, ymax, Open Images CSVs, or LabelMe .json files."
 )
 _MAX_JSON = 64 << 20
 _MAX_FILES = 20

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from yolofast.errors import DataError
-from yolofast.work_folder import whole_folder
+from yolofast.work_folder import atomic_folder
 
 
 def check_target(target: Path) -> None:
@@ -27,7 +27,7 @@ def install_folder(target: Path) -> Iterator[Path]:
     """
     check_target(target)
     try:
-        with whole_folder(target) as work:
+        with atomic_folder(target) as work:
             yield work
             entries = list(work.iterdir())
             if len(entries) == 1 and entries[0].is_dir():

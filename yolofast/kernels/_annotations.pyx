@@ -161,11 +161,11 @@ def likely_entry(const uint8_t[::1] data, size_t start):
     cdef size_t size = data.shape[0]
     if start >= size:
         return size
-    cdef size_t place
+    cdef size_t begin
     cdef const char* text = <const char*> &data[0]
     with nogil:
-        place = c_likely_entry(text, size, start)
-    return place
+        begin = c_likely_entry(text, size, start)
+    return begin
 
 
 def read_results(const uint8_t[::1] data, size_t start, size_t stop):

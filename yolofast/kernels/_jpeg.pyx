@@ -324,9 +324,9 @@ def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder
     return result, status.reason.decode("ascii", "replace")
 
 
-def _warn_of_damage(str place, str reason):
+def _warn_of_damage(str prefix, str reason):
     if reason:
-        message = f"{place}damaged JPEG: {reason}; what could be decoded was kept"
+        message = f"{prefix}damaged JPEG: {reason}; what could be decoded was kept"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
@@ -347,8 +347,8 @@ def decode_jpeg_batch(
 
     Args:
         datas: the files' bytes, each as `decode_jpeg` takes them.
-        errors: "raise" raises the first file's error that comes up; "return" puts the `ImageError` of a file
-            that cannot be decoded in the place of its pixels.
+        errors: "raise" raises the first error that occurs; "return" puts the `ImageError` of a file
+            that cannot be decoded instead of its pixels.
         threads: threads that decode, at least 1; the GIL is released while they do.
         layout, min_size, region, orient, salvage, max_pixels, decoder: as for `decode_jpeg`, for all files.
 
@@ -423,7 +423,7 @@ def rewrite_jpeg(data, *, restart_rows, max_pixels=MAX_PIXELS):
     order, before the picture; so every decoder gives the same pixels for both. Bytes behind the end of the
     picture are not kept. The same input gives the same bytes. The GIL is released.
 
-    Memory: the coefficients twice (12 bytes a pixel in 4:4:4, 6 in 4:2:0), and the output.
+    Memory: the coefficients twice (12 bytes per pixel in 4:4:4, 6 in 4:2:0), and the output.
 
     Args:
         data: the file's bytes: bytes, bytearray, memoryview or contiguous uint8 array.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolofast.errors import missing_extra
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +95,7 @@ def plot_flow(
     for axes in (rate, depth):
         axes.tick_params(labelbottom=False)
     _stage_bar(shares, stages)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
     return path
 

@@ -31,6 +31,9 @@ class ModelProfile:
 def model_profile(model: Detector, imgsz: int = 640) -> ModelProfile:
     """Parameters, FLOPs and layers of `model` for one image of imgsz x imgsz pixels.
 
+        print(model_profile(build_model("n", num_classes=80)))
+        # 63 convolutions, 3.16 M parameters, 8.74 GFLOPs
+
     The forward pass runs on the meta device: shapes only, no arithmetic; `model` is not changed.
     """
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}

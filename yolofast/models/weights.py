@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from yolofast.errors import CheckpointError, ConfigError
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.models.detector import FORMAT, FORMAT_VERSION, Detector, build_model
 
 PREFIXES = ("ema/", "model/")
@@ -66,7 +66,7 @@ def save_weights(
     if taken:
         raise ConfigError(f"extra: got the key '{taken[0]}', which is reserved. Use another name.")
     tensors = {name: _on_disk(tensor, half) for name, tensor in model.state_dict().items()}
-    with whole_file(path, CheckpointError) as temporary:
+    with atomic_file(path, CheckpointError) as temporary:
         try:
             save_file(tensors, temporary, {**metadata, **(extra or {})})
         except (SafetensorError, OSError) as error:

@@ -107,11 +107,8 @@ def _write_images(
     folder: DatasetFolder, dataset: LabelledDataset, tree: FileTree, link: Link
 ) -> _ConvertOutcome:
     """Write every valid image and its labels."""
-    outcome, names, keys = (
-        _ConvertOutcome(notes=list(dataset.findings)),
-        TargetNames(tree),
-        PathKeys(tree.root),
-    )
+    names, keys = TargetNames(tree), PathKeys(tree.root)
+    outcome = _ConvertOutcome(notes=list(dataset.findings))
     seen: set[Path] = set()
     items: Iterable[ReadImage] = tqdm(
         dataset.read(), "converting", len(tree.images), False, unit="img", disable=None

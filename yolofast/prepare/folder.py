@@ -11,7 +11,7 @@ from typing import Any
 from yolofast.errors import DataError
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, is_cache, read_manifest
-from yolofast.work_folder import recover_killed, whole_folder
+from yolofast.work_folder import atomic_folder, recover_killed
 
 _OURS = frozenset({*SPLITS, "data.yaml", MANIFEST})
 
@@ -75,15 +75,15 @@ def _added_files(out: Path, manifest: Mapping[str, Any]) -> list[str]:
 def building(out: Path) -> Iterator[Path]:
     """A folder to build in, which becomes `out` when the block succeeds.
 
-    On any failure `out` is the old dataset or the complete new one (`whole_folder`). Raises `DataError` when
+    On any failure `out` is the old dataset or the complete new one (`atomic_folder`). Raises `DataError` when
     it cannot be written.
     """
     try:
-        with whole_folder(out) as work:
+        with atomic_folder(out) as work:
             work.mkdir()
             yield work
     except OSError as error:
         raise DataError(
             f"{out}: cannot be written: {error.strerror} ('{error.filename or out}'). "
-            "Choose a writable output folder with enough space (--out)."
+            "Choose another output folder (--out) that is writable and has enough space."
         ) from None

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from yolofast.errors import CheckpointError
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 _STATE_KEY, _CHECKSUM_KEY = "yolofast_training", "yolofast_crc32"
@@ -76,9 +76,9 @@ class CheckpointManager:
         Raises `CheckpointError` when they cannot be written; the earlier checkpoints are then kept.
         """
         if is_best:
-            with whole_file(self.best, CheckpointError, sync=True) as temporary:
+            with atomic_file(self.best, CheckpointError, sync=True) as temporary:
                 self._write(temporary, state.group("ema"), {})
-        with whole_file(self.last, CheckpointError, sync=True) as temporary:
+        with atomic_file(self.last, CheckpointError, sync=True) as temporary:
             self._write(temporary, state.tensors, self._state(state))
             if self.last.exists():
                 self.last.replace(self.directory / PREVIOUS)

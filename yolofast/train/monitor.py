@@ -6,14 +6,13 @@ import csv
 import io
 import logging
 import math
-import resource
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from yolofast.files import write_text
+from yolofast.process_memory import peak_resident_mib
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +40,7 @@ def peak_memory_mb(device: torch.device) -> float:
     """Peak memory so far in MiB: of the GPU on CUDA, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    return peak_resident_mib()
 
 
 class TrainingMonitor:

@@ -70,10 +70,11 @@ class Grid {
     void lay_out(const std::vector<GridMember>& members, const GridExtent& extent, float limit) {
         const std::size_t n = members.size();
         slots_.resize(n);
-        plain_ = n < kFew || limit < kLeast || !(extent.x.length > 0.0f) || !(extent.y.length > 0.0f) ||
-                 std::any_of(members.begin(), members.end(),
-                             [](const GridMember& member) { return member.box.area < kTiny; });
-        if (plain_) {
+        is_exhaustive_ = n < kFew || limit < kMinLimit || !(extent.x.length > 0.0f) ||
+                         !(extent.y.length > 0.0f) ||
+                         std::any_of(members.begin(), members.end(),
+                                     [](const GridMember& member) { return member.box.area < kTiny; });
+        if (is_exhaustive_) {
             for (std::size_t i = 0; i < n; ++i) slots_[i] = static_cast<std::uint32_t>(i);
             return;
         }
@@ -101,7 +102,7 @@ class Grid {
         for (std::size_t i = n; i-- > 0;) slots_[i] = --starts_[slots_[i]];
     }
 
-    bool plain() const { return plain_; }
+    bool is_exhaustive() const { return is_exhaustive_; }
     std::size_t slot(std::size_t member) const { return slots_[member]; }
     std::size_t start(std::size_t row, std::size_t column) const { return starts_[row * columns_ + column]; }
     std::size_t end(std::size_t row, std::size_t column) const {
@@ -121,7 +122,7 @@ class Grid {
     static constexpr std::size_t kMaxRows = 1024;
     static constexpr float kInCell = 6.0f;
     static constexpr float kColumnsPerRow = 3.0f;
-    static constexpr float kLeast = 0.1f;  // below it boxes reach too far
+    static constexpr float kMinLimit = 0.1f;  // below it boxes reach too far
     static constexpr float kTiny = 0x1p-100f;
     static constexpr float kRounding = 0x1p-20f;
 
@@ -135,7 +136,7 @@ class Grid {
     YF_INLINE std::size_t column(float x) const { return cell(x, low_x_, per_x_, columns_); }
     YF_INLINE std::size_t row(float y) const { return cell(y, low_y_, per_y_, rows_); }
 
-    bool plain_ = true;
+    bool is_exhaustive_ = true;
     float reach_ = 0.0f;
     std::size_t rows_ = 0, columns_ = 0;
     float low_x_ = 0.0f, low_y_ = 0.0f, per_x_ = 0.0f, per_y_ = 0.0f;

@@ -118,7 +118,7 @@ void ClassBoxes::sweep(std::uint8_t* kept) {
         kept[members_[i].rank] = 1;
         const Box box = members_[i].box;
         lanes_.area[slot] = kNobody;
-        if (grid_.plain()) {
+        if (grid_.is_exhaustive()) {
             take_out(box, lanes_, i + 1, members_.size(), limit_);
             continue;
         }

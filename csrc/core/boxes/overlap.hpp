@@ -1,4 +1,4 @@
-// The IoU test that all suppression shares: one box against a block of boxes, without a division until one of
+// The IoU test that every NMS shares: one box against a block of boxes, without a division until one of
 // them may be near.
 //
 // What counts is float32: IoU = inter / union, each operation rounded, compared with `limit`. The quick test
@@ -18,7 +18,7 @@ struct Box {
     float x1, y1, x2, y2, area;
 };
 
-// Boxes, one array a field. A box whose area is NaN meets nobody.
+// Boxes, one array per field. A box whose area is NaN overlaps no other.
 struct BoxLanes {
     float *x1, *y1, *x2, *y2, *area;
 
@@ -73,7 +73,7 @@ YF_INLINE bool may_overlap(const Box& box, const BoxLanes& lanes, float limit) {
     return hit != 0;
 }
 
-// The float32 IoU of the box with each lane; 0 for those that meet nobody.
+// The float32 IoU of the box with each lane; 0 for those that overlap no other.
 YF_INLINE void block_iou(const Box& box, const BoxLanes& lanes, float* iou) {
     for (std::size_t k = 0; k < kBlock; ++k) {
         const float right = box.x2 < lanes.x2[k] ? box.x2 : lanes.x2[k];

@@ -29,11 +29,11 @@ YF_INLINE bool any_above(const float* scores, float conf) {
     return hit != 0;
 }
 
-// The candidates seen so far, of which only the best `most` will count.
+// The candidates seen so far, of which only the best `limit` will count.
 class Collector {
   public:
-    Collector(Candidates& kept, const std::uint8_t* usable, float conf, std::size_t most)
-        : kept_(kept), usable_(usable), conf_(conf), most_(most) {
+    Collector(Candidates& kept, const std::uint8_t* usable, float conf, std::size_t limit)
+        : kept_(kept), usable_(usable), conf_(conf), limit_(limit) {
         kept_.clear();
     }
 
@@ -44,12 +44,12 @@ class Collector {
         if (usable_[anchor] == 0) return;
         kept_.push_back({descending_key(score), static_cast<std::uint32_t>(anchor), label});
         // Enough between two cuts that they cost little.
-        if (kept_.size() >= 2 * most_ + kSlack) cut();
+        if (kept_.size() >= 2 * limit_ + kSlack) cut();
     }
 
     // Whether there were more.
     bool finish() {
-        if (kept_.size() > most_) cut();
+        if (kept_.size() > limit_) cut();
         return cut_;
     }
 
@@ -57,7 +57,7 @@ class Collector {
     static constexpr std::size_t kSlack = 1024;
 
     void cut() {
-        const auto end = kept_.begin() + static_cast<std::ptrdiff_t>(most_);
+        const auto end = kept_.begin() + static_cast<std::ptrdiff_t>(limit_);
         std::nth_element(kept_.begin(), end - 1, kept_.end(), before);
         const float last = score_of_key((end - 1)->key);
         kept_.erase(end, kept_.end());
@@ -69,7 +69,7 @@ class Collector {
     Candidates& kept_;
     const std::uint8_t* usable_;
     float conf_;
-    std::size_t most_;
+    std::size_t limit_;
     bool cut_ = false;
 };
 
@@ -211,9 +211,9 @@ struct Output {
 
 // Takes the candidates in turn until max_det of them are kept: the rest cannot matter.
 YF_MULTIVERSION
-std::size_t suppress(const float* raw, std::size_t classes, std::size_t anchors,
-                     const PostprocessOptions& options, PostprocessBuffers& buffers, const Output& out,
-                     std::size_t& looked_at) {
+std::size_t sweep(const float* raw, std::size_t classes, std::size_t anchors,
+                  const PostprocessOptions& options, PostprocessBuffers& buffers, const Output& out,
+                  std::size_t& looked_at) {
     const float limit = floor_to_float(options.iou);
     KeptBoxes kept(buffers, options.agnostic ? 1 : classes);
     std::size_t count = 0;
@@ -234,10 +234,10 @@ std::size_t suppress(const float* raw, std::size_t classes, std::size_t anchors,
     return count;
 }
 
-// Whether candidates were dropped because there were more than `most`.
+// Whether candidates were dropped because there were more than `limit`.
 bool collect(const float* raw, std::size_t classes, std::size_t anchors, const PostprocessOptions& options,
-             std::size_t most, PostprocessBuffers& buffers) {
-    Collector collector(buffers.candidates, buffers.usable.data(), options.conf, most);
+             std::size_t limit, PostprocessBuffers& buffers) {
+    Collector collector(buffers.candidates, buffers.usable.data(), options.conf, limit);
     const bool every = options.multi_label || classes == 1;
     (every ? collect_every : collect_best)(raw, classes, anchors, options.wanted, collector);
     return collector.finish();
@@ -255,17 +255,17 @@ std::size_t postprocess(const float* raw, std::size_t classes, std::size_t ancho
     // The best few of very many candidates are often enough; else once more with all that may count. What an
     // image needed is a good guess for the next one; the result is the same either way.
     const std::size_t few = kFewTimes * std::min(options.max_det, options.max_candidates / kFewTimes);
-    std::size_t most = buffers.few_suffice && few > 0 ? few : options.max_candidates;
+    std::size_t limit = buffers.few_suffice && few > 0 ? few : options.max_candidates;
     for (;;) {
-        const bool dropped = collect(raw, classes, anchors, options, most, buffers);
+        const bool dropped = collect(raw, classes, anchors, options, limit, buffers);
         sort_candidates(buffers);
         std::size_t looked_at = 0;
         const std::size_t count =
-            suppress(raw, classes, anchors, options, buffers, {boxes, scores, labels}, looked_at);
-        const bool enough = count == options.max_det || !dropped || most == options.max_candidates;
+            sweep(raw, classes, anchors, options, buffers, {boxes, scores, labels}, looked_at);
+        const bool enough = count == options.max_det || !dropped || limit == options.max_candidates;
         buffers.few_suffice = enough && looked_at <= few;
         if (enough) return count;
-        most = options.max_candidates;
+        limit = options.max_candidates;
     }
 }
 

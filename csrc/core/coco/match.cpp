@@ -120,7 +120,7 @@ void load_detections(const Detections& detections, std::int64_t begin, std::int6
         keys.push_back({score, checked_label(detections.labels[row], labels, "detection", row),
                         static_cast<std::uint32_t>(row - begin)});
     }
-    // A detector gives them best first, as a rule.
+    // Detectors usually give them best first.
     if (!std::is_sorted(keys.begin(), keys.end(), better)) std::sort(keys.begin(), keys.end(), better);
     sort_by_label(keys, labels, spare);
 }

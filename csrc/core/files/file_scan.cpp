@@ -54,7 +54,7 @@ class Opener {
             name += slash + 1;
             from = folder_.number();
         }
-        // Without waiting: a pipe would else hold us until somebody writes.
+        // Without waiting: a pipe would block until it is written to.
         const int number = open_again(from, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
         if (number < 0) return -errno;
         int error = ::fstat(number, facts) != 0 ? errno : 0;
@@ -178,7 +178,7 @@ void append(std::vector<T>& to, const std::vector<T>& from) {
 int append_rows(const char* text, std::size_t size, KeypointShape keypoints, std::int64_t file,
                 LabelRows* rows) {
     const ParsedLabels found = parse_yolo_labels(text, size, keypoints);
-    if (found.hopeless) return EBADMSG;
+    if (found.too_many_errors) return EBADMSG;
     append(rows->classes, found.classes);
     append(rows->boxes, found.boxes);
     append(rows->lines, found.lines);

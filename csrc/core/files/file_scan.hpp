@@ -57,7 +57,7 @@ struct LabelRows {
     std::vector<LabelKind> kinds;
     std::vector<std::int64_t> offsets;  // of a file's first row; one more than there are files
     std::vector<std::int32_t> errors;   // errno a file, 0 = read; EFBIG above kMaxLabelBytes,
-                                        // EBADMSG for hopeless text
+                                        // EBADMSG for too many errors
     std::vector<BadLine> bad_lines;
     std::string texts;
 };

@@ -54,10 +54,10 @@ struct HeaderFile {
         header.error = static_cast<std::int32_t>(-got);
         return end(HeaderStatus::unreadable);
     }
-    // Both sides as the picture is read; odd when there can be no such picture.
+    // Both sides as the picture is read; `unusual` when there can be no such picture.
     ImageHeader sized(std::uint64_t width, std::uint64_t height) {
         if (width == 0 || height == 0 || width > kMaxHeaderSide || height > kMaxHeaderSide)
-            return end(HeaderStatus::odd);
+            return end(HeaderStatus::unusual);
         header.width = static_cast<std::int32_t>(width);
         header.height = static_cast<std::int32_t>(height);
         return end(HeaderStatus::fine);

@@ -76,7 +76,7 @@ ImageHeader read_jpeg(HeaderFile& file) {
 
 ImageHeader read_png(HeaderFile& file) {
     const Fields head = file.fields(false);
-    if (!head.says(12, "IHDR", 4) || !head.has(16, 10)) return file.end(HeaderStatus::odd);
+    if (!head.says(12, "IHDR", 4) || !head.has(16, 10)) return file.end(HeaderStatus::unusual);
     switch (head.byte(25)) {
         case 0:
             file.header.mode = PixelMode::gray;
@@ -94,7 +94,7 @@ ImageHeader read_png(HeaderFile& file) {
             file.header.mode = PixelMode::rgba;
             break;
         default:
-            return file.end(HeaderStatus::odd);
+            return file.end(HeaderStatus::unusual);
     }
     file.header.bits = head.byte(24);
     const std::ptrdiff_t complete = ends_with(file, "IEND", 4);
@@ -118,7 +118,7 @@ bool is_gray_scale(const Fields& head, std::size_t at, std::size_t count, std::s
 
 ImageHeader read_bmp(HeaderFile& file) {
     const Fields head = file.fields(true);
-    if (!head.has(0, 26)) return file.end(HeaderStatus::odd);
+    if (!head.has(0, 26)) return file.end(HeaderStatus::unusual);
     const std::uint64_t header_size = head.number(14, 4);
     const bool old = header_size == 12;
     const auto width = static_cast<std::int64_t>(
@@ -126,7 +126,7 @@ ImageHeader read_bmp(HeaderFile& file) {
     auto height = static_cast<std::int64_t>(
         old ? head.number(20, 2) : static_cast<std::uint64_t>(static_cast<std::int32_t>(head.number(22, 4))));
     if (height < 0) height = -height;  // rows are stored top first
-    if (width <= 0) return file.end(HeaderStatus::odd);
+    if (width <= 0) return file.end(HeaderStatus::unusual);
 
     const std::uint64_t depth = head.number(old ? 24 : 28, 2);
     const std::uint64_t coding = old ? 0 : head.number(30, 4);
@@ -134,9 +134,9 @@ ImageHeader read_bmp(HeaderFile& file) {
         const std::uint64_t stated = old ? 0 : head.number(46, 4);
         const std::size_t colours = std::size_t{1} << depth;
         const std::size_t count = stated > 0 && stated < colours ? static_cast<std::size_t>(stated) : colours;
-        const bool plain = header_size <= 124;
+        const bool is_common = header_size <= 124;
         const bool gray =
-            plain && is_gray_scale(head, static_cast<std::size_t>(14 + header_size), count, old ? 3 : 4);
+            is_common && is_gray_scale(head, static_cast<std::size_t>(14 + header_size), count, old ? 3 : 4);
         file.header.mode = gray ? PixelMode::gray : PixelMode::palette;
         file.header.bits = static_cast<std::int32_t>(depth);
     } else if (depth == 32 && coding == 3 && header_size >= 56 && head.number(66, 4) != 0) {
@@ -167,14 +167,14 @@ ImageHeader read_webp(HeaderFile& file) {
     }
     if (head.says(12, "VP8L", 4) && head.has(20, 5) && head.byte(20) == 0x2F) {
         const std::uint64_t bits = head.number(21, 4);
-        if (bits >> 29 != 0) return file.end(HeaderStatus::odd);  // a version that is not out yet
+        if (bits >> 29 != 0) return file.end(HeaderStatus::unusual);  // a version that is not out yet
         file.header.mode = (bits >> 28 & 1) != 0 ? PixelMode::rgba : PixelMode::rgb;
         return file.sized((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1);
     }
     if (head.says(12, "VP8 ", 4) && head.says(23, "\x9D\x01\x2A", 3) && head.has(26, 4) &&
         (head.byte(20) & 1) == 0)  // a key frame
         return file.sized(head.number(26, 2) & 0x3FFF, head.number(28, 2) & 0x3FFF);
-    return file.end(HeaderStatus::odd);
+    return file.end(HeaderStatus::unusual);
 }
 
 }  // namespace
@@ -214,7 +214,7 @@ ImageHeader read_image_header(ByteSource& source) noexcept {
         format(ImageFormat::tiff);
         return read_tiff(file, little, head[little ? 2 : 3] == 0x2B);
     }
-    return file.end(HeaderStatus::foreign);
+    return file.end(HeaderStatus::unknown_format);
 }
 
 }  // namespace yf

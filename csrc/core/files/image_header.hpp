@@ -1,7 +1,7 @@
 // What an image file says about itself, whatever its format: read from a few of its bytes, nothing decoded.
 //
 // The bytes come through a small interface, so that a file costs one read, or two where its end matters. They
-// are other people's: every offset is checked, and what is not plain is left to a real decoder (`odd`).
+// are other people's: every offset is checked, and what is unusual is left to a real decoder.
 #pragma once
 
 #include <cstddef>
@@ -23,9 +23,9 @@ enum class HeaderStatus : std::int8_t {
     fine = 0,
     unreadable,  // `error` is the errno
     empty,
-    foreign,  // none of the formats below
-    refused,  // a JPEG that no decoder of ours reads
-    odd,      // of `format`, but only a decoder can say more
+    unknown_format,  // none of the formats below
+    refused,         // a JPEG that no decoder of ours reads
+    unusual,         // of `format`, but only a decoder can say more
 };
 
 enum class ImageFormat : std::int8_t { unknown = 0, jpeg, png, bmp, webp, tiff };

@@ -20,7 +20,7 @@ bool read_number(const char* begin, const char* end, double& value) {
         ++begin;
         if (begin != end && *begin == '-') return false;
     }
-    // Nor "nan(...)", which from_chars takes and nobody else does.
+    // Nor "nan(...)", which from_chars alone accepts.
     if (std::memchr(begin, '(', static_cast<std::size_t>(end - begin)) != nullptr) return false;
     const auto [stop, error] = std::from_chars(begin, end, value);
     if (error == std::errc::result_out_of_range) value = std::numeric_limits<double>::quiet_NaN();
@@ -136,7 +136,7 @@ ParsedLabels parse_yolo_labels(const char* data, std::size_t size, KeypointShape
         }
         if (row.fields > 0) finish_row(row, keypoints, line, begin, end, out);
         if (out.errors.size() > kMaxLabelErrors) {
-            out.hopeless = true;
+            out.too_many_errors = true;
             return out;
         }
         if (at < size) at += data[at] == '\r' && at + 1 < size && data[at + 1] == '\n' ? 2 : 1;

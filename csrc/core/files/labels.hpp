@@ -38,7 +38,7 @@ struct LabelError {
     std::size_t begin, end;  // the line's text in the buffer
 };
 
-// What has more bad lines than this is no label file; listing them all could take gigabytes.
+// A file with more bad lines than this is not a label file; listing them all could take gigabytes.
 inline constexpr std::size_t kMaxLabelErrors = 10'000;
 
 struct ParsedLabels {
@@ -47,7 +47,7 @@ struct ParsedLabels {
     std::vector<std::int64_t> lines;
     std::vector<LabelKind> kinds;
     std::vector<LabelError> errors;
-    bool hopeless = false;  // more than kMaxLabelErrors errors: reading stopped there
+    bool too_many_errors = false;  // more than kMaxLabelErrors errors: reading stopped there
 };
 
 // Lines end with \n, \r\n or \r; fields are parted by spaces and tabs; a UTF-8 byte-order mark and

@@ -8,15 +8,15 @@ namespace {
 
 constexpr std::size_t kMaxEntries = 512;  // of a directory; ordinary ones have some twenty
 
-// What the first directory of a TIFF says; `plain` is false once a value is not as usual.
+// What the first directory of a TIFF says; `is_common` is false once a value is unusual.
 struct Directory {
     std::uint64_t width = 0, height = 0, bits = 1, coding = 1, photometric = 99, samples = 1, planes = 1,
                   orientation = 1;
     std::uint64_t last_piece = 0, last_size = 0;  // the last strip or tile, and its bytes
-    bool plain = true;
+    bool is_common = true;
 
-    // Where a tag's value belongs; none for tags that do not count here.
-    std::uint64_t* place(std::uint64_t tag) {
+    // The field of a tag's value; null for tags that do not matter here.
+    std::uint64_t* value_of(std::uint64_t tag) {
         switch (tag) {
             case 256:
                 return &width;
@@ -72,13 +72,13 @@ struct Entry {
     // Its value number `index`, which is below `count`; false when it is no whole number, or not there.
     bool value(HeaderFile& file, std::uint64_t index, std::uint64_t* out, std::ptrdiff_t* failed) const {
         const std::size_t bytes = type_size(fields.number(at + 2, 2)), room = big ? 8 : 4;
-        const std::size_t place = at + (big ? 12 : 8);
+        const std::size_t begin = at + (big ? 12 : 8);
         if (bytes == 0) return false;
         if (count() <= room / bytes) {
-            *out = fields.number(place + static_cast<std::size_t>(index) * bytes, bytes);
+            *out = fields.number(begin + static_cast<std::size_t>(index) * bytes, bytes);
             return true;
         }
-        const std::uint64_t start = fields.number(place, room);
+        const std::uint64_t start = fields.number(begin, room);
         std::uint8_t text[8];
         if (start > file.header.bytes || index > file.header.bytes / bytes) return false;  // so no overflow
         if (!fetch(file, start + index * bytes, text, bytes, failed)) return false;
@@ -91,17 +91,17 @@ Directory read_directory(HeaderFile& file, const Fields& fields, std::size_t cou
                          std::ptrdiff_t* failed) {
     Directory directory;
     std::uint64_t last_tag = 0;
-    for (std::size_t i = 0; i < count && directory.plain; ++i) {
+    for (std::size_t i = 0; i < count && directory.is_common; ++i) {
         const Entry entry{fields, i * (big ? 20 : 12), big};
         const std::uint64_t tag = entry.tag(), values = entry.count();
-        directory.plain = i == 0 || tag > last_tag;  // in order and each once, as the format wants it
+        directory.is_common = i == 0 || tag > last_tag;  // in order and each once, as the format wants it
         last_tag = tag;
-        std::uint64_t* place = directory.place(tag);
-        if (place == nullptr || !directory.plain) continue;
-        const bool pieces = place == &directory.last_piece || place == &directory.last_size;
-        const bool single = !pieces && place != &directory.bits;
-        directory.plain = values >= 1 && !(single && values != 1) &&
-                          entry.value(file, pieces ? values - 1 : 0, place, failed);
+        std::uint64_t* value = directory.value_of(tag);
+        if (value == nullptr || !directory.is_common) continue;
+        const bool pieces = value == &directory.last_piece || value == &directory.last_size;
+        const bool single = !pieces && value != &directory.bits;
+        directory.is_common = values >= 1 && !(single && values != 1) &&
+                              entry.value(file, pieces ? values - 1 : 0, value, failed);
     }
     return directory;
 }
@@ -109,7 +109,7 @@ Directory read_directory(HeaderFile& file, const Fields& fields, std::size_t cou
 // Whether OpenCV reads all pictures of this kind, and as they are stored: sides are not swapped.
 bool is_usual(const Directory& directory) {
     const std::uint64_t bits = directory.bits, coding = directory.coding;
-    return directory.plain && (bits == 1 || bits == 2 || bits == 4 || bits == 8 || bits == 16) &&
+    return directory.is_common && (bits == 1 || bits == 2 || bits == 4 || bits == 8 || bits == 16) &&
            ((coding >= 1 && coding <= 5) || coding == 7 || coding == 8 || coding == 32946 ||
             coding == 32773) &&
            directory.planes == 1 && directory.orientation <= 4;
@@ -146,7 +146,7 @@ bool name_mode(const Directory& directory, PixelMode* mode) {
 ImageHeader read_tiff(HeaderFile& file, bool little, bool big) {
     const Fields head = file.fields(little);
     if (!head.has(0, big ? 16 : 8) || (big && (head.number(4, 2) != 8 || head.number(6, 2) != 0)))
-        return file.end(HeaderStatus::odd);
+        return file.end(HeaderStatus::unusual);
     const std::uint64_t start = head.number(big ? 8 : 4, big ? 8 : 4);
     std::uint8_t bytes[kMaxEntries * 20];
     std::ptrdiff_t failed = 0;
@@ -162,7 +162,7 @@ ImageHeader read_tiff(HeaderFile& file, bool little, bool big) {
             read_directory(file, Fields(bytes, size, little), static_cast<std::size_t>(count), big, &failed);
     if (failed < 0) return file.fail(failed);
     if (!there || !is_usual(directory) || !name_mode(directory, &file.header.mode))
-        return file.end(HeaderStatus::odd);
+        return file.end(HeaderStatus::unusual);
     file.header.complete = directory.last_piece <= file.header.bytes &&
                            file.header.bytes - directory.last_piece >= directory.last_size;
     file.header.bits = static_cast<std::int32_t>(directory.bits);

@@ -156,7 +156,7 @@ void warp_affine(ConstImage src, const double* m, Window window, Planes dst) {
 
 namespace {
 
-// `fixed` channels, or any number when it is 0: with a known size the copy is a plain move.
+// `fixed` channels, or any number when it is 0: with a known size the copy is a single move.
 template <int fixed>
 void mirror_row(const std::uint8_t* in, std::ptrdiff_t width, int channels, std::uint8_t* out) {
     const std::ptrdiff_t size = fixed > 0 ? fixed : channels;

@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "core/jpeg/idct.hpp"
-#include "core/jpeg/idct_plain.hpp"
+#include "core/jpeg/idct_portable.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -140,14 +140,16 @@ class Walk {
                         : first != 0 || last != 63 || p[size - 1] != 0)
             return corrupt("a scan is of coefficients that cannot be");
         for (int k = 0, next = 0; k < scan_components_; ++k) {
-            const int dc = p[2 + 2 * k] >> 4, ac = p[2 + 2 * k] & 15, most = marker_ == 0xC0 ? 2 : kMaxTables;
+            const int dc = p[2 + 2 * k] >> 4, ac = p[2 + 2 * k] & 15,
+                      max_tables = marker_ == 0xC0 ? 2 : kMaxTables;
             const int i =
                 static_cast<int>(std::find(names_ + next, names_ + components_, p[1 + 2 * k]) - names_);
             if (i == components_)
                 return corrupt("a scan is of components that are not, or not in their order");
             next = i + 1;
             if (!has_quantisers_[quantisers_[i]]) return corrupt("a quantisation table is missing");
-            if (dc >= most || ac >= most) return corrupt("a scan has a bad table of Huffman codes");
+            if (dc >= max_tables || ac >= max_tables)
+                return corrupt("a scan has a bad table of Huffman codes");
             if ((first == 0 && before == 0 && !has_dc_[dc]) || (last > 0 && !has_ac_[ac]))
                 return corrupt("a table of Huffman codes is missing");
             if (first == 0) is_coded_[i] = true;

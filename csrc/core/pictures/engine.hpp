@@ -26,7 +26,7 @@ struct Sources {
     const std::int32_t* shapes;   // [count, 2] height, width
     int cover;                    // longer side that decoded pictures need, in pixels
     JpegDecoder decoder;
-    // Decoded planes in memory, or null: see PlaneTable in yolofast/load/cache.py.
+    // Decoded planes in memory, or null: see PlaneTable in yolofast/load/cache/ram.py.
     const std::uint64_t* cached;       // [count] address of y, 0 = not held
     const std::int32_t* cached_sides;  // [count, 6] height, width, c_height, c_width, factor_x, factor_y
     const double* cached_place;        // [count, 6]

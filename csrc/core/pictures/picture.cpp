@@ -113,9 +113,9 @@ PictureStatus decode_picture(const std::uint8_t* data, std::size_t size, const P
     }
     const double gain = std::min(1.0, static_cast<double>(request.cover) / std::max(height, width));
     // 0 is full size, said so because a side below 8 pixels is as many pixels at scale 7/8.
-    const auto least = [&](int side) { return gain < 1 ? static_cast<int>(std::ceil(side * gain)) : 0; };
-    const JpegRequest wanted{JpegLayout::ycc, least(height), least(width), true,
-                             false,           kMaxPixels,    {},           request.decoder};
+    const auto min_side = [&](int side) { return gain < 1 ? static_cast<int>(std::ceil(side * gain)) : 0; };
+    const JpegRequest wanted{JpegLayout::ycc, min_side(height), min_side(width), true, false, kMaxPixels, {},
+                             request.decoder};
     JpegPlan plan;
     status = plan_jpeg(data, size, wanted, &plan);
     if (status.error == JpegError::none) {
@@ -165,19 +165,19 @@ namespace {
 // Which source samples an output sample averages along one axis, and with which weights (they add up to 1).
 struct Areas {
     std::vector<int> first, count;
-    std::vector<float> weights;  // `most` an output sample
-    int most;
+    std::vector<float> weights;  // `span` per output sample
+    int span;
 
     // Output sample i covers [i * gain, (i + 1) * gain) of `source` samples.
     Areas(int outputs, double gain, int source) : first(outputs), count(outputs) {
-        most = static_cast<int>(std::ceil(gain)) + 1;
-        weights.resize(static_cast<std::size_t>(outputs) * static_cast<std::size_t>(most));
+        span = static_cast<int>(std::ceil(gain)) + 1;
+        weights.resize(static_cast<std::size_t>(outputs) * static_cast<std::size_t>(span));
         for (int i = 0; i < outputs; ++i) {
             const double low = std::min(i * gain, source - 1.0),
                          high = std::min((i + 1) * gain, 1.0 * source);
             first[i] = static_cast<int>(low);
-            count[i] = std::max(1, std::min(static_cast<int>(std::ceil(high)) - first[i], most));
-            float* weight = weights.data() + static_cast<std::size_t>(i) * most;
+            count[i] = std::max(1, std::min(static_cast<int>(std::ceil(high)) - first[i], span));
+            float* weight = weights.data() + static_cast<std::size_t>(i) * span;
             double sum = 0;
             for (int k = 0; k < count[i]; ++k) {
                 const double from = std::max(low, first[i] + k * 1.0);
@@ -198,13 +198,13 @@ void average_areas(const PlaneView& in, double gain_x, double gain_y, const Plan
         std::uint8_t* to = out + y * shape.stride;
         std::fill(line.begin(), line.end(), 0.0f);
         for (int k = 0; k < rows.count[y]; ++k) {
-            const float weight = rows.weights[static_cast<std::size_t>(y) * rows.most + k];
+            const float weight = rows.weights[static_cast<std::size_t>(y) * rows.span + k];
             const std::uint8_t* row = in.data + (rows.first[y] + k) * in.stride;
             for (int x = 0; x < in.width; ++x) line[static_cast<std::size_t>(x)] += weight * row[x];
         }
         for (int x = 0; x < shape.width; ++x) {
             float sum = 0.5f;
-            const float* weight = columns.weights.data() + static_cast<std::size_t>(x) * columns.most;
+            const float* weight = columns.weights.data() + static_cast<std::size_t>(x) * columns.span;
             for (int k = 0; k < columns.count[x]; ++k) sum += weight[k] * line[columns.first[x] + k];
             to[x] = static_cast<std::uint8_t>(std::min(sum, 255.0f));
         }
@@ -215,7 +215,8 @@ void average_areas(const PlaneView& in, double gain_x, double gain_y, const Plan
 
 void reduce_picture(const PictureView& picture, int cover, int factor_x, int factor_y, Picture& out) {
     const int longest = std::max(picture.y.height, picture.y.width);
-    const double gain = std::max(1.0, static_cast<double>(longest) / cover);  // source pixels an output pixel
+    const double gain =
+        std::max(1.0, static_cast<double>(longest) / cover);  // source pixels per output pixel
     const auto reduced = [&](int side) {
         return std::max(1, static_cast<int>(std::ceil(side / gain - 1e-9)));
     };

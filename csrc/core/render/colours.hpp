@@ -33,8 +33,8 @@ inline Colours quantise(const double* colour) {
     return result;
 }
 
-// Colours of `count` pixels, whose samples are those of render_rows.hpp, padded. `out` is where red goes;
-// green and blue are `plane` bytes apart.
+// Colours of `count` pixels, whose samples are those of core/render/rows.hpp, padded. `out` is where red
+// goes; green and blue are `plane` bytes apart.
 void write_colours(const std::int16_t* const* samples, const Colours& colours, int count, std::uint8_t* out,
                    std::ptrdiff_t plane);
 

@@ -1,4 +1,4 @@
-// Tiles of any kind: four neighbours a pixel, a chunk of a row at a time. See render_tiles.hpp.
+// Tiles of any kind: four neighbours per pixel, a chunk of a row at a time. See core/render/tiles.hpp.
 #include "core/render/rows.hpp"
 #include "core/render/tiles.hpp"
 

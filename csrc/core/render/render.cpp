@@ -1,5 +1,5 @@
 // The renderer: which tile is drawn how, gray between the tiles, and the mix of two layers. See render.hpp
-// for the contract, render_tiles.hpp for the two ways to draw.
+// for the contract, core/render/tiles.hpp for the two ways to draw.
 #include "core/render/render.hpp"
 
 #include <algorithm>

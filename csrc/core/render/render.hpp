@@ -1,4 +1,4 @@
-// The native executor of a BatchPlan: planes in, planar RGB out, every output pixel written once a layer.
+// The native executor of a BatchPlan: planes in, planar RGB out, every output pixel written once per layer.
 //
 // yolofast/kernels/reference/render.py says what each value means; this stays within 1 level of it, and which
 // pixels a tile owns is exact. Sizes are positive, numbers finite and pointers valid: the binding has

@@ -25,7 +25,7 @@ inline std::int16_t scale(std::int16_t a, std::int16_t b) {
     return static_cast<std::int16_t>((((static_cast<std::int32_t>(a) * b) >> 14) + 1) >> 1);
 }
 
-// Two neighbouring bytes a pixel, low byte first, to their blend; weight of the second.
+// Two neighbouring bytes per pixel, low byte first, to their blend; weight of the second.
 YF_MULTIVERSION
 inline void lerp_pairs(const std::uint16_t* __restrict pairs, const std::int16_t* __restrict weight,
                        int count, std::int16_t* __restrict out) {

@@ -1,4 +1,4 @@
-// Upright tiles: rows resampled across once, then blended in pairs. See render_tiles.hpp.
+// Upright tiles: rows resampled across once, then blended in pairs. See core/render/tiles.hpp.
 #include <cmath>
 #include <utility>
 

@@ -19,10 +19,11 @@ from tqdm import tqdm
 
 from yolofast.bench.chart import Bar, Panel
 from yolofast.bench.detections.coco_set import CocoSet
-from yolofast.bench.figures import OURS, labelled, machine, peak_memory, ratio, spread
+from yolofast.bench.figures import OURS, labelled, machine, ratio, spread
 from yolofast.bench.process import Participant
 from yolofast.bench.protocol import Participants, interleave
 from yolofast.errors import ConfigError, DataError
+from yolofast.process_memory import peak_resident_mib
 
 FAST_PEERS = ("hotcoco", "ultrafast-pycocotools")
 SLOW_PEERS = ("faster-coco-eval", "pycocotools")
@@ -164,7 +165,7 @@ def _fresh(participants: Participants, name: str, job: Mapping[str, Any]) -> tup
     started = time.perf_counter()
     once = {**job, "participant": name, "once": True}
     with participants.launch(name, ".coco", once, threads=job["threads"]) as launched:
-        return time.perf_counter() - started, peak_memory(launched.pid) / 2**20
+        return time.perf_counter() - started, peak_resident_mib(launched.pid)
 
 
 def text_table(figures: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 
 CLASSES = 80
 
@@ -37,7 +37,7 @@ class CocoSet:
             folder.mkdir(parents=True, exist_ok=True)
             truth, results = self.generate()
             for path, content in ((gt, truth), (dt, results)):
-                with whole_file(path) as temporary:
+                with atomic_file(path) as temporary:
                     Path(temporary).write_text(json.dumps(content), encoding="utf-8")
         return gt, dt
 

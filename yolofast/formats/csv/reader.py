@@ -12,10 +12,10 @@ from pathlib import Path
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding
 from yolofast.formats.csv.columns import CsvLayout, class_map, csv_layout
-from yolofast.formats.dataset import LabelledDataset, complete_images
+from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.names.order import sorted_names
-from yolofast.formats.tables.images import Table, find_table_images, table_splits, tables_by_split
+from yolofast.formats.tables.images import Table, table_dataset, tables_by_split
 from yolofast.formats.tables.rows import RowColumns, parse_box, read_rows
 from yolofast.types import Finding
 
@@ -95,7 +95,7 @@ def _class_files(tree: FileTree) -> tuple[Mapping[str, int] | None, str, tuple[F
 def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The CSV files of a tree as one dataset; a file is a split when its path names one.
 
-    Class names come from a class file (`name,id` a line) where there is one, else from the rows, sorted.
+    Class names come from a class file (`name,id` per line) where there is one, else from the rows, sorted.
 
     Raises `DataError` for a file whose quotes are broken, and when no row has a class.
     """
@@ -114,15 +114,15 @@ def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         raise DataError(f"{tree.root}: {len(files)} CSV file(s) contain no box with a class.{problem}")
     classes = [names.index(name) for name in labels.numbers]
     normalised = [tree.relative(t.path) for t in tables if t.normalised]
-    return LabelledDataset(
+    return table_dataset(
         "csv",
+        tree,
+        tables,
         names,
-        table_splits(tree, tables),
-        lambda: complete_images(
-            find_table_images(tree, tables, classes, _UNLABELLED), num_classes=len(names)
-        ),
-        notes,
-        (
+        classes,
+        unlabelled=_UNLABELLED,
+        findings=notes,
+        evidence=(
             f"{len(files)} CSV file(s) with boxes, {sum(len(t.columns) for t in tables)} rows",
             *([f"class names and ids from {source}"] if known else []),
             *([f"coordinates of {', '.join(normalised)} are normalised"] if normalised else []),

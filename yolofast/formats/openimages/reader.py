@@ -12,10 +12,10 @@ from pathlib import Path
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding
-from yolofast.formats.dataset import LabelledDataset, complete_images
+from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.tables.header import OPEN_IMAGES, column_key, is_open_images_header
-from yolofast.formats.tables.images import Table, find_table_images, table_splits, tables_by_split
+from yolofast.formats.tables.images import Table, table_dataset, tables_by_split
 from yolofast.formats.tables.rows import DELIMITERS, RowColumns, head_rows, parse_box, read_rows
 from yolofast.types import Finding
 
@@ -126,15 +126,15 @@ def open_open_images(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset
         )
     display, sources = _display_names(tree)
     names, classes, notes = _named(labels, display, files[0])
-    return LabelledDataset(
+    return table_dataset(
         "openimages",
+        tree,
+        tables,
         names,
-        table_splits(tree, tables),
-        lambda: complete_images(
-            find_table_images(tree, tables, classes, _UNLABELLED), num_classes=len(names)
-        ),
-        notes,
-        (
+        classes,
+        unlabelled=_UNLABELLED,
+        findings=notes,
+        evidence=(
             f"{len(files)} Open Images CSV file(s), {sum(len(t.columns) for t in tables)} rows",
             *(f"class names from {tree.relative(path)}" for path in sources),
             *([f"{skipped} rows of images that are not in this folder were skipped"] if skipped else []),

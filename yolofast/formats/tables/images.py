@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from yolofast.formats.boxes import rows_without_image
-from yolofast.formats.dataset import FoundImage, ReadImage, unlabelled_images
+from yolofast.formats.dataset import (
+    FoundImage,
+    LabelledDataset,
+    ReadImage,
+    complete_images,
+    unlabelled_images,
+)
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.splits import SPLITS, in_split_order, split_of
@@ -34,13 +40,37 @@ def tables_by_split(tree: FileTree, paths: Iterable[Path]) -> list[tuple[Path, S
     return sorted(splits, key=lambda item: (SPLITS.index(item[1]) if item[1] else len(SPLITS), item[0]))
 
 
-def find_table_images(
+def table_dataset(
+    label_format: str,
+    tree: FileTree,
+    tables: Sequence[Table],
+    names: tuple[str, ...],
+    classes: Sequence[int],
+    *,
+    unlabelled: str,
+    findings: tuple[Finding, ...],
+    evidence: tuple[str, ...],
+) -> LabelledDataset:
+    """The images of tables as a dataset.
+
+    `classes[label]` is the class of a label, `unlabelled` says why an image without rows is skipped.
+    """
+    return LabelledDataset(
+        label_format,
+        names,
+        _named_splits(tree, tables),
+        lambda: complete_images(_images(tree, tables, classes, unlabelled), num_classes=len(names)),
+        findings,
+        evidence,
+    )
+
+
+def _images(
     tree: FileTree, tables: Sequence[Table], classes: Sequence[int], unlabelled: str
 ) -> Iterator[FoundImage | ReadImage]:
     """Every image of the tables with its rows, then the images that no table names.
 
-    `classes[label]` is the class of a label. An image that two tables name stays in the first; its rows in
-    the other are dropped. `unlabelled` says why an image without rows is skipped.
+    An image that two tables name stays in the first; its rows in the other are dropped.
     """
     finder = ImageFinder(tree)
     taken: dict[Path, Path] = {}
@@ -79,7 +109,7 @@ def find_table_images(
     yield from unlabelled_images(tree.images, taken.keys(), unlabelled)
 
 
-def table_splits(tree: FileTree, tables: Sequence[Table]) -> tuple[Split, ...]:
+def _named_splits(tree: FileTree, tables: Sequence[Table]) -> tuple[Split, ...]:
     """The splits that the tables or the folders of their images name."""
     named: set[Split | None] = {table.split for table in tables}
     if None in named:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from yolofast.kernels._scan import scan_labels
 from yolofast.kernels.packed_paths import pack_paths
-from yolofast.kernels.parsed_labels import HOPELESS, LabelError
+from yolofast.kernels.parsed_labels import TOO_MANY_ERRORS, LabelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class LabelScan:
         """Why a file could not be read, as the system puts it; empty where it was read."""
         number = int(self.errno[file])
         if number == errno.EBADMSG:
-            return HOPELESS
+            return TOO_MANY_ERRORS
         return os.strerror(number) if number else ""
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError
 from yolofast.file_lock import file_lock
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.load.cache.decoding import CHECK_EVERY, Load, check_fit, decode_all, picture_or_reason
 from yolofast.load.cache.file import PlaneFile, PlaneFileWriter, joined_paths, open_plane_file
 from yolofast.load.cache.planes import PlaneCache, planes_of, set_row
@@ -214,7 +214,7 @@ def _build(request: _Request) -> PlaneFile:
                 leftover.unlink(missing_ok=True)
         missing = int((found.rows < 0).sum())
         _log.info("cache disk: building %s; %d of %d images to decode", path, missing, len(request.images))
-        with whole_file(path, sync=True) as temporary:
+        with atomic_file(path, sync=True) as temporary:
             with temporary.open("wb") as file:
                 _write(file, request, found)
             return open_plane_file(temporary)

@@ -1,4 +1,4 @@
-// What the inverse DCTs of all sizes share, in plain C++; see idct.hpp.
+// What the inverse DCTs of all sizes share, in portable C++; see idct.hpp.
 #pragma once
 
 #include <algorithm>

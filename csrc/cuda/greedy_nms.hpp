@@ -1,4 +1,4 @@
-// What greedy suppression on the device is made of: the IoU test of csrc/core/overlap.hpp, and words of
+// What greedy NMS on the device is made of: the IoU test of csrc/core/boxes/overlap.hpp, and words of
 // boxes.
 #pragma once
 
@@ -8,12 +8,12 @@
 
 namespace yf::cuda {
 
-using Word = unsigned long long;  // one bit a box
-constexpr int kBits = 64;         // boxes, a word
+using Word = unsigned long long;  // one bit per box
+constexpr int kBits = 64;         // boxes per word
 
 __device__ inline Box box_of(float4 corners) { return make_box(corners.x, corners.y, corners.z, corners.w); }
 
-// The test of csrc/core/overlap.hpp for one pair of finite boxes.
+// The test of csrc/core/boxes/overlap.hpp for one pair of finite boxes.
 __device__ inline bool overlap_too_much(const Box& a, const Box& b, float limit) {
     const float w = fmaxf(fminf(a.x2, b.x2) - fmaxf(a.x1, b.x1), 0.0f);
     const float h = fmaxf(fminf(a.y2, b.y2) - fmaxf(a.y1, b.y1), 0.0f);
@@ -22,7 +22,7 @@ __device__ inline bool overlap_too_much(const Box& a, const Box& b, float limit)
     return inter > 0.0f && inter >= limit * uni && uni > 0.0f && inter / uni > limit;
 }
 
-// Which boxes of a word stay: each takes out later ones of its own row's bits.
+// Which boxes of a word are kept: each suppresses the later ones that its row's bits name.
 __device__ inline Word survivors(Word candidates, const Word* rows) {
     Word kept = 0;
     while (candidates != 0) {
