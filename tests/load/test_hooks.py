@@ -228,6 +228,7 @@ def test_batches_before_the_failure_come_out(data: Path) -> None:
     assert before == one_by_one(dataset(data, **options))[:12]
 
 
+@pytest.mark.deep
 def test_the_error_comes_through_torchs_processes(data: Path) -> None:
     config = YOLOConfig().replace(data=data, imgsz=SIZE, batch=4, workers=1)
     with pytest.raises(HookError, match="hook 'raises' raised ValueError"):
@@ -335,6 +336,7 @@ def test_pickled_hooks_make_the_same_samples(data: Path) -> None:
     assert one_by_one(pickle.loads(pickle.dumps(hooked))) == expected
 
 
+@pytest.mark.deep
 def test_machine_code_is_kept_on_request(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     numba = pytest.importorskip("numba")
     monkeypatch.setattr(numba.core.config, "CACHE_DIR", str(tmp_path))
