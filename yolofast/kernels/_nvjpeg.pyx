@@ -163,7 +163,8 @@ cdef class Decoder:
         packed = PackedPictures.missing(planes, rows.size() // PICTURE_COLUMNS)
         if rows.size() > 0:
             memcpy(cnp.PyArray_DATA(<cnp.ndarray>packed.pictures), rows.data(), rows.size() * sizeof(int64_t))
-            memcpy(cnp.PyArray_DATA(<cnp.ndarray>packed.places), places.data(), places.size() * sizeof(double))
+            memcpy(
+                cnp.PyArray_DATA(<cnp.ndarray>packed.places), places.data(), places.size() * sizeof(double))
         return packed
 
     def refused(self):

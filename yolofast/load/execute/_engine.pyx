@@ -226,8 +226,9 @@ cdef class RenderJobs(Jobs):
 cdef class PackJobs(Jobs):
     """Pictures to be packed into one piece of memory, in any order, as many as fit.
 
-    `packed` is the `PackedPictures` over that memory, rows of planes without gaps; a picture that failed or did
-    not fit is missing. `sizes` int64 [n]: bytes that the picture takes, even if it did not fit; 0 if it failed.
+    `packed` is the `PackedPictures` over that memory, rows of planes without gaps; a picture that failed or
+    did not fit is missing. `sizes` int64 [n]: bytes that the picture takes, even if it did not fit; 0 if it
+    failed.
     """
 
     cdef Staging staging
