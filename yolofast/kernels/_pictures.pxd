@@ -1,4 +1,4 @@
-# What other bindings take from _pictures.pyx, and all of them from csrc/core/pictures/packed_pictures.hpp.
+# What other bindings take from _pictures.pyx and from csrc/core/pictures/packed_pictures.hpp.
 
 from libc.stdint cimport int64_t, uint8_t
 

@@ -163,7 +163,7 @@ def _memory(out, size):
 
 
 def stored_place(int orientation, double width, double height):
-    """`Picture.place` of stored planes at full size for an EXIF orientation 1..8: float64 [2, 3]."""
+    """`Picture.place`, float64 [2, 3], of stored planes at full size, for EXIF orientation 1..8."""
     if not 1 <= orientation <= 8:
         raise ValueError(f"orientation is {orientation}; expected 1..8")
     place = np.empty((2, 3))

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Headers of image files and rows of label files, many at once: checked calls into csrc/core/files."""
+"""Headers of many image files, rows of many label files: GIL-free calls into csrc/core/files."""
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
