@@ -66,7 +66,8 @@ def build(kind: type[SectionT], given: Mapping[str, Any], defaults: SectionT | N
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         command = self.prog.partition(" ")[2]
-        raise ConfigError(f"{command}: {message.removesuffix('.')}. See {self.prog} --help.")
+        end = "" if message.endswith("?") else "."
+        raise ConfigError(f"{command}: {message.removesuffix('.')}{end} See {self.prog} --help.")
 
 
 def _parser(kind: type[Section], prog: str) -> argparse.ArgumentParser:
