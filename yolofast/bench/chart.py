@@ -25,7 +25,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Panel:
+class BarPanel:
     """One case. `lines`: figures to plot as dashed lines across it, by label."""
 
     title: str
@@ -33,7 +33,7 @@ class Panel:
     lines: Mapping[str, float] = field(default_factory=dict)
 
 
-def plot_bars(panels: Sequence[Panel], title: str, axis: str, path: str | Path) -> Path:
+def plot_bars(panels: Sequence[BarPanel], title: str, axis: str, path: str | Path) -> Path:
     """Plot to `path` (PNG): whiskers from the 20th to the 80th percentile, the ratio next to each peer's bar.
 
     Raises `DataError` when `path` cannot be written, and `MissingExtraError` without matplotlib.
@@ -55,7 +55,7 @@ def plot_bars(panels: Sequence[Panel], title: str, axis: str, path: str | Path) 
     return Path(path)
 
 
-def _plot(axes: Any, panel: Panel) -> None:
+def _plot(axes: Any, panel: BarPanel) -> None:
     values = [bar.value for bar in panel.bars]
     below = [each["median"] - each["p20"] for each in values]
     above = [each["p80"] - each["median"] for each in values]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from yolofast.bench.chart import Bar, Panel
+from yolofast.bench.chart import Bar, BarPanel
 from yolofast.bench.detections.coco_set import CocoSet
 from yolofast.bench.figures import OURS, labelled, machine, ratio, spread
 from yolofast.bench.process import Participant
@@ -193,7 +193,7 @@ def text_table(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def panels(figures: Mapping[str, Any]) -> Sequence[Panel]:
+def panels(figures: Mapping[str, Any]) -> Sequence[BarPanel]:
     """Warm, fresh and memory; without the slow peers, whose bars would dwarf the rest."""
 
     def label(name: str) -> str:
@@ -209,7 +209,7 @@ def panels(figures: Mapping[str, Any]) -> Sequence[Panel]:
         ]
 
     return [
-        Panel(f"{figures['what']}: seconds, warm", bars("seconds", figures["ratio"]["json"])),
-        Panel("seconds, from the start of an interpreter", bars("fresh_seconds", figures["fresh_ratio"])),
-        Panel("peak memory of that process, MiB", bars("peak_mib", {})),
+        BarPanel(f"{figures['what']}: seconds, warm", bars("seconds", figures["ratio"]["json"])),
+        BarPanel("seconds, from the start of an interpreter", bars("fresh_seconds", figures["fresh_ratio"])),
+        BarPanel("peak memory of that process, MiB", bars("peak_mib", {})),
     ]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.bench.chart import Bar, Panel
+from yolofast.bench.chart import Bar, BarPanel
 from yolofast.bench.detections.nms_agreement import compare_detections, compare_kept
 from yolofast.bench.detections.nms_inputs import CLASSES, CONF, detector_head, random_boxes
 from yolofast.bench.figures import OURS, compared_times, labelled, machine
@@ -171,10 +171,10 @@ def text_table(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def panels(figures: Mapping[str, Any]) -> Sequence[Panel]:
+def panels(figures: Mapping[str, Any]) -> Sequence[BarPanel]:
     """The cases that have a peer."""
     return [
-        Panel(
+        BarPanel(
             entry["what"],
             [
                 Bar(

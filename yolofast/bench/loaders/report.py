@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from yolofast.bench.chart import Bar, Panel
+from yolofast.bench.chart import Bar, BarPanel
 from yolofast.bench.figures import OURS, labelled
 
 AXIS = "images/s, one core per thread"
@@ -44,7 +44,7 @@ def text_table(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def panel(figures: Mapping[str, Any]) -> Panel:
+def panel(figures: Mapping[str, Any]) -> BarPanel:
     """Images/s of all participants, and decode alone as lines."""
     bars = [
         Bar(
@@ -56,4 +56,4 @@ def panel(figures: Mapping[str, Any]) -> Panel:
         for name, each in figures["sides"].items()
     ]
     lines = {f"{name} alone": each["images_per_s"]["median"] for name, each in figures["floor"].items()}
-    return Panel(title(figures), bars, lines)
+    return BarPanel(title(figures), bars, lines)
