@@ -87,8 +87,8 @@ def why_no_cuda(torch: Path | str, nvcc: str | None) -> str | None:
         return torch
     if nvcc is None:
         return "nvcc is neither in CUDA_HOME/bin nor on PATH"
-    said = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
-    release = re.search(r"release (\d+)\.", said)
+    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
+    release = re.search(r"release (\d+)\.", version)
     if release is None or int(release[1]) < OLDEST_NVCC:
         return f"{nvcc} is older than CUDA {OLDEST_NVCC} or says no version"
     with tempfile.TemporaryDirectory() as folder:  # parts of a toolkit are packages of their own
@@ -97,8 +97,8 @@ def why_no_cuda(torch: Path | str, nvcc: str | None) -> str | None:
         command = [nvcc, "-std=c++20", "-M", str(source)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        said = done.stdout.strip().splitlines() or ["it does not say why"]
-        why = next((line for line in said if "error" in line or "fatal" in line), said[0])
+        lines = done.stdout.strip().splitlines() or ["it does not say why"]
+        why = next((line for line in lines if "error" in line or "fatal" in line), lines[0])
         return f"{nvcc} cannot read {' and '.join(CUDA_HEADERS)} ({why.strip()})"
     return None
 
@@ -184,18 +184,19 @@ class BuildExtensions(build_ext):
         native.link([*objects, native.BUILD / VARIANT / native.CORE_NAME], target, link)
 
 
-setup(
-    cmdclass={"build_ext": BuildExtensions},
-    ext_modules=torch_extensions()
-    + cythonize(
-        extensions,
-        nthreads=native.CORES,
-        language_level=3,
-        compiler_directives={
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "embedsignature": True,
-        },
-    ),
-)
+with native.locked(native.BUILD):  # Cython writes next to its sources, whoever else builds here
+    setup(
+        cmdclass={"build_ext": BuildExtensions},
+        ext_modules=torch_extensions()
+        + cythonize(
+            extensions,
+            nthreads=native.CORES,
+            language_level=3,
+            compiler_directives={
+                "boundscheck": False,
+                "wraparound": False,
+                "cdivision": True,
+                "embedsignature": True,
+            },
+        ),
+    )

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -27,7 +28,9 @@ CSRC = Path(__file__).resolve().parent
 REPOSITORY = CSRC.parent
 BUILD = REPOSITORY / "build" / "native"
 CXX = shlex.split(os.environ.get("CXX", "g++"))
-ENVIRONMENT = [flag for name in ("CPPFLAGS", "CXXFLAGS") for flag in shlex.split(os.environ.get(name, ""))]
+CPPFLAGS, CXXFLAGS, LDFLAGS = (
+    shlex.split(os.environ.get(name, "")) for name in ("CPPFLAGS", "CXXFLAGS", "LDFLAGS")
+)
 CORES = len(os.sched_getaffinity(0))
 
 CORE = sorted(CSRC.glob("core/*/*.cpp"))
@@ -36,6 +39,7 @@ TORCH = sorted(CSRC.glob("torch/*.cpp"))  # a file per operator, compiled once f
 CUDA = sorted(CSRC.glob("cuda/*.cu"))
 FUZZ = CSRC / "fuzz"
 CORE_NAME = "libyolofast_core.a"
+OUTPUT = "OUTPUT"
 
 # No contraction: float32 results equal the numpy definitions to the bit. No trapping math, no errno:
 # only exception flags change, and without them GCC leaves the box and image loops scalar.
@@ -52,7 +56,7 @@ VARIANTS = {
     # As on a CPU that has none of the instructions that are asked for at run time.
     "plain": [*CHECKED, *SANITIZERS["address"], "-D__builtin_cpu_supports(name)=0"],
 }
-LIBRARIES = ["-Wl,--as-needed", "-ljpeg", "-ldl"]
+LIBRARIES = ["-Wl,--as-needed", *LDFLAGS, "-ljpeg", "-ldl"]
 # The stable ABI as of torch 2.11: a library runs with that torch and every later one.
 TORCH_MACROS = ["-DTORCH_TARGET_VERSION=0x020b000000000000"]
 CUDA_MACROS = [*TORCH_MACROS, "-DUSE_CUDA", "-DYOLOFAST_TORCH_CUDA"]
@@ -79,8 +83,8 @@ def run(command: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """For one process at a time: tests that run side by side build the same things."""
+def locked(folder: Path) -> Iterator[None]:
+    """For one process at a time: builds and tests that run side by side make the same files."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -88,19 +92,20 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _short(path: Path) -> str:
-    """A path below the repository relative to it, so that objects stay current in a copy of the tree."""
+    """A path below the repository relative to it, so that objects stay up to date in a copy of the tree."""
     return str(path.relative_to(REPOSITORY)) if path.is_relative_to(REPOSITORY) else str(path)
 
 
-def _is_current(target: Path, command: str) -> bool:
+def _is_up_to_date(target: Path, command: str) -> bool:
     """Whether `target` was made by this very command from what its dependency file lists."""
     try:
         if target.with_suffix(".command").read_text() != command:
             return False
         made = target.stat().st_mtime_ns
         _, _, listed = target.with_suffix(".d").read_text().partition(":")
-        needed = [name for name in listed.replace("\\\n", " ").split() if name]
-        return all((REPOSITORY / name).stat().st_mtime_ns <= made for name in needed)
+        needed = re.findall(r"(?:\\ |\S)+", listed.replace("\\\n", " "))  # a space in a name is escaped
+        paths = [REPOSITORY / name.replace("\\ ", " ") for name in needed]
+        return all(path.stat().st_mtime_ns <= made for path in paths)
     except OSError:
         return False
 
@@ -109,7 +114,7 @@ def compile_all(
     sources: Sequence[Path],
     folder: Path,
     flags: Sequence[str],
-    compiler: Sequence[str] = (*CXX, *ENVIRONMENT),
+    compiler: Sequence[str] = (*CXX, *CPPFLAGS, *CXXFLAGS),
 ) -> list[Path]:
     """Object files of the sources in `folder`, each with the output of the compiler (.txt).
 
@@ -121,63 +126,71 @@ def compile_all(
         target = folder / f"{name.replace('/', '__')}.o"
         dependencies = ["-MMD", "-MF", _short(target.with_suffix(".d"))]
         command = [*compiler, *flags, *dependencies, "-c", name, "-o", _short(target)]
-        if _is_current(target, shlex.join(command)):
+        if _is_up_to_date(target, shlex.join(command)):
             return target
         target.with_suffix(".command").unlink(missing_ok=True)
-        said = run(command)
-        target.with_suffix(".txt").write_text(said)
-        if "warning" in said:
-            print(said, file=sys.stderr, end="")
+        output = run(command)
+        target.with_suffix(".txt").write_text(output)
+        if "warning" in output:
+            print(output, file=sys.stderr, end="")
         target.with_suffix(".command").write_text(shlex.join(command))
         return target
 
-    with _locked(folder), ThreadPoolExecutor(CORES) as pool:
+    with locked(folder), ThreadPoolExecutor(CORES) as pool:
         return list(pool.map(compile_one, sources))
 
 
-def link(objects: Sequence[Path], target: Path, flags: Sequence[str], linker: Sequence[str] = CXX) -> Path:
-    """Links a program, or with -shared among `flags` a library, unless it is newer than its parts."""
-    parts = [*linker, *map(_short, objects), *flags]
-    command = shlex.join(parts)
+def _combine(objects: Sequence[Path], target: Path, command: Sequence[str]) -> Path:
+    """Runs a command that makes `target`, for which OUTPUT stands, unless it has and no object is newer."""
     note = BUILD / "links" / f"{_short(target.resolve()).strip('/').replace('/', '__')}.command"
-    if target.exists() and note.exists() and note.read_text() == command:
+    text = shlex.join(command)
+    if target.exists() and note.exists() and note.read_text() == text:
         made = target.stat().st_mtime_ns
         if all(part.stat().st_mtime_ns <= made for part in objects):
             return target
     target.parent.mkdir(parents=True, exist_ok=True)
     note.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    run([*parts, "-o", str(unfinished)])
+    unfinished.unlink(missing_ok=True)
+    run([str(unfinished) if part == OUTPUT else part for part in command])
     unfinished.replace(target)
-    note.write_text(command)
+    note.write_text(text)
     return target
+
+
+def link(objects: Sequence[Path], target: Path, flags: Sequence[str], linker: Sequence[str] = CXX) -> Path:
+    """Links a program, or with -shared among `flags` a library."""
+    return _combine(objects, target, [*linker, *map(_short, objects), *flags, "-o", OUTPUT])
 
 
 def core_library(variant: str = "release") -> Path:
     """csrc/core as one static library; each module takes the parts that it calls."""
     folder = BUILD / variant
     library = folder / CORE_NAME
-    with _locked(folder):
+    with locked(folder):
         objects = compile_all(CORE, folder / "core", [*COMMON, *VARIANTS[variant]])
-        newest = max(each.stat().st_mtime_ns for each in objects)
-        if not library.exists() or library.stat().st_mtime_ns < newest:
-            library.unlink(missing_ok=True)
-            run(["ar", "rcs", _short(library), *map(_short, objects)])
-    return library
+        return _combine(objects, library, ["ar", "rcs", OUTPUT, *map(_short, objects)])
 
 
 def programs(variant: str, names: Sequence[str] = ()) -> dict[str, Path]:
-    """The programs of csrc/fuzz under a sanitizer, by name: fuzz targets and the stress program."""
+    """The programs of csrc/fuzz under a sanitizer, by name: fuzz targets and the stress program.
+
+    Raises `ValueError` for a name that none of them has.
+    """
+    known = {path.stem: path for path in sorted(FUZZ.glob("*_*.cpp"))}
+    replay_source = known.pop("replay_main")
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"no program is called {unknown[0]}; expected some of {', '.join(known)}")
     core = core_library(variant)
     folder = BUILD / variant
-    wanted = [path for path in sorted(FUZZ.glob("*_*.cpp")) if not names or path.stem in names]
-    sources = [FUZZ / "replay_main.cpp", *(path for path in wanted if path.stem != "replay_main")]
+    wanted = {name: path for name, path in known.items() if not names or name in names}
+    sources = [replay_source, *wanted.values()]
     replay, *objects = compile_all(sources, folder / "fuzz", [*COMMON, *VARIANTS[variant]])
     flags = [*VARIANTS[variant], *LIBRARIES, "-pthread"]
     made = {}
-    for source, target in zip(sources[1:], objects, strict=True):
-        parts = [target, replay, core] if source.stem.startswith("fuzz_") else [target, core]
-        made[source.stem] = link(parts, folder / "programs" / source.stem, flags)
+    for name, target in zip(wanted, objects, strict=True):
+        parts = [target, replay, core] if name.startswith("fuzz_") else [target, core]
+        made[name] = link(parts, folder / "programs" / name, flags)
     return made
 
 
@@ -187,7 +200,11 @@ def main() -> None:
     parser.add_argument("--variant", choices=sorted(VARIANTS), default="address")
     parser.add_argument("names", nargs="*", help="programs to build (default: all of csrc/fuzz)")
     arguments = parser.parse_intermixed_args()
-    for path in programs(arguments.variant, arguments.names).values():
+    try:
+        made = programs(arguments.variant, arguments.names)
+    except (CompileError, ValueError) as error:
+        raise SystemExit(str(error)) from None
+    for path in made.values():
         print(path)
 
 
