@@ -1,4 +1,4 @@
-// Stands for libnvjpeg and libcuda in tests: the functions that csrc/cuda/nvjpeg.hpp calls, over libjpeg,
+// Stands for libnvjpeg and libcuda in tests: the functions that csrc/nvjpeg/nvjpeg.hpp calls, over libjpeg,
 // with the host's memory for the device's. It does what the documentation says, and, as the real library,
 // decodes what there is of a file whose coded data is cut short.
 //
