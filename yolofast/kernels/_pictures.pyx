@@ -129,7 +129,7 @@ def pack(pictures, size_t row_align, out):
     Returns (planes uint8 [N], rows int64 [P, columns], places float64 [P, 2, 3]). See `pack_pictures`.
     """
     cdef vector[PictureView] views
-    cdef size_t count = len(pictures), used = 0, bytes, i
+    cdef size_t count = len(pictures), used = 0, size, i
     for number, picture in enumerate(pictures):
         views.push_back(picture_view(f"pictures[{number}]", picture))
     table = np.empty((count, PICTURE_COLUMNS), dtype=np.int64)
@@ -138,9 +138,9 @@ def pack(pictures, size_t row_align, out):
     cdef double[:, :, ::1] numbers_of = places
     cdef int k
     for i in range(count):
-        bytes = lay_out_picture(sides_of(views[i]), row_align, &rows[i, 0])
+        size = lay_out_picture(sides_of(views[i]), row_align, &rows[i, 0])
         move_picture(&rows[i, 0], used)
-        used += bytes
+        used += size
         for k in range(PLACE_VALUES):
             numbers_of[i, k // 3, k % 3] = views[i].place[k]
     planes = _memory(out, used)
@@ -155,10 +155,14 @@ def _memory(out, size):
     """uint8 [size]: the beginning of `out`, or an array of its own."""
     if out is None:
         return np.empty(size, np.uint8)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is {type(out).__name__}; expected an array")
     if out.dtype != np.uint8 or out.ndim != 1 or not out.flags.c_contiguous or len(out) < size:
         raise ValueError(
             f"out is {out.dtype} {out.shape}; expected contiguous uint8 [M] with M of at least {size}"
         )
+    if not out.flags.writeable:
+        raise ValueError("out is read-only; expected an array that can be written")
     return out[:size]
 
 

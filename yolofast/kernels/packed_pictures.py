@@ -20,6 +20,8 @@ __all__ = ["PLANE_ALIGN", "PackedPictures", "PictureColumn", "pack_pictures", "s
 
 ROW_ALIGN = 16
 """Bytes: where each row of a plane begins that `pack_pictures` packs."""
+MAX_ROW_ALIGN = 4096
+"""A page; with more, the sizes of hostile planes could overflow."""
 
 _OFFSETS = np.array([PictureColumn.OFFSET_Y, PictureColumn.OFFSET_CB, PictureColumn.OFFSET_CR])
 
@@ -115,7 +117,7 @@ def pack_pictures(
 
     Args:
         pictures: what to pack; planes alone stand for `Picture.of` them. A plane may have any strides.
-        row_align: each row of a plane begins at a multiple of so many bytes.
+        row_align: each row of a plane begins at a multiple of this many bytes, 1..4096.
         out: uint8 [M], contiguous, that the planes are written to, such as pinned memory; M may be more
             than is needed.
 
@@ -123,10 +125,11 @@ def pack_pictures(
         `PackedPictures` over the buffer, or over the part of `out` that is used.
 
     Raises:
-        TypeError, ValueError: not a picture, planes that do not fit, an `out` that is too small; says which.
+        TypeError, ValueError: not a picture, planes that do not fit, an `out` that is too small or read-only;
+            says which.
     """
-    if row_align < 1:
-        raise ValueError(f"row_align is {row_align}; expected at least 1 byte")
+    if not 1 <= row_align <= MAX_ROW_ALIGN:
+        raise ValueError(f"row_align is {row_align}; expected 1..{MAX_ROW_ALIGN} bytes")
     return PackedPictures(*pack([_with_packed_rows(picture) for picture in pictures], row_align, out))
 
 
