@@ -146,7 +146,7 @@ std::vector<std::uint8_t> render(yf::Renderer& renderer, const std::vector<yf::T
 bool decode(const std::uint8_t* data, std::size_t size, yf::PictureRequest request, yf::Picture& out) {
     const yf::PictureStatus status = yf::decode_picture(data, size, request, out);
     require(std::memchr(status.reason, 0, sizeof status.reason) != nullptr);
-    if (status.error != yf::PictureError::foreign) return status.error == yf::PictureError::none;
+    if (status.error != yf::PictureError::not_jpeg) return status.error == yf::PictureError::none;
     std::vector<std::uint8_t> rgb(static_cast<std::size_t>(3) * request.height * request.width, 7);
     std::copy_n(data, std::min(size, rgb.size()), rgb.begin());
     yf::convert_rgb(

@@ -22,13 +22,13 @@
 namespace {
 
 constexpr int kImages = 24, kSide = 40, kThreads = 4, kRounds = 60, kSamples = 6, kTiles = 4;
-enum class Kind { jpeg, cached, foreign, refused, missing, empty, damaged };
+enum class Kind { jpeg, cached, not_jpeg, refused, missing, empty, damaged };
 
 // Bad files are few, so that most samples can be compared.
 Kind kind_of(std::int64_t image) {
     constexpr Kind kBad[] = {Kind::refused, Kind::missing, Kind::empty, Kind::damaged};
     if (image >= kImages - 4) return kBad[image - (kImages - 4)];
-    return image % 4 == 3 ? Kind::foreign : image % 4 == 2 ? Kind::cached : Kind::jpeg;
+    return image % 4 == 3 ? Kind::not_jpeg : image % 4 == 2 ? Kind::cached : Kind::jpeg;
 }
 
 bool is_bad(std::int64_t image) { return image >= kImages - 4; }
@@ -109,7 +109,7 @@ struct Dataset {
         std::vector<std::uint8_t> bytes;
         if (kind == Kind::jpeg || kind == Kind::damaged) bytes = encode(image);
         if (kind == Kind::damaged) bytes.resize(bytes.size() / 2);
-        if (kind == Kind::foreign || kind == Kind::refused) bytes = {0x89, 'P', 'N', 'G', 1, 2, 3, 4};
+        if (kind == Kind::not_jpeg || kind == Kind::refused) bytes = {0x89, 'P', 'N', 'G', 1, 2, 3, 4};
         std::ofstream(path, std::ios::binary)
             .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     }
@@ -275,14 +275,14 @@ struct Packing {
 
 void work(yf::Engine& engine) {
     yf::Worker worker;
-    while (engine.work(worker) == yf::Work::foreign) supply(engine, worker.foreign);
+    while (engine.work(worker) == yf::Work::needs_fallback) supply(engine, worker.fallback_image);
 }
 
 template <class Jobs>
 void run(yf::Engine& engine, Jobs& jobs) {
     yf::Worker worker;
     jobs.announce(engine);
-    while (engine.run(worker, jobs.batch) == yf::Work::foreign) supply(engine, worker.foreign);
+    while (engine.run(worker, jobs.batch) == yf::Work::needs_fallback) supply(engine, worker.fallback_image);
 }
 
 void compare(const Plan& plan, const Plan& expected) {

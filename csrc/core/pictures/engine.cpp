@@ -64,7 +64,7 @@ Work Engine::work(Worker& worker) {
             queue_.pop_front();
             ++running_;
         }
-        if (!perform(worker, *worker.batch)) return Work::foreign;
+        if (!perform(worker, *worker.batch)) return Work::needs_fallback;
         const std::lock_guard lock(mutex_);
         --worker.batch->remaining;
         --running_;
@@ -76,16 +76,16 @@ Work Engine::work(Worker& worker) {
 Work Engine::run(Worker& worker, JobBatch& batch) {
     for (; batch.remaining > 0; --batch.remaining) {
         worker.sample = batch.jobs.size() - batch.remaining;
-        if (!perform(worker, batch)) return Work::foreign;
+        if (!perform(worker, batch)) return Work::needs_fallback;
     }
     return Work::done;
 }
 
-// One job. False when an image has to be decoded elsewhere first; calling again goes on.
+// One job. False when an image has to be decoded elsewhere first; calling again resumes the job.
 bool Engine::perform(Worker& worker, JobBatch& batch) {
     const Job& job = batch.jobs[worker.sample];
     StageSeconds& seconds = worker.seconds;
-    worker.foreign = -1;
+    worker.fallback_image = -1;
     bool finished = true;
     std::vector<Failure> failures;
     try {
@@ -94,8 +94,8 @@ bool Engine::perform(Worker& worker, JobBatch& batch) {
         worker.held.reserve(job.tiles);  // so that nothing can throw while an image is marked as busy
         for (std::size_t t = 0; t < job.tiles; ++t) {
             const PictureStatus status = acquire(job.images[t], worker, seconds, &worker.tiles[t].picture);
-            if (status.error == PictureError::foreign) {
-                worker.foreign = job.images[t];
+            if (status.error == PictureError::not_jpeg) {
+                worker.fallback_image = job.images[t];
                 worker.held.clear();
                 return false;
             }
@@ -200,7 +200,7 @@ PictureStatus Engine::acquire(std::int64_t image, Worker& worker, StageSeconds& 
             seconds.decode += since(started);
         }
     }
-    if (status.error == PictureError::foreign) return status;  // it stays busy until `supply`
+    if (status.error == PictureError::not_jpeg) return status;  // it stays busy until `supply`
     *view = picture != nullptr ? picture->view : PictureView{};
     if (status.error == PictureError::none) worker.held.push_back(picture);
     supply(image, std::move(picture), status);
@@ -221,8 +221,8 @@ void Engine::supply(std::int64_t image, std::shared_ptr<Picture> picture, const 
 
 void Engine::abandon(Worker& worker) {
     const std::lock_guard lock(mutex_);
-    if (worker.foreign >= 0) entries_[worker.foreign].state = Entry::State::empty;
-    worker.foreign = -1;
+    if (worker.fallback_image >= 0) entries_[worker.fallback_image].state = Entry::State::empty;
+    worker.fallback_image = -1;
     decoded_.notify_all();
     if (worker.batch == nullptr) return;
     worker.batch = nullptr;  // its batch will never be done

@@ -64,7 +64,7 @@ struct JobBatch {
     StageSeconds seconds;
 };
 
-enum class Work : int { done = 0, foreign, stopped };
+enum class Work : int { done = 0, needs_fallback, stopped };
 
 // What a thread keeps between two calls of `work`.
 struct Worker {
@@ -74,8 +74,8 @@ struct Worker {
     std::vector<std::shared_ptr<const Picture>> held;
     JobBatch* batch = nullptr;  // the job in hand
     std::size_t sample = 0;
-    std::int64_t foreign = -1;  // the image that Python has to decode
-    StageSeconds seconds;       // of the job in hand
+    std::int64_t fallback_image = -1;  // what the caller has to decode
+    StageSeconds seconds;              // of the job in hand
 };
 
 class Engine {
@@ -87,14 +87,14 @@ class Engine {
     void expect(const std::int64_t* images, const std::int64_t* uses, std::size_t count);
     // Queues all jobs of a batch, which stays where it is until it is done or `reset` has returned.
     void submit(JobBatch* batch);
-    // Runs queued jobs until `stop` (stopped) or an image needs Python (foreign: worker.foreign).
+    // Runs queued jobs until `stop` (stopped), or until worker.fallback_image has to be decoded by the caller
+    // (needs_fallback).
     Work work(Worker& worker);
-    // Runs the jobs of `batch` that are not done yet, in this thread (done, or foreign).
+    // Runs the jobs of `batch` that are not done yet, in this thread (done, or needs_fallback).
     Work run(Worker& worker, JobBatch& batch);
-    // The picture of a foreign image, or why there is none.
+    // The picture of an image that is not a JPEG, or why there is none.
     void supply(std::int64_t image, std::shared_ptr<Picture> picture, const PictureStatus& status);
-    // Lets go of the job in hand, whose foreign image will not be supplied: who waits for it tries it
-    // himself.
+    // Gives up the job in hand, whose fallback image will not be supplied: whoever waits for it tries itself.
     void abandon(Worker& worker);
     // Whether `batch` is done within `seconds`.
     bool wait(const JobBatch* batch, double seconds);

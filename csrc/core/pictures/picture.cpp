@@ -100,7 +100,7 @@ PictureStatus decode_picture(const std::uint8_t* data, std::size_t size, const P
                              Picture& out) noexcept try {
     JpegHeader header;
     JpegStatus status = parse_jpeg_header(data, size, &header);
-    if (status.error == JpegError::not_jpeg) return picture_status(PictureError::foreign, status.reason);
+    if (status.error == JpegError::not_jpeg) return picture_status(PictureError::not_jpeg, status.reason);
     if (status.error != JpegError::none) return picture_status(PictureError::damaged, status.reason);
     const bool turned = header.orientation >= 5;
     const int height = turned ? header.width : header.height, width = turned ? header.height : header.width;

@@ -15,11 +15,11 @@ enum class PictureError : int {
     missing,
     unreadable,
     empty,
-    foreign,  // not a JPEG: somebody else has to decode it
-    damaged,  // a JPEG that cannot be decoded
-    changed,  // another size than was expected
+    not_jpeg,  // the caller has to decode it
+    damaged,   // a JPEG that cannot be decoded
+    changed,   // another size than was expected
     out_of_memory,
-    refused,  // by whoever decodes what is foreign; the reason says all
+    refused,  // by the fallback decoder; the reason says all
 };
 
 struct PictureStatus {

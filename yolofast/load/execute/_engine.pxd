@@ -20,7 +20,7 @@ cdef extern from "core/pictures/picture.hpp" namespace "yf" nogil:
         missing
         unreadable
         empty
-        foreign
+        not_jpeg
         damaged
         changed
         out_of_memory
@@ -128,11 +128,11 @@ cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
 
     cdef enum class Work(int):
         done
-        foreign
+        needs_fallback
         stopped
 
     cppclass Worker:
-        int64_t foreign
+        int64_t fallback_image
         StageSeconds seconds
 
     cppclass CEngine "yf::Engine":

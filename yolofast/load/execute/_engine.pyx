@@ -142,7 +142,7 @@ def load_picture(path, shape, int decode_side, *, bint compact=False):
         status = read_file(raw, data)
         if status.error == PictureError.none:
             status = decode_picture(data.data(), data.size(), request, picture)
-    if status.error == PictureError.foreign:
+    if status.error == PictureError.not_jpeg:
         _decode_fallback(path, shape, decode_side, &picture)
     elif status.error == PictureError.out_of_memory:
         raise MemoryError(f"{path}: out of memory while decoding this image")
@@ -420,17 +420,17 @@ cdef class Engine:
         """Run jobs, whose images were announced by `expect`, in this thread."""
         self._check(jobs.images)
         cdef Worker worker
-        cdef Work outcome = Work.foreign
-        while outcome == Work.foreign:
+        cdef Work outcome = Work.needs_fallback
+        while outcome == Work.needs_fallback:
             with nogil:
                 outcome = self.engine.get().run(worker, jobs.batch)
-            if outcome == Work.foreign:
+            if outcome == Work.needs_fallback:
                 self._supply(worker)
 
     def work(self):
         """What a thread of the pool does until `stop`."""
         cdef Worker worker
-        cdef Work outcome = Work.foreign
+        cdef Work outcome = Work.needs_fallback
         while outcome != Work.stopped:
             try:
                 with nogil:
@@ -438,25 +438,25 @@ cdef class Engine:
             except BaseException:
                 self.engine.get().abandon(worker)  # so that no thread waits for this job
                 raise
-            if outcome == Work.foreign:
+            if outcome == Work.needs_fallback:
                 self._supply(worker)
 
     cdef _supply(self, Worker& worker):
         """Decode a non-JPEG image for every job that waits for it. Raises errors not caused by the image."""
         cdef shared_ptr[CPicture] picture
         cdef PictureStatus status = make_status(<int>PictureError.none, b"")
-        path = f"image {worker.foreign}"
+        path = f"image {worker.fallback_image}"
         try:
-            path = self.paths[worker.foreign]
+            path = self.paths[worker.fallback_image]
             picture = make_shared[CPicture]()
             started = time.perf_counter()
             try:
-                _decode_fallback(path, self.shapes[worker.foreign].tolist(), self.decode_side, picture.get())
+                _decode_fallback(path, self.shapes[worker.fallback_image].tolist(), self.decode_side, picture.get())
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ").encode("utf-8", "replace")
                 status = make_status(<int>PictureError.refused, reason)
             worker.seconds.decode += time.perf_counter() - started
-            self.engine.get().supply(worker.foreign, picture, status)
+            self.engine.get().supply(worker.fallback_image, picture, status)
         except BaseException as error:
             self.engine.get().abandon(worker)
             if isinstance(error, Exception):
