@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import importlib
 import itertools
 import pickle
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -244,9 +248,26 @@ def test_interrupting_a_python_hook_interrupts(data: Path) -> None:
             list(Loader(dataset(data, hooks=[interrupts]), 4, threads=threads))
 
 
-@pytest.mark.parametrize("result", [True, 1.0, "2", 2**70])
-def test_a_python_hook_returns_a_count_or_none(data: Path, result: Any) -> None:
-    with pytest.raises(HookError, match=r"hook '<lambda>' (raised|returned)"):
+def test_an_interrupt_in_native_code_interrupts(data: Path) -> None:
+    """It reaches Python when the next hook that is not compiled is called, before its first line."""
+    pytest.importorskip("numba")
+    send = ctypes.CDLL(None)["raise"]
+    send.argtypes, send.restype = (ctypes.c_int,), ctypes.c_int
+    number = int(signal.SIGINT)
+
+    def is_interrupted(image, labels, draws):
+        send(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(Loader(dataset(data, hooks=[Hook(is_interrupted), count_labels]), 4, threads=0))
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [(True, "TypeError"), (1.0, "TypeError"), ("2", "TypeError"), (2**70, "OverflowError")],
+)
+def test_a_python_hook_returns_a_count_or_none(data: Path, result: Any, said: str) -> None:
+    with pytest.raises(HookError, match=f"hook '<lambda>' raised {said}"):
         dataset(data, hooks=[lambda image, labels, draws: result])[0]
 
 
@@ -274,6 +295,10 @@ def test_what_numba_cannot_compile_is_said(data: Path) -> None:
         dataset(data, hooks=[Hook(unsupported)])
     with pytest.raises(HookError, match=r"(?s)'<lambda>' cannot be compiled: "):
         dataset(data, hooks=[Hook(lambda image: 1)])
+    with pytest.raises(HookError, match=r"(?s)cannot be compiled: "):
+        dataset(data, hooks=[Hook(functools.partial(count_labels))])
+    with pytest.raises(HookError, match=r"(?s)'len' cannot be compiled: "):
+        dataset(data, hooks=[Hook(len)])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("result", [1.0, True, (1, 2)], ids=str)
@@ -298,6 +323,8 @@ def test_arguments_of_a_hook_are_checked(data: Path) -> None:
         hook(draws=-1)(count_labels)
     with pytest.raises(ConfigError, match="draws: got 4097, expected at most 4096"):
         hook(draws=4097)(count_labels)
+    with pytest.raises(ConfigError, match=r"draws: got 1.5, expected a whole number"):
+        hook(draws=1.5)(count_labels)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="got 3, expected a function"):
         dataset(data, hooks=[3])
 
@@ -346,6 +373,26 @@ def test_machine_code_is_kept_on_request(data: Path, tmp_path: Path, monkeypatch
     names: dict[str, Any] = {}
     exec("def typed_in(image, labels, draws): pass", names)
     assert one_by_one(dataset(data, hooks=[Hook(names["typed_in"], cache=True)])) == one_by_one(dataset(data))
+
+
+@pytest.mark.deep
+def test_kept_machine_code_has_bounds_checks(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the function's own decorator has kept some without."""
+    numba = pytest.importorskip("numba")
+    monkeypatch.setattr(numba.core.config, "CACHE_DIR", str(tmp_path / "code"))
+    (tmp_path / "reads_behind.py").write_text(
+        "import numba\n"
+        "@numba.njit(cache=True)\n"
+        "def reads_behind(image, labels, draws):\n"
+        "    image[0, 0, 0] = labels[len(labels), 0]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    function = importlib.import_module("reads_behind").reads_behind
+    function(np.zeros((3, 4, 4), np.uint8), np.zeros((2, 5), np.float32)[:1], np.zeros(0))
+    with pytest.raises(HookError, match="hook 'reads_behind' raised IndexError"):
+        dataset(data, hooks=[Hook(function, cache=True)])[0]
 
 
 def test_the_monitor_tells_what_hooks_take(data: Path) -> None:

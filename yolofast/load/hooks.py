@@ -16,6 +16,7 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -49,7 +50,7 @@ class Hook:
     Calling a hook calls its function in plain Python, to try it out. A compiled hook is compiled when a
     dataset takes it, and again in a process that unpickles it; forked processes share the code.
 
-    Raises `ConfigError` for draws that are not in 0..4096.
+    Raises `ConfigError` for draws that are not a whole number of 0..4096.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Hook:
         function = getattr(function, "py_func", function)  # of @njit: compiled here again, with checks
         if not callable(function):
             raise ConfigError(f"hooks: got {function!r}, expected a function of (image, labels, draws).")
+        if not isinstance(draws, int):
+            raise ConfigError(f"draws: got {draws!r}, expected a whole number.")
         at_least(draws=(draws, 0))
         if draws > streams.MAX_HOOK_DRAWS:
             raise ConfigError(f"draws: got {draws}, expected at most {streams.MAX_HOOK_DRAWS} per hook.")
@@ -147,14 +150,10 @@ def _compile(made: Hook) -> tuple[Any, Any]:
         raise missing_extra("numba", "numba", f"The compiled hook '{made.name}'") from None
 
     carray, types = numba.carray, numba.types
-    options = {"boundscheck": True, "nogil": True}
-    try:
-        function = numba.njit(cache=made.cache, **options)(made.function)
-    except RuntimeError:  # a function of an interactive session has no file to be cached next to
-        function = numba.njit(**options)(made.function)
     image = types.Array(types.uint8, 3, "C")
     labels, numbers = types.Array(types.float32, 2, "C"), types.Array(types.float64, 1, "C")
     try:
+        function = _jit(numba, made)
         function.compile((image, labels, numbers))
     except Exception as error:  # Numba lets errors of all kinds through, not only its own
         raise HookError(
@@ -201,3 +200,20 @@ def _compile(made: Hook) -> tuple[Any, Any]:
         types.CPointer(types.float64),
     )
     return numba.cfunc(signature)(keep_all if returns_nothing else keep_some), function
+
+
+def _jit(numba: Any, made: Hook) -> Any:
+    """The dispatcher of a hook's function, with bounds checks."""
+    options = {"boundscheck": True, "nogil": True}
+    function = made.function
+    if not (made.cache and isinstance(function, FunctionType)):
+        return numba.njit(**options)(function)
+    # Numba's cache goes by the function's name, not by the options. Under another name it does not find what
+    # the user's own @njit(cache=True) has compiled without bounds checks.
+    name, defaults, closure = function.__name__, function.__defaults__, function.__closure__
+    copy = FunctionType(function.__code__, function.__globals__, name, defaults, closure)
+    copy.__module__, copy.__qualname__ = function.__module__, f"{function.__qualname__}.hook"
+    try:
+        return numba.njit(cache=True, **options)(copy)
+    except RuntimeError:  # a function of an interactive session has no file to be cached next to
+        return numba.njit(**options)(function)

@@ -191,10 +191,11 @@ cdef int64_t _call_python(
     int64_t count, const double* draws
 ) noexcept with gil:
     """A hook that is not compiled: `context` is a `PythonCall`, which has the arrays as Python sees them."""
+    call = <object>context
     try:
-        kept = (<object>context)(sample, count)
-        return HOOK_RAISED if kept is None else <int64_t>kept
-    except BaseException:
+        return call(sample, count)
+    except BaseException as error:  # Ctrl-C too, which may come before the hook's first line
+        call.exceptions[sample] = error
         return HOOK_RAISED
 
 

@@ -148,21 +148,18 @@ class HookFailure:
 
 
 class PythonCall:
-    """A hook that is not compiled, over the samples of a batch. What it raises is kept in `exceptions`."""
+    """A hook that is not compiled, over the samples of a batch; `exceptions` is for what it raises."""
 
     def __init__(self, hooked: HookedLabels, number: int, images: NDArray[np.uint8]) -> None:
         self._hooked, self._number, self._images = hooked, number, images
+        self.exceptions = hooked.exceptions
 
-    def __call__(self, sample: int, count: int) -> int | None:
-        """Labels that the hook keeps of the `count` there are; None when it raised."""
+    def __call__(self, sample: int, count: int) -> int:
+        """Labels that the hook keeps of the `count` there are."""
         hooked = self._hooked
         begin = hooked.offsets[sample]
-        try:
-            return hooked.hooks[self._number].run_checked(
-                self._images[sample],
-                hooked.labels[begin : begin + count],
-                hooked.draws_of(self._number, sample),
-            )
-        except BaseException as error:  # whatever it is, the consumer has to hear of it
-            hooked.exceptions[sample] = error
-            return None
+        return hooked.hooks[self._number].run_checked(
+            self._images[sample],
+            hooked.labels[begin : begin + count],
+            hooked.draws_of(self._number, sample),
+        )
