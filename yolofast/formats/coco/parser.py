@@ -71,8 +71,8 @@ def read_coco_file(path: Path) -> CocoFile:
     categories = _value(path, data, *columns["categories"])
     if not isinstance(categories, list) or not all(isinstance(entry, dict) for entry in categories):
         raise _not_coco(path, "categories")
-    unusual_images = {index: _value(path, data, *span) for index, *span in columns["odd_images"]}
-    unusual_rows = {index: _value(path, data, *span) for index, *span in columns["odd_annotations"]}
+    unusual_images = {index: _value(path, data, *span) for index, *span in columns["unusual_images"]}
+    unusual_rows = {index: _value(path, data, *span) for index, *span in columns["unusual_annotations"]}
     images, image_index = _images(path, columns, unusual_images)
     del data
     image_of = _image_of_annotations(
