@@ -86,9 +86,20 @@ def test_packing_into_memory_that_is_there() -> None:
     assert not room[size:].any()
     with pytest.raises(ValueError, match=f"at least {size}"):
         pack_pictures(PICTURES, out=room[: size - 1])
+    with pytest.raises(ValueError, match="out is read-only"):
+        pack_pictures(PICTURES, out=np.frombuffer(bytes(size), np.uint8))
+    with pytest.raises(TypeError, match="out is bytearray; expected an array"):
+        pack_pictures(PICTURES, out=bytearray(size))  # type: ignore[arg-type]
     nothing = pack_pictures([])
     assert nothing.planes.shape == (0,)
     assert (nothing.pictures.shape, nothing.places.shape) == ((0, len(PictureColumn)), (0, 2, 3))
+
+
+@pytest.mark.parametrize("row_align", [0, 4097, 2**62])
+def test_rows_are_aligned_to_a_page_at_most(row_align: int) -> None:
+    """More could overflow what the planes take: 4 rows of 2**62 bytes are none."""
+    with pytest.raises(ValueError, match=f"row_align is {row_align}; expected 1..4096 bytes"):
+        pack_pictures([Ycc(plane(4, 4), None, None, "gray")], row_align=row_align)
 
 
 @pytest.mark.parametrize(
