@@ -253,13 +253,21 @@ def test_an_interrupt_in_native_code_interrupts(data: Path) -> None:
     pytest.importorskip("numba")
     send = ctypes.CDLL(None)["raise"]
     send.argtypes, send.restype = (ctypes.c_int,), ctypes.c_int
-    number = int(signal.SIGINT)
+    number, interrupts = int(signal.SIGINT), iter([KeyboardInterrupt])
+
+    def once(*_: Any) -> None:
+        for interrupt in interrupts:
+            raise interrupt
 
     def is_interrupted(image, labels, draws):
         send(number)
 
-    with pytest.raises(KeyboardInterrupt):
-        list(Loader(dataset(data, hooks=[Hook(is_interrupted), count_labels]), 4, threads=0))
+    before = signal.signal(signal.SIGINT, once)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(Loader(dataset(data, hooks=[Hook(is_interrupted), count_labels]), 4, threads=0))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

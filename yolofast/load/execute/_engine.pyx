@@ -452,7 +452,8 @@ cdef class Engine:
             picture = make_shared[CPicture]()
             started = time.perf_counter()
             try:
-                _decode_fallback(path, self.shapes[worker.fallback_image].tolist(), self.decode_side, picture.get())
+                shape = self.shapes[worker.fallback_image].tolist()
+                _decode_fallback(path, shape, self.decode_side, picture.get())
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ").encode("utf-8", "replace")
                 status = make_status(<int>PictureError.refused, reason)
