@@ -59,7 +59,8 @@ demo: build
 test: build
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not deep"
 
-# What takes long: sanitized fuzz programs, killed processes, the wheel, property tests with fresh seeds.
+# What takes long: sanitized fuzz programs, CUDA in emulation, killed processes, the wheel, property tests with
+# fresh seeds.
 test-deep: build
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "deep or hypothesis" --hypothesis-profile=deep
 

@@ -34,7 +34,7 @@ class Device:
             torch.full((size,), 0xA5, dtype=torch.uint8, device=self.place)
 
 
-@pytest.fixture(scope="session", params=["emulated", "cuda"])
+@pytest.fixture(scope="session", params=[pytest.param("emulated", marks=pytest.mark.deep), "cuda"])
 def device(request: pytest.FixtureRequest) -> Device:
     if request.param == "emulated":
         torch.ops.load_library(build_emulated_library())

@@ -9,6 +9,8 @@ import pytest
 from support.emulated_library import EMULATION, SHARED_MEMORY
 from support.native_build import CSRC
 
+pytestmark = pytest.mark.deep
+
 PROGRAM = """
 #include "cuda_runtime.h"
 #include <cstdio>

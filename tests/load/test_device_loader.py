@@ -187,6 +187,7 @@ def test_a_device_may_be_late(data: Path, name: str, chunk_bytes: int, threads: 
     assert stream.done > 0
 
 
+@pytest.mark.deep
 def test_the_kernels_of_a_device_give_the_same(data: Path) -> None:
     """Those of csrc/cuda, which tests/emulation runs on the host."""
     torch.ops.load_library(build_emulated_library())

@@ -438,7 +438,7 @@ def _send_epoch(data: Path, threads: int, connection: Any) -> None:
     connection.send(plain_samples(loader(data, threads)))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.deep)])
 def test_child_processes_of_multiprocessing(data: Path, method: str) -> None:
     context = multiprocessing.get_context(method)
     running = loader(data, 2, prefetch=8)
@@ -454,7 +454,7 @@ def test_child_processes_of_multiprocessing(data: Path, method: str) -> None:
     assert plain_samples([first, *iterator]) == whole_epoch(data)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.deep)])
 def test_torch_loader_processes(data: Path, method: str) -> None:
     """Also beside a loader whose threads are at work."""
     running = loader(data, 2, prefetch=8)

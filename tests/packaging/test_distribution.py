@@ -45,7 +45,7 @@ def test_source_archive_to_wheel_to_import(tmp_path: Path) -> None:
         "csrc/fuzz/fuzz_jpeg.cpp",
         "csrc/native.py",
     } <= set(names)
-    assert {"csrc/torch/nms.cpp", "csrc/torch/tensors.hpp", "csrc/nvjpeg/nvjpeg.cpp"} <= set(names)
+    assert {"csrc/torch/nms.cpp", "csrc/torch/registration.hpp", "csrc/torch/tensors.cpp"} <= set(names)
     assert {"csrc/cuda/nms.cu", "csrc/cuda/launch.hpp", "tests/emulation/emulation.hpp"} <= set(names)
     modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "yolofast").rglob("*.pyx")}
     assert {n for n in names if n.endswith(".pyx")} == modules
