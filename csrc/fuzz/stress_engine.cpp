@@ -1,5 +1,5 @@
 // Drives the engine as a loader with many threads does: batches, shared and mixed-in pictures, cached planes,
-// failing files, hooks, files that somebody else decodes, pictures packed into memory that is too small for
+// failing files, hooks, files that the caller decodes, pictures packed into memory that is too small for
 // all, resets in the middle, stop. Meant for ThreadSanitizer and AddressSanitizer; it also checks that each
 // sample and each packed picture is the one that a single thread makes.
 #include <algorithm>

@@ -8,7 +8,7 @@
 namespace yf {
 namespace {
 
-// The second set, one array a field, so that the inner loop reads straight runs of memory.
+// The second set, one array per field, so that the inner loop reads straight runs of memory.
 template <typename T>
 struct Columns {
     std::vector<T> x1, y1, x2, y2, area, angle;

@@ -20,7 +20,7 @@ struct Found {
     std::int64_t index;
 };
 
-// The boxes of one class that are still in the race, one array a field.
+// The boxes of one class that are still in the race, one array per field.
 struct Race {
     std::vector<float> storage, scores;
     std::vector<std::int64_t> indices;

@@ -57,7 +57,7 @@ struct StageSeconds {
 // Jobs that are done together.
 struct JobBatch {
     std::vector<Job> jobs;
-    Staging* staging = nullptr;       // where the jobs' pictures go, one a job; null: the jobs are samples
+    Staging* staging = nullptr;       // where the jobs' pictures go, one per job; null: the jobs are samples
     HookedSamples* hooked = nullptr;  // what to run on the rendered samples, or null
     std::size_t remaining = 0;
     std::vector<Failure> failures;
@@ -94,7 +94,8 @@ class Engine {
     Work run(Worker& worker, JobBatch& batch);
     // The picture of an image that is not a JPEG, or why there is none.
     void supply(std::int64_t image, std::shared_ptr<Picture> picture, const PictureStatus& status);
-    // Gives up the job in hand, whose fallback image will not be supplied: whoever waits for it tries itself.
+    // Gives up the job in hand, whose fallback image will not be supplied: a thread that waits for it then
+    // decodes it.
     void abandon(Worker& worker);
     // Whether `batch` is done within `seconds`.
     bool wait(const JobBatch* batch, double seconds);

@@ -263,7 +263,7 @@ cdef class RenderJobs(Jobs):
                 )
         offsets = hooked.offsets
         if offsets[0] != 0 or offsets[count] != len(hooked.labels) or (np.diff(offsets) != hooked.kept).any():
-            raise ValueError("offsets and kept do not say the same of the labels")
+            raise ValueError("offsets and kept disagree about how many labels there are")
         calls = hooked.python_calls(self.out)
         self.keep = *self.keep, *(array for _, array, _, _ in arrays), calls
         self.native.labels = <float*>cnp.PyArray_DATA(hooked.labels)
