@@ -54,6 +54,7 @@ MISTAKES = [
     (["train", "--resume", "--name", "nothing"], "no run to resume here"),
     (["analyze"], "analyze: the following arguments are required: PATH"),
     (["analyze", "nowhere"], "nowhere"),
+    (["analyze", "no\nwhere\x1b[31m"], r"no\nwhere\x1b[31m: no such folder"),
     (["check", "nowhere"], "nowhere"),
     (["prepare", "nowhere"], "nowhere"),
     (["fetch", "ftp://example.invalid/a.zip"], "ftp"),

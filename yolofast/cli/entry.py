@@ -30,6 +30,7 @@ from yolofast.cli.arguments import (
     TrainArgs,
     ValArgs,
 )
+from yolofast.cli.output import one_line
 from yolofast.cli.parser import build, parse, summary
 from yolofast.config import Section
 from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
@@ -137,5 +138,5 @@ def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _fail(error: object) -> int:
-    print(f"yolofast: error: {error}", file=sys.stderr)
+    print(f"yolofast: error: {one_line(str(error))}", file=sys.stderr)
     return USER_ERROR

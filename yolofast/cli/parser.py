@@ -36,13 +36,18 @@ def parse(kind: type[Section], prog: str, arguments: Sequence[str]) -> dict[str,
     Values are not checked yet; see `build`. `--help` prints the help and exits with code 0. Raises
     `ConfigError` for unknown or missing arguments.
     """
-    parser = _parser(kind, prog)
-    given, unknown = parser.parse_known_args([_hyphenated(argument) for argument in arguments])
+    parser, kinds = _parser(kind, prog), _flat_kinds(kind)
+    end = arguments.index("--") if "--" in arguments else len(arguments)  # no flags from there on
+    flags = [_hyphenated(argument) for argument in arguments[:end]]
+    # A misspelt flag is named before anything that is missing: it may be the very one.
+    unknown = [flag for flag in flags if flag.startswith("--") and not _is_known(flag, kinds)]
+    if not unknown:
+        given, left = parser.parse_known_args([*flags, *arguments[end:]])
+        unknown = [argument for argument in left if argument != "--"]
     if unknown:
         wrong = next((argument for argument in unknown if argument.startswith("-")), unknown[0])
-        hint = nearest(wrong.partition("=")[0], _flags(kind)) if wrong.startswith("-") else ""
+        hint = nearest(wrong.partition("=")[0], map(_flag, kinds)) if wrong.startswith("-") else ""
         parser.error(f"unknown argument '{wrong}'.{hint}")
-    kinds = _flat_kinds(kind)
     return {name: _value(name, value, kinds[name]) for name, value in vars(given).items()}
 
 
@@ -132,8 +137,11 @@ def _flat_kinds(kind: type[Section]) -> dict[str, Any]:
     return kinds
 
 
-def _flags(kind: type[Section]) -> list[str]:
-    return [_flag(name) for name in _flat_kinds(kind)]
+def _is_known(argument: str, kinds: Mapping[str, Any]) -> bool:
+    """Whether `argument` is `--flag`, `--flag=value` or `--no-flag` of a field, or no flag at all."""
+    flag = argument.partition("=")[0]
+    switches = (f"--no-{_flag(name)[2:]}" for name, kind in kinds.items() if kind is bool)
+    return " " in flag or flag in {"--help", *map(_flag, kinds), *switches}
 
 
 def _required(kind: type[Section]) -> list[str]:
