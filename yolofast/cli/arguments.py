@@ -180,7 +180,7 @@ class PredictArgs(Section):
     name: str = "predict"
     """Results go to PROJECT/NAME."""
     json: bool = False
-    """Machine-readable output: one JSON object with all detections."""
+    """Machine-readable output: one JSON array, with the detections of each image."""
 
 
 @dataclass(frozen=True)
