@@ -96,7 +96,7 @@ def _coerce(value: Any, kind: Any) -> Any:
                 raise TypeError from None
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if kind is Path and isinstance(value, str | Path):
+    if kind is Path and isinstance(value, str | Path) and value != "":  # which Path takes for "."
         return Path(value)
     if kind in (bool, str, type(None)) and type(value) is kind:
         return value

@@ -36,17 +36,17 @@ def parse(kind: type[Section], prog: str, arguments: Sequence[str]) -> dict[str,
     Values are not checked yet; see `build`. `--help` prints the help and exits with code 0. Raises
     `ConfigError` for unknown or missing arguments.
     """
-    parser, kinds = _parser(kind, prog), _flat_kinds(kind)
+    parser, kinds, known = _parser(kind, prog), _flat_kinds(kind), _flags(kind)
     end = arguments.index("--") if "--" in arguments else len(arguments)  # no flags from there on
     flags = [_hyphenated(argument) for argument in arguments[:end]]
     # A misspelt flag is named before anything that is missing: it may be the very one.
-    unknown = [flag for flag in flags if flag.startswith("--") and not _is_known(flag, kinds)]
+    unknown = [flag for flag in flags if _looks_like_flag(flag) and flag.partition("=")[0] not in known]
     if not unknown:
         given, left = parser.parse_known_args([*flags, *arguments[end:]])
         unknown = [argument for argument in left if argument != "--"]
     if unknown:
         wrong = next((argument for argument in unknown if argument.startswith("-")), unknown[0])
-        hint = nearest(wrong.partition("=")[0], map(_flag, kinds)) if wrong.startswith("-") else ""
+        hint = nearest(wrong.partition("=")[0], known) if wrong.startswith("-") else ""
         parser.error(f"unknown argument '{wrong}'.{hint}")
     return {name: _value(name, value, kinds[name]) for name, value in vars(given).items()}
 
@@ -137,11 +137,23 @@ def _flat_kinds(kind: type[Section]) -> dict[str, Any]:
     return kinds
 
 
-def _is_known(argument: str, kinds: Mapping[str, Any]) -> bool:
-    """Whether `argument` is `--flag`, `--flag=value` or `--no-flag` of a field, or no flag at all."""
-    flag = argument.partition("=")[0]
-    switches = (f"--no-{_flag(name)[2:]}" for name, kind in kinds.items() if kind is bool)
-    return " " in flag or flag in {"--help", *map(_flag, kinds), *switches}
+def _flags(kind: type[Section]) -> list[str]:
+    """Every flag of `kind` and its sections, as `--flag` or, for bools too, `--no-flag`; and help's."""
+    flags = ["-h", "--help"]
+    kinds = typing.get_type_hints(kind)
+    for field in dataclasses.fields(typing.cast(Any, kind)):
+        if _is_section(kinds[field.name]):
+            flags += _flags(kinds[field.name])
+        elif not field.metadata.get("positional"):
+            flag = _flag(field.name)
+            flags += [flag, f"--no-{flag[2:]}"] if kinds[field.name] is bool else [flag]
+    return flags
+
+
+def _looks_like_flag(argument: str) -> bool:
+    """Whether `argument` can only be meant as a flag: neither a negative number nor a text with spaces."""
+    name = argument.partition("=")[0]
+    return name.startswith("-") and name.lstrip("-")[:1].isalpha() and " " not in name
 
 
 def _required(kind: type[Section]) -> list[str]:
