@@ -1,11 +1,9 @@
-"""Plots a row of samples with their boxes for every augmentation, for inspection by eye.
-
-python benchmarks/plot_augmentations.py DATA.yaml OUT.png
-"""
+"""Plots a row of samples with their boxes for every augmentation, for inspection by eye."""
 
 from __future__ import annotations
 
-import sys
+import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -21,10 +19,6 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 
 SAMPLES = 7
-OFF = {
-    "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.0, "scale": 0.0, "fliplr": 0.0, "mosaic": 0.0,
-    "close_mosaic": 0,
-}  # fmt: skip
 ROWS: dict[str, dict[str, float]] = {
     "letterbox": {},
     "hsv_h = 0.1": {"hsv_h": 0.1},
@@ -59,18 +53,21 @@ def plot(axes: plt.Axes, image: NDArray[np.uint8], sample: Sample) -> None:
 
 
 def main() -> None:
-    data, out = sys.argv[1:3]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="data.yaml")
+    parser.add_argument("out", type=Path, help="the plot (PNG)")
+    options = parser.parse_args()
     figure, grid = plt.subplots(len(ROWS), SAMPLES, figsize=(2.2 * SAMPLES, 2.25 * len(ROWS)))
     for (name, changes), row in zip(ROWS.items(), grid, strict=True):
-        augment = AugmentConfig(**(OFF | changes))  # type: ignore[arg-type]
-        dataset = YOLODataset(data, "train", imgsz=320, augment=augment, seed=1)
+        augment = replace(AugmentConfig.none(), **changes)
+        dataset = YOLODataset(options.data, "train", imgsz=320, augment=augment, seed=1)
         for index, axes in enumerate(row):
             sample = dataset[index]
             plot(axes, sample.image.transpose(1, 2, 0), sample)
         row[0].set_ylabel(name)
     figure.tight_layout(pad=0.4)
-    figure.savefig(Path(out), dpi=70)
-    print(out)
+    figure.savefig(options.out, dpi=70)
+    print(options.out)
 
 
 if __name__ == "__main__":

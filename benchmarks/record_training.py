@@ -1,12 +1,9 @@
-"""Writes results/train_NAME.json from the folder of a training run: its curve, settings and time.
-
-python benchmarks/record_training.py runs/bccd bccd
-"""
+"""Writes results/train_NAME.json from the folder of a training run: its curve, settings and time."""
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 from pathlib import Path
 
 from folders import RESULTS
@@ -16,7 +13,11 @@ from yolofast.config import YOLOConfig
 
 
 def main() -> None:
-    folder, name = Path(sys.argv[1]), sys.argv[2]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder of the run, such as runs/bccd")
+    parser.add_argument("name", help="NAME of the result, such as bccd")
+    options = parser.parse_args()
+    folder, name = options.folder, options.name
     config = YOLOConfig.from_yaml(folder / "config.yaml")
     with (folder / "results.csv").open(newline="") as file:
         rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

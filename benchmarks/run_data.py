@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     root = make(options.root.resolve())
-    figures = measure_data(DataComparison(root, options.peers_python, options.rounds))
+    figures = measure_data(DataComparison(root, options.peers_python, options.rounds), report=print)
     print(write_result(RESULTS / "data.json", figures["entries"], ("numpy", "yolofast"), figures["versions"]))
 
 

@@ -30,7 +30,7 @@ def main() -> None:
     for name, paths in sets.items():
         if not paths:
             raise SystemExit(f"no *.jpg in {options.data / folders[name]}: give the data folder with --data")
-    figures = compare_jpeg(JpegComparison(sets, options.peers_python, options.rounds))
+    figures = compare_jpeg(JpegComparison(sets, options.peers_python, options.rounds), report=print)
     for peer, reason in figures["left_out"].items():
         print(f"{peer}: left out: {reason}")
     path = options.folder / "jpeg.json"

@@ -54,6 +54,15 @@ def test_a_linked_dataset_is_prepared_beside_the_link(tmp_path: Path) -> None:
     assert [p.name for p in raw.parent.iterdir()] == ["raw"]
 
 
+def test_a_linked_data_yaml_belongs_to_the_folder_of_the_link(sample_yolo: Path, tmp_path: Path) -> None:
+    """As in folders of data version control, whose files are links into a store."""
+    root = shutil.copytree(sample_yolo.parent, tmp_path / "set")
+    (root / "data.yaml").rename(tmp_path / "blob")
+    (root / "data.yaml").symlink_to(tmp_path / "blob")
+    assert auto_prepare_dataset_if_needed(root) == root
+    assert resolve_data(root).splits["train"] == (root / "train" / "images",)
+
+
 def test_no_folder_says_what_to_create(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="Create it and put your images and annotations in it"):
         auto_prepare_dataset_if_needed(tmp_path / "none")

@@ -57,7 +57,7 @@ def _type_name(kind: Any) -> str:
     if typing.get_origin(kind) in UNIONS:
         return " or ".join(_type_name(k) for k in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        return f"a list of which each item is {_type_name(typing.get_args(kind)[0])}"
+        return f"a list (each item {_type_name(typing.get_args(kind)[0])})"
     if typing.get_origin(kind) is Mapping:
         return "a mapping from {} to {}".format(*map(_type_name, typing.get_args(kind)))
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
@@ -81,7 +81,7 @@ def _coerce(value: Any, kind: Any) -> Any:
         if value is True and "on" in typing.get_args(kind):
             return "on"
         raise TypeError
-    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):  # tuple[kind, ...]
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple | set | frozenset):
         return tuple(_coerce(item, typing.get_args(kind)[0]) for item in value)
     if typing.get_origin(kind) is Mapping and isinstance(value, Mapping):
         key_kind, item_kind = typing.get_args(kind)
@@ -96,7 +96,7 @@ def _coerce(value: Any, kind: Any) -> Any:
                 raise TypeError from None
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if kind is Path and isinstance(value, str | Path):
+    if kind is Path and isinstance(value, str | Path) and value != "":  # which Path takes for "."
         return Path(value)
     if kind in (bool, str, type(None)) and type(value) is kind:
         return value

@@ -91,10 +91,10 @@ def _prepared(root: Path) -> Path:
 
 def _prepared_data(root: Path) -> DataYaml | None:
     """The data.yaml in `root`, if it has images for training and validation."""
-    path = root / "data.yaml"
+    path = root.resolve() / "data.yaml"  # where it is a link itself, its paths are still relative to `root`
     if not path.is_file():
         return None
-    data = read_data_yaml(path.resolve())
+    data = read_data_yaml(path)
     complete = all(split in data.splits and list_images(data, split) for split in ("train", "valid"))
     return data if complete else None
 

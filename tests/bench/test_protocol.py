@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_a_result_file_says_what_it_was_measured_on(tmp_path: Path) -> None:
 def test_an_interpreter_that_does_not_exist_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="nowhere/python: no such file"):
         Participants(Path("nowhere/python"))
+
+
+def test_an_interpreter_may_be_named_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    with Participants(Path("bin/python")) as participants:
+        participants.start("opencv", ".jpeg", {"decoder": "none of them"})
+        assert "KeyError" in participants.left_out["opencv"]  # so it was started
 
 
 @pytest.mark.parametrize("name", CASES)

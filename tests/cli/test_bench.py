@@ -61,7 +61,16 @@ def test_bench_map_checks_a_peer_before_it_is_timed(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bench", "map", "--gt", "gt.json"], "got only one of gt and dt"),
+        (["bench", "map", "--gt", "gt.json"], "gt and dt: got only one"),
+        (["bench", "map", "--gt", "gt.json", "--dt", "dt.json"], "gt: gt.json: no such file"),
+        (["bench", "map", "--detections", "-1"], "detections: got -1"),
+        (["bench", "map", "--fresh", "0"], "fresh: got 0"),
+        (["bench", "map", "--threads", "0"], "threads: got 0"),
+        (["bench", "nms", "--boxes"], "boxes: got no number"),
+        (["bench", "nms", "--boxes", "5", "0"], "boxes: got 5 0"),
+        (["bench", "nms", "--rounds", "0"], "rounds: got 0"),
+        (["bench", "nms", "--images", "0"], "images: got 0"),
+        (["bench", "nms", "--peers", "dali"], "(each item one of all, torchvision, ultralytics)"),
         (["bench", "nms", "--peers-python", "nowhere/python"], "nowhere/python: no such file"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,7 @@ MISTAKES = [
     (["train", "--resume", "--name", "nothing"], "no run to resume here"),
     (["analyze"], "analyze: the following arguments are required: PATH"),
     (["analyze", "nowhere"], "nowhere"),
+    (["analyze", "no\nwhere\x1b[31m"], r"no\nwhere\x1b[31m: no such folder"),
     (["check", "nowhere"], "nowhere"),
     (["prepare", "nowhere"], "nowhere"),
     (["fetch", "ftp://example.invalid/a.zip"], "ftp"),
@@ -112,6 +114,17 @@ def test_a_closed_or_full_output_is_handled(sample_yolo: Path) -> None:
     full = subprocess.run(["bash", "-c", f"{call} > /dev/full"], capture_output=True, text=True)
     assert full.returncode == 2
     assert full.stderr.strip() == "yolofast: error: No space left on device"
+
+
+@pytest.mark.parametrize("command", ["--help", "bench --help", "train --help", "--version"])
+def test_help_to_a_closed_output_ends_quietly(command: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "yolofast.cli", *command.split()], stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:

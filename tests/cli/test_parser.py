@@ -46,6 +46,17 @@ def test_positions_and_flags_mix() -> None:
         assert parsed(PrepareArgs, *arguments) == PrepareArgs(Path("raw"), output=PrepareConfig(seed=3))
 
 
+def test_hints_name_no_positional_argument() -> None:
+    with pytest.raises(ConfigError, match=r"unknown argument '--path'\. See"):
+        parsed(PrepareArgs, "--path", "raw")
+
+
+def test_nothing_after_two_dashes_is_a_flag() -> None:
+    assert parsed(PrepareArgs, "--seed=3", "--", "--my_set") == PrepareArgs(
+        Path("--my_set"), output=PrepareConfig(seed=3)
+    )
+
+
 def test_flags_override_the_config_file(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("training: {epochs: 9, batch: 8}")
@@ -64,7 +75,11 @@ def test_flags_override_the_config_file(tmp_path: Path) -> None:
             ["--weights", "w", "--fromat=onnx"],
             "x: unknown argument '--fromat=onnx'. Did you mean '--format'?",
         ),
+        (["-w", "w"], "x: unknown argument '-w'. See"),
+        (["--weights", ""], "weights: got '', expected a path."),
+        (["--weihgts", "w"], "x: unknown argument '--weihgts'. Did you mean '--weights'?"),
         (["--weights", "w", "more"], "x: unknown argument 'more'."),
+        (["--weights", "w", "--", "more"], "x: unknown argument 'more'."),
         (["--weights", "w", "--opset", "18.5"], "opset: got '18.5', expected a whole number."),
     ],
 )

@@ -23,7 +23,7 @@ from support.dataset_files import (
     write_yolo,
 )
 
-from yolofast.errors import DataError
+from yolofast.errors import ConfigError, DataError
 from yolofast.formats.discover import in_path_order, scan_dataset
 from yolofast.formats.registry import open_dataset
 
@@ -266,7 +266,7 @@ def test_several_formats_need_a_choice(tmp_path: Path) -> None:
     assert open_dataset(tree, "coco").names == ("cat",)
     with pytest.raises(DataError, match="no voc labels here; found: yolo, coco"):
         open_dataset(tree, "voc")
-    with pytest.raises(DataError, match="Did you mean 'coco'"):
+    with pytest.raises(ConfigError, match="Did you mean 'coco'"):
         open_dataset(tree, "cocoo")
 
 

@@ -9,7 +9,7 @@ import pytest
 from support.dataset_files import write_image, write_json, write_text
 
 from yolofast.analyze import analyze_dataset
-from yolofast.errors import DataError
+from yolofast.errors import ConfigError, DataError
 from yolofast.formats import (
     FileTree,
     FoundImage,
@@ -71,10 +71,10 @@ def test_own_format_is_analysed_and_prepared(points: Path, tmp_path: Path) -> No
 
 
 def test_own_format_is_known_by_name(points: Path) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ConfigError) as caught:
         open_dataset(scan_dataset(points), "point")
     assert str(caught.value) == (
-        "label format: got 'point', expected one of yolo, coco, voc, csv, openimages, labelme, points. "
+        "label_format: got 'point', expected one of yolo, coco, voc, csv, openimages, labelme, points. "
         "Did you mean 'points'?"
     )
 

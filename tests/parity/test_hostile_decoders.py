@@ -23,8 +23,8 @@ from yolofast.kernels import jpeg_info
 
 pytestmark = pytest.mark.deep
 
-MOST_SECONDS = 1.0
-MOST_MEMORY = 1 << 20  # KiB, of the process that decodes them all
+MAX_SECONDS = 1.0
+MAX_MEMORY = 1 << 20  # KiB, of the process that decodes them all
 
 WAYS: list[dict[str, Any]] = [
     *({"layout": layout, "salvage": salvage} for layout in LAYOUTS for salvage in (False, True)),
@@ -116,9 +116,9 @@ def test_our_own_decoder_is_tried(examined: tuple[dict[str, dict[str, Any]], int
 
 def test_no_file_takes_long_or_much_memory(examined: tuple[dict[str, dict[str, Any]], int]) -> None:
     facts, memory = examined
-    slow = {name: each["seconds"] for name, each in facts.items() if each["seconds"] > MOST_SECONDS}
+    slow = {name: each["seconds"] for name, each in facts.items() if each["seconds"] > MAX_SECONDS}
     assert slow == {}
-    assert memory < MOST_MEMORY
+    assert memory < MAX_MEMORY
 
 
 if __name__ == "__main__":

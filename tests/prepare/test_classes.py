@@ -41,7 +41,9 @@ def test_merged_classes(tmp_path: Path) -> None:
     assert dropped(done) == [("box-duplicate", message, "a.txt", 3)]
 
 
-@pytest.mark.parametrize("options", [{"drop": ("dog", "truck")}, {"keep": ("person", "car")}])
+@pytest.mark.parametrize(
+    "options", [{"drop": ("dog", "truck")}, {"keep": ("person", "car")}, {"keep": {"car", "person"}}]
+)
 def test_dropped_classes(tmp_path: Path, options: dict[str, Any]) -> None:
     done = prepare_dataset(source(tmp_path), **options)
     assert done.class_names == ("car", "person")
@@ -89,7 +91,7 @@ def test_emptied_images_are_left_out_when_asked(tmp_path: Path) -> None:
         ),
         ({"rename": {"dog": " "}}, DataError, "rename: got ' ' for class 'dog', expected a name."),
         ({"drop": NAMES}, DataError, "drop, keep: no class is left of 'dog', 'car', 'person', 'truck'."),
-        ({"drop": "dog"}, ConfigError, "drop: got 'dog', expected a list of which each item is text."),
+        ({"drop": "dog"}, ConfigError, "drop: got 'dog', expected a list (each item text)."),
         (
             {"rename": "dog"},
             ConfigError,

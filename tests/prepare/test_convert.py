@@ -197,7 +197,7 @@ def test_two_formats_in_a_folder(tmp_path: Path) -> None:
         ),
         ({"to": "cocoa"}, ConfigError, "Did you mean 'coco'?"),
         ({"link": "soft"}, ConfigError, "link: got 'soft', expected one of hard, copy, symlink"),
-        ({"label_format": "vok"}, DataError, "Did you mean 'voc'"),
+        ({"label_format": "vok"}, ConfigError, "Did you mean 'voc'"),
         ({"out": "set/out"}, DataError, "Choose an output folder outside of it (--out)"),
     ],
 )

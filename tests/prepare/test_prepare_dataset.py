@@ -317,7 +317,8 @@ def test_repeated_long_names_are_shortened(tmp_path: Path) -> None:
         ({"link": "soft"}, ConfigError, "link: got 'soft', expected one of hard, copy, symlink"),
         ({"seed": "one"}, ConfigError, "seed: got 'one', expected a whole number"),
         ({"keep": []}, ConfigError, "keep: got no class, expected at least one"),
-        ({"label_format": "vok"}, DataError, "Did you mean 'voc'"),
+        ({"label_format": "vok"}, ConfigError, "label_format: got 'vok', expected one of yolo, "),
+        ({"label_format": "vok"}, ConfigError, "Did you mean 'voc'"),
         ({"fraction": 0.1}, TypeError, "fraction"),
     ],
 )

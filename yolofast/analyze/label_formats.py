@@ -27,7 +27,7 @@ class FolderFormats:
 def open_all_formats(tree: FileTree, label_format: str | None = None) -> FolderFormats:
     """Open all formats found, or only `label_format`; invalid, several or no formats become findings.
 
-    Raises `DataError` when `label_format` is unknown or not in the tree.
+    Raises `ConfigError` when `label_format` is unknown, `DataError` when it is not in the tree.
     """
     label_files = find_label_files(tree)
     if label_format is not None:

@@ -143,7 +143,7 @@ def check_data_quality(
     `analyze.advice.ADVICE` explains every code and what to do about it, and the severities.
 
     Raises `DatasetNotFoundError` or `DataError` when `path` is not a folder with images, or has no labels of
-    `label_format`.
+    `label_format`, and `ConfigError` when that is unknown.
     """
     tree = scan_dataset(path)
     formats = open_all_formats(tree, label_format)

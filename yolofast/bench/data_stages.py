@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from yolofast.bench.figures import OURS, ratio, spread
 from yolofast.bench.protocol import Participants, interleave
 from yolofast.errors import DataError
 from yolofast.process_memory import peak_resident_mib
+from yolofast.stopwatch import Report
 
 PEER = "ultralytics"
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -29,6 +31,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "prepare_coco": ("prepare", "coco", "--out", "OUT"),
 }
 """Entry -> command line; the second argument is a folder of the dataset, `OUT` becomes a new folder."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class DataComparison:
     rounds: int = 3
 
 
-def measure_data(work: DataComparison, report: Callable[[str], object] = print) -> dict[str, Any]:
+def measure_data(work: DataComparison, report: Report = _log.info) -> dict[str, Any]:
     """Seconds of the label scan, and seconds and peak memory of every command in a fresh process.
 
     Returns JSON values: `entries` (`scan`: ours and Ultralytics' interleaved; then the keys of `COMMANDS`)

@@ -6,9 +6,10 @@ timed, all have to return the same pixels.
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,12 @@ from yolofast.bench.process import Participant
 from yolofast.bench.protocol import Participants, interleave
 from yolofast.errors import DataError
 from yolofast.kernels import jpeg_info, rewrite_jpeg
+from yolofast.stopwatch import Report
 
 MAX_DIFFERENCE = 0
 """Levels between the pixels of two decoders."""
 PEERS = ("simplejpeg", "opencv")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class _Decoding:
     regions: Sequence[Sequence[int]] = ()
 
 
-def compare_jpeg(work: JpegComparison, report: Callable[[str], object] = print) -> dict[str, Any]:
+def compare_jpeg(work: JpegComparison, report: Report = _log.info) -> dict[str, Any]:
     """Milliseconds per image of every set, layout and decoder.
 
     Returns JSON values: `entries` (SET_WORK -> what, files, ms with median, p20 and p80, ratio decoder / ours

@@ -110,7 +110,7 @@ class Participants:
             raise ConfigError(
                 f"peers_python: {peers_python}: no such file. Give the interpreter of the peers' environment."
             )
-        self.peers_python = peers_python
+        self.peers_python = peers_python.absolute()  # it is started in another folder
         self.left_out: dict[str, str] = {}
         self._started: dict[str, Participant] = {}
         self._stack = contextlib.ExitStack()

@@ -23,6 +23,7 @@ from yolofast.config import (
     TrainingConfig,
     bounded,
 )
+from yolofast.errors import ConfigError
 
 LoaderPeer = Literal["all", "ultralytics", "opencv", "torchvision", "dali"]
 NmsPeer = Literal["all", "torchvision", "ultralytics"]
@@ -50,7 +51,7 @@ class FetchArgs(Section):
     """Expected SHA-256 of the archive (hex); an archive with another digest is not unpacked."""
     size: int | None = None
     """Expected size of the archive in bytes; an archive of another size is not downloaded."""
-    retries: int = 5
+    retries: int = bounded(5, 0)
     """Retries after an interrupted download; each one resumes where the download stopped."""
 
 
@@ -179,7 +180,7 @@ class PredictArgs(Section):
     name: str = "predict"
     """Results go to PROJECT/NAME."""
     json: bool = False
-    """Machine-readable output: one JSON object with all detections."""
+    """Machine-readable output: one JSON array, with the detections of each image."""
 
 
 @dataclass(frozen=True)
@@ -248,16 +249,22 @@ class BenchNmsArgs(Section):
     """Python interpreter of the environment with the other libraries; omitted means this one."""
     boxes: tuple[int, ...] = (5_000, 30_000)
     """Numbers of boxes to run NMS on."""
-    images: int = 16
+    images: int = bounded(16, 1)
     """Images per postprocessing call."""
-    rounds: int = 7
+    rounds: int = bounded(7, 1)
     """Alternating rounds."""
-    seconds: float = 0.2
+    seconds: float = bounded(0.2, 0.0, open_low=True)
     """Duration of one library's turn in a round."""
     out: Path | None = None
     """Folder for nms.json and the chart nms.png (the chart needs --peers)."""
     json: bool = False
     """Machine-readable output: one JSON object."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.boxes or min(self.boxes) < 1:
+            got = " ".join(map(str, self.boxes)) or "no number"
+            raise ConfigError(f"boxes: got {got}, expected at least one number, each at least 1.")
 
 
 @dataclass(frozen=True)
@@ -268,9 +275,9 @@ class BenchMapArgs(Section):
     """COCO ground truth; omitted means a generated dataset of 80 classes."""
     dt: Path | None = None
     """COCO results for --gt."""
-    images: int = 5_000
+    images: int = bounded(5_000, 1)
     """Images in the generated dataset."""
-    detections: int = 500_000
+    detections: int = bounded(500_000, 1)
     """Detections in the generated dataset."""
     style: Literal["rounded", "full"] = "rounded"
     """Generated numbers: rounded = boxes to 3 decimals and scores to 5; full = all digits of float32."""
@@ -279,11 +286,11 @@ class BenchMapArgs(Section):
     not installed are skipped. faster-coco-eval and pycocotools are slow and run once."""
     peers_python: Path = Path(sys.executable)
     """Python interpreter of the environment with the other libraries; omitted means this one."""
-    threads: int = 1
+    threads: int = bounded(1, 1)
     """Threads per library."""
-    rounds: int = 9
+    rounds: int = bounded(9, 1)
     """Alternating rounds."""
-    fresh: int = 5
+    fresh: int = bounded(5, 1)
     """Fresh processes per library that evaluate once."""
     out: Path | None = None
     """Folder for map.json and the chart map.png."""

@@ -30,6 +30,7 @@ from yolofast.cli.arguments import (
     TrainArgs,
     ValArgs,
 )
+from yolofast.cli.output import one_line
 from yolofast.cli.parser import build, parse, summary
 from yolofast.config import Section
 from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
@@ -69,24 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_help())
-        return 0
-    if argv[0] not in COMMANDS and argv[1:2] in (["-h"], ["--help"]) and _subcommands(argv[0]):
-        print(_help(argv[0]))
-        return 0
-    if argv[0] in ("-V", "--version"):
-        print(__version__)
-        return 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names that are not UTF-8 are shown escaped, not fatal
             stream.reconfigure(errors="backslashreplace")
     try:
-        name, arguments = _split_command(argv)
-        command = COMMANDS[name]
-        given = parse(command.arguments, f"yolofast {name}", arguments)
-        command.run(build(command.arguments, given, command.defaults(given)))
-        sys.stdout.flush()
+        _run(argv)
     except YolofastError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
@@ -104,6 +92,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("yolofast: interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _run(argv: Sequence[str]) -> None:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+    elif argv[0] in ("-V", "--version"):
+        print(__version__)
+    elif argv[1:2] in (["-h"], ["--help"]) and _subcommands(argv[0]):
+        print(_help(argv[0]))
+    else:
+        name, arguments = _split_command(argv)
+        command = COMMANDS[name]
+        try:
+            given = parse(command.arguments, f"yolofast {name}", arguments)
+        except SystemExit:  # --help
+            sys.stdout.flush()
+            raise
+        command.run(build(command.arguments, given, command.defaults(given)))
+    sys.stdout.flush()
 
 
 def _help(group: str = "") -> str:
@@ -137,5 +144,5 @@ def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _fail(error: object) -> int:
-    print(f"yolofast: error: {error}", file=sys.stderr)
+    print(f"yolofast: error: {one_line(str(error))}", file=sys.stderr)
     return USER_ERROR

@@ -36,13 +36,18 @@ def parse(kind: type[Section], prog: str, arguments: Sequence[str]) -> dict[str,
     Values are not checked yet; see `build`. `--help` prints the help and exits with code 0. Raises
     `ConfigError` for unknown or missing arguments.
     """
-    parser = _parser(kind, prog)
-    given, unknown = parser.parse_known_args([_hyphenated(argument) for argument in arguments])
+    parser, kinds, known = _parser(kind, prog), _flat_kinds(kind), _flags(kind)
+    end = arguments.index("--") if "--" in arguments else len(arguments)  # no flags from there on
+    flags = [_hyphenated(argument) for argument in arguments[:end]]
+    # A misspelt flag is named before anything that is missing: it may be the very one.
+    unknown = [flag for flag in flags if _looks_like_flag(flag) and flag.partition("=")[0] not in known]
+    if not unknown:
+        given, left = parser.parse_known_args([*flags, *arguments[end:]])
+        unknown = [argument for argument in left if argument != "--"]
     if unknown:
         wrong = next((argument for argument in unknown if argument.startswith("-")), unknown[0])
-        hint = nearest(wrong.partition("=")[0], _flags(kind)) if wrong.startswith("-") else ""
+        hint = nearest(wrong.partition("=")[0], known) if wrong.startswith("-") else ""
         parser.error(f"unknown argument '{wrong}'.{hint}")
-    kinds = _flat_kinds(kind)
     return {name: _value(name, value, kinds[name]) for name, value in vars(given).items()}
 
 
@@ -133,7 +138,22 @@ def _flat_kinds(kind: type[Section]) -> dict[str, Any]:
 
 
 def _flags(kind: type[Section]) -> list[str]:
-    return [_flag(name) for name in _flat_kinds(kind)]
+    """Every flag of `kind` and its sections, as `--flag` or, for bools too, `--no-flag`; and help's."""
+    flags = ["-h", "--help"]
+    kinds = typing.get_type_hints(kind)
+    for field in dataclasses.fields(typing.cast(Any, kind)):
+        if _is_section(kinds[field.name]):
+            flags += _flags(kinds[field.name])
+        elif not field.metadata.get("positional"):
+            flag = _flag(field.name)
+            flags += [flag, f"--no-{flag[2:]}"] if kinds[field.name] is bool else [flag]
+    return flags
+
+
+def _looks_like_flag(argument: str) -> bool:
+    """Whether `argument` can only be meant as a flag: neither a negative number nor a text with spaces."""
+    name = argument.partition("=")[0]
+    return name.startswith("-") and name.lstrip("-")[:1].isalpha() and " " not in name
 
 
 def _required(kind: type[Section]) -> list[str]:

@@ -20,7 +20,13 @@ from yolofast.evaluate.coco_metrics import CocoMetrics
 from yolofast.evaluate.confusion import ConfusionMatrix
 from yolofast.evaluate.detect import find_detections
 from yolofast.evaluate.evaluation import Evaluation, Totals
-from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_confidence_curves, plot_panels, plot_pr_curves
+from yolofast.evaluate.plots import (
+    GRID_IMAGES,
+    GridImage,
+    plot_confidence_curves,
+    plot_panels,
+    plot_pr_curves,
+)
 from yolofast.evaluate.predict import DetectionModel, to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
 from yolofast.kernels import xywhn_to_xyxy
@@ -102,7 +108,7 @@ class YOLOEvaluator:
             files |= self._plot(run.panels or [], evaluation, Path(save_dir))
         return replace(evaluation, files=files)
 
-    def _plot(self, panels: Sequence[Panel], evaluation: Evaluation, folder: Path) -> dict[str, Path]:
+    def _plot(self, panels: Sequence[GridImage], evaluation: Evaluation, folder: Path) -> dict[str, Path]:
         grid = plot_panels(panels, self.class_names, folder / "predictions.png")
         files = {"predictions_image": grid}
         if importlib.util.find_spec("matplotlib") is None:
@@ -132,7 +138,7 @@ class YOLOEvaluator:
 class _Run:
     """One pass over a loader, and what it accumulates."""
 
-    def __init__(self, evaluator: YOLOEvaluator, panels: list[Panel] | None) -> None:
+    def __init__(self, evaluator: YOLOEvaluator, panels: list[GridImage] | None) -> None:
         self.evaluator = evaluator
         self.panels = panels
         self.metrics = CocoMetrics(len(evaluator.class_names), evaluator.class_names)
@@ -261,13 +267,13 @@ def _panel(
     truth: NDArray[np.float32],
     classes: NDArray[np.int64],
     network: Detections,
-) -> Panel:
+) -> GridImage:
     """The image without the letterbox's padding, with its boxes; `truth` and `network` in network pixels."""
     x, y = int(placement.pad_x), int(placement.pad_y)
     height, width = placement.inner
     shown = network.scores >= PLOT_CONFIDENCE
     shift = np.array([x, y, x, y], np.float32)
-    return Panel(
+    return GridImage(
         Path(path).name,
         np.ascontiguousarray(image[:, y : y + height, x : x + width].transpose(1, 2, 0)),
         Detections(network.boxes[shown] - shift, network.scores[shown], network.classes[shown]),

@@ -55,7 +55,7 @@ TRAINING_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class GridImage:
     """One image of a grid: detections and, if known, the ground truth.
 
     `image` uint8 [H, W, 3] RGB; boxes are xyxy in its pixels. The scores of `truth` are not shown.
@@ -78,11 +78,11 @@ def plot_prediction_grid(
     Raises `DataError` for no images or a `path` that cannot be written, `ImageError` for a file that
     cannot be read.
     """
-    panels = [Panel(Path(file).name, read_image(Path(file)), seen) for file, seen in found[:GRID_IMAGES]]
+    panels = [GridImage(Path(file).name, read_image(Path(file)), seen) for file, seen in found[:GRID_IMAGES]]
     return plot_panels(panels, class_names, path)
 
 
-def plot_panels(panels: Sequence[Panel], class_names: Sequence[str], path: str | Path) -> Path:
+def plot_panels(panels: Sequence[GridImage], class_names: Sequence[str], path: str | Path) -> Path:
     """Plot up to 16 panels into one image; ground truth, where there is any, is left of the predictions.
 
     The suffix of `path` selects the format. Raises `DataError` for no panels or a path that cannot be
@@ -110,7 +110,7 @@ def _page(count: int, height: int, width: int) -> tuple[int, int]:
     return -(-count // columns), columns
 
 
-def _panel_picture(panel: Panel, class_names: Sequence[str]) -> NDArray[np.uint8]:
+def _panel_picture(panel: GridImage, class_names: Sequence[str]) -> NDArray[np.uint8]:
     scale = GRID_CELL / max(panel.image.shape[:2])
     predicted = draw_boxes(panel.image, scale, panel.detections, class_names)
     if panel.truth is None:

@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolofast.errors import DataError, nearest
+from yolofast.errors import ConfigError, DataError, nearest
 from yolofast.formats.coco.reader import find_coco, open_coco
 from yolofast.formats.csv.reader import find_csv, open_csv
 from yolofast.formats.dataset import LabelledDataset
@@ -89,11 +89,15 @@ def find_label_files(tree: FileTree) -> Mapping[str, tuple[Path, ...]]:
 
 
 def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_format: str | None) -> str:
-    """The format to read. Raises `DataError` when there is none, or several and none was chosen."""
+    """The format to read.
+
+    Raises `ConfigError` for an unknown `label_format`, and `DataError` when there is none in the tree, or
+    several and none was chosen.
+    """
     if label_format is not None and label_format not in READERS:
         known = ", ".join(READERS)
-        raise DataError(
-            f"label format: got '{label_format}', expected one of {known}.{nearest(label_format, READERS)}"
+        raise ConfigError(
+            f"label_format: got '{label_format}', expected one of {known}.{nearest(label_format, READERS)}"
         )
     if label_format is not None and label_format not in found:
         raise DataError(f"{tree.root}: no {label_format} labels here; found: {', '.join(found) or 'none'}.")
@@ -110,8 +114,8 @@ def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_f
 def open_dataset(tree: FileTree, label_format: str | None = None) -> LabelledDataset:
     """The labels of a tree, ready to stream.
 
-    Raises `DataError` when there is no supported format, several and none was chosen, or when the files of
-    the format are invalid.
+    Raises `ConfigError` for an unknown `label_format`, and `DataError` when there is no supported format,
+    several and none was chosen, or when the files of the format are invalid.
     """
     found = find_label_files(tree)
     name = choose_format(tree, found, label_format)

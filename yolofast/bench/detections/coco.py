@@ -22,7 +22,7 @@ from yolofast.bench.detections.coco_set import CocoSet
 from yolofast.bench.figures import OURS, labelled, machine, ratio, spread
 from yolofast.bench.process import Participant
 from yolofast.bench.protocol import Participants, interleave
-from yolofast.errors import ConfigError, DataError
+from yolofast.errors import ConfigError, DataError, DatasetNotFoundError
 from yolofast.process_memory import peak_resident_mib
 
 FAST_PEERS = ("hotcoco", "ultrafast-pycocotools")
@@ -55,7 +55,10 @@ class MapComparison:
 
     def __post_init__(self) -> None:
         if (self.gt is None) != (self.dt is None):
-            raise ConfigError("got only one of gt and dt: give both files, or none for a generated set")
+            raise ConfigError("gt and dt: got only one, expected both files, or none for a generated set.")
+        for name, path in (("gt", self.gt), ("dt", self.dt)):
+            if path is not None and not path.is_file():
+                raise DatasetNotFoundError(f"{name}: {path}: no such file. Give a COCO json file.")
 
 
 def compare_map(work: MapComparison) -> dict[str, Any]:
