@@ -3,21 +3,22 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-EXTRAS ?= train,onnx,plots,dev
+EXTRAS ?= train,onnx,plots,numba,dev
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEP517 := setuptools wheel Cython numpy
-NATIVE := $(wildcard csrc/core/*.[ch]pp csrc/core/*/*.[ch]pp csrc/cuda/*.cu csrc/cuda/*.[ch]pp csrc/torch/*.[ch]pp csrc/fuzz/*.[ch]pp)
+NATIVE = $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu')
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg62-turbo-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help system setup build demo test lint format bench sanitize tsan clean
+.PHONY: help system setup build demo test test-deep test-all lint format bench sanitize tsan clean
 
 help:
-	@echo "make demo      set up, build, and walk the whole road on the sample dataset (about 6 minutes)"
-	@echo "make test      set up, build, and run the tests"
+	@echo "make demo      set up, build, and run the whole pipeline on the sample dataset (about 4 minutes)"
+	@echo "make test      set up, build, and run the tests (about 4 minutes)"
+	@echo "make test-all  these, and the deep tests: sanitizers, fuzz targets, kills, the wheel, fresh seeds"
 	@echo "make lint      formatting, lint, types and layer rules"
 	@echo "make bench     measure the kernels against OpenCV and rewrite the README table"
 	@echo "make sanitize  run the kernel tests, fuzz targets and the engine under ASan and UBSan"
@@ -54,8 +55,16 @@ build: $(READY)
 demo: build
 	$(BIN)/yolofast demo
 
+# What a change can break, in a few minutes.
 test: build
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not deep"
+
+# What takes long: sanitized fuzz programs, CUDA in emulation, killed processes, the wheel, property tests with
+# fresh seeds.
+test-deep: build
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "deep or hypothesis" --hypothesis-profile=deep
+
+test-all: test test-deep
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -76,52 +85,26 @@ bench: build
 
 # The kernel tests on an ASan + UBSan build of the native modules, made apart in build/sanitize; then the
 # fuzz targets, replayed over CORPUS, and the engine under load.
-CHECKED := -std=c++20 -O1 -g -fno-sanitize-recover=all -DYOLOFAST_NO_MULTIVERSION -Icsrc/core
-SANITIZE := $(CHECKED) -fsanitize=address,undefined,float-cast-overflow
 CORPUS ?= tests
-FUZZ := csrc/fuzz
-JPEG := $(wildcard csrc/core/jpeg/*.cpp)
-PICTURE := csrc/core/picture.cpp $(wildcard csrc/core/render*.cpp) $(JPEG)
-NMS := $(addprefix csrc/core/,nms.cpp soft_nms.cpp postprocess.cpp)
-HEADERS := $(addprefix csrc/core/,image_header.cpp tiff_header.cpp jpeg/header.cpp)
-ENGINE := csrc/core/engine.cpp csrc/core/staging.cpp $(PICTURE)
+CHECKED_TESTS := tests/kernels tests/parity/test_hostile_jpeg.py tests/parity/test_evaluate_coco.py \
+  tests/evaluate/test_coco_files.py
+PROGRAMS := build/native
 sanitize: $(READY)
-	rm -rf build/sanitize && mkdir -p build/sanitize && cp -r setup.py pyproject.toml README.md LICENSE yolofast csrc tests build/sanitize
-	rm -f build/sanitize/yolofast/*/*.so
-	cd build/sanitize && YOLOFAST_SANITIZE=1 $(CURDIR)/$(BIN)/python setup.py -q build_ext --inplace
-	cd build/sanitize && LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 \
-	  YOLOFAST_DATA="$${YOLOFAST_DATA:-$(CURDIR)/../shared/data}" $(CURDIR)/$(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels \
-	  tests/parity/test_hostile_jpeg.py tests/parity/test_evaluate_coco.py tests/evaluate/test_coco_files.py --ignore tests/kernels/test_fuzz_smoke.py \
+	YOLOFAST_SANITIZE=1 YOLOFAST_CUDA=0 $(BIN)/python setup.py -q build --build-lib build/sanitize
+	PYTHONPATH=build/sanitize LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 YOLOFAST_SANITIZE=1 \
+	  $(BIN)/pytest -q -p no:cacheprovider $(CHECKED_TESTS) --ignore tests/kernels/test_fuzz_smoke.py \
 	  --ignore tests/kernels/test_fuzz_bytes.py --ignore tests/kernels/test_import.py
-	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg
-	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_differential.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_differential
-	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_kernels.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_kernels
-	g++ $(SANITIZE) $(FUZZ)/fuzz_jpeg_restart.cpp $(FUZZ)/replay_main.cpp $(JPEG) -ljpeg -o build/replay_jpeg_restart
-	g++ $(SANITIZE) $(FUZZ)/fuzz_picture.cpp $(FUZZ)/replay_main.cpp $(PICTURE) -ljpeg -o build/replay_picture
-	g++ $(SANITIZE) $(FUZZ)/fuzz_labels.cpp $(FUZZ)/replay_main.cpp csrc/core/labels.cpp -o build/replay_labels
-	g++ $(SANITIZE) $(FUZZ)/fuzz_headers.cpp $(FUZZ)/replay_main.cpp $(HEADERS) -o build/replay_headers
-	g++ $(SANITIZE) -ffp-contract=off $(FUZZ)/fuzz_nms.cpp $(FUZZ)/replay_main.cpp $(NMS) -o build/replay_nms
-	g++ $(SANITIZE) $(FUZZ)/fuzz_coco.cpp $(FUZZ)/replay_main.cpp $(wildcard csrc/core/coco/*.cpp) -o build/replay_coco
-	g++ $(SANITIZE) $(FUZZ)/stress_engine.cpp $(ENGINE) -ljpeg -pthread -o build/stress_engine
-	build/replay_jpeg $(CORPUS)
-	build/replay_jpeg_differential $(CORPUS)
-	build/replay_jpeg_kernels $(CORPUS)
-	build/replay_jpeg_restart $(CORPUS)
-	build/replay_picture $(CORPUS)
-	build/replay_labels $(CORPUS)
-	build/replay_headers $(CORPUS)
-	build/replay_nms $(CORPUS)
-	build/replay_coco $(CORPUS)
-	build/stress_engine build/stress
+	$(BIN)/python csrc/native.py programs --variant address
+	set -e; for program in $(PROGRAMS)/address/programs/fuzz_*; do "$$program" $(CORPUS); done
+	$(PROGRAMS)/address/programs/stress_engine build/stress
 
 # The engine under load with ThreadSanitizer.
-tsan:
-	mkdir -p build
-	g++ $(CHECKED) -fsanitize=thread $(FUZZ)/stress_engine.cpp $(ENGINE) -ljpeg -pthread -o build/stress_tsan
-	build/stress_tsan build/stress
+tsan: $(READY)
+	$(BIN)/python csrc/native.py programs --variant thread stress_engine
+	$(PROGRAMS)/thread/programs/stress_engine build/stress
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
-	rm -f yolofast/*/*.so yolofast/*/_*.cpp
+	find yolofast -name '_*.cpp' -delete -o -name '*.so' -delete
 	find yolofast tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

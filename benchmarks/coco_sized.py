@@ -1,8 +1,8 @@
-"""Makes a dataset of COCO's size from nothing: 118,000 tiny JPEGs (hard links), 860,000 boxes, 80 classes.
+"""Generates a dataset of COCO's size: 118,000 tiny JPEGs (hard links), 860,000 boxes, 80 classes.
 
-The same boxes as YOLO label files with a data.yaml, and as COCO json with outlines as long as COCO's. What
-is measured on it is the bookkeeping of a large dataset: finding, opening and reading files, parsing,
-checking and writing labels.
+The same boxes as YOLO label files with a data.yaml, and as COCO json with polygons as long as COCO's. It
+measures the bookkeeping of a large dataset: finding, opening and reading files, parsing, checking and writing
+labels.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tqdm import tqdm
 
 IMAGES, BOXES, CLASSES = 118_000, 860_000, 80
 SIZES = ((640, 480), (480, 640), (640, 427), (500, 375))
-PICTURES = 512
-"""Different files; every image is a hard link to one of them."""
-OUTLINE_POINTS = 24
+FILES = 512
+"""Different image files; every image is a hard link to one of them."""
+POLYGON_POINTS = 24
 
 
-def _pictures(folder: Path, rng: np.random.Generator) -> list[tuple[Path, int, int]]:
-    """Small files whose headers state usual sizes: a smooth picture compresses to a few kB."""
+def _image_files(folder: Path, rng: np.random.Generator) -> list[tuple[Path, int, int]]:
+    """Small files with the usual image sizes: a smooth image compresses to a few kB."""
     folder.mkdir(parents=True)
     made = []
-    for i in range(PICTURES):
+    for i in range(FILES):
         width, height = SIZES[i % len(SIZES)]
         corners = rng.integers(0, 256, (2, 2, 3), dtype=np.uint8)
         _, data = cv2.imencode(".jpg", cv2.resize(corners, (width, height)), [cv2.IMWRITE_JPEG_QUALITY, 30])
@@ -42,9 +42,9 @@ def _pictures(folder: Path, rng: np.random.Generator) -> list[tuple[Path, int, i
 def _annotation(number: int, image: int, label: int, box: list[float]) -> dict[str, Any]:
     x, y, width, height = box
     corners = (x, y, x + width, y, x + width, y + height, x, y + height)
-    outline = [round(value * 1.01, 2) for value in corners * (OUTLINE_POINTS // 4)]
+    polygon = [round(value * 1.01, 2) for value in corners * (POLYGON_POINTS // 4)]
     return {
-        "segmentation": [outline],
+        "segmentation": [polygon],
         "area": round(width * height, 4),
         "iscrowd": 0,
         "image_id": image,
@@ -60,7 +60,7 @@ def _label_text(labels: list[int], rows: NDArray[np.float64]) -> str:
 
 
 def _write_split(root: Path, split: str, first: int, counts: list[int], rng: np.random.Generator) -> None:
-    pictures = _pictures(root / "pictures" / split, rng)
+    files = _image_files(root / "pictures" / split, rng)
     for folder in (f"yolo/images/{split}", f"yolo/labels/{split}", f"coco/{split}", "coco/annotations"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     images = []
@@ -68,17 +68,17 @@ def _write_split(root: Path, split: str, first: int, counts: list[int], rng: np.
     with (root / "coco" / "annotations" / f"instances_{split}.json").open("w") as file:
         file.write('{"annotations": [')
         for i, count in enumerate(tqdm(counts, split, disable=None), first):
-            picture, width, height = pictures[i % PICTURES]
+            path, width, height = files[i % FILES]
             name = f"{i:012d}"
-            os.link(picture, root / "yolo" / "images" / split / f"{name}.jpg")
-            os.link(picture, root / "coco" / split / f"{name}.jpg")
-            side = rng.uniform(0.01, 0.6, (count, 2)).round(6)
-            centre = (side / 2 + rng.random((count, 2)) * (1 - side)).round(6)
+            os.link(path, root / "yolo" / "images" / split / f"{name}.jpg")
+            os.link(path, root / "coco" / split / f"{name}.jpg")
+            size = rng.uniform(0.01, 0.6, (count, 2)).round(6)
+            centre = (size / 2 + rng.random((count, 2)) * (1 - size)).round(6)
             labels = rng.integers(0, CLASSES, count).tolist()
-            text = _label_text(labels, np.hstack([centre, side]))
+            text = _label_text(labels, np.hstack([centre, size]))
             (root / "yolo" / "labels" / split / f"{name}.txt").write_text(text)
             images.append({"id": i, "file_name": f"{name}.jpg", "width": width, "height": height})
-            boxes = (np.hstack([centre - side / 2, side]) * [width, height, width, height]).round(2).tolist()
+            boxes = (np.hstack([centre - size / 2, size]) * [width, height, width, height]).round(2).tolist()
             for label, box in zip(labels, boxes, strict=True):
                 written += 1
                 file.write(", " * (written > 1) + json.dumps(_annotation(written, i, label, box)))
@@ -87,7 +87,7 @@ def _write_split(root: Path, split: str, first: int, counts: list[int], rng: np.
 
 
 def make(root: Path, images: int = IMAGES, boxes: int = BOXES) -> Path:
-    """Make the dataset below `root` unless it is there: `yolo/` and `coco/`. Returns `root`."""
+    """Generate `yolo/` and `coco/` in `root` unless that was done before. Returns `root`."""
     if (root / "done").exists():
         return root
     rng = np.random.default_rng(0)

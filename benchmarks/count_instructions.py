@@ -1,4 +1,4 @@
-"""Instructions a rendered sample takes, counted by callgrind: exact, whatever else the machine does.
+"""Instructions per rendered sample, counted by callgrind: exact, whatever else the machine does.
 
 Writes results/instructions.json. Needs valgrind. A count is the difference between two runs that render
 one and nine times the same samples, so start-up cancels out.
@@ -13,10 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from interleave import write_result
-from work import GENERAL, SAMPLES, planes, training_plan
+from folders import RESULTS
 
 from yolofast import kernels
+from yolofast.bench.figures import write_result
+from yolofast.bench.kernels import GENERAL, SAMPLES, planes, training_plan
 from yolofast.config import AugmentConfig
 
 CASES = {"render": AugmentConfig(), "render_general": GENERAL}
@@ -49,7 +50,7 @@ def main() -> None:
         count = (many - few) / ((REPEATS[1] - REPEATS[0]) * SAMPLES)
         entries[name] = {"instructions_a_sample": round(count), "a_pixel": round(count / 640**2, 2)}
         print(name, entries[name])
-    print(write_result("instructions", entries, ("numpy", "yolofast")))
+    print(write_result(RESULTS / "instructions.json", entries, ("numpy", "yolofast")))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""Writes what README.md says was measured, from results/*.json, between the markers of each file."""
+"""Writes the measured figures into README.md, from results/*.json, between the markers of each file."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from yolofast.load.bench_report import described
+from folders import REPOSITORY, RESULTS
 
-HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
+from yolofast.bench.figures import labelled, short_number
+
+README = REPOSITORY / "README.md"
 
 
 def table(document: dict[str, Any]) -> str:
-    """A Markdown table, one row a kernel and peer."""
+    """A Markdown table, one row per kernel and peer."""
     machine, versions = document["machine"], document["versions"]
     others = ", ".join(f"{k} {v}" for k, v in versions.items() if k != "yolofast")
     lines = [
@@ -27,8 +27,7 @@ def table(document: dict[str, Any]) -> str:
         for peer, ratio in entry["ratio"].items():
             ours, theirs = entry["ms"]["yolofast"]["median"], entry["ms"][peer]["median"]
             spread = f"{ratio['median']:.2f}x ({ratio['p20']:.2f} to {ratio['p80']:.2f})"
-            shown = f"{theirs:,.0f}" if theirs >= 1000 else f"{theirs:.3g}"
-            lines.append(f"| {entry['what']} | {ours:.3g} ms | {peer} {shown} ms | {spread} |")
+            lines.append(f"| {entry['what']} | {ours:.3g} ms | {peer} {short_number(theirs)} ms | {spread} |")
     return "\n".join(lines)
 
 
@@ -47,65 +46,65 @@ def training(document: dict[str, Any]) -> str:
 
 
 def loader(document: dict[str, Any]) -> str:
-    """A Markdown table, one row a job and peer, and what the figures include."""
+    """A Markdown table, one row per case and peer, and what the figures include."""
     entries = list(document["entries"].values())
     first = entries[0]
     lines = [
-        "Images/s of one thread on one core, every side in a process of its own, "
+        "Images/s of one thread on one core, each in a process of its own, "
         f"{first['rounds']} alternating rounds of {first['round_seconds']:g} s, medians (20th to 80th "
         "percentile of the ratio); from the file or the cache to uint8 RGB planes and labels, "
         f"{first['data']}. {document['machine']['cpu']}, {document['date']}.",
         "",
-        "| job | yolofast | peer | yolofast / peer |",
+        "| case | yolofast | peer | yolofast / peer |",
         "|---|---|---|---|",
     ]
     for entry in entries:
         for peer, ratio in entry["ratio"].items():
-            side = entry["sides"][peer]
-            rates = [entry["images_per_s"], side["images_per_s"]["median"]]
+            measured = entry["sides"][peer]
+            rates = [entry["images_per_s"], measured["images_per_s"]["median"]]
+            label = labelled(peer, measured["versions"])
             spread = f"{ratio['median']:.2f}x ({ratio['p20']:.2f} to {ratio['p80']:.2f})"
-            lines.append(
-                f"| {entry['what']} | {rates[0]:.0f} | {described(peer, side)} {rates[1]:.0f} | {spread} |"
-            )
+            lines.append(f"| {entry['what']} | {rates[0]:.0f} | {label} {rates[1]:.0f} | {spread} |")
     lines += ["", *(_floor_and_scaling(entry) for entry in entries)]
     return "\n".join(lines)
 
 
 def _floor_and_scaling(entry: dict[str, Any]) -> str:
-    """One list item: decode alone beside ours, ours with more threads, and which peers are not there."""
-    said = [f"{name} alone {floor['images_per_s']['median']:.0f}/s" for name, floor in entry["floor"].items()]
-    said += [f"{threads} threads {gain['median']:.2f}x one" for threads, gain in entry["scaling"].items()]
-    said += [f"without {peer} ({why})" for peer, why in entry["left_out"].items()]
-    return f"- {entry['what']}: {', '.join(said)}."
+    """One list item: decode alone, ours with more threads, and which peers were left out."""
+    floors = entry["floor"].items()
+    parts = [f"{name} alone {floor['images_per_s']['median']:.0f}/s" for name, floor in floors]
+    parts += [f"{threads} threads {gain['median']:.2f}x one" for threads, gain in entry["scaling"].items()]
+    parts += [f"without {peer} ({why})" for peer, why in entry["left_out"].items()]
+    return f"- {entry['what']}: {', '.join(parts)}."
 
 
-def suppression(document: dict[str, Any]) -> str:
+def nms(document: dict[str, Any]) -> str:
     """The table of kernels, and how many detections the peers found equal."""
-    said = []
+    notes = []
     for entry in document["entries"].values():
         for peer, counted in entry["checks"].items():
             other = [f"{count} {what}" for what, count in counted.items() if count and what != "equal"]
             if other:
-                said.append(f"- {entry['what']}: {counted['equal']} equal to {peer}'s, {', '.join(other)}.")
-    return "\n".join([table(document), "", *said])
+                notes.append(f"- {entry['what']}: {counted['equal']} equal to {peer}'s, {', '.join(other)}.")
+    return "\n".join([table(document), "", *notes])
 
 
 def evaluation(document: dict[str, Any]) -> str:
-    """A Markdown table: seconds, seconds of a fresh process, and memory, of each side."""
+    """A Markdown table: seconds, seconds of a fresh process, and memory, per participant."""
     entries = list(document["entries"].values())
     first, versions = entries[0], document["versions"]
     lines = [
-        f"{first['threads']} threads a side, {first['rounds']} alternating rounds, medians; a fresh process "
+        f"{first['threads']} threads each, {first['rounds']} alternating rounds, medians; a fresh process "
         "starts an interpreter, loads both files and evaluates once. All figures and arrays are equal to the "
         f"last bit. {document['machine']['cpu']}, {document['date']}.",
         "",
-        "| set | side | seconds | peer / yolofast | fresh process | memory |",
+        "| set | package | seconds | peer / yolofast | fresh process | memory |",
         "|---|---|---|---|---|---|",
     ]
     for entry in entries:
         for name, each in entry["seconds"].items():
             peer = name in entry["checks"]
-            side = f"{name} {versions[name]}, files" if peer else f"yolofast, {WAYS[name]}"
+            label = f"{labelled(name, versions)}, files" if peer else f"yolofast, {WAYS[name]}"
             gain = f"{entry['ratio']['json'][name]['median']:.2f}x" if peer else ""
             process = name if peer else ("yolofast" if name == "json" else "")
             fresh = entry["fresh_seconds"].get(process)
@@ -114,12 +113,12 @@ def evaluation(document: dict[str, Any]) -> str:
                 if fresh
                 else " | "
             )
-            lines.append(f"| {entry['what']} | {side} | {each['median']:.3f} | {gain} | {more} |")
+            lines.append(f"| {entry['what']} | {label} | {each['median']:.3f} | {gain} | {more} |")
     return "\n".join(lines)
 
 
 def data_stages(document: dict[str, Any]) -> str:
-    """A Markdown table: the label scan beside Ultralytics', and what each command takes."""
+    """A Markdown table: the label scan compared with Ultralytics', and what each command takes."""
     scan, machine = document["entries"]["scan"], document["machine"]
     ratio, rates = scan["ratio"], scan["images_per_s"]
     lines = [
@@ -144,7 +143,7 @@ WAYS = {"json": "files", "batches": "arrays, batches of 64 images", "one update"
 SECTIONS = {
     "kernels": table,
     "jpeg": table,
-    "nms": suppression,
+    "nms": nms,
     "map": evaluation,
     "data": data_stages,
     "train_bccd": training,
@@ -159,7 +158,7 @@ def main() -> None:
         if start not in text:
             print(f"README.md has no section '{name}': left out")
             continue
-        document = json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        document = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
         before, rest = text.split(start)
         after = rest.split(end)[1]
         text = f"{before}{start}\n{write(document)}\n{end}{after}"

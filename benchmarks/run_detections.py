@@ -1,8 +1,8 @@
-"""Suppression and COCO evaluation beside other packages: writes results/nms.json, map.json and their charts.
+"""NMS and COCO evaluation against other packages: writes results/nms.json, map.json and their charts.
 
 The peers' packages live in an environment of their own (requirements-peers.txt), whose interpreter is given
-with --peers-python. pycocotools evaluates the large set once, which takes minutes: it is left out without
---slow.
+with --peers-python. The slow ones among the COCO evaluators run once on the large set, which takes minutes:
+they are skipped without --slow.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import os
 import sys
 from pathlib import Path
 
-from interleave import write_result
+from folders import RESULTS
 
-from yolofast.bench import coco, nms
-from yolofast.bench.chart import draw_bars
-from yolofast.bench.work import CocoSet
+from yolofast.bench.chart import plot_bars
+from yolofast.bench.detections import coco, nms
+from yolofast.bench.detections.coco_set import CocoSet
+from yolofast.bench.figures import write_result
 
 PACKAGES = ("numpy", "yolofast")
 
@@ -24,8 +25,9 @@ PACKAGES = ("numpy", "yolofast")
 def run_nms(peers_python: Path) -> None:
     figures = nms.compare_nms(nms.NmsComparison(peers=nms.PEERS, peers_python=peers_python))
     print(nms.text_table(figures), flush=True)
-    path = write_result("nms", figures["entries"], PACKAGES, figures["versions"])
-    draw_bars(nms.panels(figures), "suppression, one thread", "ms", path.with_suffix(".png"))
+    path = write_result(RESULTS / "nms.json", figures["entries"], PACKAGES, figures["versions"])
+    if panels := nms.panels(figures):
+        plot_bars(panels, "NMS, one thread", "ms", path.with_suffix(".png"))
 
 
 def run_map(peers_python: Path, slow: bool) -> None:
@@ -33,7 +35,7 @@ def run_map(peers_python: Path, slow: bool) -> None:
     threads = min(2, len(os.sched_getaffinity(0)))
     for style in ("rounded", "full"):
         work = coco.MapComparison(
-            made=CocoSet(style=style),
+            generated=CocoSet(style=style),
             peers=coco.PEERS if slow else coco.FAST_PEERS,
             peers_python=peers_python,
             threads=threads,
@@ -41,9 +43,9 @@ def run_map(peers_python: Path, slow: bool) -> None:
         entries[style] = coco.compare_map(work)
         print(coco.text_table(entries[style]), flush=True)
         versions |= entries[style]["versions"]
-    path = write_result("map", entries, PACKAGES, versions)
+    path = write_result(RESULTS / "map.json", entries, PACKAGES, versions)
     panels = [panel for figures in entries.values() for panel in coco.panels(figures)]
-    draw_bars(panels, f"COCO evaluation, {threads} threads", "", path.with_suffix(".png"))
+    plot_bars(panels, f"COCO evaluation, {threads} threads", "", path.with_suffix(".png"))
 
 
 def main() -> None:

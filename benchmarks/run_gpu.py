@@ -3,12 +3,12 @@
     python benchmarks/run_gpu.py --out results [--data FOLDER] [--binary FOLDER] [--only STEP ...]
                                  [--seconds N] [--dry-run]
 
-Meant for a bare machine with torch, nvcc and a GPU but no network: each step is a process with its time
-limit, all of them have --seconds together, and one that fails, or breaks its CUDA context, does not stop the
-others. What is not installed there is said, not asked for; only libjpeg has to be found by compiler and
-linker (CPATH, LIBRARY_PATH and LD_LIBRARY_PATH, where it lies elsewhere). --data is a dataset's folder (drawn
-pictures without it), --binary one with `_torch_ops*.so` that were built beside another torch: the tests then
-run with these, too. --dry-run walks through all of it without a GPU, in small; its figures mean nothing.
+Meant for a machine with torch, nvcc and a GPU but no network: each step is a process with its time limit, all
+of them together have --seconds, and one that fails, or breaks its CUDA context, does not stop the others.
+Missing packages are listed and their parts skipped; only libjpeg has to be found by compiler and linker
+(CPATH, LIBRARY_PATH and LD_LIBRARY_PATH, where it is elsewhere). --data is the folder of a dataset (omitted
+means generated images), --binary a folder with `_torch_ops*.so` that were built for another torch: the tests
+then also run with these. --dry-run runs all steps without a GPU, with small inputs; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-BENCHMARKS = Path(__file__).resolve().parent
+from folders import REPOSITORY
+
 FIGURES = {"postprocess": 90, "render": 90, "files": 90, "train": 200}
-"""Parts of gpu_figures.py, and for how many seconds each may run at most."""
+"""Parts of gpu/figures.py, and the time limit of each in seconds."""
 CUDA = "/usr/local/cuda"
 
 
 class Run:
-    """The steps and what came of each, written to `out/gpu.json` after every one.
+    """The steps and their results, written to `out/gpu.json` after every one.
 
-    Commands import yolofast from this tree, whatever is installed, and see what PYTHONPATH had before.
+    Commands import yolofast and the modules of benchmarks/ from this tree, whatever is installed, and keep
+    the PYTHONPATH of this process behind it.
     """
 
     def __init__(self, out: Path, dry: bool, seconds: float) -> None:
@@ -54,7 +55,7 @@ class Run:
         print(f"--- {name}", flush=True)
         try:
             result = work()
-        except Exception as error:  # the others go on
+        except Exception as error:  # the other steps still run
             result = {"failed": f"{type(error).__name__}: {error}"}
             print(result["failed"], flush=True)
         seconds = round(time.monotonic() - started, 1)
@@ -69,11 +70,11 @@ class Run:
         environment: dict[str, str] | None = None,
         root: Path = REPOSITORY,
     ) -> dict[str, Any]:
-        """Run a command, its output in `out/NAME.log`; what it returned and its last lines."""
+        """Run a command in `root`, its output in `out/NAME.log`; returns its exit code and last lines."""
         limit_s = round(min(limit_s, self.end - time.monotonic()), 1)
         if limit_s < 1:
-            raise TimeoutError("the time that all steps have together is spent")
-        paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+            raise TimeoutError("the time for all steps (--seconds) is used up")
+        paths = [str(root), str(root / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])]
         log = self.out / f"{name}.log"
         with log.open("a" if log in self.logs else "w", encoding="utf-8") as file:
             self.logs.add(log)
@@ -90,7 +91,7 @@ class Run:
                 code: int | str = process.wait(limit_s)
             except subprocess.TimeoutExpired:
                 code = f"stopped after {limit_s} s"
-            finally:  # with all that it started
+            finally:  # with the processes that it started
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -122,7 +123,7 @@ def machine() -> dict[str, Any]:
 
 
 def cuda_tool(name: str) -> str | None:
-    """A program of the toolkit: on PATH, or where nvcc is."""
+    """A program of the CUDA toolkit: on PATH, or next to nvcc."""
     nvcc = shutil.which("nvcc")
     homes = [os.environ.get("CUDA_HOME"), nvcc and str(Path(nvcc).resolve().parents[1]), CUDA]
     folders = [str(Path(home, "bin")) for home in homes if home]
@@ -130,12 +131,12 @@ def cuda_tool(name: str) -> str | None:
 
 
 def nvjpeg_of_torchvision() -> dict[str, str]:
-    """Names the nvJPEG that torchvision brings, for want of another."""
+    """The variable that selects torchvision's nvJPEG, where there is no other."""
     import torch
 
     from yolofast.kernels.torch_nvjpeg import library_candidates  # it is built by now
 
-    # Paths are of libraries that are there, or that were chosen; a bare name is left to the system.
+    # Paths are libraries that exist or were chosen; a bare name is looked up by the system.
     torchvision = importlib.util.find_spec("torchvision")
     if torchvision is None or any("/" in each for each in library_candidates(torch.version.cuda)):
         return {}
@@ -150,13 +151,14 @@ def build(run: Run) -> dict[str, Any]:
 
 
 def device_tests(run: Run, name: str, root: Path) -> dict[str, Any]:
-    """The tests that have a device, on the real one (a dry run: on the host's stand-in).
+    """The tests that use a device, on the real one (a dry run: on the host's emulation).
 
-    Each file in a process of its own where xdist is: an error that ends a CUDA context is of one file then.
+    With xdist each file has a process of its own, so that an error that breaks a CUDA context affects one
+    file.
     """
     files = [*sorted(root.glob("tests/gpu/test_*.py")), root / "tests/load/test_device_loader.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={root}"]
-    # Instead of the project's own, which ask for plugins.
+    # In place of the project's own, which need plugins.
     command += ["-o", "addopts=--import-mode=importlib -ra"]
     if importlib.util.find_spec("xdist") is not None:
         command += ["-n", "1" if run.dry else str(len(files)), "--dist", "loadfile"]
@@ -166,7 +168,7 @@ def device_tests(run: Run, name: str, root: Path) -> dict[str, Any]:
 
 
 def run_binary(run: Run, binary: Path) -> dict[str, Any]:
-    """The tests in a copy of the tree whose operators were built beside another torch."""
+    """The tests in a copy of the tree whose operators were built for another torch."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "tree")
         shutil.copytree(REPOSITORY, root, ignore=shutil.ignore_patterns(".git", ".venv", "build", "runs"))
@@ -174,7 +176,7 @@ def run_binary(run: Run, binary: Path) -> dict[str, Any]:
             old.unlink()
         copied = [shutil.copy(file, root / "yolofast/kernels") for file in binary.glob("_torch_ops*.so")]
         suffix = next(root.glob("yolofast/kernels/_nms*.so")).name.removeprefix("_nms")
-        for file in map(Path, copied):  # no Python modules: they only have to be found
+        for file in map(Path, copied):  # not imported, only found by name
             file.rename(file.with_name(file.name.split(".")[0] + suffix))
         return {
             "files": [Path(file).name for file in copied],
@@ -183,24 +185,24 @@ def run_binary(run: Run, binary: Path) -> dict[str, Any]:
 
 
 def sanitizer(run: Run, tool: str) -> dict[str, Any]:
-    script = [sys.executable, str(BENCHMARKS / "gpu_small.py"), *(["--dry-run"] if run.dry else [])]
+    script = [sys.executable, "-m", "gpu.small", *(["--dry-run"] if run.dry else [])]
     if run.dry:
         return run.command(f"sanitizer_{tool}", script, 120)
     program = cuda_tool("compute-sanitizer")
     if program is None:
-        return {"left out": "compute-sanitizer is neither on PATH nor where nvcc is"}
+        return {"left out": "compute-sanitizer is neither on PATH nor next to nvcc"}
     checker = [program, "--tool", tool, "--error-exitcode", "9", "--launch-timeout", "60"]
     return run.command(f"sanitizer_{tool}", [*checker, *script], 100, {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
 
 
 def measure(run: Run, part: str, limit_s: float, data: Path | None) -> dict[str, Any]:
     target = run.out / "figures.json"
-    target.unlink(missing_ok=True)  # it may be of another run
-    command = [sys.executable, str(BENCHMARKS / "gpu_figures.py"), str(target), "--only", part]
+    target.unlink(missing_ok=True)  # it may be from another run
+    command = [sys.executable, "-m", "gpu.figures", str(target), "--only", part]
     command += [*(["--dry-run"] if run.dry else []), *(["--data", str(data)] if data else [])]
-    said = run.command("figures", command, limit_s, {} if run.dry else nvjpeg_of_torchvision())
+    result = run.command("figures", command, limit_s, {} if run.dry else nvjpeg_of_torchvision())
     figures = json.loads(target.read_text(encoding="utf-8")) if target.exists() else None
-    return {**said, "figures": figures}
+    return {**result, "figures": figures}
 
 
 def main() -> None:
@@ -214,7 +216,7 @@ def main() -> None:
     options = parser.parse_args()
     data = options.data.resolve() if options.data else None  # commands run elsewhere
     run = Run(options.out.resolve(), options.dry_run, options.seconds)
-    sys.path.insert(0, str(REPOSITORY))  # as for the commands
+    sys.path.insert(0, str(REPOSITORY))  # as in the commands
 
     def measuring(part: str, limit_s: float) -> Callable[[], Any]:
         return lambda: measure(run, part, limit_s, data)

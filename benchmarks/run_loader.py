@@ -1,6 +1,6 @@
 """The loader against other loaders on coco128, one core each: writes results/loader.json and loader.png.
 
-Three jobs: mosaic training from files, the same from decoded images in memory, and validation letterbox
+Three cases: mosaic training from files, the same from decoded images in memory, and validation letterbox
 from files; and our own scaling from one thread to two. The peers' packages live in an environment of
 their own (requirements-peers.txt), whose interpreter is given with --peers-python.
 """
@@ -8,18 +8,18 @@ their own (requirements-peers.txt), whose interpreter is given with --peers-pyth
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from interleave import write_result
+from folders import DATA, RESULTS
 
-from yolofast.load.bench import Comparison, compare_loaders
-from yolofast.load.bench_report import draw_chart, text_table, title
+from yolofast.bench.chart import plot_bars
+from yolofast.bench.figures import write_result
+from yolofast.bench.loaders.comparison import LoaderComparison, compare_loaders
+from yolofast.bench.loaders.report import AXIS, panel, text_table, title
 
-COCO128 = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco128"
 CASES: dict[str, dict[str, Any]] = {
     "train_files": {"augment": True, "cache": "none"},
     "train_ram": {"augment": True, "cache": "ram"},
@@ -29,15 +29,15 @@ CASES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", nargs="?", type=Path, default=COCO128, help="folder with data.yaml")
+    parser.add_argument("data", nargs="?", type=Path, default=DATA / "coco128", help="folder with data.yaml")
     parser.add_argument("--peers-python", type=Path, default=Path(sys.executable))
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round of one side")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round of each loader")
     options = parser.parse_args()
     threads = min(2, len(os.sched_getaffinity(0)))
     entries = {}
     for name, case in CASES.items():
-        work = Comparison(
+        work = LoaderComparison(
             options.data / "data.yaml",
             "train",
             **case,
@@ -49,9 +49,10 @@ def main() -> None:
         figures = compare_loaders(work)
         print(text_table(figures), flush=True)
         entries[name] = {"what": title(figures), **figures, "data": options.data.resolve().name}
-    path = write_result("loader", entries, ("numpy", "numba", "yolofast"))
-    written = json.loads(path.read_text(encoding="utf-8"))["entries"].values()
-    print(path, draw_chart(list(written), path.with_suffix(".png")))
+    path = write_result(RESULTS / "loader.json", entries, ("numpy", "yolofast"))
+    panels = [panel(figures) for figures in entries.values()]
+    cpu = next(iter(entries.values()))["machine"]["cpu"]
+    print(path, plot_bars(panels, f"Loaders on {cpu}", AXIS, path.with_suffix(".png")))
 
 
 if __name__ == "__main__":

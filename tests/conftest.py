@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
 import pytest
+
+if importlib.util.find_spec("hypothesis"):  # machines with a GPU may lack it
+    import support.property_tests  # noqa: F401  (registers the profiles)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

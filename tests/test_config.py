@@ -39,7 +39,7 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
         ("- 1", "expected sections"),
         ("model: [", "config.yaml:1: not valid YAML"),
         ("training: {epochs: 2020-99-99}", "not valid YAML"),
-        ("logging: {name: ../x}", "expected a name inside the folder of --project"),
+        ("logging: {name: ../x}", "expected a name inside the --project folder"),
     ],
 )
 def test_bad_yaml_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from yolofast.errors import CheckpointError, DataError
-from yolofast.files import whole_file, write_json
+from yolofast.files import atomic_file, write_json
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path.write_text("old")
 
     def fail() -> None:
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text("new")
             raise KeyError
 
@@ -24,7 +24,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
 
@@ -32,7 +32,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_with_the_files_name(tmp_path: Path) -> None:
     with (
         pytest.raises(CheckpointError, match=r"b\.bin: cannot be written: No space left"),
-        whole_file(tmp_path / "b.bin", CheckpointError),
+        atomic_file(tmp_path / "b.bin", CheckpointError),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from yolofast.errors import ImageError
-from yolofast.images import IMAGE_SUFFIXES, image_shape, read_header, read_headers, read_image
+from yolofast.images import IMAGE_SUFFIXES, read_header, read_headers, read_image
 from yolofast.kernels import jpeg_info
 from yolofast.types import ImageHeader
 
@@ -38,7 +38,7 @@ def test_every_format_reads_as_rgb(suffix: str, tmp_path: Path) -> None:
     image = read_image(path)
     assert image.dtype == np.uint8
     assert image.shape == (HEIGHT, WIDTH, 3)
-    assert image_shape(path) == (HEIGHT, WIDTH)
+    assert read_header(path).shape == (HEIGHT, WIDTH)
     np.testing.assert_array_equal(image, np.asarray(Image.open(path).convert("RGB")))
 
 
@@ -66,7 +66,7 @@ def test_jpeg_orientation(orientation: int, tmp_path: Path) -> None:
     exif[0x0112] = orientation
     path = save(tmp_path / "turned.jpg", exif=exif)
     shape = (HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT)
-    assert image_shape(path) == shape
+    assert read_header(path).shape == shape
     assert read_image(path).shape == (*shape, 3)
 
 
@@ -75,22 +75,22 @@ def test_other_formats_are_taken_as_stored(suffix: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     path = save(tmp_path / f"turned{suffix}", exif=exif)
-    assert image_shape(path) == (HEIGHT, WIDTH) == read_image(path).shape[:2]
+    assert read_header(path).shape == (HEIGHT, WIDTH) == read_image(path).shape[:2]
 
 
 def test_content_counts_and_not_the_name(tmp_path: Path) -> None:
     path = save(tmp_path / "really.png").rename(tmp_path / "really.jpg")
-    assert image_shape(path) == (HEIGHT, WIDTH)
+    assert read_header(path).shape == (HEIGHT, WIDTH)
     np.testing.assert_array_equal(read_image(path), picture())
 
 
 def test_top_down_and_old_bmp_shapes(tmp_path: Path) -> None:
     top_down = b"BM" + bytes(12) + struct.pack("<Iii", 40, WIDTH, -HEIGHT) + bytes(28)
     (tmp_path / "top_down.bmp").write_bytes(top_down)
-    assert image_shape(tmp_path / "top_down.bmp") == (HEIGHT, WIDTH)
+    assert read_header(tmp_path / "top_down.bmp").shape == (HEIGHT, WIDTH)
     old = b"BM" + bytes(12) + struct.pack("<IHH", 12, WIDTH, HEIGHT) + bytes(28)
     (tmp_path / "old.bmp").write_bytes(old)
-    assert image_shape(tmp_path / "old.bmp") == (HEIGHT, WIDTH)
+    assert read_header(tmp_path / "old.bmp").shape == (HEIGHT, WIDTH)
 
 
 def test_jpeg_shape_behind_much_metadata(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_jpeg_shape_behind_much_metadata(tmp_path: Path) -> None:
     data = buffer.getvalue()
     filler = (b"\xff\xed" + struct.pack(">H", 60000) + bytes(59998)) * 3
     (tmp_path / "wordy.jpg").write_bytes(data[:2] + filler + data[2:])
-    assert image_shape(tmp_path / "wordy.jpg") == (HEIGHT, WIDTH)
+    assert read_header(tmp_path / "wordy.jpg").shape == (HEIGHT, WIDTH)
 
 
 # -------------------------------------------------------------------------------------------- headers
@@ -299,7 +299,7 @@ def test_names_that_no_file_has(name: str) -> None:
     assert "no such file; expected an image" in str(found)
 
 
-@pytest.mark.parametrize("read", [read_image, image_shape])
+@pytest.mark.parametrize("read", [read_image, read_header])
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -351,4 +351,4 @@ def test_real_photographs(shared_data: Path) -> None:
     )
     assert files
     for path in files:
-        assert image_shape(path) == read_image(path).shape[:2]
+        assert read_header(path).shape == read_image(path).shape[:2]

@@ -1,4 +1,4 @@
-"""What composes the stages: preparing on demand, run folders, and the promised return values."""
+"""The pipeline: preparing on demand, run folders, and the promised return values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from yolofast.models import save_weights
 from yolofast.pipeline import (
     auto_prepare_dataset_if_needed,
     evaluate_run,
-    find_data_yaml,
     loader_device,
     new_run,
+    resolve_data,
     resumed_config,
     start_model,
     train_model,
     train_run,
 )
 from yolofast.sample import make_sample_dataset
+from yolofast.stopwatch import Stopwatch
 from yolofast.train import CheckpointManager, TrainingMonitor
 
 
@@ -38,7 +39,7 @@ def test_a_raw_dataset_is_prepared_beside_it(tmp_path: Path) -> None:
     assert (prepared / "data.yaml").exists()
     assert prepared != raw
     made = (prepared / "data.yaml").stat().st_ino
-    assert find_data_yaml(raw) == prepared / "data.yaml"
+    assert resolve_data(raw).path == prepared / "data.yaml"
     assert (prepared / "data.yaml").stat().st_ino == made  # nothing changed: it is used as it is
     (raw / "shape_0000.jpg").touch()
     assert auto_prepare_dataset_if_needed(raw) == prepared
@@ -51,6 +52,15 @@ def test_a_linked_dataset_is_prepared_beside_the_link(tmp_path: Path) -> None:
     (tmp_path / "mine").symlink_to(raw)
     assert auto_prepare_dataset_if_needed(tmp_path / "mine") == tmp_path / "mine_yolo"
     assert [p.name for p in raw.parent.iterdir()] == ["raw"]
+
+
+def test_a_linked_data_yaml_belongs_to_the_folder_of_the_link(sample_yolo: Path, tmp_path: Path) -> None:
+    """As in folders of data version control, whose files are links into a store."""
+    root = shutil.copytree(sample_yolo.parent, tmp_path / "set")
+    (root / "data.yaml").rename(tmp_path / "blob")
+    (root / "data.yaml").symlink_to(tmp_path / "blob")
+    assert auto_prepare_dataset_if_needed(root) == root
+    assert resolve_data(root).splits["train"] == (root / "train" / "images",)
 
 
 def test_no_folder_says_what_to_create(tmp_path: Path) -> None:
@@ -85,6 +95,17 @@ def test_train_model_returns_what_is_promised(sample_yolo: Path, tmp_path: Path)
     assert result["final_epoch"] == len(result["training_history"]) == 2
     row = result["training_history"][-1]
     assert row.keys() >= {"map50", "map50_95", "lr", "epoch_s", "memory_mb", "val_loss", "train_box"}
+
+
+def test_stages_report_and_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    lines: list[str] = []
+    clock = Stopwatch(2, lines.append)
+    for name in ("first", "second"):
+        with clock.stage(name, "what it does"):
+            pass
+    assert lines[::2] == ["\n[1/2] first: what it does", "\n[2/2] second: what it does"]
+    assert list(clock.seconds) == ["first", "second"]
+    assert capsys.readouterr() == ("", "")
 
 
 def small_run(data: Path, project: Path) -> YOLOConfig:
@@ -127,18 +148,18 @@ def test_batches_are_rendered_where_the_config_says(sample_yolo: Path, tmp_path:
         config.replace(loader_device="tpu")
 
 
-def test_a_finished_run_goes_on_when_more_epochs_are_asked_for(sample_yolo: Path, tmp_path: Path) -> None:
+def test_a_finished_run_continues_with_more_epochs(sample_yolo: Path, tmp_path: Path) -> None:
     config = small_run(sample_yolo, tmp_path)
     train_run(config)
-    place = LoggingConfig(project=tmp_path)
-    assert train_run(resumed_config(place))[1]["final_epoch"] == 1
-    folder, result = train_run(resumed_config(place).replace(epochs=3))
+    logging = LoggingConfig(project=tmp_path)
+    assert train_run(resumed_config(logging))[1]["final_epoch"] == 1
+    folder, result = train_run(resumed_config(logging).replace(epochs=3))
     assert (folder.name, result["final_epoch"]) == ("train", 3)
     assert [row["epoch"] for row in result["training_history"]] == [0, 1, 2]
-    assert resumed_config(place).training.epochs == 3
+    assert resumed_config(logging).training.epochs == 3
 
 
-def test_the_best_epoch_without_validation_boxes_is_the_one_with_least_loss(
+def test_without_validation_boxes_the_best_epoch_has_the_lowest_loss(
     sample_yolo: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "data"
@@ -152,7 +173,7 @@ def test_the_best_epoch_without_validation_boxes_is_the_one_with_least_loss(
     assert (folder / "weights" / "best.safetensors").exists()
 
 
-def test_a_start_from_weights_keeps_the_backbone(sample_yolo: Path, tmp_path: Path) -> None:
+def test_training_from_weights_keeps_the_backbone(sample_yolo: Path, tmp_path: Path) -> None:
     config = YOLOConfig().replace(model="p", seed=1)
     first = start_model(config, ("a", "b"))
     save_weights(first, tmp_path / "w.safetensors")

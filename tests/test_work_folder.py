@@ -1,4 +1,4 @@
-"""whole_folder: the target is the old folder or the complete new one, at whatever point a run is killed."""
+"""atomic_folder: the target is the old folder or the complete new one, at whatever point a run is killed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dataset_files import write_text
+from support.dataset_files import write_text
 
-from yolofast.work_folder import MARKER, whole_folder, work_folder
+from yolofast.work_folder import MARKER, atomic_folder, work_folder
 
 
 def fill(target: Path, text: str) -> None:
-    with whole_folder(target) as made:
+    with atomic_folder(target) as made:
         write_text(made / "a.txt", text)
 
 
@@ -43,7 +43,7 @@ def test_an_error_keeps_the_old_folder(tmp_path: Path) -> None:
     fill(tmp_path / "set", "old")
 
     def fail() -> None:
-        with whole_folder(tmp_path / "set") as made:
+        with atomic_folder(tmp_path / "set") as made:
             write_text(made / "a.txt", "half")
             raise KeyboardInterrupt
 
@@ -57,7 +57,7 @@ def test_killed_while_building(tmp_path: Path) -> None:
     fill(tmp_path / "set", "old")
 
     def run() -> None:
-        with whole_folder(tmp_path / "set") as made:
+        with atomic_folder(tmp_path / "set") as made:
             write_text(made / "a.txt", "half")
             os._exit(9)
 
@@ -86,7 +86,7 @@ def test_killed_between_the_renames(tmp_path: Path) -> None:
 
     killed(run)
     assert not (tmp_path / "set").exists()
-    with whole_folder(tmp_path / "set") as made:
+    with atomic_folder(tmp_path / "set") as made:
         assert (tmp_path / "set" / "a.txt").read_text() == "old"
         write_text(made / "a.txt", "third")
     assert (tmp_path / "set" / "a.txt").read_text() == "third"

@@ -1,4 +1,4 @@
-"""yolofast: the fast road from raw images to a trained, evaluated and exported YOLO detector.
+"""yolofast: the fast path from raw images to a trained, evaluated and exported YOLO detector.
 
 Nothing heavy is imported here; each stage is a sub-package (see README.md).
 """

@@ -1,8 +1,8 @@
-"""YOLOConfig and its sections: every setting of a run, checked when it is made.
+"""YOLOConfig and its sections: every setting of a run, checked on construction.
 
-Frozen dataclasses, YAML in and out; the command line is generated from them (field = flag, the
-text under a field = its help). Field names are unique over all sections, so a flag needs no
-prefix, and follow the names and defaults that YOLO users know.
+Frozen dataclasses that read and write YAML; the command line is generated from them (field = flag, the
+text under a field = its help). Field names are unique across sections, so a flag needs no prefix, and
+follow the names and defaults that YOLO users know.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,13 +20,17 @@ import yaml
 
 from yolofast.errors import ConfigError, at, nearest
 from yolofast.files import write_text
+from yolofast.types import MAX_RESTART_ROWS
 
 MODEL_SIZES = ("p", "n", "s", "m", "l", "x")
 MODEL_STRIDE = 32
 UNIONS = (types.UnionType, typing.Union)
 EXPORT_FORMATS = ("onnx", "torchscript")
+MAX_JPEG_SIDE = 65535
+"""The longest side that a JPEG can have."""
 
 Cache = Literal["none", "ram", "disk"]
+Link = Literal["hard", "copy", "symlink"]
 LoaderDevice = Literal["auto", "cpu", "cuda"]
 Optimizer = Literal["auto", "sgd", "adamw"]
 Schedule = Literal["cosine", "linear", "plateau"]
@@ -40,10 +45,10 @@ def bounded(
 
 
 def at_least(**limits: tuple[float, float]) -> None:
-    """Raise `ConfigError` for the first `name=(value, lowest)` whose value is under its lowest."""
-    for name, (value, lowest) in limits.items():
-        if value < lowest:
-            raise ConfigError(f"{name}: got {value}, expected at least {lowest}.")
+    """Raise `ConfigError` for the first `name=(value, minimum)` whose value is below its minimum."""
+    for name, (value, minimum) in limits.items():
+        if value < minimum:
+            raise ConfigError(f"{name}: got {value}, expected at least {minimum}.")
 
 
 def _type_name(kind: Any) -> str:
@@ -51,12 +56,16 @@ def _type_name(kind: Any) -> str:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
     if typing.get_origin(kind) in UNIONS:
         return " or ".join(_type_name(k) for k in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return f"a list (each item {_type_name(typing.get_args(kind)[0])})"
+    if typing.get_origin(kind) is Mapping:
+        return "a mapping from {} to {}".format(*map(_type_name, typing.get_args(kind)))
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     return "nothing" if kind is type(None) else names.get(kind, str(kind))
 
 
 def _coerce(value: Any, kind: Any) -> Any:
-    """`value` as `kind`, or raise TypeError; only lossless changes (1 -> 1.0, text -> Path)."""
+    """`value` as `kind`, or raise TypeError; only lossless conversions (1 -> 1.0, text -> Path)."""
     if typing.get_origin(kind) in UNIONS:
         for option in typing.get_args(kind):
             try:
@@ -72,8 +81,11 @@ def _coerce(value: Any, kind: Any) -> Any:
         if value is True and "on" in typing.get_args(kind):
             return "on"
         raise TypeError
-    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):  # tuple[kind, ...]
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple | set | frozenset):
         return tuple(_coerce(item, typing.get_args(kind)[0]) for item in value)
+    if typing.get_origin(kind) is Mapping and isinstance(value, Mapping):
+        key_kind, item_kind = typing.get_args(kind)
+        return {_coerce(key, key_kind): _coerce(item, item_kind) for key, item in value.items()}
     if kind is float and not isinstance(value, bool):
         if isinstance(value, int | float):
             return float(value)
@@ -84,15 +96,42 @@ def _coerce(value: Any, kind: Any) -> Any:
                 raise TypeError from None
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if kind is Path and isinstance(value, str | Path):
+    if kind is Path and isinstance(value, str | Path) and value != "":  # which Path takes for "."
         return Path(value)
     if kind in (bool, str, type(None)) and type(value) is kind:
+        return value
+    if isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, kind):
         return value
     raise TypeError
 
 
+def _choices(kind: Any) -> tuple[str, ...]:
+    """The values that a `Literal`, or one inside `kind`, allows."""
+    if typing.get_origin(kind) is Literal:
+        return typing.get_args(kind)
+    return tuple(choice for option in typing.get_args(kind) for choice in _choices(option))
+
+
+def from_text(text: str, kind: Any) -> Any:
+    """What `text`, given for a field of type `kind`, means: a number, None for "None", or the text itself.
+
+    A text that does not fit stays as it is; the field's own check then rejects it (see `Section`).
+    """
+    if typing.get_origin(kind) in UNIONS:
+        options = typing.get_args(kind)
+        if type(None) in options and text == "None":
+            return None
+        kind = next(option for option in options if option is not type(None))
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            return text
+    return text
+
+
 class Section:
-    """Checks types and ranges of a frozen dataclass when it is made."""
+    """A frozen dataclass whose fields are checked for type and range (`bounded`) on construction."""
 
     def __post_init__(self) -> None:
         kinds = typing.get_type_hints(type(self))
@@ -101,7 +140,7 @@ class Section:
             try:
                 value = _coerce(got, kind)
             except TypeError:
-                hint = nearest(got, typing.get_args(kind)) if isinstance(got, str) else ""
+                hint = nearest(got, _choices(kind)) if isinstance(got, str) else ""
                 raise ConfigError(f"{spec.name}: got {got!r}, expected {_type_name(kind)}.{hint}") from None
             object.__setattr__(self, spec.name, value)
             low, high = spec.metadata.get("low"), spec.metadata.get("high", math.inf)
@@ -116,12 +155,12 @@ class Section:
 
 @dataclass(frozen=True)
 class ModelConfig(Section):
-    """Which network."""
+    """The network and its initial weights."""
 
     model: str = "n"
     """Model size: p (pico, for tests), n, s, m, l or x."""
     weights: Path | None = None
-    """Weights file to start from (.safetensors); none = random initial weights."""
+    """Weights file to start from (.safetensors); omitted means random initial weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,40 +173,40 @@ class ModelConfig(Section):
 
 @dataclass(frozen=True)
 class DatasetConfig(Section):
-    """Which data, and how it is loaded."""
+    """The dataset and how it is loaded."""
 
     data: Path | None = None
     """The dataset's data.yaml, or a folder that holds a dataset."""
     imgsz: int = bounded(640, 32)
     """Side of the square training image in pixels, a multiple of 32."""
     workers: int | None = bounded(None, 0)
-    """Loader threads, 0 = load in the training thread; by default one a core, at most 16, beside a GPU, and 0
-    for training on the CPU, whose cores have enough to do."""
+    """Loader threads; 0 = load in the training thread. Omitted means one per core (at most 16) when training
+    on a GPU, and 0 when training on the CPU."""
     prefetch: int = bounded(4, 1)
-    """Batches that are kept ready."""
+    """Batches to prefetch."""
     cache: Cache = "none"
-    """Keep decoded images: none, ram, or disk (one file a dataset that all processes share)."""
+    """Cache decoded images: none, ram, or disk (one file per dataset, shared by all processes)."""
     cache_dir: Path | None = None
-    """Where --cache disk keeps its files; by default the user's cache folder."""
+    """Folder for --cache disk; omitted means the user's cache folder."""
     rect: bool = False
-    """Rectangular batches of images of like shape, with little padding; no mosaic, no shuffling."""
+    """Rectangular batches of similarly shaped images with little padding; no mosaic, no shuffling."""
     stride: int = bounded(MODEL_STRIDE, 1)
     """Sides of rectangular and multi-scale batches are multiples of this."""
     pad: float = bounded(0.5, 0.0)
-    """Strides added to the sides of rectangular batches."""
+    """Padding of rectangular batches, in strides."""
     multi_scale: float = bounded(0.0, 0.0, 0.9)
-    """Draw each training batch's side within +- this share of imgsz; 0 = always imgsz."""
+    """Vary the image size of each training batch randomly within +- this share of imgsz; 0 = always imgsz."""
     max_bad_share: float = bounded(0.25, 0.0, 1.0)
     """Stop when more than this share of a split's images cannot be read."""
     pin_memory: bool = True
-    """Page-locked batches, when the training device is CUDA."""
+    """Use page-locked memory for batches when training on CUDA."""
     loader_device: LoaderDevice = "auto"
-    """Where batches are rendered: cpu, or cuda, which leaves only decoding to the cores, for a CUDA training
-    device; auto = cpu."""
+    """Device that renders batches: cpu, or cuda (needs a CUDA training device; only decoding stays on the
+    CPU); auto = cpu."""
     drop_last: bool = False
-    """Leave out the last training batch of an epoch when it is not full."""
+    """Drop the last training batch of an epoch when it is incomplete."""
     single_cls: bool = False
-    """Train all classes as one."""
+    """Treat all classes as one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -181,24 +220,24 @@ class DatasetConfig(Section):
 
 @dataclass(frozen=True)
 class TrainingConfig(Section):
-    """How the weights are learned."""
+    """Optimisation: epochs, batch size, learning rate, loss weights."""
 
     epochs: int = bounded(100, 1)
     """Passes over the training images."""
     batch: int = bounded(16, 1)
-    """Images in a step."""
+    """Batch size."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     optimizer: Optimizer = "auto"
-    """auto takes AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum."""
+    """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum."""
     lr0: float | None = None
-    """Peak learning rate; by default 0.01 for SGD and 0.01 / (4 + classes) for AdamW."""
+    """Peak learning rate; omitted means 0.01 for SGD and 0.01 / (4 + classes) for AdamW."""
     lrf: float = bounded(0.01, 0.0, 1.0)
-    """Last learning rate as a share of lr0."""
+    """Final learning rate as a share of lr0."""
     momentum: float = bounded(0.937, 0.0, 1.0)
-    """SGD's momentum; AdamW keeps its beta1 of 0.9."""
+    """SGD momentum (AdamW always uses beta1 = 0.9)."""
     weight_decay: float = bounded(0.0005, 0.0)
-    """Decay of convolution and linear weights (never of norms and biases)."""
+    """Weight decay of convolutions and linear layers (not of norms and biases)."""
     schedule: Schedule = "linear"
     """Learning-rate schedule after the warm-up: linear, cosine, or plateau (steps on val loss)."""
     warmup_epochs: float = bounded(3.0, 0.0)
@@ -206,27 +245,27 @@ class TrainingConfig(Section):
     warmup_momentum: float = bounded(0.8, 0.0, 1.0)
     """Momentum at the first step."""
     nbs: int = bounded(0, 0)
-    """Nominal batch size: gradients of smaller batches are summed up to it; 0 = step every batch."""
+    """Nominal batch size: gradients accumulate over smaller batches up to it; 0 = step every batch."""
     clip_norm: float = bounded(10.0, 0.0)
-    """Largest gradient norm; 0 = no clipping."""
+    """Maximum gradient norm; 0 = no clipping."""
     amp: Amp = "auto"
-    """Mixed precision: auto = on where the device gains by it."""
+    """Mixed precision: auto = on where the device benefits from it."""
     ema_decay: float = bounded(0.9999, 0.0, 1.0)
-    """Decay of the averaged weights; 0 = no averaging."""
+    """Decay of the weights' exponential moving average (EMA); 0 = no EMA."""
     ema_tau: float = bounded(2000.0, 0.0, open_low=True)
-    """Steps over which the averaging ramps up."""
+    """Steps over which the EMA ramps up."""
     box: float = bounded(7.5, 0.0)
-    """Weight of the CIoU loss."""
+    """Weight of the box (CIoU) loss."""
     cls: float = bounded(0.5, 0.0)
     """Weight of the classification loss."""
     dfl: float = bounded(1.5, 0.0)
     """Weight of the distribution focal loss."""
     patience: int = bounded(100, 0)
-    """Stop when mAP50-95 has not risen for this many epochs; 0 = never."""
+    """Early stopping: epochs without a better mAP50-95 before training stops; 0 = never."""
     seed: int = bounded(0, 0, 2**63 - 1)
-    """Seed of weights, order and augmentation."""
+    """Random seed for initial weights, image order and augmentation."""
     resume: bool = False
-    """Go on with the run called --name, with its settings, changed by the other flags."""
+    """Resume the run --name from its last checkpoint with its settings; other flags override them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -253,23 +292,23 @@ class AugmentConfig(Section):
     shear: float = bounded(0.0, 0.0, 45.0)
     """Shear, +- degrees."""
     perspective: float = bounded(0.0, 0.0, 0.001)
-    """Perspective, +- this share a pixel."""
+    """Perspective, +- this share per pixel."""
     flipud: float = bounded(0.0, 0.0, 1.0)
-    """Probability of an up-down flip."""
+    """Probability of a vertical flip."""
     fliplr: float = bounded(0.5, 0.0, 1.0)
-    """Probability of a left-right flip."""
+    """Probability of a horizontal flip."""
     mosaic: float = bounded(1.0, 0.0, 1.0)
     """Probability of a 4-image mosaic."""
     mixup: float = bounded(0.0, 0.0, 1.0)
-    """Probability of blending in a second augmented picture."""
+    """Probability of mixup (blending in a second augmented image)."""
     mosaic_block: int = bounded(256, 0)
-    """Mosaic and mixup partners come from the sample's own block of this many images; 0 = from all."""
+    """Mosaic and mixup partners come from the sample's own block of this many images; 0 = from all images."""
     close_mosaic: int = bounded(10, 0)
-    """Mosaic and mixup are off for this many last epochs."""
+    """Turn mosaic and mixup off for the last N epochs."""
 
     @staticmethod
     def none() -> AugmentConfig:
-        """No augmentation at all: letterbox only."""
+        """No augmentation: letterbox only."""
         return AugmentConfig(
             hsv_h=0.0, hsv_s=0.0, hsv_v=0.0, translate=0.0, scale=0.0, fliplr=0.0, mosaic=0.0, close_mosaic=0
         )
@@ -277,44 +316,86 @@ class AugmentConfig(Section):
 
 @dataclass(frozen=True)
 class LoggingConfig(Section):
-    """Where results go."""
+    """Output folder, log and plots."""
 
     project: Path = Path("runs")
-    """Folder that holds the runs."""
+    """Parent folder of all runs."""
     name: str = "train"
     """Name of this run: results go to PROJECT/NAME."""
     log_interval: int = bounded(1, 1)
-    """Epochs between two lines of metrics in the log."""
+    """Log every N epochs."""
     plots: bool = True
-    """Draw PNG plots (needs matplotlib)."""
+    """Write PNG plots (needs matplotlib)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         parts = Path(self.name).parts
         if not parts or Path(self.name).is_absolute() or ".." in parts:
-            raise ConfigError(f"name: got '{self.name}', expected a name inside the folder of --project.")
+            raise ConfigError(f"name: got '{self.name}', expected a name inside the --project folder.")
 
     @property
     def run_dir(self) -> Path:
+        """PROJECT/NAME."""
         return self.project / self.name
 
 
 @dataclass(frozen=True)
 class ExportConfig(Section):
-    """How a trained model is written for deployment."""
+    """Format and options of the exported model."""
 
     format: Literal["onnx", "torchscript"] = "onnx"
-    """onnx or torchscript."""
+    """Output format."""
     include_nms: bool = False
-    """ONNX: put non-maximum suppression into the file; output [B, max_det, 6] xyxy, score, class."""
+    """ONNX: include NMS in the model; its output is then [B, max_det, 6]: xyxy, score, class."""
     dynamic: bool = True
-    """ONNX: any batch size."""
+    """ONNX: dynamic batch size."""
     half_precision: bool = False
-    """Write float16 weights."""
+    """Store float16 weights."""
     simplify: bool = True
-    """ONNX: fold and merge nodes (needs onnxslim)."""
+    """ONNX: simplify the graph (needs onnxslim)."""
     opset: int = bounded(18, 18, 23)
-    """ONNX operator set."""
+    """ONNX opset version."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig(Section):
+    """How a dataset is written in the YOLO layout."""
+
+    val_fraction: float = 0.2
+    """Share of the training images that become the validation split, where the dataset has none."""
+    seed: int = bounded(0, 0, 2**63 - 1)
+    """Seed of that split."""
+    link: Link = "hard"
+    """hard: hard links to the images where the file system supports them, else copies; copy: always copies;
+    symlink: symbolic links to absolute paths."""
+    label_format: str | None = None
+    """Label format to read, in a folder with several: yolo, coco, voc, csv, openimages or labelme."""
+    restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
+    """Rewrite JPEGs losslessly with a restart marker after this many rows of blocks (MCUs), so that a part of
+    an image can be decoded alone; 0 = leave the files unchanged."""
+    rename: Mapping[str, str] | None = None
+    """Classes to rename, old name -> new name; classes with the same new name are merged."""
+    drop: tuple[str, ...] = ()
+    """Classes (old names) whose boxes are dropped."""
+    keep: tuple[str, ...] | None = None
+    """Classes (old names) whose boxes are kept; those of all others are dropped. Omitted means all."""
+    drop_empty: bool = False
+    """Skip images that lose all their boxes to drop or keep, instead of keeping them as background."""
+    max_side: int | None = bounded(None, 1, MAX_JPEG_SIDE)
+    """Downscale images whose longer side exceeds this; omitted means no image is decoded."""
+    quality: int = bounded(90, 1, 100)
+    """JPEG quality of downscaled images."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.val_fraction < 1:
+            raise ConfigError(
+                f"val_fraction: got {self.val_fraction}, expected a share between 0 and 1, such as 0.2."
+            )
+        if self.drop and self.keep is not None:
+            raise ConfigError("drop and keep: got both, expected one: what is not kept is dropped.")
+        if self.keep is not None and not self.keep:
+            raise ConfigError("keep: got no class, expected at least one. Omit it to keep all.")
 
 
 SectionT = TypeVar("SectionT")
@@ -352,7 +433,7 @@ class YOLOConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "config") -> YOLOConfig:
-        """A config from nested dicts, one a section; missing settings take their defaults."""
+        """A config from nested dicts, one per section; omitted settings take their defaults."""
         kinds = typing.get_type_hints(cls)
         for name in values:
             if name not in kinds:
@@ -363,7 +444,7 @@ class YOLOConfig:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> YOLOConfig:
-        """A config from a YAML file (`yaml.safe_load`, nothing in it is executed)."""
+        """A config from a YAML file (`yaml.safe_load`: nothing in it is executed)."""
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -372,9 +453,9 @@ class YOLOConfig:
             raise ConfigError(f"{path}: cannot be read as YAML text: {error}") from None
         except (yaml.YAMLError, ValueError) as error:
             mark = getattr(error, "problem_mark", None)
-            place = at(path, mark.line + 1 if mark else None)
+            location = at(path, mark.line + 1 if mark else None)
             raise ConfigError(
-                f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}"
+                f"{location}: not valid YAML: {getattr(error, 'problem', None) or error}"
             ) from None
         if values is None:
             return cls()
@@ -383,19 +464,20 @@ class YOLOConfig:
         return cls.from_dict(values, str(path))
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Nested dicts of plain values that `from_dict` reads back to an equal config."""
-        plain = dataclasses.asdict(self)
+        """Nested dicts of YAML values that `from_dict` reads back to an equal config."""
         return {
-            s: {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
-            for s, values in plain.items()
+            section: {
+                name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+            }
+            for section, values in dataclasses.asdict(self).items()
         }
 
     def to_yaml(self, path: str | Path) -> None:
-        """Write the config as YAML, whole or not at all."""
+        """Write the config as YAML, atomically."""
         write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
 
     def replace(self, **changes: Any) -> YOLOConfig:
-        """A copy with settings changed by their flat names: `config.replace(epochs=3, imgsz=320)`."""
+        """A copy with some settings changed, by their flat names: `config.replace(epochs=3, imgsz=320)`."""
         homes = {
             f.name: s for s in typing.get_type_hints(type(self)) for f in dataclasses.fields(getattr(self, s))
         }

@@ -1,8 +1,8 @@
 """The error hierarchy.
 
-Every error a user can meet says three things: what was got, what was expected, and what to do
-about it; and it names the file and line where there is one. The command line turns any
-`YolofastError` into one line and exit code 2; anything else is a bug and keeps its traceback.
+Every error that a user can cause says three things: what was found, what was expected, and what to do;
+and it names the file and line if there is one. The command line turns any `YolofastError` into one line
+and exit code 2; anything else is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class YolofastError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and fix."""
 
 
 class ConfigError(YolofastError, ValueError):
@@ -21,7 +21,7 @@ class ConfigError(YolofastError, ValueError):
 
 
 class DataError(YolofastError, ValueError):
-    """A file or a dataset is not what it should be."""
+    """A file or a dataset has invalid content."""
 
 
 class ImageError(DataError):
@@ -33,19 +33,23 @@ class MissingExtraError(YolofastError, ImportError):
 
 
 class DatasetNotFoundError(YolofastError, FileNotFoundError):
-    """A dataset folder or file that was asked for is not there."""
+    """A dataset folder or file does not exist."""
 
 
 class CheckpointError(YolofastError):
-    """A checkpoint is missing, broken, or of another model."""
+    """A checkpoint is missing, damaged, or of another model."""
+
+
+class HookError(YolofastError):
+    """A user's own transform (`yolofast.load.hooks`) cannot be compiled, or failed on a sample."""
 
 
 class ExportError(YolofastError):
-    """A model cannot be exported to the format asked for."""
+    """A model cannot be exported to the requested format."""
 
 
 def at(path: str | Path, line: int | None = None) -> str:
-    """`path` or `path:line`, the way compilers print places (line counts from 1)."""
+    """`path` or `path:line`, as compilers print locations (lines count from 1)."""
     return f"{path}:{line}" if line is not None else str(path)
 
 
@@ -56,7 +60,7 @@ def nearest(got: str, known: Iterable[str]) -> str:
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
-    """The one line that says which optional package is missing and how to install it."""
+    """An error that says which optional package `purpose` needs and how to install it."""
     return MissingExtraError(
         f"{purpose} needs the package '{package}', which is not installed. "
         f"Install it with: pip install 'yolofast[{extra}]'"

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that are written atomically."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, er
 
 
 @contextlib.contextmanager
-def whole_file(
+def atomic_file(
     path: str | Path, error: type[YolofastError] = DataError, *, sync: bool = False
 ) -> Iterator[Path]:
-    """A temporary name beside `path`: renamed to `path` when the block ends well, else removed.
+    """A temporary file next to `path`: renamed to `path` when the block succeeds, else removed.
 
-    Makes the folder. `sync` flushes the file to the disk before the rename, so that a power cut
-    leaves the old file or the new one. Raises `error` when the file cannot be written, before the
-    block runs, in it, or after it; whatever else the block raises is passed on.
+    Creates the folder. `sync` flushes the file to disk before the rename, so that a power cut leaves either
+    the old file or the new one. Raises `error` when the file cannot be written before, in or after the block;
+    other exceptions of the block propagate.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -44,13 +44,13 @@ def whole_file(
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all. Raises `DataError` when it cannot be written."""
-    with whole_file(path) as temporary:
+    """Write UTF-8 text atomically. Raises `DataError` when it cannot be written."""
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON whole or not at all. Raises `DataError` when it cannot be written."""
+    """Write JSON atomically. Raises `DataError` when it cannot be written."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
@@ -62,5 +62,5 @@ def _writing(path: Path, error: type[YolofastError], only: frozenset[int] | None
         if only is not None and problem.errno not in only:
             raise
         raise error(
-            f"{path}: cannot be written: {problem.strerror}. Choose a folder you may write to, or make room."
+            f"{path}: cannot be written: {problem.strerror}. Choose a writable folder, or free some space."
         ) from problem

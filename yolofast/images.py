@@ -1,6 +1,6 @@
-"""Reading image files of any format as RGB, with one kind of error that names the file and the reason.
+"""Reads image files of any supported format as RGB, with one error type that names the file and the reason.
 
-JPEG goes through the native decoder; everything else through OpenCV, which is imported on first use.
+JPEGs are decoded natively, all other formats by OpenCV, which is imported on first use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info
-from yolofast.kernels._scan import FOREIGN, FORMATS, MODES, ODD, REFUSED, UNREADABLE, scan_headers
+from yolofast.kernels._scan import FORMATS, MODES, REFUSED, UNKNOWN_FORMAT, UNREADABLE, UNUSUAL, scan_headers
 from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
 
@@ -28,14 +28,14 @@ _OTHERS = (b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"II\x2a\0", b"MM\0\x2a", b"II\
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """The picture in a file as uint8 [H, W, 3] RGB.
+    """The image in a file as uint8 [H, W, 3] RGB.
 
-    The format is told by the content, not by the name. Gray becomes three equal channels, alpha is dropped
-    (a TIFF's is multiplied in first) and 16-bit samples become 8-bit, as OpenCV does it. A JPEG's EXIF
-    orientation is applied; other formats are taken as stored.
+    The format is detected from the content, not from the name. Gray becomes three equal channels, alpha is
+    dropped (in a TIFF it is multiplied in first) and 16-bit channels become 8-bit, as in OpenCV. The EXIF
+    orientation of a JPEG is applied; other formats are read as stored.
 
     Raises:
-        ImageError: the file is missing, empty, unreadable, incomplete or no image; names path and reason.
+        ImageError: the file is missing, empty, unreadable, truncated or not an image; names path and reason.
     """
     data = _read(path)
     if not data.startswith(_JPEG):
@@ -46,16 +46,11 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: {error}") from None
 
 
-def image_shape(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the picture that `read_image` gives, from its header; raises as `read_header`."""
-    return read_header(path).shape
-
-
 def read_header(path: str | Path) -> ImageHeader:
-    """What an image file says about itself; see `read_headers`.
+    """The header of an image file; see `read_headers`.
 
     Raises:
-        ImageError: the file is missing, empty, unreadable or no image; names the path and the reason.
+        ImageError: the file is missing, empty, unreadable or not an image; names the path and the reason.
     """
     (header,) = read_headers([path])
     if isinstance(header, ImageError):
@@ -64,10 +59,10 @@ def read_header(path: str | Path) -> ImageHeader:
 
 
 def read_headers(paths: Sequence[str | Path]) -> list[ImageHeader | ImageError]:
-    """The header of every file, or what is wrong with it, in order, in one native call. Raises nothing.
+    """The header of every file, or the error about it, in order, in one native call. Raises nothing.
 
-    A few bytes of each file are read and nothing is decoded, but for the odd WebP or TIFF whose header is
-    not plain. The GIL is released: several threads may share a long list.
+    Only a few bytes of each file are read and nothing is decoded, except for WebP and TIFF files with unusual
+    headers. The GIL is released: several threads may share a long list.
     """
     columns = scan_headers(pack_paths(paths))
     status, error = columns["status"], columns["error"]
@@ -87,19 +82,19 @@ def read_headers(paths: Sequence[str | Path]) -> list[ImageHeader | ImageError]:
     for i in np.flatnonzero(status).tolist():
         header = headers[i]
         assert isinstance(header, ImageHeader)
-        headers[i] = _unplain(paths[i], int(status[i]), int(error[i]), header)
+        headers[i] = _slow_header(paths[i], int(status[i]), int(error[i]), header)
     return headers
 
 
-def _unplain(path: str | Path, status: int, error: int, header: ImageHeader) -> ImageHeader | ImageError:
-    """The header of a file that only a decoder understands, or why there is none."""
+def _slow_header(path: str | Path, status: int, error: int, header: ImageHeader) -> ImageHeader | ImageError:
+    """The header of a file that the native scan could not read, or the error about it."""
     try:
         if status == UNREADABLE:
             return _system_error(path, error)
-        if status == FOREIGN:
+        if status == UNKNOWN_FORMAT:
             return _no_image(path)
         data = _read(path)
-        if status == ODD:
+        if status == UNUSUAL:
             height, width, _ = _decode_other(data, path).shape
             return replace(header, width=width, height=height, mode="RGB", bits=8, complete=True)
         if status == REFUSED:
@@ -111,9 +106,9 @@ def _unplain(path: str | Path, status: int, error: int, header: ImageHeader) -> 
 
 
 def _read(path: str | Path) -> bytes:
-    """All of the file; never empty."""
+    """The content of a file; never empty."""
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=_open_nonblocking) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _system_error(path, errno.EINVAL)
             data = file.read()
@@ -124,8 +119,8 @@ def _read(path: str | Path) -> bytes:
     return data
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """A descriptor, also of a pipe into which nobody writes: opening it would wait for ever."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open without blocking: opening a pipe without a writer would wait forever."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -145,21 +140,19 @@ def _no_image(path: str | Path) -> ImageError:
 
 
 def decode_other(path: str | Path) -> NDArray[np.uint8]:
-    """The picture in a file that is no JPEG, as `read_image` gives it; raises `ImageError`."""
+    """The image in a non-JPEG file, as `read_image` returns it; raises `ImageError`."""
     return _decode_other(_read(path), path)
 
 
 def _decode_other(data: bytes, path: str | Path) -> NDArray[np.uint8]:
     import cv2
 
-    if not data.startswith(_OTHERS):  # OpenCV reads more, with decoders that get less care
+    if not data.startswith(_OTHERS):  # OpenCV reads more formats, with less robust decoders
         raise _no_image(path)
     try:
-        picture = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded: {error.err or error}") from None
-    if picture is None:
+    if image is None:
         raise _no_image(path)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)

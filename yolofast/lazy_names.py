@@ -1,6 +1,6 @@
-"""Packages whose names are imported from their modules when they are first used (PEP 562).
+"""Lazy packages: a name is imported from its module on first use (PEP 562).
 
-So a package is quick to import and brings in only what is asked of it.
+So importing a package is fast and loads only what is used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 def lazy_names(
     package: str, homes: Mapping[str, tuple[str, ...]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of `package`; `homes`: its module -> the names that it has."""
+    """`__getattr__` and `__dir__` for `package`; `homes` maps its modules to the names they define."""
     module_of = {name: module for module, names in homes.items() for name in names}
 
     def get(name: str) -> Any:

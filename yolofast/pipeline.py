@@ -1,13 +1,15 @@
-"""The whole road: the only file that knows the order of the stages and composes them."""
+"""The whole pipeline: the only file that knows the order of the stages and composes them.
+
+A run resolves its data once: `resolve_data` finds (or prepares) and reads data.yaml, and everything after
+takes the `DataYaml`. Nothing here prints: progress goes to a `report` callable, warnings to the log.
+"""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from yolofast.analyze import analyze_dataset, validate_dataset_input
+from yolofast.analyze import analyze_dataset
 from yolofast.config import LoggingConfig, YOLOConfig
 from yolofast.errors import (
     CheckpointError,
@@ -27,9 +29,11 @@ from yolofast.errors import (
 )
 from yolofast.files import write_json
 from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
+from yolofast.formats.discover import scan_dataset
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prepare import default_output, prepare_dataset, prepared_is_current
+from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.stopwatch import Report, Stopwatch
 from yolofast.types import ExportResult, PreparedDataset, Split
 
 if TYPE_CHECKING:
@@ -37,8 +41,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from yolofast.evaluate import Evaluation
+    from yolofast.load.hooks import Hook, HookFunction
     from yolofast.models import Detector
-    from yolofast.train import CheckpointManager, TrainingMonitor
+    from yolofast.train import CheckpointManager, TrainingMonitor, TrainResult
 
 _log = logging.getLogger(__name__)
 
@@ -51,13 +56,18 @@ MODEL_TYPES = ("yolo",)
 
 
 def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -> Path:
-    """The folder of a prepared dataset for `root`, preparing it first where that is needed.
+    """The folder of a prepared dataset for `root`, which is prepared first if needed.
 
-    Returns `root` at once when it holds data.yaml and train and validation images. Otherwise the
-    dataset is analysed and prepared beside it (the source is not changed), unless that was done
-    before and nothing has changed since, and the prepared folder is returned. Raises
-    `DatasetNotFoundError` (a FileNotFoundError) when there is no such folder,
-    `DataError` when it holds no usable dataset, `ConfigError` for another `model_type`.
+    Returns `root` at once when it holds data.yaml and images for training and validation. Otherwise the
+    dataset is prepared next to it (the source is not changed), unless that was done before and nothing has
+    changed since, and the prepared folder is returned. The source is scanned once.
+
+        root = auto_prepare_dataset_if_needed("datasets/pets", model_type="yolo")
+        config = YOLOConfig().replace(data=root / "data.yaml")
+
+    `model_type` names the layout that is needed; 'yolo' is the only one. Raises `DatasetNotFoundError` (a
+    FileNotFoundError) when there is no such folder, `DataError` when it holds no usable dataset,
+    `ConfigError` for another `model_type`.
     """
     if model_type not in MODEL_TYPES:
         raise ConfigError(f"model_type: got '{model_type}', expected {' or '.join(MODEL_TYPES)}.")
@@ -67,36 +77,46 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
             f"{root}: no such folder. Create it and put your images and annotations in it "
             "(YOLO txt, COCO json or Pascal VOC xml), or give the path of an existing dataset."
         )
-    if _is_prepared(root):
-        return root
-    out = default_output(root)
-    if prepared_is_current(out, root):
+    return root if _prepared_data(root) is not None else _prepared(root)
+
+
+def _prepared(root: Path) -> Path:
+    """The folder next to `root` in which it is prepared, now unless it is up to date."""
+    tree = scan_dataset(root)
+    out = default_output(tree.root)
+    if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
         return out
-    validate_dataset_input(root)
-    return prepare_dataset(root, out).root
+    return prepare_dataset(tree, out).root
 
 
-def _is_prepared(root: Path) -> bool:
-    yaml = root / "data.yaml"
-    if not yaml.is_file():
-        return False
-    data = read_data_yaml(yaml)
-    return all(split in data.splits and list_images(data, split) for split in ("train", "valid"))
+def _prepared_data(root: Path) -> DataYaml | None:
+    """The data.yaml in `root`, if it has images for training and validation."""
+    path = root.resolve() / "data.yaml"  # where it is a link itself, its paths are still relative to `root`
+    if not path.is_file():
+        return None
+    data = read_data_yaml(path)
+    complete = all(split in data.splits and list_images(data, split) for split in ("train", "valid"))
+    return data if complete else None
 
 
-def find_data_yaml(data: Path | None) -> Path:
-    """The data.yaml meant by `--data`, absolute: the file itself, or that of a folder, prepared if needed."""
+def resolve_data(data: Path | None) -> DataYaml:
+    """The dataset meant by `--data`: a data.yaml, or that of a folder, which is prepared first if needed.
+
+    `DataYaml.path` is absolute. Raises `ConfigError` for None, `DatasetNotFoundError` when `data` does not
+    exist, `DataError` for an unusable dataset.
+    """
     if data is None:
-        raise ConfigError("data: nothing given, expected a data.yaml or a dataset folder. Add --data PATH.")
+        raise ConfigError("data: missing, expected a data.yaml or a dataset folder. Add --data PATH.")
     if data.is_dir():
-        return (auto_prepare_dataset_if_needed(data) / "data.yaml").resolve()
+        prepared = _prepared_data(data)
+        return prepared or read_data_yaml((_prepared(data) / "data.yaml").resolve())
     if not data.exists():
         raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
-    return data.resolve()
+    return read_data_yaml(data.resolve())
 
 
 def evaluation_split(data: DataYaml) -> Split:
-    """`valid`, or `test` where a dataset has only that; `DataError` with neither."""
+    """`valid`, or `test` for a dataset that has only that. Raises `DataError` with neither."""
     if "valid" in data.splits:
         return "valid"
     if "test" in data.splits:
@@ -108,7 +128,7 @@ def evaluation_split(data: DataYaml) -> Split:
 
 
 def start_model(config: YOLOConfig, class_names: tuple[str, ...]) -> Detector:
-    """A new model of `config.model`, from `weights` where they are given."""
+    """A new model as `config.model` describes it, starting from its `weights` if there are any."""
     from yolofast.models import LossGains, build_model, transfer_weights
 
     training = config.training
@@ -126,9 +146,9 @@ def start_model(config: YOLOConfig, class_names: tuple[str, ...]) -> Detector:
 
 
 def loader_device(config: YOLOConfig) -> torch.device | None:
-    """The device on which `config.dataset.loader_device` has batches rendered; None = the CPU.
+    """The device that renders batches, by `config.dataset.loader_device`; None means the CPU.
 
-    Raises `ConfigError` when it asks for CUDA and the training device is another.
+    Raises `ConfigError` when CUDA is asked for and the training device is another.
     """
     from yolofast.train import select_device
 
@@ -147,13 +167,18 @@ def train_model(
     config: YOLOConfig,
     checkpoint_manager: CheckpointManager | None = None,
     monitor: TrainingMonitor | None = None,
-) -> dict[str, Any]:
-    """Train `model` on `config.dataset.data`, validating and saving after every epoch.
+    *,
+    data: DataYaml | None = None,
+    hooks: Iterable[Hook | HookFunction] = (),
+) -> TrainResult:
+    """Train `model` on `config.dataset.data`, validating and saving a checkpoint after every epoch.
 
-    A monitor with a folder gets the run's config.yaml and dataflow.json (where the loader's time went)
-    beside its results.csv. With
-    `config.training.resume` it goes on from the manager's latest checkpoint. Returns
-    `training_history` (a dict of figures an epoch), `best_metric` (mAP50-95) and `final_epoch`.
+    With `config.training.resume` training resumes from the manager's latest checkpoint. A monitor with a
+    folder also gets the run's config.yaml and dataflow.json (where the loader's time went) next to its
+    results.csv. `data` is the dataset if it has been read already; omitted means it is found by
+    `resolve_data`. `hooks` are the user's own transforms of the training samples (`yolofast.load.hooks`).
+    The result also reads as a mapping: `result["training_history"]` (a dict of metrics per epoch),
+    `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`.
     """
     import torch
 
@@ -162,14 +187,17 @@ def train_model(
     from yolofast.train import Trainer
 
     torch.manual_seed(config.training.seed)
-    config = config.replace(data=find_data_yaml(config.dataset.data))
+    data = data or resolve_data(config.dataset.data)
+    config = config.replace(data=data.path)
     flow, device = DataFlowMonitor(), loader_device(config)
-    loader = create_loader(config, "train", augment=True, shuffle=True, monitor=flow, device=device)
-    split = evaluation_split(loader.dataset.data)
-    valid = create_loader(config, split, augment=False, shuffle=False, device=device)
+    loader = create_loader(
+        config, "train", augment=True, shuffle=True, data=data, monitor=flow, device=device, hooks=hooks
+    )
+    split = evaluation_split(data)
+    valid = create_loader(config, split, augment=False, shuffle=False, data=data, device=device)
 
-    def validate(average: nn.Module) -> dict[str, float]:
-        evaluator = YOLOEvaluator(average, class_names=model.class_names, device=trainer.device)
+    def validate(averaged: nn.Module) -> dict[str, float]:
+        evaluator = YOLOEvaluator(averaged, class_names=model.class_names, device=trainer.device)
         figures = evaluator.evaluate_dataset(valid, progress=False).overall_metrics
         losses = {f"val_{name}": figures[name] for name in ("box", "cls", "dfl", "loss")}
         return losses | {name: figures[name] for name in ("precision", "recall", "map50", "map50_95")}
@@ -188,17 +216,13 @@ def train_model(
     result = trainer.fit()
     if monitor is not None and monitor.directory is not None:
         write_json(monitor.directory / DATA_FLOW_NAME, flow.report())
-    return {
-        "training_history": list(result.training_history),
-        "best_metric": result.best_metric,
-        "final_epoch": result.final_epoch,
-    }
+    return result
 
 
 def new_run(config: YOLOConfig) -> YOLOConfig:
-    """The config with the name of a new run: a run never writes into an old one's folder.
+    """The config with the name of a new run; a name that is taken gets the next free number.
 
-    A taken name gets the next free number.
+    So a run never writes into the folder of an earlier one.
     """
     folder = config.logging.run_dir
     for number in itertools.count(2):
@@ -209,7 +233,7 @@ def new_run(config: YOLOConfig) -> YOLOConfig:
 
 
 def resumed_config(logging_config: LoggingConfig) -> YOLOConfig:
-    """The settings of the run in `logging_config.run_dir`, to go on with it.
+    """The settings of the run in `logging_config.run_dir`, with `resume` on.
 
     Raises `CheckpointError` when there is no run.
     """
@@ -217,43 +241,44 @@ def resumed_config(logging_config: LoggingConfig) -> YOLOConfig:
     if not (folder / CONFIG_NAME).exists():
         raise CheckpointError(f"{folder}: no run to resume here. Name one with --name, or drop --resume.")
     _log.info("resuming %s", folder)
-    place = {"project": logging_config.project, "name": logging_config.name}
-    return YOLOConfig.from_yaml(folder / CONFIG_NAME).replace(resume=True, **place)
+    saved = YOLOConfig.from_yaml(folder / CONFIG_NAME)
+    return saved.replace(resume=True, project=logging_config.project, name=logging_config.name)
 
 
-def train_run(config: YOLOConfig) -> tuple[Path, dict[str, Any]]:
-    """One training run with its folder: config, checkpoints, results.csv and plots.
+def train_run(config: YOLOConfig) -> tuple[Path, TrainResult]:
+    """One training run in a folder of its own: config, checkpoints, results.csv and plots.
 
-    With `config.training.resume` the run goes on in its folder; see `resumed_config`. Returns the
-    folder and what `train_model` returns.
+    With `config.training.resume` the run resumes in its folder; see `resumed_config`. Returns the folder and
+    what `train_model` returns.
     """
     from yolofast.evaluate.plots import plot_training
     from yolofast.train import CheckpointManager, TrainingMonitor
 
-    data = find_data_yaml(config.dataset.data)
-    config = config.replace(data=data)
+    data = resolve_data(config.dataset.data)
+    config = config.replace(data=data.path)
     if not config.training.resume:
         config = new_run(config)
-    folder, names = config.logging.run_dir, read_data_yaml(data).names
-    model = start_model(config, SINGLE_CLASS_NAMES if config.dataset.single_cls else names)
+    folder = config.logging.run_dir
+    model = start_model(config, SINGLE_CLASS_NAMES if config.dataset.single_cls else data.names)
     metadata = {**model.metadata(), "imgsz": str(config.dataset.imgsz)}
     checkpoints = CheckpointManager(folder / "weights", metadata)
     monitor = TrainingMonitor(folder, config.logging.log_interval)
-    result = train_model(model, config, checkpoints, monitor)
+    result = train_model(model, config, checkpoints, monitor, data=data)
     if config.logging.plots:
         try:
-            plot_training(result["training_history"], folder / "results.png")
+            plot_training(result.training_history, folder / "results.png")
         except MissingExtraError as error:
-            _log.warning("no plot: %s", error)
+            _log.warning("results.png was not plotted: %s", error)
     return folder, result
 
 
 def evaluate_run(
     weights: Path, config: YOLOConfig, *, split: Split | None = None, save_dir: Path | None = None
 ) -> Evaluation:
-    """Evaluate a weights file on a split (default: validation) of `config.dataset.data`.
+    """Evaluate a weights file on a split of `config.dataset.data`; omitted means the validation split.
 
-    With `save_dir`: metrics.json, predictions.json and plots are written there.
+    With `save_dir`, metrics.json, predictions.json and plots are written there. Raises `DataError` when the
+    dataset's classes are not the model's.
     """
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.load import create_loader
@@ -261,17 +286,21 @@ def evaluate_run(
     from yolofast.train import select_device
 
     model = load_weights(weights)
-    path = find_data_yaml(config.dataset.data)
-    data = read_data_yaml(path)
+    data = resolve_data(config.dataset.data)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
-    config = config.replace(data=path, single_cls=single)
+    config = config.replace(data=data.path, single_cls=single)
     loader = create_loader(
-        config, split or evaluation_split(data), augment=False, shuffle=False, device=loader_device(config)
+        config,
+        split or evaluation_split(data),
+        augment=False,
+        shuffle=False,
+        data=data,
+        device=loader_device(config),
     )
     if loader.dataset.class_names != model.class_names:
         raise DataError(
             f"{data.path}: the dataset's classes {list(loader.dataset.class_names)} are not the model's "
-            f"{list(model.class_names)}. Use the data.yaml that the model was trained with."
+            f"{list(model.class_names)}. Use the data.yaml that the model was trained on."
         )
     evaluator = YOLOEvaluator(
         model, class_names=model.class_names, device=select_device(config.training.device)
@@ -296,10 +325,11 @@ def predict_run(
     max_det: int = 300,
     device: str = "auto",
 ) -> list[dict[str, Any]]:
-    """Detect objects in an image or a folder of images, drawn into `save_dir`.
+    """Detect objects in an image or a folder of images, and plot them into `save_dir`.
 
-    Returns, and writes to `save_dir/detections.json`, a dict an image: path, detections (class, name,
-    score, box xyxy in pixels of the image). Images that cannot be read are reported and left out.
+    Returns, and writes to `save_dir/detections.json`, one dict per image: path, detections (class, name,
+    score, box xyxy in pixels of the image). Images that cannot be read are logged and skipped. Raises
+    `DatasetNotFoundError` when there is nothing at `source`, `DataError` when no image can be read.
     """
     from yolofast.evaluate import predict_images
     from yolofast.models import load_weights
@@ -335,10 +365,12 @@ def predict_run(
                     "score": round(float(score), 5),
                     "box": [round(float(side), 2) for side in box],
                 }
-                for box, score, label in zip(seen.boxes, seen.scores, seen.classes, strict=True)
+                for box, score, label in zip(
+                    detections.boxes, detections.scores, detections.classes, strict=True
+                )
             ],
         }
-        for path, seen in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False)
+        for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False)
     ]
     if not result:
         raise DataError(f"{source}: none of the {len(paths)} images could be read.")
@@ -346,17 +378,17 @@ def predict_run(
     return result
 
 
-def letterboxed_images(data: Path, imgsz: int, count: int = CHECK_IMAGES) -> NDArray[np.uint8]:
-    """The first `count` validation images, uint8 [N, 3, imgsz, imgsz]: what an export is checked on."""
-    described = read_data_yaml(data)
-    dataset = YOLODataset(described, evaluation_split(described), imgsz=imgsz)
+def letterboxed_images(data: DataYaml, imgsz: int, count: int = CHECK_IMAGES) -> NDArray[np.uint8]:
+    """The first `count` validation images, uint8 [N, 3, imgsz, imgsz], to verify an export on."""
+    dataset = YOLODataset(data, evaluation_split(data), imgsz=imgsz)
     return np.stack([dataset[index].image for index in range(min(count, len(dataset)))])
 
 
 def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> ExportResult:
-    """Export a weights file as `config.export` says, beside it or to `out`.
+    """Export a weights file as `config.export` says, to `out`; omitted means next to the weights.
 
-    With `config.dataset.data` the exported file is run on real images and compared with torch.
+    With `config.dataset.data` the exported model is run on real images and compared with torch. Raises
+    `ExportError` when `out` is the weights file itself, and as `export_model` does.
     """
     from yolofast.export import SUFFIXES, export_model
     from yolofast.models import fused_copy, load_weights
@@ -369,7 +401,7 @@ def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> Ex
     imgsz = config.dataset.imgsz
     images = None
     if config.dataset.data is not None:
-        images = letterboxed_images(find_data_yaml(config.dataset.data), imgsz)
+        images = letterboxed_images(resolve_data(config.dataset.data), imgsz)
     return export_model(
         model,
         target,
@@ -384,29 +416,12 @@ def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> Ex
     )
 
 
-# ---------------------------------------------------------------- the whole road
-
-
-@dataclass
-class Stopwatch:
-    """Announces stages and keeps how long each took."""
-
-    stages: int
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str, what: str) -> Iterator[None]:
-        """Announce stage `name` as the next of `stages` and time it."""
-        print(f"\n[{len(self.seconds) + 1}/{self.stages}] {name}: {what}", flush=True)
-        started = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - started, 3)
-        print(f"    {self.seconds[name]:.1f} s", flush=True)
+# ---------------------------------------------------------------- the whole pipeline
 
 
 @dataclass(frozen=True)
-class RoadResult:
-    """What the whole road gave; `summary` is what summary.json holds."""
+class PipelineResult:
+    """The results of `run`; `summary` is the content of summary.json."""
 
     folder: Path
     prepared: PreparedDataset
@@ -415,25 +430,22 @@ class RoadResult:
     summary: dict[str, Any]
 
 
-def run(source: Path, config: YOLOConfig, clock: Stopwatch) -> RoadResult:
+def run(source: Path, config: YOLOConfig, clock: Stopwatch) -> PipelineResult:
     """Raw dataset to exported detector: analyze, prepare, train, evaluate, export.
 
-    The prepared dataset goes to `RUN/dataset`, where RUN is the run's folder. Needs the extra
-    `onnx`. Leaves RUN/summary.json: map50, map50_95, seconds a stage, and for each export the largest
-    relative difference from torch.
+    The prepared dataset goes to `RUN/dataset`, where RUN is the run's folder. Needs the extra `onnx`. Writes
+    RUN/summary.json: map50, map50_95, seconds per stage, and for each export the largest relative difference
+    from torch. Progress goes to `clock.report`.
     """
-    from yolofast.export import SUFFIXES, export_model
-    from yolofast.models import fused_copy, load_weights
-
-    folder = config.logging.run_dir
+    folder, report = config.logging.run_dir, clock.report
     with clock.stage("analyze", f"what is in {source}"):
         info = analyze_dataset(source)
-        print(f"    {info.structure_type} {info.label_format} dataset: {info.total_images} images, "
-              f"{info.total_boxes} boxes, classes {', '.join(info.class_names)}")  # fmt: skip
+        report(f"    {info.structure_type} {info.label_format} dataset: {info.total_images} images, "
+               f"{info.total_boxes} boxes, classes {', '.join(info.class_names)}")  # fmt: skip
     with clock.stage("prepare", f"YOLO layout in {folder / 'dataset'}"):
         prepared = prepare_dataset(source, folder / "dataset", seed=config.training.seed)
         counts = ", ".join(f"{n} {split}" for split, n in prepared.images.items())
-        print(f"    {counts} images; {len(prepared.dropped)} items dropped")
+        report(f"    {counts} images; {len(prepared.dropped)} items dropped")
     config = config.replace(data=prepared.data_yaml, name=f"{config.logging.name}/train")
     with clock.stage("train", f"size {config.model.model} at {config.dataset.imgsz} px for "
                               f"{config.training.epochs} epochs"):  # fmt: skip
@@ -441,23 +453,10 @@ def run(source: Path, config: YOLOConfig, clock: Stopwatch) -> RoadResult:
     weights = train_folder / "weights" / "best.safetensors"
     with clock.stage("evaluate", f"{weights} on the validation split"):
         evaluation = evaluate_run(weights, config, save_dir=folder / "evaluation")
-        print(evaluation.table())
-    exports = {}
+        report(evaluation.table())
     with clock.stage("export", "ONNX, ONNX with NMS, and TorchScript, each checked on real images"):
-        model = fused_copy(load_weights(weights))
-        images = letterboxed_images(prepared.data_yaml, config.dataset.imgsz)
-        for name, form, nms in (
-            ("onnx", "onnx", False),
-            ("onnx_nms", "onnx", True),
-            ("torchscript", "torchscript", False),
-        ):
-            target = folder / "export" / f"{'model_nms' if nms else 'model'}{SUFFIXES[form]}"
-            target.parent.mkdir(exist_ok=True)
-            exports[name] = export_model(
-                model, target, format=form, imgsz=config.dataset.imgsz, images=images, include_nms=nms
-            )
-            print(f"    {target}: largest relative difference from torch on {len(images)} images: "
-                  f"{exports[name].max_rel_diff:.2e}")  # fmt: skip
+        data = read_data_yaml(prepared.data_yaml)
+        exports = _verified_exports(weights, data, config.dataset.imgsz, folder / "export", report)
     summary = {
         "map50": evaluation.overall_metrics["map50"],
         "map50_95": evaluation.overall_metrics["map50_95"],
@@ -469,4 +468,26 @@ def run(source: Path, config: YOLOConfig, clock: Stopwatch) -> RoadResult:
         "files": {"weights": str(weights), "results": str(train_folder), "data": str(prepared.data_yaml)},
     }
     write_json(folder / SUMMARY_NAME, summary)
-    return RoadResult(folder, prepared, evaluation, exports, summary)
+    return PipelineResult(folder, prepared, evaluation, exports, summary)
+
+
+def _verified_exports(
+    weights: Path, data: DataYaml, imgsz: int, folder: Path, report: Report
+) -> dict[str, ExportResult]:
+    """ONNX, ONNX with NMS, and TorchScript files of a weights file, each compared with torch."""
+    from yolofast.export import SUFFIXES, export_model
+    from yolofast.models import fused_copy, load_weights
+
+    model = fused_copy(load_weights(weights))
+    images = letterboxed_images(data, imgsz)
+    exports = {}
+    for name, form, nms in (
+        ("onnx", "onnx", False),
+        ("onnx_nms", "onnx", True),
+        ("torchscript", "torchscript", False),
+    ):
+        target = folder / f"{'model_nms' if nms else 'model'}{SUFFIXES[form]}"
+        exports[name] = export_model(model, target, format=form, imgsz=imgsz, images=images, include_nms=nms)
+        report(f"    {target}: largest relative difference from torch on {len(images)} images: "
+               f"{exports[name].max_rel_diff:.2e}")  # fmt: skip
+    return exports

@@ -1,8 +1,7 @@
-"""The embedded sample dataset: drawn, not stored, and the same for the same seed.
+"""The built-in sample dataset: generated, not stored; the same seed gives the same dataset.
 
-Coloured shapes on textured backgrounds that overlap, hide one another and are sometimes tiny;
-written the way raw data comes: one flat folder of 4:2:0 JPEGs of several sizes with one COCO json
-beside them, without any split.
+Coloured shapes on textured backgrounds that overlap, occlude one another and are sometimes tiny. It has the
+form of typical raw data: a flat folder of 4:2:0 JPEGs of several sizes with one COCO JSON, without splits.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.errors import DataError
-from yolofast.work_folder import whole_folder
+from yolofast.work_folder import atomic_folder
 
 CLASSES = ("circle", "square", "triangle", "star", "ring")
 SIZES = ((240, 320), (320, 240), (300, 400), (360, 360), (360, 480), (256, 448))
@@ -109,11 +108,11 @@ def _draw_scene(rng: np.random.Generator, height: int, width: int) -> tuple[NDAr
 
 
 def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) -> Path:
-    """Write the sample dataset into `directory` (made if missing) and return it.
+    """Write the sample dataset into `directory` (created if missing) and return it.
 
-    `directory/shape_0000.jpg ...` and `directory/annotations.json` (COCO instances). A folder that
-    already holds exactly this dataset is left as it is; one that holds anything else raises
-    `DataError`, so nothing of a user's is overwritten.
+    `directory/shape_0000.jpg ...` and `directory/annotations.json` (COCO instances). A folder that already
+    contains this dataset is left unchanged; one with any other content raises `DataError`, so that no files
+    of a user are overwritten.
     """
     directory = Path(directory)
     annotations = directory / ANNOTATIONS
@@ -121,15 +120,15 @@ def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) 
     if annotations.exists() and _info(annotations) == info:
         return directory
     if directory.exists() and any(directory.iterdir()):
-        raise DataError(f"{directory}: not empty and not the sample dataset; name another folder.")
-    with whole_folder(directory) as finished:
+        raise DataError(f"{directory}: not empty and not the sample dataset. Choose another folder.")
+    with atomic_folder(directory) as finished:
         finished.mkdir()
         _write(finished, count, seed, info)
     return directory
 
 
 def _info(annotations: Path) -> object:
-    """What a COCO json says of itself; None when it is not one."""
+    """The `info` of a COCO JSON; None when it has none."""
     try:
         document = json.loads(annotations.read_bytes())
     except ValueError:
@@ -146,11 +145,11 @@ def _write(directory: Path, count: int, seed: int, info: dict[str, str]) -> None
         *(cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY),
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
     ]
-    for number in tqdm(range(count), desc="drawing", unit="image", leave=False, mininterval=1.0):
+    for number in tqdm(range(count), desc="generating", unit="image", leave=False, mininterval=1.0):
         rng = np.random.default_rng([seed, number])
         height, width = SIZES[int(rng.integers(len(SIZES)))]
-        picture, objects = _draw_scene(rng, height, width)
-        encoded = cv2.imencode(".jpg", picture[..., ::-1], jpeg)[1]
+        image, objects = _draw_scene(rng, height, width)
+        encoded = cv2.imencode(".jpg", image[..., ::-1], jpeg)[1]
         name = f"shape_{number:04d}.jpg"
         (directory / name).write_bytes(encoded.tobytes())
         images.append({"id": number + 1, "file_name": name, "height": height, "width": width})

@@ -1,4 +1,4 @@
-"""The values that the stages hand to each other.
+"""The values that the stages exchange.
 
 Frozen dataclasses with numpy inside; this module imports numpy and nothing heavier. Boxes are
 `xyxy` in pixels on pixel edges (a box over a whole image is `0, 0, w, h`) unless a name says
@@ -22,15 +22,15 @@ Layout = Literal[
     "roboflow", "voc", "coco", "images+labels", "split folders", "class folders", "one folder", "unknown"
 ]
 """Roboflow's export (its readme and split folders), VOC's JPEGImages/ and Annotations/, COCO's annotations/
-with folders of images, images/ with labels/, split folders with labels beside the images, classification's
-folder a class (no boxes), all images in one folder, or none of these."""
+with folders of images, images/ with labels/, split folders with labels next to the images, one folder per
+class as for classification (no boxes), all images in one folder, or none of these."""
 
 # ---------------------------------------------------------------- pixels
 
 
 @dataclass(frozen=True, slots=True)
 class JpegInfo:
-    """What a JPEG header says. `width` and `height` are as stored, before `orientation`."""
+    """The header of a JPEG. `width` and `height` are as stored, before `orientation`."""
 
     width: int
     height: int
@@ -39,11 +39,11 @@ class JpegInfo:
     """'444', '422', '420', '440', '411', 'gray' or 'other'."""
     progressive: bool
     orientation: int
-    """EXIF orientation, 1..8; 1 = upright, also where there is no EXIF."""
+    """EXIF orientation, 1..8; 1 = upright, also without EXIF."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width) after the EXIF orientation, as a viewer shows the picture."""
+        """(height, width) after applying the EXIF orientation, as a viewer shows the image."""
         return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
@@ -55,10 +55,10 @@ SUBSAMPLING_FACTORS = {
     "411": (4, 1),
     "gray": (1, 1),
 }
-"""Luma samples a chroma sample, across and down, of every `Ycc.subsampling`."""
+"""Luma samples per chroma sample, across and down, for every `Ycc.subsampling`."""
 
 MAX_RESTART_ROWS = 65535
-"""MCU rows between two restart markers of a JPEG, at most: the format counts up to so many MCUs."""
+"""Maximum MCU rows between two restart markers of a JPEG: the format counts MCUs in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """How a source image was placed in a padded square: `target = source * scale + pad`.
+    """The placement of a source image in a padded target: `target = source * scale + pad`.
 
     Pixel-edge coordinates. `source` and `target` are (height, width).
     """
@@ -110,14 +110,14 @@ class Letterbox:
 
     @staticmethod
     def fit(source: tuple[int, int], target: tuple[int, int]) -> Letterbox:
-        """The placement that shows all of `source` as large as it fits, centred in `target`."""
+        """The placement that shows all of `source` as large as possible, centred in `target`."""
         scale = min(target[0] / source[0], target[1] / source[1])
         inner_h, inner_w = Letterbox(scale, 0, 0, source, target).inner
         return Letterbox(scale, (target[1] - inner_w) // 2, (target[0] - inner_h) // 2, source, target)
 
     @property
     def inner(self) -> tuple[int, int]:
-        """(height, width) of the resized picture inside the padding."""
+        """(height, width) of the resized image inside the padding."""
         return max(1, round(self.source[0] * self.scale)), max(1, round(self.source[1] * self.scale))
 
     def to_source(self, boxes: NDArray[Any]) -> NDArray[np.float32]:
@@ -144,23 +144,23 @@ class Letterbox:
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image file says about itself; its pixels are not decoded."""
+    """The header of an image file; its pixels are not decoded."""
 
     format: str
-    """'jpeg', 'png', 'bmp', 'webp' or 'tiff': by content, not by name."""
+    """'jpeg', 'png', 'bmp', 'webp' or 'tiff', by content rather than file name."""
     width: int
-    """Of the picture as it is shown and read, EXIF orientation applied."""
+    """Of the image as shown and read: EXIF orientation applied."""
     height: int
     mode: str
     """Pillow's names: 'L' gray, 'LA', 'RGB', 'RGBA', 'P' palette, 'CMYK'."""
     bits: int
-    """Of a sample: 8 or 16 mostly; 1, 2 and 4 occur."""
+    """Bits per channel value: mostly 8 or 16; 1, 2 and 4 occur."""
     orientation: int
     """EXIF orientation that was applied, 1..8; 1 = as stored."""
     bytes: int
     """Size of the file."""
     complete: bool
-    """False where the file certainly stops early, such as a JPEG or PNG without its end marker."""
+    """False if the file is certainly truncated, such as a JPEG or PNG without its end marker."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -170,7 +170,7 @@ class ImageHeader:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing noticed about a dataset, at a place a person can open."""
+    """One observation about a dataset, with file and line if there are any."""
 
     severity: Severity
     code: str
@@ -180,13 +180,13 @@ class Finding:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = "" if self.file is None else f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
-        return f"{place}{self.severity}: {self.message} [{self.code}]"
+        where = "" if self.file is None else f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
+        return f"{where}{self.severity}: {self.message} [{self.code}]"
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image with its boxes, whatever format they came from.
+    """One image with its boxes, from any label format.
 
     `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N] index into the dataset's class names,
     `lines` int64 [N] line (text formats), or annotation id / object number, each box came from.
@@ -204,7 +204,7 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What `analyze_dataset` found in a folder."""
+    """The result of `analyze_dataset`."""
 
     root: Path
     structure_type: StructureType
@@ -215,13 +215,13 @@ class DatasetInfo:
     total_images: int
     total_boxes: int
     splits: Mapping[str, int]
-    """Images in each split that the dataset itself names; empty when it names none."""
+    """Images per split that the dataset itself names; empty when it names none."""
     format_counts: Mapping[str, int]
-    """Annotation files of each format."""
+    """Annotation files per format."""
     image_formats: Mapping[str, int]
     class_counts: Mapping[str, int]
     evidence: tuple[str, ...]
-    """Why the structure and format were decided so, a sentence each."""
+    """The reasons for the detected structure and format, one sentence each."""
     findings: tuple[Finding, ...] = ()
     layout: Layout = "unknown"
 
@@ -232,43 +232,43 @@ class DatasetInfo:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts between edges; what lies beyond the outer edges is in the outer bins."""
+    """Counts between edges; values beyond the outer edges are in the outer bins."""
 
     edges: NDArray[np.float64]
-    """[N + 1], rising."""
+    """[N + 1], ascending."""
     counts: NDArray[np.int64]
     """[N]."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetStatistics:
-    """The usable boxes of a dataset in numbers; every array is small, however large the dataset is.
+    """Statistics of the usable boxes of a dataset; every array is small, however large the dataset is.
 
-    The rows of arrays over splits are `split_names`: those of train, valid, test that occur, and 'none' for
-    images in no split.
+    Arrays over splits have one row per entry of `split_names`: those of train, valid, test that occur, and
+    'none' for images in no split.
     """
 
     images: int
     boxes: int
     empty_images: int
-    """Images without a usable box."""
+    """Images without usable boxes."""
     class_names: tuple[str, ...]
     split_names: tuple[str, ...]
     split_images: tuple[int, ...]
     class_boxes: NDArray[np.int64]
-    """Boxes [S, C] by split and class."""
+    """Boxes per split and class [S, C]."""
     boxes_per_image: Histogram
     """Edges 0, 1, 2, ... up to 10, then wider."""
     box_sizes: NDArray[np.int64]
-    """[32, 32] rows height, columns width, in shares of the image's sides, between `box_size_edges`."""
+    """[32, 32]: rows height, columns width, as shares of the image's sides, between `box_size_edges`."""
     box_size_edges: NDArray[np.float64]
     """[33] from 0.001 to 1, evenly spaced in the logarithm."""
     box_centres: NDArray[np.int64]
-    """[32, 32] rows y, columns x: where in the image the boxes' centres lie, evenly spaced."""
+    """[32, 32]: box centres, rows y, columns x, as shares of the image's sides, evenly spaced."""
     box_aspects: Histogram
     """Width / height."""
     boxes_by_area: Mapping[str, int]
-    """COCO's small (under 32x32 px), medium and large (from 96x96 px), at the images' own size."""
+    """COCO's small (under 32x32 px), medium and large (from 96x96 px), at the original image size."""
     boxes_by_area_at_640: Mapping[str, int]
     """The same with each image's long side scaled to 640 px."""
     image_aspects: Histogram
@@ -282,11 +282,11 @@ class DatasetStatistics:
 
 @dataclass(frozen=True, slots=True)
 class CodeSummary:
-    """All findings of one code: how bad, how many, and what to do."""
+    """All findings with one code: severity, count and what to do."""
 
     code: str
     severity: Severity
-    """The worst among them."""
+    """The highest among them."""
     count: int
     title: str
     recommendation: str
@@ -297,10 +297,10 @@ class CodeSummary:
 
 @dataclass(frozen=True, slots=True)
 class FaultExample:
-    """One finding with the picture that it is about, to be looked at.
+    """One finding with its image, for a report.
 
-    `bad` float32 [M, 4] the boxes meant, `others` float32 [K, 4] some of the image's other boxes; xyxy
-    pixels, `bad` perhaps beyond the image.
+    `bad` float32 [M, 4] the boxes concerned, `others` float32 [K, 4] some of the image's other boxes; xyxy
+    pixels, `bad` possibly outside the image.
     """
 
     finding: Finding
@@ -311,7 +311,7 @@ class FaultExample:
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """What `check_data_quality` found, worst first within each group."""
+    """The result of `check_data_quality`, most severe first within each group."""
 
     root: Path
     image_issues: tuple[Finding, ...]
@@ -322,10 +322,10 @@ class QualityReport:
     images_checked: int
     boxes_checked: int
     summary: tuple[CodeSummary, ...]
-    """One entry a code over all groups and the recommendations: worst first, then the most frequent."""
+    """One entry per code over all groups and the recommendations: most severe first, then most frequent."""
     statistics: DatasetStatistics = field(compare=False, repr=False)
     examples: tuple[FaultExample, ...] = field(compare=False, repr=False)
-    """A few findings of each code that is about a picture."""
+    """A few findings per code, of the codes that concern images."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -344,15 +344,15 @@ class PreparedDataset:
     data_yaml: Path
     class_names: tuple[str, ...]
     images: Mapping[str, int]
-    """Images in each split."""
+    """Images per split."""
     boxes: Mapping[str, int]
-    """Boxes in each split."""
+    """Boxes per split."""
     source_boxes: int
     """Boxes in the source: `source_boxes == sum(boxes.values()) + len(dropped boxes)`."""
     dropped: tuple[Finding, ...]
-    """Every box or image that was left out, with file, line and reason."""
+    """Every box or image that was dropped, with file, line and reason."""
     noticed: tuple[Finding, ...] = ()
-    """Errors, then warnings, about what was kept or about the dataset as a whole."""
+    """Errors, then warnings, about what was kept and about the dataset as a whole."""
 
 
 # ---------------------------------------------------------------- loading
@@ -431,7 +431,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a loader yields: numpy arrays from the core, torch tensors from `create_dataloader`.
+    """A batch from a loader: numpy arrays, or torch tensors from `create_dataloader`.
 
     `images` uint8 [B, 3, H, W] RGB; `targets` float32 [N, 6] sample, class, xywhn;
     `paths` B strings; `shapes` int64 [B, 2] original height, width.
@@ -457,7 +457,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Detections in one image, best score first.
+    """Detections in one image, highest score first.
 
     `boxes` float32 [N, 4] xyxy pixels of the original image, `scores` float32 [N], `classes`
     int64 [N].
@@ -473,7 +473,7 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """Figures of one class; precision, recall and f1 at the score where mean F1 is best.
+    """Metrics of one class; precision, recall and f1 at the confidence threshold of the best mean F1.
 
     AP is NaN for a class without ground truth.
     """
@@ -490,19 +490,19 @@ class ClassMetrics:
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceCurves:
-    """Precision, recall and F1 at IoU 0.5 over the score threshold; NaN rows for classes without boxes."""
+    """Precision, recall and F1 at IoU 0.5 over the confidence; NaN rows for classes without boxes."""
 
     confidence: NDArray[np.float64] = field(repr=False)
-    """Score thresholds [N], rising from 0 to 1."""
+    """Confidence thresholds [N], ascending from 0 to 1."""
     precision: NDArray[np.float64] = field(repr=False)
-    """[num_classes, N]; 0 where nothing has such a score."""
+    """[num_classes, N]; 0 where no detection has such a score."""
     recall: NDArray[np.float64] = field(repr=False)
     f1: NDArray[np.float64] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Figures of one evaluation: COCO definition, IoU 0.50:0.05:0.95, 101 recall points."""
+    """Metrics of one evaluation: COCO definition, IoU 0.50:0.05:0.95, 101 recall points."""
 
     map50: float
     map50_95: float
@@ -510,7 +510,7 @@ class Metrics:
     recall: float
     f1: float
     confidence: float
-    """The score threshold at which mean F1 over classes is best; P, R and F1 are taken there."""
+    """The confidence threshold with the best mean F1 over classes; P, R and F1 are taken at it."""
     classes: tuple[ClassMetrics, ...]
     images: int
     boxes: int
@@ -520,22 +520,22 @@ class Metrics:
     pr_precision: NDArray[np.float64] = field(repr=False)
     """Interpolated precision at IoU 0.5 [num_classes, 101]; NaN rows for classes without boxes."""
     stats: NDArray[np.float64] = field(repr=False)
-    """pycocotools' twelve figures: AP, AP50, AP75, AP small, medium, large; AR at 1, 10 and 100 detections,
-    AR small, medium, large; -1 where there is no ground truth."""
+    """pycocotools' twelve metrics: AP, AP50, AP75, AP small, medium, large; AR at 1, 10 and 100 detections,
+    AR small, medium, large; -1 without ground truth."""
     eval: Mapping[str, NDArray[np.float64]] = field(repr=False)
     """pycocotools' arrays: `precision` and `scores` [T, R, K, A, M], `recall` [T, K, A, M] over IoU
-    thresholds, recall points, classes, area ranges and limits of detections."""
+    thresholds, recall points, classes, area ranges and detection limits."""
     confidence_curves: ConfidenceCurves = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """An exported file and how far its output is from the torch model's on real images."""
+    """An exported file, and how far its output is from the torch model's on real images."""
 
     format: str
     path: Path
     size_bytes: int
     max_rel_diff: float | None
-    """max |exported - torch| / max |torch| over the raw outputs; None when it could not be run."""
+    """max |exported - torch| / max |torch| over the raw outputs; None if it was not compared."""
     images_checked: int
     seconds: float

@@ -1,7 +1,7 @@
-"""Folders that appear whole or not at all.
+"""Folders that are written atomically.
 
-Everything is made in a hidden work folder beside the target. It has a name that nobody else has and a
-marker file inside, so that what a killed run left can be told from a user's folder and cleaned up.
+Everything is written to a hidden work folder next to the target. It has a unique name and contains a marker
+file, so that the remains of a killed run can be distinguished from a user's folder and cleaned up.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ _BUILDING = "building"
 
 @contextmanager
 def work_folder(target: Path, purpose: str) -> Iterator[Path]:
-    """An empty hidden folder beside `target`, removed when the block ends.
+    """An empty hidden folder next to `target`, removed when the block ends.
 
-    What a killed run with the same target and purpose left is put right first (`settle_killed`). Makes
-    the parent folder. Raises `OSError` when nothing can be written there.
+    First recovers from a killed run with the same target and purpose (`recover_killed`). Creates the parent
+    folder. Raises `OSError` when it is not writable.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    settle_killed(target, purpose)
+    recover_killed(target, purpose)
     work = Path(tempfile.mkdtemp(prefix=_prefix(target, purpose), dir=target.parent))
     try:
-        (work / MARKER).write_text(target.name, encoding="utf-8", errors="surrogateescape")
+        mark_folder(work, target)
         yield work
     finally:
         _settle(work, target)
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """The path of a folder to be made, which takes the place of `target` when the block ends well.
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """The path of a folder to create, which replaces `target` when the block succeeds.
 
-    Otherwise `target` stays or becomes what it was, also when the run is killed at any point: the next
-    one puts the old folder back. Raises `OSError` when something cannot be written.
+    Otherwise `target` stays as it was; when the run is killed at any point, the next one restores the old
+    folder. Raises `OSError` when something cannot be written.
     """
     with work_folder(target, _BUILDING) as work:
         yield work / _NEW
@@ -48,8 +48,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
         (work / _NEW).rename(target)
 
 
-def settle_killed(target: Path, purpose: str = _BUILDING) -> None:
-    """Put right what a killed run with the same target and purpose left beside it; raises `OSError`."""
+def recover_killed(target: Path, purpose: str = _BUILDING) -> None:
+    """Restore or clean up after a killed run with the same target and purpose; raises `OSError`."""
     if not target.parent.is_dir():
         return
     prefix = _prefix(target, purpose)
@@ -58,9 +58,22 @@ def settle_killed(target: Path, purpose: str = _BUILDING) -> None:
             continue
         if _is_marked(entry, target):
             _settle(entry, target)
-        else:  # killed before the marker was there, or after it was gone: nothing lies in it
+        else:  # killed before the marker was written, or after it was removed: the folder is empty
             with suppress(OSError):
                 entry.rmdir()
+
+
+def mark_folder(folder: Path, target: Path) -> None:
+    """Mark a folder as work for `target`."""
+    (folder / MARKER).write_text(target.name, encoding="utf-8", errors="surrogateescape")
+
+
+def marked_target(folder: Path) -> str | None:
+    """The name of the target in the marker of a folder; None without a marker."""
+    try:
+        return (folder / MARKER).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
 
 
 def _prefix(target: Path, purpose: str) -> str:
@@ -69,15 +82,11 @@ def _prefix(target: Path, purpose: str) -> str:
 
 def _is_marked(folder: Path, target: Path) -> bool:
     """Whether a folder is a work folder of `target`."""
-    try:
-        marker = (folder / MARKER).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return False
-    return target.name == marker or not marker  # empty: killed before it was written
+    return marked_target(folder) in (target.name, "")  # empty: killed while it was written
 
 
 def _settle(work: Path, target: Path) -> None:
-    """Put the old folder back when nothing took its place, then remove the work folder, its marker last.
+    """Restore the old folder if nothing has replaced it, then remove the work folder, its marker last.
 
     What cannot be removed now is removed by the next run.
     """

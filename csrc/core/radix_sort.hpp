@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "common.hpp"
+#include "core/common.hpp"
 
 namespace yf {
 

@@ -1,6 +1,6 @@
-#include "../core/iou.hpp"
-#include "box_iou.hpp"
-#include "launch.hpp"
+#include "core/boxes/iou.hpp"
+#include "cuda/box_iou.hpp"
+#include "cuda/launch.hpp"
 
 namespace yf::cuda {
 namespace {

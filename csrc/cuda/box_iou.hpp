@@ -1,6 +1,6 @@
-// IoU and its relatives on the device: the values of csrc/core/boxes.hpp.
+// IoU and its relatives on the device: the values of csrc/core/boxes/boxes.hpp.
 //
-// Pointers are device memory, boxes xyxy, contiguous [n, 4]. Nothing is allocated and nobody is waited for;
+// Pointers are device memory, boxes xyxy, contiguous [n, 4]. Nothing is allocated and nothing is waited for;
 // the result tells whether the launch was accepted.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "../core/boxes.hpp"
+#include "core/boxes/boxes.hpp"
 
 namespace yf::cuda {
 

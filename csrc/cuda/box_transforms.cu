@@ -1,7 +1,7 @@
-#include "../core/transform_box.hpp"
-#include "box_transforms.hpp"
-#include "launch.hpp"
-#include "workspace.hpp"
+#include "core/boxes/transform_box.hpp"
+#include "cuda/box_transforms.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {

@@ -1,14 +1,14 @@
-// Boxes through a matrix on the device: the values of csrc/core/box_transforms.hpp.
+// Boxes through a matrix on the device: the values of csrc/core/boxes/box_transforms.hpp.
 //
-// Pointers are device memory. Nothing is allocated and nobody is waited for; the result tells whether the
-// launch was accepted. Two boxes' worth of memory traffic a box is the floor.
+// Pointers are device memory. Nothing is allocated and nothing is waited for; the result tells whether the
+// launch was accepted. The lower bound is memory traffic of two boxes per box.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
 
-#include "../core/box_transforms.hpp"
+#include "core/boxes/box_transforms.hpp"
 
 namespace yf::cuda {
 

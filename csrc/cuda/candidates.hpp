@@ -7,29 +7,29 @@
 #include <cfloat>
 #include <cstdint>
 
-#include "../core/radix_sort.hpp"
-#include "suppression.hpp"
+#include "core/radix_sort.hpp"
+#include "cuda/greedy_nms.hpp"
 
 namespace yf::cuda {
 
-// A candidate: the key of its score above its place, anchor * classes + label. No two of an image are equal,
-// and ascending ones are in the order of csrc/core/postprocess.hpp, whatever order they were found in.
+// A candidate: the key of its score above its index, anchor * classes + label. No two of an image are equal,
+// and ascending ones are in the order of csrc/core/boxes/postprocess.hpp, whatever order they were found in.
 using Entry = unsigned long long;
 
 // What all kernels of a call know.
 struct Batch {
     const float* raw;
-    const std::uint32_t* wanted;  // a bit a class, or null
+    const std::uint32_t* wanted;  // a bit per class, or null
     unsigned images, classes, anchors;
     float conf;
-    bool every;        // a candidate for every class; else for an anchor's best one
-    unsigned most;     // candidates of an image that count
-    unsigned room;     // entries of an image's list
-    Entry* lists;      // [images, room], in no order
-    unsigned* totals;  // [images] candidates found; the list is whole when there is room for them
-    unsigned* again;   // [images] whether the image was read again
-    unsigned* floors;  // [images] only scores whose bits are at least that, where it was
-    unsigned* bins;    // [images, kBins] of those images
+    bool every;               // a candidate for every class; else for an anchor's best one
+    unsigned max_candidates;  // of an image that count
+    unsigned room;            // entries of an image's list
+    Entry* lists;             // [images, room], in no order
+    unsigned* totals;         // [images] candidates found; the list is whole when there is room for them
+    unsigned* again;          // [images] whether the image was read again
+    unsigned* floors;         // [images] only scores whose bits are at least that, where it was
+    unsigned* bins;           // [images, kBins] of those images
 };
 
 constexpr int kBins = 2048;
@@ -54,7 +54,7 @@ __device__ inline Entry entry_of(const Batch& batch, float score, unsigned ancho
     return Entry{descending_key(score)} << 32 | (anchor * batch.classes + label);
 }
 
-// The corners of an entry's box, as csrc/core/postprocess.cpp works them out.
+// The corners of an entry's box, as csrc/core/boxes/postprocess.cpp works them out.
 __device__ inline float4 corners_of(const Batch& batch, const float* raw, Entry entry) {
     const std::size_t anchors = batch.anchors;
     const float* const p = raw + static_cast<unsigned>(entry) / batch.classes;
@@ -77,7 +77,7 @@ __device__ inline unsigned bin_of(unsigned bits, unsigned low) {
     return kBins - 1 - min((bits - low) >> bin_shift(low), static_cast<unsigned>(kBins - 1));
 }
 
-// The least bits of a bin.
+// The lowest bits of a bin.
 __device__ inline unsigned floor_of_bin(unsigned bin, unsigned low) {
     return low + ((kBins - 1 - bin) << bin_shift(low));
 }

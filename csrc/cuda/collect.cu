@@ -1,6 +1,6 @@
-#include "collect.hpp"
-#include "launch.hpp"
-#include "workspace.hpp"
+#include "cuda/collect.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -67,13 +67,13 @@ __global__ void __launch_bounds__(kThreads) collect_every(Batch batch, bool seco
     load_scores(batch, raw, tile.anchor, first, scores);
     const unsigned hits = candidates_of(batch, raw, tile.anchor, first, floor, scores);
     if (__any_sync(kAllLanes, hits != 0) == 0) return;
-    unsigned place = reserve(static_cast<unsigned>(__popc(hits)), batch.totals + tile.image);
+    unsigned at = reserve(static_cast<unsigned>(__popc(hits)), batch.totals + tile.image);
     Entry* const list = batch.lists + std::size_t{tile.image} * batch.room;
 #pragma unroll
     for (unsigned k = 0; k < kLoads; ++k) {
         if ((hits >> k & 1) == 0) continue;
-        if (place < batch.room) list[place] = entry_of(batch, scores[k], tile.anchor, first + k);
-        ++place;
+        if (at < batch.room) list[at] = entry_of(batch, scores[k], tile.anchor, first + k);
+        ++at;
     }
 }
 
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kThreads) collect_best(Batch batch) {
         load_scores(batch, raw, tile.anchor, first, scores);
 #pragma unroll
         for (unsigned k = 0; k < kLoads; ++k) {
-            // A NaN takes the place and keeps it: nothing is above it.
+            // A NaN becomes the best and stays it: nothing is above it.
             const bool takes = scores[k] > best || scores[k] != scores[k];
             if (!takes || first + k >= batch.classes) continue;
             best = scores[k];
@@ -97,9 +97,9 @@ __global__ void __launch_bounds__(kThreads) collect_best(Batch batch) {
     }
     const bool hit = tile.anchor < batch.anchors && best > batch.conf && is_wanted(batch, label) &&
                      is_usable(batch, raw, tile.anchor);
-    const unsigned place = reserve(hit ? 1 : 0, batch.totals + tile.image);
+    const unsigned at = reserve(hit ? 1 : 0, batch.totals + tile.image);
     if (hit)
-        batch.lists[std::size_t{tile.image} * batch.room + place] = entry_of(batch, best, tile.anchor, label);
+        batch.lists[std::size_t{tile.image} * batch.room + at] = entry_of(batch, best, tile.anchor, label);
 }
 
 // How many candidates each bin of an image has whose list has too little room.
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kSelectThreads) choose_floors(Batch batch) {
     for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSelectThreads)
         bins[bin] = batch.bins[std::size_t{image} * kBins + static_cast<std::size_t>(bin)];
     __syncthreads();
-    const Fitting fitting = fitting_bins(bins, batch.most - 1);
+    const Fitting fitting = fitting_bins(bins, batch.max_candidates - 1);
     if (threadIdx.x != 0) return;
     batch.floors[image] = floor_of_bin(min(fitting.bins, kBins - 1u), bits_of(batch.conf));
     batch.totals[image] = 0;

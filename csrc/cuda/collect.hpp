@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "candidates.hpp"
+#include "cuda/candidates.hpp"
 
 namespace yf::cuda {
 

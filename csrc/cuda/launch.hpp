@@ -1,4 +1,4 @@
-// Starting a kernel: one call that nvcc turns into a launch, and that csrc/emulation runs on the host.
+// Starting a kernel: one call that nvcc turns into a launch, and that tests/emulation runs on the host.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,8 +1,9 @@
-#include "../core/tap.hpp"
-#include "launch.hpp"
-#include "letterbox.hpp"
-#include "pixels.hpp"
-#include "upload.hpp"
+#include "core/image/tap.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/letterbox.hpp"
+#include "cuda/pixels.hpp"
+#include "cuda/upload.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -53,8 +54,8 @@ __device__ inline void hold_rows(const LetterboxImage& image, const Tap* taps, c
 // kColumns x kBlockRows pixels of one target.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    place_images(const LetterboxImage* __restrict__ images, int height, int width, unsigned strips,
-                 unsigned blocks_of_image, std::uint32_t gray, bool wide, T* __restrict__ out) {
+    letterbox_images(const LetterboxImage* __restrict__ images, int height, int width, unsigned strips,
+                     unsigned blocks_of_image, std::uint32_t gray, bool wide, T* __restrict__ out) {
     __shared__ Tap columns[kColumns], rows[kBlockRows];
     const auto number = static_cast<std::int64_t>(blockIdx.x / blocks_of_image);
     const unsigned part = blockIdx.x % blocks_of_image, thread = threadIdx.x;
@@ -102,37 +103,37 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <typename T>
-cudaError_t launch_placing(const LetterboxImage* images, std::size_t count, int height, int width,
-                           std::uint8_t fill, void* out, cudaStream_t stream) {
+cudaError_t launch_letterbox(const LetterboxImage* images, std::size_t count, int height, int width,
+                             std::uint8_t fill, void* out, cudaStream_t stream) {
     const auto strips = static_cast<unsigned>((width + kColumns - 1) / kColumns),
                groups = static_cast<unsigned>((height + kBlockRows - 1) / kBlockRows);
     const unsigned of_image = strips * groups;
     if (count > 0x7FFFFFFF / of_image) return cudaErrorInvalidConfiguration;
     T* const pixels = static_cast<T*>(out);
-    return launch(place_images<T>, static_cast<unsigned>(of_image * count), kThreads, stream, images, height,
-                  width, strips, of_image, fill * 0x01010101u, rows_of_runs(pixels, width), pixels);
+    return launch(letterbox_images<T>, static_cast<unsigned>(of_image * count), kThreads, stream, images,
+                  height, width, strips, of_image, fill * 0x01010101u, rows_of_runs(pixels, width), pixels);
 }
 
 }  // namespace
 
-std::size_t letterbox_workspace(std::size_t count) { return count * sizeof(LetterboxImage); }
+std::size_t letterbox_workspace(std::size_t count) { return part_bytes<LetterboxImage>(count); }
 
 cudaError_t letterbox(const std::vector<LetterboxImage>& images, void* workspace, int height, int width,
                       std::uint8_t fill, PixelType type, void* out, cudaStream_t stream) {
     if (images.empty()) return cudaSuccess;
-    const cudaError_t status = upload(workspace, images.data(), letterbox_workspace(images.size()), stream);
-    if (status != cudaSuccess) return status;
-    const auto* const on_device = static_cast<const LetterboxImage*>(workspace);
     const std::size_t count = images.size();
+    LetterboxImage* const on_device = Workspace(workspace).take<LetterboxImage>(count);
+    const cudaError_t status = upload(on_device, images.data(), count * sizeof(LetterboxImage), stream);
+    if (status != cudaSuccess) return status;
     switch (type) {
         case PixelType::kByte:
-            return launch_placing<std::uint8_t>(on_device, count, height, width, fill, out, stream);
+            return launch_letterbox<std::uint8_t>(on_device, count, height, width, fill, out, stream);
         case PixelType::kHalf:
-            return launch_placing<__half>(on_device, count, height, width, fill, out, stream);
+            return launch_letterbox<__half>(on_device, count, height, width, fill, out, stream);
         case PixelType::kBfloat16:
-            return launch_placing<__nv_bfloat16>(on_device, count, height, width, fill, out, stream);
+            return launch_letterbox<__nv_bfloat16>(on_device, count, height, width, fill, out, stream);
         default:
-            return launch_placing<float>(on_device, count, height, width, fill, out, stream);
+            return launch_letterbox<float>(on_device, count, height, width, fill, out, stream);
     }
 }
 

@@ -1,6 +1,6 @@
-// Letterboxing a batch of images on the device: the pixels of csrc/core/image.hpp, as planes.
+// Letterboxing a batch of images on the device: the pixels of csrc/core/image/image.hpp, as planes.
 //
-// One launch, behind the copy of a small table. What the memory must carry at least: the output once, and the
+// One launch, after the copy of a small table. The lower bound is memory traffic: the output once, and the
 // bytes of the images that show once.
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "pixel_type.hpp"
+#include "cuda/pixel_type.hpp"
 
 namespace yf::cuda {
 

@@ -1,9 +1,9 @@
 #include <limits>
 
-#include "../core/coco/overlap.hpp"
-#include "launch.hpp"
-#include "match.hpp"
-#include "workspace.hpp"
+#include "core/coco/overlap.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/match.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -30,7 +30,7 @@ __device__ coco::Box box_at(const MatchBoxes& boxes, std::int64_t i) {
 
 // --- the order of detections
 
-// Tells each detection its rank in its class, and puts it at its place among all of the image, best first:
+// Gives each detection its rank in its class, and its position among all of the image, best first:
 // `order` [images, D], the first `ordered` [images] of which are written.
 __global__ void __launch_bounds__(kThreads)
     rank_detections(MatchRows detections, const float* __restrict__ scores, std::int64_t max_det,
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kThreads)
     const bool in = own < count;
     const float score = in ? scores[first + own] : 0.0f;
     const std::int64_t label = in ? detections.classes[first + own] : 0;
-    int place = 0, rank = 0, numbers = 0;
+    int position = 0, rank = 0, numbers = 0;
     for (int start = 0; start < count; start += kThreads) {
         const int here = min(count - start, kThreads);
         if (thread < here) {
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kThreads)
         for (int k = 0; k < here; ++k) {
             const float other = their_scores[k];
             const bool better = other > score || (other == score && start + k < own);
-            place += better;
+            position += better;
             rank += better && their_classes[k] == label;
             numbers += other == other;
         }
@@ -65,7 +65,8 @@ __global__ void __launch_bounds__(kThreads)
     if (own == 0) ordered[image] = numbers;
     if (own >= rows) return;
     const bool number = in && score == score;
-    if (number && place < rows) order[first + place] = own;  // it is, unless somebody writes meanwhile
+    if (number && position < rows)
+        order[first + position] = own;  // always, unless the arrays are written to meanwhile
     const bool counts = number && rank < max_det;
     result.ranks[first + own] = counts ? rank : -1;
     if (counts) return;
@@ -102,7 +103,7 @@ __device__ Choice best_of_warp(Choice own) {
 
 __device__ bool flag(const std::uint8_t* flags, std::int64_t i) { return flags != nullptr && flags[i] != 0; }
 
-// A warp for each image and threshold. Lane l looks after the ground truths of rows l, l + 32 and so on.
+// A warp per image and threshold. Lane l handles the ground truths of rows l, l + 32 and so on.
 __global__ void __launch_bounds__(32)
     match_image(MatchRows detections, MatchRows truths, const std::uint8_t* __restrict__ crowd,
                 MatchThresholds thresholds, MatchResult result, const int* __restrict__ order,
@@ -114,9 +115,9 @@ __global__ void __launch_bounds__(32)
     const int count = ordered[image], truth_count = count_of(truths, image);
     std::uint8_t* const taken = taken_all + std::int64_t{blockIdx.x} * truths.rows;
     for (int row = lane; row < truth_count; row += 32) taken[row] = 0;
-    const double least = coco::least_overlap(thresholds.values[t]);
-    for (int place = 0; place < count; ++place) {
-        const int own_row = order[first + place];
+    const double min_overlap = coco::least_overlap(thresholds.values[t]);
+    for (int position = 0; position < count; ++position) {
+        const int own_row = order[first + position];
         if (own_row < 0 || own_row >= detections.rows) continue;  // as above
         const std::int64_t i = first + own_row;
         if (result.ranks[i] < 0) continue;
@@ -130,7 +131,7 @@ __global__ void __launch_bounds__(32)
             if (taken[row] != 0 && !is_crowd) continue;
             const double overlap = coco::overlap(box, box_at(truths.boxes, g), is_crowd);
             const Choice choice{is_crowd || flag(truths.ignored, g) ? 1 : 2, overlap, row};
-            if (overlap >= least && better(choice, own)) own = choice;
+            if (overlap >= min_overlap && better(choice, own)) own = choice;
         }
         if (__any_sync(kAllLanes, own.kind) != 0) own = best_of_warp(own);
         if (own.kind != 0 && own.row % 32 == lane) taken[own.row] = 1;
@@ -148,21 +149,21 @@ struct Buffers {
 
 std::size_t lay_out(void* workspace, std::int64_t images, std::int64_t detections, std::int64_t truths,
                     int thresholds, Buffers* at) {
-    Carver carver(workspace);
-    at->order = carver.take<int>(static_cast<std::size_t>(images * detections));
-    at->ordered = carver.take<int>(static_cast<std::size_t>(images));
-    at->taken = carver.take<std::uint8_t>(static_cast<std::size_t>(images * truths * thresholds));
-    return carver.used();
+    Workspace parts(workspace);
+    at->order = parts.take<int>(static_cast<std::size_t>(images * detections));
+    at->ordered = parts.take<int>(static_cast<std::size_t>(images));
+    at->taken = parts.take<std::uint8_t>(static_cast<std::size_t>(images * truths * thresholds));
+    return parts.used();
 }
 
 }  // namespace
 
 bool match_fits(std::int64_t images, std::int64_t detections, std::int64_t truths) {
-    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max() - kThreads;
-    if (detections > kMost || truths > kMost) return false;
+    constexpr std::int64_t kMax = std::numeric_limits<std::int32_t>::max() - kThreads;
+    if (detections > kMax || truths > kMax) return false;
     const std::int64_t tiles = blocks_of(detections, kThreads);
     const std::int64_t blocks = tiles > coco::kMaxThresholds ? tiles : coco::kMaxThresholds;
-    return images <= kMost / blocks;
+    return images <= kMax / blocks;
 }
 
 std::size_t match_workspace(std::int64_t images, std::int64_t detections, std::int64_t truths,

@@ -1,6 +1,6 @@
 // COCO matching of a batch on the device: the matches of csrc/core/coco/match.hpp, for padded images.
 //
-// Pointers are device memory. Nothing is allocated and nobody is waited for: two launches, whatever the
+// Pointers are device memory. Nothing is allocated and nothing is waited for: two launches, whatever the
 // values, so a CUDA graph can hold them. The first compares each detection with all of its image (which are
 // max_det of a postprocess, some hundreds); the second gives each image and threshold a warp, which takes the
 // detections in turn and looks at the ground truths 32 at a time. Overlaps are double, as pycocotools' are: a
@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../core/coco/match.hpp"
+#include "core/coco/match.hpp"
 
 namespace yf::cuda {
 
@@ -22,8 +22,8 @@ struct MatchBoxes {
     bool wide;
 };
 
-// [images, rows]; rows behind an image's count (which is cut to 0 .. rows) are nobody. `crowd` and `ignored`
-// may be null: none.
+// [images, rows]; rows behind an image's count (which is cut to 0 .. rows) do not count. `crowd` and
+// `ignored` may be null: none.
 struct MatchRows {
     MatchBoxes boxes;
     const std::int64_t* classes;
@@ -50,7 +50,8 @@ std::size_t match_workspace(std::int64_t images, std::int64_t detections, std::i
                             int thresholds);
 
 // scores [images, D]. A detection whose score is NaN, that has max_det better ones of its class, or that is
-// behind the count does not count: it takes nobody and is ignored. The workspace is aligned to 256 bytes.
+// behind the count does not count: it matches nothing and is ignored. The workspace is aligned to
+// kWorkspaceAlign.
 cudaError_t match_detections(std::int64_t images, const MatchRows& detections, const float* scores,
                              const MatchRows& truths, const std::uint8_t* crowd,
                              const MatchThresholds& thresholds, std::int64_t max_det, void* workspace,

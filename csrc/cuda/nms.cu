@@ -1,11 +1,11 @@
 #include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_select.cuh>
 
-#include "../core/radix_sort.hpp"
-#include "launch.hpp"
-#include "nms.hpp"
-#include "suppression.hpp"
-#include "workspace.hpp"
+#include "core/radix_sort.hpp"
+#include "cuda/greedy_nms.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/nms.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -23,12 +23,13 @@ constexpr std::uint32_t kLeftOut = 0x80000000;
 
 struct Buffers {
     Key *keys, *sorted_keys;
-    std::uint32_t *values, *order, *ranks;  // order: indices, best first; ranks: places in it, class by class
-    float4* boxes;                          // class by class, best first, as all that follows but `kept`
-    std::uint8_t *alive, *kept;             // kept: in the order of scores
-    Word* overlaps;                         // [kChunk, kWords] of the chunk being decided
-    float4* suppressors;                    // kept boxes of the chunk's last class
-    int* found;                             // their number
+    std::uint32_t *values, *order,
+        *ranks;                  // order: indices, best first; ranks: positions in it, class by class
+    float4* boxes;               // class by class, best first, as all that follows but `kept`
+    std::uint8_t *alive, *kept;  // kept: in the order of scores
+    Word* overlaps;              // [kChunk, kWords] of the chunk being decided
+    float4* suppressors;         // kept boxes of the chunk's last class
+    int* found;                  // their number
     char* cub;
     std::size_t cub_bytes;
 };
@@ -45,27 +46,27 @@ cudaError_t select_kept(const Buffers& at, void* scratch, std::size_t& bytes, st
 }
 
 cudaError_t lay_out(void* workspace, int n, Buffers* at, std::size_t* bytes) {
-    Carver carver(workspace);
+    Workspace parts(workspace);
     const auto count = static_cast<std::size_t>(n);
-    at->keys = carver.take<Key>(count);
-    at->sorted_keys = carver.take<Key>(count);
-    at->values = carver.take<std::uint32_t>(count);
-    at->order = carver.take<std::uint32_t>(count);
-    at->ranks = carver.take<std::uint32_t>(count);
-    at->boxes = carver.take<float4>(count);
-    at->alive = carver.take<std::uint8_t>(count);
-    at->kept = carver.take<std::uint8_t>(count);
-    at->overlaps = carver.take<Word>(static_cast<std::size_t>(n < kChunk ? n : kChunk) * kWords);
-    at->suppressors = carver.take<float4>(kChunk);
-    at->found = carver.take<int>(1);
+    at->keys = parts.take<Key>(count);
+    at->sorted_keys = parts.take<Key>(count);
+    at->values = parts.take<std::uint32_t>(count);
+    at->order = parts.take<std::uint32_t>(count);
+    at->ranks = parts.take<std::uint32_t>(count);
+    at->boxes = parts.take<float4>(count);
+    at->alive = parts.take<std::uint8_t>(count);
+    at->kept = parts.take<std::uint8_t>(count);
+    at->overlaps = parts.take<Word>(static_cast<std::size_t>(n < kChunk ? n : kChunk) * kWords);
+    at->suppressors = parts.take<float4>(kChunk);
+    at->found = parts.take<int>(1);
     std::size_t sorting = 0, selecting = 0;
     cudaError_t status = sort_pairs(*at, nullptr, sorting, at->order, n, 64, nullptr);
     if (status != cudaSuccess) return status;
     status = select_kept(*at, nullptr, selecting, nullptr, nullptr, n, nullptr);
     if (status != cudaSuccess) return status;
     at->cub_bytes = sorting > selecting ? sorting : selecting;
-    at->cub = carver.take<char>(at->cub_bytes);
-    *bytes = carver.used();
+    at->cub = parts.take<char>(at->cub_bytes);
+    *bytes = parts.used();
     return cudaSuccess;
 }
 
@@ -91,7 +92,7 @@ __global__ void __launch_bounds__(kThreads)
     ranks[rank] = score_keys[rank] == kNoScore ? rank | kLeftOut : rank;
 }
 
-// The boxes class by class. One that can meet nobody is replaced by an empty box, which meets nobody.
+// The boxes class by class. One that cannot overlap any other is replaced by an empty box.
 __global__ void __launch_bounds__(kThreads)
     gather_boxes(const float* __restrict__ boxes, const std::uint32_t* __restrict__ order,
                  const std::uint32_t* __restrict__ ranks, int n, float4* __restrict__ gathered,
@@ -105,7 +106,7 @@ __global__ void __launch_bounds__(kThreads)
     alive[i] = (rank & kLeftOut) == 0;
 }
 
-// --- suppression
+// --- NMS
 
 // A tile of 64 x 64 pairs of a chunk: bit k of overlaps[i * kWords + column] says that box i suppresses box
 // 64 * column + k, should i be kept. Only pairs whose second box comes later are looked at.
@@ -135,8 +136,8 @@ __global__ void __launch_bounds__(kBits)
     overlaps[i * kWords + column] = bits;
 }
 
-// Decides a chunk, word by word, in one block; says in `kept` who stays, and lists those of the last class,
-// whose boxes go on behind the chunk.
+// Decides a chunk, word by word, in one block: sets `kept`, and lists the kept boxes of the last class, which
+// may continue behind the chunk.
 __global__ void __launch_bounds__(kSweepThreads)
     sweep_chunk(const float4* __restrict__ boxes, const Key* __restrict__ classes,
                 const std::uint8_t* __restrict__ alive, const std::uint32_t* __restrict__ ranks, int count,
@@ -179,7 +180,7 @@ __global__ void __launch_bounds__(kSweepThreads)
     if (thread == 0) *found = listed;
 }
 
-// Takes out the boxes behind a chunk that one of its kept boxes suppresses. `classes` and so on start behind
+// Drops the boxes behind a chunk that one of its kept boxes suppresses. `classes` and so on start behind
 // the chunk; its last class is just before.
 __global__ void __launch_bounds__(kThreads)
     suppress_rest(const float4* __restrict__ suppressors, const int* __restrict__ found,
@@ -204,8 +205,8 @@ __global__ void __launch_bounds__(kThreads)
     }
 }
 
-cudaError_t launch_suppression(const Buffers& at, const Key* classes, const std::uint32_t* ranks, int n,
-                               float limit, cudaStream_t stream) {
+cudaError_t launch_sweeps(const Buffers& at, const Key* classes, const std::uint32_t* ranks, int n,
+                          float limit, cudaStream_t stream) {
     for (int begin = 0; begin < n; begin += kChunk) {
         const int rest = n - begin > kChunk ? n - begin - kChunk : 0, count = n - begin - rest;
         const float4* const boxes = at.boxes + begin;
@@ -257,7 +258,7 @@ cudaError_t nms(const float* boxes, const float* scores, const std::int64_t* cla
     const std::uint32_t* const ranks = classes != nullptr ? at.ranks : at.values;
     status = launch(gather_boxes, blocks, kThreads, stream, boxes, at.order, ranks, n, at.boxes, at.alive);
     if (status != cudaSuccess) return status;
-    status = launch_suppression(at, labels, ranks, n, floor_to_float(threshold), stream);
+    status = launch_sweeps(at, labels, ranks, n, floor_to_float(threshold), stream);
     if (status != cudaSuccess) return status;
     return select_kept(at, at.cub, at.cub_bytes, keep, count, n, stream);
 }

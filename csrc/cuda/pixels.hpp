@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "pixel_type.hpp"
+#include "cuda/pixel_type.hpp"
 
 namespace yf::cuda {
 

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <limits>
 
-#include "candidates.hpp"
-#include "collect.hpp"
-#include "launch.hpp"
-#include "postprocess.hpp"
-#include "workspace.hpp"
+#include "cuda/candidates.hpp"
+#include "cuda/collect.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/postprocess.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -34,7 +34,7 @@ struct Sweep {
 // --- the classes asked for, as kernel arguments: a copy from host memory would have to wait, or outlive the
 // call
 
-constexpr int kWords = 512;  // 32 classes each, a launch
+constexpr int kWords = 512;  // per launch, 32 classes each
 struct ClassBits {
     std::uint32_t words[kWords];
 };
@@ -103,7 +103,7 @@ class Entries {
 __device__ Entry find_end(const Entries& entries, float conf, Entry begin, unsigned* bins) {
     const Entry one = Entry{descending_key(1.0f)} << 32;
     Entry end = Entry{descending_key(conf)} << 32;
-    // Few scores are above 1, as a rule none: the first bin holds them too.
+    // Few scores are above 1, usually none: the first bin holds them too.
     Entry low = begin < one && one < end ? one : begin;
     unsigned taken = 0;
     for (;;) {
@@ -163,9 +163,9 @@ __device__ unsigned load_chunk(const Entries& entries, Entry begin, Entry end, E
     return count;
 }
 
-// --- suppression
+// --- NMS
 
-// A box that can meet nobody is replaced by an empty one, which meets nobody.
+// A box that cannot overlap any other is replaced by an empty one.
 __device__ Box suppressor(float4 corners) {
     const Box box = box_of(corners);
     return can_overlap(box) ? box : Box{0, 0, 0, 0, 0};
@@ -175,11 +175,11 @@ __device__ Box suppressor(float4 corners) {
 // stay are written behind the kept ones, whose new number is returned.
 __device__ std::int64_t sweep_word(const Batch& batch, const Sweep& sweep, const float* raw,
                                    const Entry* chunk, int here, const Rows& rows, std::int64_t kept) {
-    constexpr int kParts = kThreads / kBits;  // threads a candidate
+    constexpr int kParts = kThreads / kBits;  // threads per candidate
     __shared__ float4 corners[kBits];
     __shared__ Box boxes[kBits];
     __shared__ unsigned labels[kBits];
-    __shared__ Word overlaps[kBits];  // bit k of [i]: i, should it stay, takes k out
+    __shared__ Word overlaps[kBits];  // bit k of [i]: i, if kept, suppresses k
     __shared__ Word out, stays;
     const int thread = static_cast<int>(threadIdx.x);
     if (thread == 0) out = 0;
@@ -224,7 +224,7 @@ __device__ std::int64_t sweep_word(const Batch& batch, const Sweep& sweep, const
     return now < sweep.max_det ? now : sweep.max_det;
 }
 
-// A block an image: takes its candidates in turn until max_det are kept.
+// A block per image: takes its candidates in turn until max_det are kept.
 __global__ void __launch_bounds__(kThreads, 1) sweep_image(Batch batch, Sweep sweep) {
     __shared__ Entry chunk[kChunk];
     __shared__ unsigned bins[kBins];
@@ -233,14 +233,14 @@ __global__ void __launch_bounds__(kThreads, 1) sweep_image(Batch batch, Sweep sw
     const Rows rows{sweep.boxes + first, sweep.scores + first, sweep.labels + first};
     const float* const raw = image_of(batch, image);
     const Entries entries(batch, image);
-    const unsigned count = min(entries.count(), batch.most);
+    const unsigned count = min(entries.count(), batch.max_candidates);
     std::int64_t kept = 0;
     Entry begin = 0;
     for (unsigned seen = 0; seen < count && kept < sweep.max_det;) {
         const bool many = entries.count() - seen > kChunk;
         const Entry end = many ? find_end(entries, batch.conf, begin, bins) : kNoEntry;
         const unsigned loaded = load_chunk(entries, begin, end, chunk);
-        if (loaded == 0) break;  // somebody writes to `raw` meanwhile
+        if (loaded == 0) break;  // `raw` is being written to meanwhile
         const unsigned counting = min(loaded, count - seen);
         for (unsigned i = 0; i < counting && kept < sweep.max_det; i += kBits) {
             const int here = static_cast<int>(min(counting - i, static_cast<unsigned>(kBits)));
@@ -272,29 +272,29 @@ std::size_t lay_out(const PostprocessShape& shape, const PostprocessOptions& opt
     const bool every = options.multi_label || shape.classes == 1;
     const std::int64_t room = room_of(shape, options, every);
     const auto images = static_cast<std::size_t>(shape.images);
-    Carver carver(workspace);
-    *wanted = carver.take<std::uint32_t>(static_cast<std::size_t>(shape.classes) / 32 + 1);
+    Workspace parts(workspace);
+    *wanted = parts.take<std::uint32_t>(static_cast<std::size_t>(shape.classes) / 32 + 1);
     batch->images = static_cast<unsigned>(shape.images);
     batch->classes = static_cast<unsigned>(shape.classes);
     batch->anchors = static_cast<unsigned>(shape.anchors);
     batch->every = every;
     batch->room = static_cast<unsigned>(room);
-    batch->lists = carver.take<Entry>(images * static_cast<std::size_t>(room));
-    batch->totals = carver.take<unsigned>(images);
-    batch->again = carver.take<unsigned>(images);
-    batch->floors = carver.take<unsigned>(images);
-    batch->bins = carver.take<unsigned>(images * kBins);
-    return carver.used();
+    batch->lists = parts.take<Entry>(images * static_cast<std::size_t>(room));
+    batch->totals = parts.take<unsigned>(images);
+    batch->again = parts.take<unsigned>(images);
+    batch->floors = parts.take<unsigned>(images);
+    batch->bins = parts.take<unsigned>(images * kBins);
+    return parts.used();
 }
 
 }  // namespace
 
 bool postprocess_fits(const PostprocessShape& shape) {
-    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-    if (shape.images > kMost || shape.classes > kMost || shape.anchors > kMost) return false;
-    if (shape.classes * shape.anchors > kMost) return false;
+    constexpr std::int64_t kMax = std::numeric_limits<std::int32_t>::max();
+    if (shape.images > kMax || shape.classes > kMax || shape.anchors > kMax) return false;
+    if (shape.classes * shape.anchors > kMax) return false;
     const std::int64_t blocks = collect_blocks(1, shape.classes, shape.anchors);
-    return shape.images <= kMost / std::max<std::int64_t>(blocks, 1);
+    return shape.images <= kMax / std::max<std::int64_t>(blocks, 1);
 }
 
 std::size_t postprocess_workspace(const PostprocessShape& shape, const PostprocessOptions& options) {
@@ -313,8 +313,8 @@ cudaError_t postprocess(const float* raw, const PostprocessShape& shape, const P
     batch.raw = raw;
     batch.wanted = options.wanted != nullptr ? wanted : nullptr;
     batch.conf = options.conf;
-    constexpr std::size_t kMost = std::numeric_limits<std::int32_t>::max();
-    batch.most = static_cast<unsigned>(std::min(options.max_candidates, kMost));
+    constexpr std::size_t kMax = std::numeric_limits<std::int32_t>::max();
+    batch.max_candidates = static_cast<unsigned>(std::min(options.max_candidates, kMax));
     if (options.wanted != nullptr) {
         const cudaError_t status = launch_wanted(options.wanted, batch.classes, wanted, stream);
         if (status != cudaSuccess) return status;

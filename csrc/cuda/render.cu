@@ -1,12 +1,13 @@
 #include <cmath>
 #include <cstring>
 
-#include "launch.hpp"
-#include "pixels.hpp"
-#include "render.hpp"
-#include "render_draw.hpp"
-#include "render_tables.hpp"
-#include "upload.hpp"
+#include "cuda/launch.hpp"
+#include "cuda/pixels.hpp"
+#include "cuda/render.hpp"
+#include "cuda/render_draw.hpp"
+#include "cuda/render_tables.hpp"
+#include "cuda/upload.hpp"
+#include "cuda/workspace.hpp"
 
 namespace yf::cuda {
 namespace {
@@ -23,7 +24,7 @@ __device__ Along along(const Neighbour& luma, const Neighbour& chroma) {
             both_weights(static_cast<std::uint32_t>(chroma.weight))};
 }
 
-__device__ void place_column(const Tile& tile, int x, Along* out) {
+__device__ void set_column(const Tile& tile, int x, Along* out) {
     const PictureView& picture = tile.picture;
     const UprightAxes axes = upright_axes(tile);
     const int factor = picture.factor_x;
@@ -31,7 +32,7 @@ __device__ void place_column(const Tile& tile, int x, Along* out) {
                  upright_column(axes.gain_x / factor, axes.offset_x / factor, x, max(picture.cb.width, 2)));
 }
 
-__device__ void place_row(const Tile& tile, int y, Along* out) {
+__device__ void set_row(const Tile& tile, int y, Along* out) {
     const PictureView& picture = tile.picture;
     const UprightAxes axes = upright_axes(tile);
     const double at = axes.gain_y * (y + 0.5) + axes.offset_y;
@@ -39,7 +40,7 @@ __device__ void place_row(const Tile& tile, int y, Along* out) {
                  upright_row(at, picture.factor_y, max(picture.cb.height, 2)));
 }
 
-__device__ void place_chunks(const Tile& tile, const TileEntry& entry, Span span, int y, ChunkEntry* out) {
+__device__ void set_chunks(const Tile& tile, const TileEntry& entry, Span span, int y, ChunkEntry* out) {
     const PictureView& picture = tile.picture;
     const Projection projection = project(tile);
     for (int begin = span.begin; begin < span.end; begin += kChunk) {
@@ -64,8 +65,8 @@ __device__ void place_chunks(const Tile& tile, const TileEntry& entry, Span span
     }
 }
 
-// A thread a row of each tile, and a column of each upright one.
-__global__ void __launch_bounds__(kThreads) place_tiles(Tables tables, unsigned blocks_of_tile) {
+// A thread per row of each tile, and per column of each upright one.
+__global__ void __launch_bounds__(kThreads) locate_tiles(Tables tables, unsigned blocks_of_tile) {
     const auto t = static_cast<std::int64_t>(blockIdx.x / blocks_of_tile);
     const int i = static_cast<int>(blockIdx.x % blocks_of_tile * kThreads + threadIdx.x);
     const Tile& tile = tables.tiles[t];
@@ -74,20 +75,20 @@ __global__ void __launch_bounds__(kThreads) place_tiles(Tables tables, unsigned 
     if (i < tables.height) {
         const std::int64_t row = slot * tables.height + i;
         if (entry.upright != 0) {
-            place_row(tile, i, tables.rows + row);
+            set_row(tile, i, tables.rows + row);
         } else {
             const Span span = owned(tile, i, tables.width);
             tables.spans[row] = span;
-            place_chunks(tile, entry, span, i, tables.chunks + row * tables.chunks_of_row);
+            set_chunks(tile, entry, span, i, tables.chunks + row * tables.chunks_of_row);
         }
     } else if (const int x = i - tables.height; x < tables.width && entry.upright != 0) {
-        place_column(tile, x, tables.columns + slot * tables.width + x);
+        set_column(tile, x, tables.columns + slot * tables.width + x);
     }
 }
 
 // ---------------------------------------------------------------------------------- second launch
 
-// A strip a thread.
+// A strip per thread.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     draw_pixels(Tables tables, unsigned blocks_across, unsigned blocks_of_sample, bool wide,
@@ -118,34 +119,35 @@ __global__ void __launch_bounds__(kThreads)
 
 // ---------------------------------------------------------------------------------- the host's part
 
-constexpr std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
-
-template <typename T>
-std::size_t bytes_of(std::size_t count) {
-    return aligned(count * sizeof(T));
-}
-
 bool fits_grid(unsigned blocks, std::size_t times) { return times <= 0x7FFFFFFF / blocks; }
+
+// What comes from the host: the first parts of the workspace.
+struct HostParts {
+    SampleEntry* samples;
+    TileEntry* entries;
+    Tile* tiles;
+};
+
+HostParts take_host_parts(Workspace& parts, std::size_t samples, std::size_t tiles) {
+    return {parts.take<SampleEntry>(samples), parts.take<TileEntry>(tiles), parts.take<Tile>(tiles)};
+}
 
 // The addresses of all tables in one piece of memory; returns its size.
 std::size_t lay_out(const RenderTable& table, void* workspace, Tables* out) {
     const auto h = static_cast<std::size_t>(table.height), w = static_cast<std::size_t>(table.width);
-    std::size_t used = 0;
-    const auto take = [&]<typename T>(T*& part, std::size_t count) {
-        part = reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(workspace) + used);
-        used += bytes_of<T>(count);
-    };
+    Workspace parts(workspace);
     out->height = table.height;
     out->width = table.width;
     out->chunks_of_row = ceil_div(table.width, kChunk);
-    take(out->samples, table.samples);
-    take(out->entries, table.tiles);
-    take(out->tiles, table.tiles);
-    take(out->columns, table.upright() * w);
-    take(out->rows, table.upright() * h);
-    take(out->spans, table.general * h);
-    take(out->chunks, table.general * h * static_cast<std::size_t>(out->chunks_of_row));
-    return used;
+    const HostParts host = take_host_parts(parts, table.samples, table.tiles);
+    out->samples = host.samples;
+    out->entries = host.entries;
+    out->tiles = host.tiles;
+    out->columns = parts.take<Along>(table.upright() * w);
+    out->rows = parts.take<Along>(table.upright() * h);
+    out->spans = parts.take<Span>(table.general * h);
+    out->chunks = parts.take<ChunkEntry>(table.general * h * static_cast<std::size_t>(out->chunks_of_row));
+    return parts.used();
 }
 
 TileEntry entry_of(const Tile& tile, int slot, int height, int width) {
@@ -187,10 +189,11 @@ RenderTable render_table(const std::vector<RenderSample>& samples, int height, i
     RenderTable table{{}, height, width, samples.size(), 0, 0};
     for (const RenderSample& sample : samples)
         for (const auto& layer : sample.layers) table.tiles += layer.size();
-    const std::size_t entries_at = bytes_of<SampleEntry>(table.samples),
-                      tiles_at = entries_at + bytes_of<TileEntry>(table.tiles);
-    table.bytes.resize(tiles_at + bytes_of<Tile>(table.tiles));
-    char* const base = table.bytes.data();
+    Workspace sizes(nullptr);
+    take_host_parts(sizes, table.samples, table.tiles);
+    table.bytes.resize(sizes.used());
+    Workspace parts(table.bytes.data());
+    const HostParts host = take_host_parts(parts, table.samples, table.tiles);
     std::size_t next = 0, next_sample = 0;
     for (const RenderSample& sample : samples) {
         SampleEntry entry{};
@@ -201,13 +204,13 @@ RenderTable render_table(const std::vector<RenderSample>& samples, int height, i
             for (const Tile& tile : sample.layers[layer]) {
                 const std::size_t slot = is_upright(tile) ? next - table.general : table.general++;
                 const TileEntry of_tile = entry_of(tile, static_cast<int>(slot), height, width);
-                std::memcpy(base + entries_at + next * sizeof of_tile, &of_tile, sizeof of_tile);
-                std::memcpy(base + tiles_at + next * sizeof tile, &tile, sizeof tile);
+                std::memcpy(host.entries + next, &of_tile, sizeof of_tile);
+                std::memcpy(host.tiles + next, &tile, sizeof tile);
                 ++next;
             }
         }
         entry.tiles[2] = static_cast<int>(next);
-        std::memcpy(base + next_sample++ * sizeof entry, &entry, sizeof entry);
+        std::memcpy(host.samples + next_sample++, &entry, sizeof entry);
     }
     return table;
 }
@@ -224,13 +227,13 @@ cudaError_t render(const RenderTable& table, void* workspace, PixelType type, vo
     lay_out(table, workspace, &tables);
     const std::size_t of_tile =
         static_cast<std::size_t>(table.height) * tables.chunks_of_row + static_cast<std::size_t>(table.width);
-    if (table.tiles > kMostElements / of_tile) return cudaErrorInvalidConfiguration;
+    if (table.tiles > kMaxElements / of_tile) return cudaErrorInvalidConfiguration;
     cudaError_t status = upload(workspace, table.bytes.data(), table.bytes.size(), stream);
     if (status != cudaSuccess) return status;
     if (table.tiles > 0) {
         const auto blocks = static_cast<unsigned>(ceil_div(table.height + table.width, kThreads));
         if (!fits_grid(blocks, table.tiles)) return cudaErrorInvalidConfiguration;
-        status = launch(place_tiles, static_cast<unsigned>(blocks * table.tiles), kThreads, stream, tables,
+        status = launch(locate_tiles, static_cast<unsigned>(blocks * table.tiles), kThreads, stream, tables,
                         blocks);
         if (status != cudaSuccess) return status;
     }

@@ -1,8 +1,9 @@
-// The executor of a BatchPlan on the device: planes in, planar RGB out, the pixels of csrc/core/render.hpp.
+// The executor of a BatchPlan on the device: planes in, planar RGB out, the pixels of
+// csrc/core/render/render.hpp.
 //
-// Two launches a batch, behind the copy of a small table: which pixels each tile owns and where they lie in
-// its planes, in double; then the pixels, with none of that left. Each output pixel is written once. What the
-// memory must carry at least: the output once, and the bytes of the planes that show once.
+// Two launches per batch, after the copy of a small table: which pixels each tile owns and where they lie in
+// its planes, in double; then the pixels, with none of that left. Each output pixel is written once. The
+// lower bound is memory traffic: the output once, and the bytes of the planes that show once.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,8 +12,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "../core/render.hpp"
-#include "pixel_type.hpp"
+#include "core/render/render.hpp"
+#include "cuda/pixel_type.hpp"
 
 namespace yf::cuda {
 
@@ -31,7 +32,7 @@ struct RenderTable {
     std::size_t upright() const { return tiles - general; }
 };
 
-// Of samples of one size, whose numbers keep the limits of csrc/core/render.hpp. Pixels of a plane are packed
+// Of samples of one size, whose numbers keep the limits of csrc/core/limits.hpp. Pixels of a plane are packed
 // within each row; no plane has 1 GiB or more.
 RenderTable render_table(const std::vector<RenderSample>& samples, int height, int width);
 
@@ -39,8 +40,7 @@ RenderTable render_table(const std::vector<RenderSample>& samples, int height, i
 std::size_t render_workspace(const RenderTable& table);
 
 // Renders to `out`, [samples, 3, height, width] of `type`. The table is copied to the device on the stream;
-// when this returns it is no longer read. The workspace is aligned to 256
-// bytes, as fresh device memory is.
+// when this returns it is no longer read. The workspace is aligned to kWorkspaceAlign.
 cudaError_t render(const RenderTable& table, void* workspace, PixelType type, void* out, cudaStream_t stream);
 
 }  // namespace yf::cuda

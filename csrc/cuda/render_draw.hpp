@@ -1,11 +1,11 @@
 // What one thread of the renderer does for its strip: tile by tile, and row by row of what a tile owns of it,
-// sample the tile's planes and mix the colours. The fixed-point steps of csrc/core/render_rows.hpp in 32
+// sample the tile's planes and mix the colours. The fixed-point steps of core/render/rows.hpp in 32
 // bits, where none of them can overflow and no value has to be narrowed.
 #pragma once
 
-#include "pixels.hpp"
-#include "render_strip.hpp"
-#include "render_tables.hpp"
+#include "cuda/pixels.hpp"
+#include "cuda/render_strip.hpp"
+#include "cuda/render_tables.hpp"
 
 namespace yf::cuda {
 
@@ -13,7 +13,7 @@ constexpr std::uint32_t kGray = kFill * 0x01010101u;
 
 // --- fixed point
 
-// `scale` of render_rows.hpp: round(a * b / 32768).
+// `scale` of core/render/rows.hpp: round(a * b / 32768).
 __device__ inline int scale_wide(int a, int b) { return (a * b + 16384) >> 15; }
 
 // The blend of two levels, the two lower bytes of `levels`, centred, in 1/128 level:
@@ -168,17 +168,18 @@ __device__ inline void draw_upright(const Tables& tables, const TileEntry& tile,
 
 // --- tiles of any kind
 
-struct Place {
+struct Position {
     int first;
     std::int16_t weight;
 };
 
 // Pixel i of a chunk along an axis of `size` samples, two at least.
-__device__ inline Place place_at(const AxisLine& line, int base, float i, float inverse_depth, int size) {
-    Place place;
-    place.first = base + split((line.start + i * line.step) * inverse_depth,
-                               static_cast<float>(size - 1 - base), size - 2 - base, &place.weight);
-    return place;
+__device__ inline Position position_at(const AxisLine& line, int base, float i, float inverse_depth,
+                                       int size) {
+    Position position;
+    position.first = base + split((line.start + i * line.step) * inverse_depth,
+                                  static_cast<float>(size - 1 - base), size - 2 - base, &position.weight);
+    return position;
 }
 
 // Four neighbours of a plane: where they are and how they blend.
@@ -195,7 +196,8 @@ struct Quad {
     }
 };
 
-__device__ inline Quad quad_at(const Place& column, const Place& row, int stride, int width, int height) {
+__device__ inline Quad quad_at(const Position& column, const Position& row, int stride, int width,
+                               int height) {
     const int upper = min(row.first, height - 1), lower = min(row.first + 1, height - 1);
     return {upper * stride + column.first, lower * stride + column.first, width > 1 ? 1 : 0,
             both_weights(static_cast<std::uint32_t>(column.weight)), row.weight};
@@ -216,17 +218,18 @@ __device__ inline void sample_general(const ChunkEntry* chunks, const TileEntry&
         const int i = from_begin(k) % kChunk;
         const auto at = static_cast<float>(i);
         const float inverse = chunk.depth_step == 0.0f ? 1.0f : inverse_depth_at(i, chunk.depth_step);
-        const Quad luma = quad_at(place_at(chunk.column, chunk.column_base, at, inverse, max(tile.width, 2)),
-                                  place_at(chunk.row, chunk.row_base, at, inverse, max(tile.height, 2)),
-                                  tile.stride, tile.width, tile.height);
+        const Quad luma =
+            quad_at(position_at(chunk.column, chunk.column_base, at, inverse, max(tile.width, 2)),
+                    position_at(chunk.row, chunk.row_base, at, inverse, max(tile.height, 2)), tile.stride,
+                    tile.width, tile.height);
         out.y[k] = luma.blend(tile.y);
         out.cb[k] = out.cr[k] = 0;
         if (tile.cb == nullptr) continue;
-        Place row = place_at(chunk.chroma_row, chunk.chroma_row_base, at, inverse, tile.rows);
+        Position row = position_at(chunk.chroma_row, chunk.chroma_row_base, at, inverse, tile.rows);
         row.first += tile.first_row;
-        const Quad chroma = quad_at(
-            place_at(chunk.chroma_column, chunk.chroma_column_base, at, inverse, max(tile.chroma_width, 2)),
-            row, tile.chroma_stride, tile.chroma_width, tile.chroma_height);
+        const Quad chroma = quad_at(position_at(chunk.chroma_column, chunk.chroma_column_base, at, inverse,
+                                                max(tile.chroma_width, 2)),
+                                    row, tile.chroma_stride, tile.chroma_width, tile.chroma_height);
         out.cb[k] = chroma.blend(tile.cb);
         out.cr[k] = chroma.blend(tile.cr);
     }

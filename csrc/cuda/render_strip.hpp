@@ -1,12 +1,12 @@
 // The pixels of one thread of the renderer: which of them a tile owns, and how they are written.
 #pragma once
 
-#include "pixels.hpp"
-#include "render_tables.hpp"
+#include "cuda/pixels.hpp"
+#include "cuda/render_tables.hpp"
 
 namespace yf::cuda {
 
-constexpr int kRows = 8;  // of a strip, kPixels columns each: a bit of a word a pixel, row by row
+constexpr int kRows = 8;  // of a strip, kPixels columns each: a bit of a word per pixel, row by row
 static_assert(kRows * kPixels == 32);
 
 __device__ inline unsigned row_of(unsigned pixels, int row) { return pixels >> kPixels * row & kWholeRun; }

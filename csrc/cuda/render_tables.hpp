@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../core/render_colours.hpp"
-#include "../core/render_points.hpp"
+#include "core/render/colours.hpp"
+#include "core/render/points.hpp"
 
 namespace yf::cuda {
 
@@ -45,7 +45,7 @@ struct AxisLine {
     float start, step;
 };
 
-// A chunk of a row of any other tile: the lines of render_points.hpp.
+// A chunk of a row of any other tile: the lines of core/render/points.hpp.
 struct alignas(16) ChunkEntry {
     AxisLine column, row;
     AxisLine chroma_column, chroma_row;
@@ -54,7 +54,7 @@ struct alignas(16) ChunkEntry {
 };
 
 // Elements of a table are counted in 32 bits.
-constexpr std::size_t kMostElements = 0x7FFFFFFF;
+constexpr std::size_t kMaxElements = 0x7FFFFFFF;
 
 struct Tables {
     const SampleEntry* samples;

@@ -1,4 +1,4 @@
-// Small tables from the host to the device, as a rule without waiting for either.
+// Small tables from the host to the device, usually without waiting for either.
 #pragma once
 
 #include <cuda_runtime.h>

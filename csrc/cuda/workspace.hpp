@@ -1,4 +1,4 @@
-// Memory that a caller hands in, cut into parts; and how many blocks a count takes.
+// Memory that a caller hands in, laid out in parts; and how many blocks a count takes.
 #pragma once
 
 #include <cstddef>
@@ -6,15 +6,24 @@
 
 namespace yf::cuda {
 
-// Parts of one piece of memory, each aligned to 256 bytes; from null, it only measures.
-class Carver {
+constexpr std::size_t kWorkspaceAlign =
+    256;  // of a workspace and of each of its parts, as fresh device memory is
+
+// Bytes that `count` values take in a workspace.
+template <typename T>
+constexpr std::size_t part_bytes(std::size_t count) {
+    return (count * sizeof(T) + kWorkspaceAlign - 1) / kWorkspaceAlign * kWorkspaceAlign;
+}
+
+// Lays out parts one after the other; from null, it only measures.
+class Workspace {
   public:
-    explicit Carver(void* base) : base_(static_cast<char*>(base)) {}
+    explicit Workspace(void* base) : base_(static_cast<char*>(base)) {}
 
     template <typename T>
     T* take(std::size_t count) {
         char* const part = base_ == nullptr ? nullptr : base_ + used_;
-        used_ += (count * sizeof(T) + 255) / 256 * 256;
+        used_ += part_bytes<T>(count);
         return reinterpret_cast<T*>(part);
     }
     std::size_t used() const { return used_; }

@@ -9,12 +9,12 @@
 #include <stdexcept>
 #include <vector>
 
-#include "choices.hpp"
-#include "coco/accumulate.hpp"
-#include "coco/annotations.hpp"
-#include "coco/confidence.hpp"
-#include "coco/label_file.hpp"
-#include "coco/match.hpp"
+#include "core/coco/accumulate.hpp"
+#include "core/coco/annotations.hpp"
+#include "core/coco/confidence.hpp"
+#include "core/coco/label_file.hpp"
+#include "core/coco/match.hpp"
+#include "fuzz/choices.hpp"
 
 namespace {
 
@@ -54,10 +54,10 @@ void read_labels(const char* text, std::size_t size) {
         require(file.image_ids.size() == rows && file.category_ids.size() == rows &&
                 file.boxes.size() == 4 * rows && file.crowd.size() == rows);
         require(file.categories.begin <= file.categories.end && file.categories.end <= size);
-        for (const OddEntry& odd : file.odd_images)
-            require(odd.number < images && odd.place.begin < odd.place.end && odd.place.end <= size);
-        for (const OddEntry& odd : file.odd_annotations)
-            require(odd.number < rows && odd.place.begin < odd.place.end && odd.place.end <= size);
+        for (const UnusualEntry& entry : file.unusual_images)
+            require(entry.number < images && entry.span.begin < entry.span.end && entry.span.end <= size);
+        for (const UnusualEntry& entry : file.unusual_annotations)
+            require(entry.number < rows && entry.span.begin < entry.span.end && entry.span.end <= size);
     } catch (const std::invalid_argument&) {
     }
 }
@@ -86,10 +86,10 @@ Results read_found(const char* text, std::size_t size, Choices& choose) {
 }
 
 double any_number(Choices& choose) {
-    constexpr double kOdd[] = {0, -0.0, 1, -1, 1e-300, 1e300, 1e308, -1e308, 0.5};
+    constexpr double kUnusual[] = {0, -0.0, 1, -1, 1e-300, 1e300, 1e308, -1e308, 0.5};
     const int kind = choose.byte();
     if (kind < 200) return kind;
-    if (kind < 209) return kOdd[kind - 200];
+    if (kind < 209) return kUnusual[kind - 200];
     if (kind < 212) return std::numeric_limits<double>::infinity();
     if (kind < 215) return std::numeric_limits<double>::quiet_NaN();
     return choose.below(1000) / 8.0;

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <vector>
 
-#include "choices.hpp"
-#include "image_header.hpp"
-#include "jpeg/header.hpp"
+#include "core/files/image_header.hpp"
+#include "core/jpeg/header.hpp"
+#include "fuzz/choices.hpp"
 
 namespace {
 

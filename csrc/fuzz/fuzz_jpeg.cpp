@@ -4,9 +4,9 @@
 // With libFuzzer, link it as it is. With any compiler, add replay_main.cpp, which feeds it files.
 #include <vector>
 
-#include "jpeg/header.hpp"
-#include "jpeg/structure.hpp"
-#include "jpeg_inputs.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/structure.hpp"
+#include "fuzz/jpeg_inputs.hpp"
 
 namespace {
 

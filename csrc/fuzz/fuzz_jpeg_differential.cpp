@@ -8,10 +8,10 @@
 #include <cstdio>
 #include <utility>
 
-#include "jpeg/baseline.hpp"
-#include "jpeg/header.hpp"
-#include "jpeg/plan.hpp"
-#include "jpeg_inputs.hpp"
+#include "core/jpeg/baseline.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/plan.hpp"
+#include "fuzz/jpeg_inputs.hpp"
 
 namespace {
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "choices.hpp"
-#include "jpeg/colour.hpp"
-#include "jpeg/idct.hpp"
+#include "core/jpeg/colour.hpp"
+#include "core/jpeg/idct.hpp"
+#include "fuzz/choices.hpp"
 
 namespace {
 

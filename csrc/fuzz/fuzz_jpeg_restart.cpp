@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "jpeg/restart.hpp"
+#include "core/jpeg/restart.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     constexpr std::int64_t kMaxPixels = 1 << 22;

@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "choices.hpp"
-#include "labels.hpp"
+#include "core/files/labels.hpp"
+#include "fuzz/choices.hpp"
 
 namespace {
 

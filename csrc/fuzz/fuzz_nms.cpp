@@ -1,5 +1,5 @@
-// Any bytes as boxes, scores, classes and thresholds, NaN and infinity among them: every kind of suppression
-// gives unique indices inside the arrays, and what plain loops over all pairs give.
+// Any bytes as boxes, scores, classes and thresholds, NaN and infinity among them: every kind of NMS
+// gives unique indices inside the arrays, and what simple loops over all pairs give.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,13 +11,13 @@
 #include <numeric>
 #include <vector>
 
-#include "nms.hpp"
-#include "postprocess.hpp"
-#include "soft_nms.hpp"
+#include "core/boxes/nms.hpp"
+#include "core/boxes/postprocess.hpp"
+#include "core/boxes/soft_nms.hpp"
 
 namespace {
 
-constexpr std::size_t kMostBoxes = 400;  // more than the grid of nms asks for
+constexpr std::size_t kMaxBoxes = 400;  // more than the grid of nms asks for
 
 void expect(bool right) {
     if (!right) std::abort();
@@ -90,7 +90,7 @@ float iou(const float* a, const float* b) {
     return uni > 0.0f && !std::isnan(value) ? value : 0.0f;
 }
 
-std::vector<std::int64_t> plain_nms(const Boxes& boxes, bool by_class, double threshold) {
+std::vector<std::int64_t> simple_nms(const Boxes& boxes, bool by_class, double threshold) {
     std::vector<std::int64_t> order;
     for (std::size_t i = 0; i < boxes.size(); ++i) {
         if (!std::isnan(boxes.scores[i])) order.push_back(static_cast<std::int64_t>(i));
@@ -113,7 +113,7 @@ void check_nms(const Boxes& boxes, double threshold) {
         std::vector<std::int64_t> keep(boxes.size());
         keep.resize(yf::nms(boxes.corners.data(), boxes.scores.data(),
                             by_class ? boxes.labels.data() : nullptr, boxes.size(), threshold, keep.data()));
-        expect(keep == plain_nms(boxes, by_class, threshold));
+        expect(keep == simple_nms(boxes, by_class, threshold));
     }
 }
 
@@ -205,11 +205,11 @@ void check_postprocess(Reader& reader, yf::PostprocessBuffers& buffers) {
     for (float& value : raw) value = reader.number();
 
     Boxes made = candidates(raw, classes, anchors, options);
-    const std::vector<std::int64_t> order = plain_nms(made, true, 2.0);  // 2: suppresses nothing
+    const std::vector<std::int64_t> order = simple_nms(made, true, 2.0);  // 2: suppresses nothing
     for (std::size_t i = options.max_candidates; i < order.size(); ++i) {
         made.scores[order[i]] = std::numeric_limits<float>::quiet_NaN();
     }
-    std::vector<std::int64_t> expected = plain_nms(made, !options.agnostic, options.iou);
+    std::vector<std::int64_t> expected = simple_nms(made, !options.agnostic, options.iou);
     expected.resize(std::min(expected.size(), options.max_det));
 
     std::vector<float> boxes(4 * options.max_det), scores(options.max_det);
@@ -239,7 +239,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     options.score_threshold = reader.fraction();
     options.sigma = 0.01 + reader.fraction();
     Boxes boxes;
-    while (reader.left() > 0 && boxes.size() < kMostBoxes) {
+    while (reader.left() > 0 && boxes.size() < kMaxBoxes) {
         const float x = reader.number(), y = reader.number(), w = reader.number(), h = reader.number();
         const bool corners = reader.byte() % 8 == 0;
         boxes.corners.insert(boxes.corners.end(), {x, y, corners ? w : x + w, corners ? h : y + h});

@@ -1,8 +1,8 @@
 // Fuzz target for what lies between a file and a sample: any bytes to planes, planes reduced, planes
 // rendered.
 //
-// The last bytes of the input are choices: how large, where to, which colours. Numbers go up to what the
-// checks of yolofast/kernels/_render.pyx let through.
+// The last bytes of the input are choices: how large, where to, which colours. Numbers go up to the limits of
+// core/limits.hpp.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -11,24 +11,24 @@
 #include <memory>
 #include <vector>
 
-#include "choices.hpp"
-#include "jpeg/header.hpp"
-#include "picture.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/limits.hpp"
+#include "core/pictures/picture.hpp"
+#include "fuzz/choices.hpp"
 
 namespace {
 
-constexpr std::int64_t kMostPixels = 1 << 18;  // keeps an input to some milliseconds
-constexpr double kMostMatrix = 1e12, kMostSide = 1 << 24, kMostGain = 7.99, kMostLevel = 2047.0;
+constexpr std::int64_t kMaxInputPixels = 1 << 18;  // keeps one input to some milliseconds
 constexpr std::uint8_t kGuard = 0xA5;
 
 // Ordinary, tiny, enormous, or one at which arithmetic changes its mind.
 double choose_number(double limit, Choices& choices) {
-    constexpr double kOdd[] = {0.0,  -0.0,  1.0,    -1.0,    0.5,     -0.5,  1e-12,  5e-324,
-                               1e12, -1e12, 1e-300, -1e-300, 1 << 24, 1e-30, -1e-30, 32767.5};
+    constexpr double kSpecial[] = {0.0,  -0.0,  1.0,    -1.0,    0.5,     -0.5,  1e-12,  5e-324,
+                                   1e12, -1e12, 1e-300, -1e-300, 1 << 24, 1e-30, -1e-30, 32767.5};
     const double mantissa = choices.byte() * 256 + choices.byte() - 32768.0;
     double value = mantissa / 256;
     const int kind = choices.byte();
-    if (kind < 128) value = kOdd[kind % 16];
+    if (kind < 128) value = kSpecial[kind % 16];
     if (kind >= 240) value = std::ldexp(mantissa, choices.byte() - 128);
     return std::clamp(value, -limit, limit);
 }
@@ -85,11 +85,11 @@ std::vector<yf::Tile> choose_tiles(const yf::PictureView& picture, int full_h, i
     std::vector<yf::Tile> tiles{whole, whole, whole};
     // A part, mirrored: still without rotation.
     double* upright = tiles[1].matrix;
-    upright[0] = -choose_number(kMostMatrix, choices);
-    upright[2] = choose_number(kMostMatrix, choices);
-    upright[4] = choose_number(kMostMatrix, choices);
-    upright[5] = choose_number(kMostMatrix, choices);
-    disturb(tiles[1].window, 4, kMostSide, choices);
+    upright[0] = -choose_number(yf::kMaxMatrix, choices);
+    upright[2] = choose_number(yf::kMaxMatrix, choices);
+    upright[4] = choose_number(yf::kMaxMatrix, choices);
+    upright[5] = choose_number(yf::kMaxMatrix, choices);
+    disturb(tiles[1].window, 4, static_cast<double>(yf::kMaxSide), choices);
     // Turned, with perspective.
     double* general = tiles[2].matrix;
     const double angle = choices.byte() / 40.0, step = whole.matrix[0] * (1 + choices.byte()) / 64;
@@ -97,29 +97,30 @@ std::vector<yf::Tile> choose_tiles(const yf::PictureView& picture, int full_h, i
     general[1] = -(general[3] = step * std::sin(angle));
     general[6] = (choices.byte() - 128) / 16384.0;
     general[7] = (choices.byte() - 128) / 16384.0;
-    disturb(general, 9, kMostMatrix, choices);
+    disturb(general, 9, yf::kMaxMatrix, choices);
     // The same projection by other numbers, down to those that underflow.
     const int exponent = choices.often() ? 0 : choices.below(1120) - 1080;
     for (int i = 0; i < 9; ++i)
-        general[i] = std::clamp(std::ldexp(general[i], exponent), -kMostMatrix, kMostMatrix);
-    disturb(tiles[2].window, 4, kMostSide, choices);
+        general[i] = std::clamp(std::ldexp(general[i], exponent), -yf::kMaxMatrix, yf::kMaxMatrix);
+    disturb(tiles[2].window, 4, static_cast<double>(yf::kMaxSide), choices);
     for (yf::Tile& tile : tiles) {
         tile.layer = choices.byte() % 4 == 0;
-        disturb(tile.picture.place, 6, kMostMatrix, choices);
+        disturb(tile.picture.place, 6, yf::kMaxMatrix, choices);
     }
     return tiles;
 }
 
 void choose_colour(Choices& choices, double* colour) {
-    const double plain[12] = {1, 0, 1.402, -179.456, 1, -0.344136, -0.714136, 135.459, 1, 1.772, 0, -226.816};
-    std::memcpy(colour, plain, sizeof plain);
+    const double identity[12] = {1,         0,       1.402, -179.456, 1, -0.344136,
+                                 -0.714136, 135.459, 1,     1.772,    0, -226.816};
+    std::memcpy(colour, identity, sizeof identity);
     for (int c = 0; c < 3; ++c) {
         double* row = colour + 4 * c;
-        disturb(row, 3, kMostGain, choices);
-        disturb(row + 3, 1, kMostLevel, choices);
+        disturb(row, 3, yf::kMaxGain, choices);
+        disturb(row + 3, 1, yf::kMaxLevel, choices);
         const double reach = 128 * (std::abs(row[0]) + std::abs(row[1]) + std::abs(row[2]));
         const double centre = std::abs(row[3] + 128 * (row[0] + row[1] + row[2]));
-        const double shrink = std::min(1.0, kMostLevel / (reach + centre + 1e-9));
+        const double shrink = std::min(1.0, yf::kMaxLevel / (reach + centre + 1e-9));
         for (int i = 0; i < 4; ++i) row[i] *= shrink;
     }
 }
@@ -145,7 +146,7 @@ std::vector<std::uint8_t> render(yf::Renderer& renderer, const std::vector<yf::T
 bool decode(const std::uint8_t* data, std::size_t size, yf::PictureRequest request, yf::Picture& out) {
     const yf::PictureStatus status = yf::decode_picture(data, size, request, out);
     require(std::memchr(status.reason, 0, sizeof status.reason) != nullptr);
-    if (status.error != yf::PictureError::foreign) return status.error == yf::PictureError::none;
+    if (status.error != yf::PictureError::not_jpeg) return status.error == yf::PictureError::none;
     std::vector<std::uint8_t> rgb(static_cast<std::size_t>(3) * request.height * request.width, 7);
     std::copy_n(data, std::min(size, rgb.size()), rgb.begin());
     yf::convert_rgb(
@@ -162,7 +163,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         header.width = 1 + choices.byte() % 80;
         header.height = 1 + choices.byte() % 80;
     }
-    if (static_cast<std::int64_t>(header.width) * header.height > kMostPixels) return 0;
+    if (static_cast<std::int64_t>(header.width) * header.height > kMaxInputPixels) return 0;
     const bool turned = header.orientation >= 5;
     const int full_h = turned ? header.width : header.height, full_w = turned ? header.height : header.width;
 
@@ -173,7 +174,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     yf::Renderer used;
     for (const int cover : {1 << 24, 1 + choices.below(2048), 1 + choices.byte() % 16}) {
         yf::Picture decoded, reduced;
-        if (!decode(data, size, {full_h, full_w, cover}, decoded)) return 0;
+        if (!decode(data, size, {full_h, full_w, cover, yf::JpegDecoder::automatic}, decoded)) return 0;
         check(decoded.view);
         const int factor_x = 1 << choices.byte() % 3, factor_y = 1 << choices.byte() % 3;
         yf::reduce_picture(decoded.view, cover, factor_x, factor_y, reduced);

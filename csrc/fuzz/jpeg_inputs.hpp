@@ -6,8 +6,8 @@
 #include <cstring>
 #include <memory>
 
-#include "choices.hpp"
-#include "jpeg/jpeg.hpp"
+#include "core/jpeg/jpeg.hpp"
+#include "fuzz/choices.hpp"
 
 // Arrays for a plan, each in memory of just its size, so that the sanitizer sees one byte too many. They
 // begin filled with a value of the caller's, so that a pixel nobody wrote differs between two decodes.

@@ -35,17 +35,17 @@ int main(int argc, char** argv) {
         return 2;
     }
     long fed = 0;
-    long unread = 0;
+    long unreadable = 0;
     for (int i = 1; i < argc; ++i) {
         if (!std::filesystem::is_directory(argv[i])) {
-            feed(argv[i]) ? ++fed : ++unread;
+            feed(argv[i]) ? ++fed : ++unreadable;
             continue;
         }
         for (const auto& entry : std::filesystem::recursive_directory_iterator(argv[i])) {
             if (!entry.is_regular_file()) continue;
-            feed(entry.path()) ? ++fed : ++unread;
+            feed(entry.path()) ? ++fed : ++unreadable;
         }
     }
     std::printf("%ld inputs, no crash\n", fed);
-    return fed > 0 && unread == 0 ? 0 : 1;
+    return fed > 0 && unreadable == 0 ? 0 : 1;
 }

@@ -1,7 +1,7 @@
 // Drives the engine as a loader with many threads does: batches, shared and mixed-in pictures, cached planes,
-// failing files, files that somebody else decodes, pictures packed into memory that is too small for all,
-// resets in the middle, stop. Meant for ThreadSanitizer and AddressSanitizer; it also checks that each sample
-// and each packed picture is the one that a single thread makes.
+// failing files, hooks, files that the caller decodes, pictures packed into memory that is too small for
+// all, resets in the middle, stop. Meant for ThreadSanitizer and AddressSanitizer; it also checks that each
+// sample and each packed picture is the one that a single thread makes.
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -13,7 +13,7 @@
 #include <string>
 #include <thread>
 
-#include "engine.hpp"
+#include "core/pictures/engine.hpp"
 
 // clang-format off: jpeglib.h needs <cstdio> before it.
 #include <jpeglib.h>
@@ -22,13 +22,13 @@
 namespace {
 
 constexpr int kImages = 24, kSide = 40, kThreads = 4, kRounds = 60, kSamples = 6, kTiles = 4;
-enum class Kind { jpeg, cached, foreign, refused, missing, empty, damaged };
+enum class Kind { jpeg, cached, not_jpeg, refused, missing, empty, damaged };
 
 // Bad files are few, so that most samples can be compared.
 Kind kind_of(std::int64_t image) {
     constexpr Kind kBad[] = {Kind::refused, Kind::missing, Kind::empty, Kind::damaged};
     if (image >= kImages - 4) return kBad[image - (kImages - 4)];
-    return image % 4 == 3 ? Kind::foreign : image % 4 == 2 ? Kind::cached : Kind::jpeg;
+    return image % 4 == 3 ? Kind::not_jpeg : image % 4 == 2 ? Kind::cached : Kind::jpeg;
 }
 
 bool is_bad(std::int64_t image) { return image >= kImages - 4; }
@@ -109,7 +109,7 @@ struct Dataset {
         std::vector<std::uint8_t> bytes;
         if (kind == Kind::jpeg || kind == Kind::damaged) bytes = encode(image);
         if (kind == Kind::damaged) bytes.resize(bytes.size() / 2);
-        if (kind == Kind::foreign || kind == Kind::refused) bytes = {0x89, 'P', 'N', 'G', 1, 2, 3, 4};
+        if (kind == Kind::not_jpeg || kind == Kind::refused) bytes = {0x89, 'P', 'N', 'G', 1, 2, 3, 4};
         std::ofstream(path, std::ios::binary)
             .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     }
@@ -130,11 +130,32 @@ struct Dataset {
     }
 };
 
+constexpr int kLabels = 3;  // of each sample
+
+// A hook that changes pixels and labels and drops a label of every other sample; or fails, as the draw says.
+std::int64_t change(void* calls, std::int64_t sample, std::uint8_t* image, std::int64_t height,
+                    std::int64_t width, float* labels, std::int64_t count, const double* draws) {
+    static_cast<std::atomic<int>*>(calls)[sample] += 1;
+    const auto mask = static_cast<std::uint8_t>(256 * draws[0]);
+    for (std::int64_t i = 0; i < 3 * height * width; ++i) image[i] ^= mask;
+    for (std::int64_t i = 0; i < count; ++i) labels[5 * i + 1] += static_cast<float>(draws[0]);
+    if (draws[0] < 0.05) return yf::kHookRaised;
+    if (draws[0] < 0.1) return count + 1;
+    if (draws[0] < 0.15) labels[0] = -1;
+    return count - sample % 2;
+}
+
 // A batch with the arrays that its jobs borrow.
 struct Plan {
     std::vector<std::int64_t> images, layers;
     std::vector<double> matrices, windows, colour;
     std::vector<std::uint8_t> pixels;
+    std::vector<float> labels;
+    std::vector<std::int64_t> offsets, kept;
+    std::vector<double> draws;
+    std::vector<yf::HookOutcome> outcomes;
+    std::atomic<int> calls[kSamples] = {};
+    yf::HookedSamples hooked;
     yf::JobBatch batch;
 
     explicit Plan(unsigned seed) {
@@ -167,6 +188,20 @@ struct Plan {
                                   {pixels.data() + 3 * plane * s, plane, kSide, kSide, kSide}});
         }
         batch.remaining = batch.jobs.size();
+        labels.assign(kSamples * kLabels * 5, 0.5f);
+        for (std::size_t i = 0; i < labels.size(); i += 5) labels[i] = 0;  // the class
+        for (int s = 0; s <= kSamples; ++s) offsets.push_back(s * kLabels);
+        kept.assign(kSamples, kLabels);
+        for (int i = 0; i < kSamples * 2; ++i) draws.push_back(below(1000) / 1000.0);
+        outcomes.resize(kSamples);
+        hooked = {{{change, calls, 1}, {change, calls, 1}},
+                  labels.data(),
+                  offsets.data(),
+                  kept.data(),
+                  draws.data(),
+                  1,
+                  outcomes.data()};
+        batch.hooked = &hooked;
     }
 
     void announce(yf::Engine& engine) const {
@@ -204,7 +239,7 @@ struct Packing {
 
     Packing(std::vector<std::int64_t> wanted, std::size_t capacity)
         : images(std::move(wanted)),
-          rows(images.size() * yf::kStagedColumns, -1),
+          rows(images.size() * yf::kPictureColumns, -1),
           sizes(images.size()),
           places(6 * images.size()),
           memory(capacity),
@@ -227,7 +262,7 @@ struct Packing {
         for (const std::int64_t image : images) engine.expect(&image, &once, 1);
     }
 
-    const std::int64_t* row(std::size_t i) const { return &rows[i * yf::kStagedColumns]; }
+    const std::int64_t* row(std::size_t i) const { return &rows[i * yf::kPictureColumns]; }
 
     // Those that are neither there nor failed.
     std::vector<std::int64_t> left() const {
@@ -240,14 +275,14 @@ struct Packing {
 
 void work(yf::Engine& engine) {
     yf::Worker worker;
-    while (engine.work(worker) == yf::Work::foreign) supply(engine, worker.foreign);
+    while (engine.work(worker) == yf::Work::needs_fallback) supply(engine, worker.fallback_image);
 }
 
 template <class Jobs>
 void run(yf::Engine& engine, Jobs& jobs) {
     yf::Worker worker;
     jobs.announce(engine);
-    while (engine.run(worker, jobs.batch) == yf::Work::foreign) supply(engine, worker.foreign);
+    while (engine.run(worker, jobs.batch) == yf::Work::needs_fallback) supply(engine, worker.fallback_image);
 }
 
 void compare(const Plan& plan, const Plan& expected) {
@@ -262,6 +297,19 @@ void compare(const Plan& plan, const Plan& expected) {
         require(
             !plan.is_drawn(s) || std::memcmp(&plan.pixels[s * size], &expected.pixels[s * size], size) == 0,
             "a sample is the one that a single thread renders");
+    for (std::size_t s = 0; s < kSamples; ++s) {
+        if (!plan.is_drawn(static_cast<int>(s))) {
+            require(plan.calls[s] == 0, "hooks see rendered samples only");
+            continue;
+        }
+        const bool stopped = plan.outcomes[s].error != yf::HookError::none && plan.outcomes[s].hook == 0;
+        require(plan.calls[s] == (stopped ? 1 : 2), "each hook runs once, and none after one that failed");
+        require(plan.kept[s] == expected.kept[s] && plan.outcomes[s].error == expected.outcomes[s].error,
+                "hooks end as in a single thread");
+        const std::size_t first = s * kLabels * 5;
+        require(std::memcmp(&plan.labels[first], &expected.labels[first], kLabels * 5 * sizeof(float)) == 0,
+                "labels are those that a single thread makes");
+    }
 }
 
 bool same_planes(const Packing& a, std::size_t i, const Packing& b, std::size_t j) {

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dataset_files import coco_json, tree_digest, write_image, write_json, write_text, write_voc, write_yolo
+from support.dataset_files import (
+    coco_json,
+    tree_digest,
+    write_image,
+    write_json,
+    write_text,
+    write_voc,
+    write_yolo,
+)
 
 from yolofast.analyze import analyze_dataset
 from yolofast.errors import DataError, DatasetNotFoundError

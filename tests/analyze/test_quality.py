@@ -1,11 +1,19 @@
-"""check_data_quality: each fault is listed once, with file and line, in its group."""
+"""check_data_quality: each problem is reported once, with file and line, in its group."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from dataset_files import coco_json, image_bytes, write_image, write_json, write_text, write_voc, write_yolo
+from support.dataset_files import (
+    coco_json,
+    image_bytes,
+    write_image,
+    write_json,
+    write_text,
+    write_voc,
+    write_yolo,
+)
 
 from yolofast.analyze import check_data_quality
 from yolofast.types import Finding

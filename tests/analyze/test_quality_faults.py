@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import (
+from PIL import Image
+from support.dataset_files import (
     coco_json,
     image_bytes,
     tree_digest,
@@ -20,7 +21,6 @@ from dataset_files import (
     write_voc,
     write_yolo,
 )
-from PIL import Image
 
 import yolofast
 from yolofast.analyze import analyze_dataset, check_data_quality
@@ -173,7 +173,7 @@ def sizes_vary(root: Path) -> None:
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 RGB = Image.fromarray(NOISE)
 WORDS = "not an image, or damaged; expected one of: bmp, jpeg, jpg, png, tif, tiff, webp"
-CUT = "the file stops before the end of the image; training puts another image in its place"
+CUT = "the file ends before the image does; training substitutes another image"
 JPEG = image_bytes(100, 50)
 
 IMAGE_FAULTS = {
@@ -214,7 +214,7 @@ IMAGE_FAULTS = {
     ),
     "palette": (
         picture("a.png", RGB.convert("P")),
-        "images/a.png: info: a palette of colours: expanded to RGB [image-palette]",
+        "images/a.png: info: palette colours: expanded to RGB [image-palette]",
     ),
     "alpha": (
         picture("a.png", RGB.convert("RGBA")),
@@ -222,7 +222,7 @@ IMAGE_FAULTS = {
     ),
     "16 bits": (
         picture("a.png", Image.fromarray(NOISE[:, :, 0].astype(np.uint16) * 256)),
-        "images/a.png: info: 16 bits a sample: read as 8 bits [image-16bit]",
+        "images/a.png: info: 16 bits per channel: read as 8 bits [image-16bit]",
     ),
     "exif": (
         rotated(),
@@ -341,13 +341,14 @@ DATASET_FAULTS = {
     ),
     "imbalance": (
         uneven,
-        "info: classes are uneven: 'a' has 60 boxes, 'b' 1; add examples of the rare ones [class-imbalance]",
+        "info: classes are imbalanced: 'a' has 60 boxes, 'b' 1; add examples of the rare ones "
+        "[class-imbalance]",
     ),
     "few": (uneven, "info: 1 classes have fewer than 10 boxes (b): add examples [class-few]"),
     "unused": (unused, "info: 1 classes have no box (b): remove them or add examples [class-unused]"),
     "empty": (
         empty_share,
-        "info: 1 of 2 images have no box: make sure that they are background on purpose [images-empty]",
+        "info: 1 of 2 images have no box: make sure that they are intended as background [images-empty]",
     ),
     "unlabelled": (
         no_label,
@@ -360,7 +361,7 @@ DATASET_FAULTS = {
     ),
     "sizes": (
         sizes_vary,
-        "info: the long side of the middle 90 % of the images goes from 100 to 600 px [sizes-vary]",
+        "info: the long side of the middle 90 % of the images ranges from 100 to 600 px [sizes-vary]",
     ),
 }
 

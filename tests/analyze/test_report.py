@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import image_bytes, tree_digest, write_text, write_yolo
+from support.dataset_files import image_bytes, tree_digest, write_text, write_yolo
 
 from yolofast.analyze import check_data_quality, write_html_report
-from yolofast.analyze.report import PICTURES, PLACES_SHOWN
+from yolofast.analyze.report import MAX_IMAGES, MAX_LOCATIONS
 from yolofast.cli import main
 from yolofast.errors import DataError
 from yolofast.kernels import decode_jpeg
@@ -99,10 +99,10 @@ def test_page_shows_every_code_with_count_and_advice(faulty: Path, tmp_path: Pat
         assert f"{entry.severity}{entry.title}{entry.count:,}{entry.code}{entry.recommendation}" in read.text
     assert "labels/0.txt:4" in read.text
     assert max(entry.count for entry in report.summary) == 31
-    assert f"… and {31 - PLACES_SHOWN} more: yolofast check --json lists all" in read.text
+    assert f"… and {31 - MAX_LOCATIONS} more: yolofast check --json lists all" in read.text
     assert str(faulty) in read.text
-    assert read.text.count(str(faulty)) == 1  # places are told from the dataset's folder on
-    for plot in ("Boxes by class", "Box sizes", "Where box centres lie", "Boxes of an image", "Image sizes"):
+    assert read.text.count(str(faulty)) == 1  # locations are relative to the dataset folder
+    for plot in ("Boxes by class", "Box sizes", "Box centres", "Boxes per image", "Image sizes"):
         assert plot in read.text
 
 
@@ -122,9 +122,9 @@ def test_pictures_show_the_boxes_meant(tmp_path: Path) -> None:
 
 def test_bad_images_are_tiles_with_the_reason(faulty: Path, tmp_path: Path) -> None:
     text, read = page(faulty, tmp_path / "report.html")
-    assert text.count("<div class=nopicture>not an image, or damaged") == 2
+    assert text.count("<div class=noimage>not an image, or damaged") == 2
     figures = sum(tag == "figure" for tag, _ in read.tags)
-    assert len(read.sources()) + 2 == figures <= PICTURES
+    assert len(read.sources()) + 2 == figures <= MAX_IMAGES
 
 
 def test_same_input_same_bytes_and_nothing_changed(faulty: Path, tmp_path: Path) -> None:
@@ -138,11 +138,11 @@ def test_same_input_same_bytes_and_nothing_changed(faulty: Path, tmp_path: Path)
 def test_sound_and_boxless_datasets_have_a_page_too(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "set", {"images/a.jpg": ""}, "train: images\nnames: [a]")
     _, read = page(root, tmp_path / "report.html")
-    assert "Nothing to show." in read.text
+    assert "No data." in read.text
     good = {f"images/{i}.jpg": "0 .5 .5 .4 .4\n" * (i == 0) + "0 .5 .5 .6 .6\n" * 1 for i in range(12)}
     root = write_yolo(tmp_path / "good", good, "train: images\nnames: [a]")
     _, read = page(root, tmp_path / "report.html")
-    assert "Nothing to report: no problem was found." in read.text
+    assert "No problems found." in read.text
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_command_prints_findings_and_a_summary(faulty: Path, capsys: pytest.Capt
     assert main(["check", str(faulty)]) == 0
     printed = capsys.readouterr().out
     assert f"{faulty}/train/labels/0.txt:4: error: box (65, 12.5, 115, 37.5)" in printed
-    assert "  Images that are in two splits: 1. Validation figures are too good" in printed
+    assert "  Images in two splits: 1. Validation metrics are too good" in printed
 
 
 def test_a_terminal_is_not_moved_by_what_files_hold(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import write_image, write_yolo
 from numpy.typing import NDArray
+from support.dataset_files import write_image, write_yolo
 
 from yolofast.analyze import box_batches, check_data_quality
 from yolofast.analyze.box_batches import BoxBatch, BoxBatches, near_duplicates

@@ -1,14 +1,15 @@
-"""The command line as a person uses it: help, output, and mistakes that cost one clear line."""
+"""The command line from the user's side: help, output, and one clear line per mistake."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from dataset_files import write_text, write_yolo
+from support.dataset_files import write_text, write_yolo
 
 from yolofast.cli import COMMANDS, main
 
@@ -28,12 +29,23 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert f"usage: yolofast {name}" in text
 
 
+def test_help_of_a_group_names_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "usage: yolofast bench COMMAND" in text
+    assert all(name in text for name in COMMANDS if name.startswith("bench "))
+    assert "predict" not in text
+
+
 MISTAKES = [
     (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
-    (["bench"], "bench: got nothing, expected loader or nms or map."),
-    (["bench", "lodaer"], "bench: got 'lodaer', expected loader or nms or map."),
-    (["train", "--epoch", "3"], "Did you mean --epochs"),
-    (["train", "--epochs", "many"], "--epochs"),
+    (["bench"], "bench: missing subcommand: loader, nms or map."),
+    (
+        ["bench", "lodaer"],
+        "bench: unknown subcommand 'lodaer', expected loader, nms or map. Did you mean 'loader'?",
+    ),
+    (["train", "--epoch", "3"], "train: unknown argument '--epoch'. Did you mean '--epochs'?"),
+    (["train", "--epochs", "many"], "epochs: got 'many', expected a whole number."),
     (["train", "--imgsz", "100"], "imgsz: got 100, expected a multiple of 32"),
     (["train", "--model", "nano"], "model: got 'nano', expected one of p, n, s, m, l, x."),
     (["train", "--optimizer", "adamv"], "'adamw'"),
@@ -41,13 +53,17 @@ MISTAKES = [
     (["train", "--data", "nowhere"], "nowhere: no such file or folder"),
     (["train", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
     (["train", "--resume", "--name", "nothing"], "no run to resume here"),
-    (["analyze"], "Missing from yolofast analyze: PATH"),
+    (["analyze"], "analyze: the following arguments are required: PATH"),
     (["analyze", "nowhere"], "nowhere"),
+    (["analyze", "no\nwhere\x1b[31m"], r"no\nwhere\x1b[31m: no such folder"),
     (["check", "nowhere"], "nowhere"),
     (["prepare", "nowhere"], "nowhere"),
     (["fetch", "ftp://example.invalid/a.zip"], "ftp"),
     (["val", "--weights", "nowhere.safetensors", "--data", "nowhere"], "nowhere.safetensors"),
-    (["val", "--weights", "w", "--data", "d", "--metrics", "voc"], "--metrics"),
+    (
+        ["val", "--weights", "w", "--data", "d", "--metrics", "voc"],
+        "metrics: got 'voc', expected one of yolo, coco.",
+    ),
     (["predict", "--weights", "nowhere.safetensors", "--source", "nowhere"], "nowhere.safetensors"),
     (["export", "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
     (["export", "--weights", "nowhere.safetensors", "--format", "tflite"], "onnx"),
@@ -90,7 +106,7 @@ def test_a_mistake_ends_the_process_with_2_and_no_traceback() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_nothing_lost_when_the_output_is_closed_or_full(sample_yolo: Path) -> None:
+def test_a_closed_or_full_output_is_handled(sample_yolo: Path) -> None:
     """`| head` ends quietly; a full disk is one line."""
     call = f"{sys.executable} -m yolofast.cli analyze {sample_yolo.parent} --json"
     piped = subprocess.run(["bash", "-c", f"{call} | head -1"], capture_output=True, text=True)
@@ -98,6 +114,17 @@ def test_nothing_lost_when_the_output_is_closed_or_full(sample_yolo: Path) -> No
     full = subprocess.run(["bash", "-c", f"{call} > /dev/full"], capture_output=True, text=True)
     assert full.returncode == 2
     assert full.stderr.strip() == "yolofast: error: No space left on device"
+
+
+@pytest.mark.parametrize("command", ["--help", "bench --help", "train --help", "--version"])
+def test_help_to_a_closed_output_ends_quietly(command: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "yolofast.cli", *command.split()], stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_without_torch_the_extra_is_named(tmp_path: Path) -> None:
@@ -168,11 +195,11 @@ def test_val_predict_and_export(
     assert (tmp_path / "val" / "confusion_matrix.png").exists()
 
     assert main(["val", "--weights", weights, *arguments]) == 0
-    plain = capsys.readouterr().out.splitlines()
+    table = capsys.readouterr().out.splitlines()
     assert main(["val", "--weights", weights, *arguments, "--metrics", "coco"]) == 0
     with_coco = capsys.readouterr().out.splitlines()
-    assert with_coco[: len(plain) - 1] == plain[:-1], "the usual table comes first, unchanged"
-    shown = {line.split()[0]: line.split()[-1] for line in with_coco[len(plain) + 1 : -1]}
+    assert with_coco[: len(table) - 1] == table[:-1], "the usual table comes first, unchanged"
+    shown = {line.split()[0]: line.split()[-1] for line in with_coco[len(table) + 1 : -1]}
     assert shown == {name: f"{value:.3f}" for name, value in figures["coco"].items()}
     assert len(shown) == 12
 
@@ -224,7 +251,7 @@ def test_bench_loader_prints_images_per_second(sample_yolo: Path, capsys: pytest
     assert figures["threads"] == 2
 
 
-def test_prepare_and_convert_show_what_puts_the_result_in_doubt(
+def test_prepare_and_convert_show_what_is_worth_checking(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = write_yolo(
@@ -233,10 +260,10 @@ def test_prepare_and_convert_show_what_puts_the_result_in_doubt(
     write_text(raw / "train/labels/classes.txt", "cat\ndog\n")
     other = write_text(raw / "valid/labels/classes.txt", "dog\ncat\n")
     expected = (
-        f"look at these too (1)\n  {other}: error: class 0 is 'dog' here and 'cat' in "
+        f"also worth checking (1)\n  {other}: error: class 0 is 'dog' here and 'cat' in "
         "train/labels/classes.txt: the latter counts. Make them agree, or remove one. [names-conflict]\n"
     )
-    commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it as it should be
+    commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it up to date
     for command in commands:
         assert main([*command, str(raw), "--out", str(tmp_path / command[0])]) == 0
         assert expected in capsys.readouterr().out

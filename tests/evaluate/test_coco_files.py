@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
 from yolofast.errors import DataError, DatasetNotFoundError
 from yolofast.evaluate import evaluate_coco
@@ -88,7 +89,7 @@ numbers = st.one_of(
 )
 
 
-@settings(max_examples=2000, deadline=None)
+@examples(2000)
 @given(numbers)
 def test_numbers_are_those_of_json(text: str) -> None:
     text = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text, text)
@@ -113,7 +114,7 @@ def test_numbers_that_json_refuses(text: str) -> None:
         number(text)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(max_size=20), st.booleans())
 def test_texts_are_those_of_json(name: str, ascii_only: bool) -> None:
     name = name.encode("utf-8", "replace").decode()
@@ -200,9 +201,9 @@ def test_results_of_images_that_are_not_there() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DatasetNotFoundError, match="there is no such file; expected COCO ground truth"):
+    with pytest.raises(DatasetNotFoundError, match="file not found; expected COCO ground truth"):
         evaluate_coco(tmp_path / "gt.json", RESULTS)
-    with pytest.raises(DatasetNotFoundError, match="there is no such file; expected COCO results"):
+    with pytest.raises(DatasetNotFoundError, match="file not found; expected COCO results"):
         evaluate_coco(TRUTH, tmp_path / "dt.json")
     with pytest.raises(DataError, match="cannot be read"):
         evaluate_coco(TRUTH, tmp_path)
@@ -248,7 +249,7 @@ def test_annotations_that_count_as_never_found(caplog: pytest.LogCaptureFixture)
 
 def test_a_mistake_far_into_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts are read at the same time; the line is still that of the file."""
-    monkeypatch.setattr("yolofast.evaluate.coco_files._PART", 2000)
+    monkeypatch.setattr("yolofast.evaluate.coco_files._PART_BYTES", 2000)
     lines = [json.dumps(RESULTS[i % 2]) + "," for i in range(400)]
     lines[299] = lines[299].replace('"score"', '"scone"')
     (tmp_path / "dt.json").write_text("[\n" + "\n".join(lines)[:-1] + "\n]")

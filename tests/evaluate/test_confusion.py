@@ -204,7 +204,7 @@ def test_picture(classes: int, normalize: bool, tmp_path: Path, monkeypatch: pyt
     assert path.read_bytes().startswith(b"\x89PNG")
     axes = drawn[0].axes[0]
     numbers = ["0.75", "0.25"] if normalize else ["3", "1"]
-    assert [text.get_text() for text in axes.texts] == (numbers if classes < plots.NUMBERED_CELLS else [])
+    assert [text.get_text() for text in axes.texts] == (numbers if classes < plots.MAX_NUMBERED_ROWS else [])
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels[0] == "class 0"
     assert len(labels) == classes + 1 or classes == 150

@@ -189,7 +189,7 @@ def test_without_pictures_only_the_json_is_written(tmp_path: Path) -> None:
 def test_images_that_are_scaled_already_are_taken_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[plots.Panel] = []
+    seen: list[plots.GridImage] = []
     monkeypatch.setattr("yolofast.evaluate.evaluator.plot_panels", lambda panels, *rest: seen.extend(panels))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     scaled = [replace(batch, images=batch.images.float() / 255) for batch in loader()]
@@ -202,7 +202,7 @@ def test_images_that_are_scaled_already_are_taken_as_they_are(
 
 
 def test_pictures_show_the_image_without_its_padding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[plots.Panel] = []
+    seen: list[plots.GridImage] = []
     monkeypatch.setattr("yolofast.evaluate.evaluator.plot_panels", lambda panels, *rest: seen.extend(panels))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no matplotlib: no other pictures
     evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
@@ -238,7 +238,7 @@ def test_bad_input_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match="cannot be written"):
         good.evaluate_dataset(loader(), True, tmp_path / "file", progress=False)
-    with pytest.raises(DataError, match="gives 5 classes, but the dataset has 3"):
+    with pytest.raises(DataError, match="predicts 5 classes, but the dataset has 3"):
         YOLOEvaluator(Oracle(5), class_names=NAMES).evaluate_dataset(loader(), progress=False)
     with pytest.raises(DataError, match=r"image_1\.png.*class 1, expected 0 to 0"):
         YOLOEvaluator(Oracle(1), class_names=("disc",)).evaluate_dataset(loader(1), progress=False)

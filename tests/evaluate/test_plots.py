@@ -12,9 +12,9 @@ import pytest
 from yolofast.errors import DataError, MissingExtraError
 from yolofast.evaluate import (
     CocoMetrics,
-    draw_detections,
     drawing,
     plot_confidence_curves,
+    plot_detections,
     plot_pr_curves,
     plot_prediction_grid,
     plot_training,
@@ -62,7 +62,7 @@ def test_boxes_are_drawn_where_they_are(size: tuple[int, int], suffix: str, tmp_
     height, width = size
     image = np.full((height, width, 3), 128, np.uint8)
     box = [width * 0.25, height * 0.25, width * 0.75, height * 0.75]
-    path = draw_detections(image, detections([box], [0]), NAMES, tmp_path / "new" / f"drawn{suffix}")
+    path = plot_detections(image, detections([box], [0]), NAMES, tmp_path / "new" / f"drawn{suffix}")
     drawn = read_image(path).astype(int)
     scale = drawn.shape[1] / width
     assert max(drawn.shape) >= 640
@@ -90,7 +90,7 @@ def test_labels_of_a_crowd_do_not_hide_each_other() -> None:
 def test_prediction_grid_of_many_sizes(tmp_path: Path) -> None:
     found = []
     for i, shape in enumerate([(40, 60), (100, 50), (64, 64), (20, 90), (33, 47)] * 4):
-        path = draw_detections(
+        path = plot_detections(
             np.full((*shape, 3), 90, np.uint8), detections([], []), NAMES, tmp_path / f"{i}.png"
         )
         found.append((path, detections([[5, 5, 200, 200], [50, 50, 90, 90]], [i % 3, 1])))
@@ -170,5 +170,5 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
 def test_a_path_that_will_not_do_is_one_clear_error(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DataError, match=message):
-        draw_detections(np.zeros((9, 9, 3), np.uint8), detections([], []), NAMES, tmp_path / name)
+        plot_detections(np.zeros((9, 9, 3), np.uint8), detections([], []), NAMES, tmp_path / name)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -124,7 +124,7 @@ def test_without_images_nothing_is_compared(model: Detector, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"format": "openvino"}, "'openvino' is not there yet, expected one of onnx, torchscript"),
+        ({"format": "openvino"}, "'openvino' is not supported yet, expected one of onnx, torchscript"),
         ({"format": "onxn"}, "Did you mean 'onnx'"),
         ({"imgsz": 100}, "multiple of 32"),
         ({"opset": 11}, "got 11, expected 18 to 23"),

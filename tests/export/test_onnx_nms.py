@@ -1,4 +1,4 @@
-"""Suppression inside an ONNX file against the kernel that does it outside."""
+"""NMS inside an ONNX file against the kernel that does it outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user sees who points at something that is no usable dataset: one clear error each."""
+"""What a user sees for something that is not a usable dataset: one clear error each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dataset_files import write_image, write_json, write_text, write_voc, write_yolo
+from support.dataset_files import write_image, write_json, write_text, write_voc, write_yolo
 
 from yolofast.analyze import check_data_quality, validate_dataset_input
 from yolofast.errors import DataError, DatasetNotFoundError
@@ -68,7 +68,7 @@ BAD: list[tuple[Callable[[Path], None], str]] = [
     (no_labels, "set: got 1 images but no labels. Expected YOLO .txt"),
     (captions, "set: got labels of an unknown format (for example a.txt). Expected YOLO .txt"),
     (other_json, "set: got labels of an unknown format (for example a.json)"),
-    (names_and_nc_disagree, "data.yaml:2: nc is 2 but names (line 3) has 1 classes. Make them agree"),
+    (names_and_nc_disagree, "data.yaml:2: nc is 2 but names (line 3) has 1 classes. Correct one"),
     (folder_missing, "data.yaml:2: val: no such folder"),
     (only_broken_xml, "a.xml:1: error: not valid XML: mismatched tag"),
     (broken_json, "c.json:3: not valid JSON"),

@@ -1,4 +1,4 @@
-"""Images that cannot be read: said once, replaced by the same image everywhere, counted, never written to."""
+"""Unreadable images: reported once, replaced by the same image everywhere, counted, never written to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coloured_dataset import (
+from support.coloured_dataset import (
     PALETTE,
     Plain,
     encoded,
@@ -24,7 +24,7 @@ from coloured_dataset import (
     resident_bytes,
     write_coloured,
 )
-from dataset_files import tree_digest
+from support.dataset_files import tree_digest
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import DataError
@@ -107,7 +107,7 @@ def jpegs(data: Path) -> list[int]:
     return [number for number in range(COUNT) if image(data, number).suffix == ".jpg"]
 
 
-def said(caplog: pytest.LogCaptureFixture, path: Path) -> list[str]:
+def warnings_about(caplog: pytest.LogCaptureFixture, path: Path) -> list[str]:
     return [record.getMessage() for record in caplog.records if str(path) in record.getMessage()]
 
 
@@ -124,7 +124,7 @@ def classes_match_colours(samples: list[Plain]) -> bool:
 
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("kind", BREAKS)
-def test_an_image_that_went_bad_is_said_once_and_replaced(
+def test_an_image_that_went_bad_is_reported_once_and_replaced(
     data: Path, caplog: pytest.LogCaptureFixture, kind: str, threads: int
 ) -> None:
     """For three epochs: its path and reason once, the next image in its place, with that one's labels."""
@@ -142,7 +142,7 @@ def test_an_image_that_went_bad_is_said_once_and_replaced(
         expected[number] = expected[number + 1]
         assert [Path(name).stem for name in names(got)] == expected
         assert classes_match_colours(got)
-    (message,) = said(caplog, path)
+    (message,) = warnings_about(caplog, path)
     assert f"{path}: " in message
     assert message.count(str(path)) == 1
     assert reason in message
@@ -206,7 +206,7 @@ def test_a_file_may_go_bad_in_the_middle_of_an_epoch(data: Path, caplog: pytest.
     expected[21] = expected[22] = expected[23]
     assert [Path(name).stem for name in names(got)] == expected
     assert classes_match_colours(got)
-    assert [len(said(caplog, data.parent / "images" / f"00{n}.jpg")) for n in (20, 23)] == [0, 0]
+    assert [len(warnings_about(caplog, data.parent / "images" / f"00{n}.jpg")) for n in (20, 23)] == [0, 0]
     assert len([r for r in caplog.records if "replaced by another image" in r.getMessage()]) == 2
     assert samples.bad_images.reasons.keys() == {21, 22}
 
@@ -231,7 +231,7 @@ def test_too_many_bad_images_stop_the_run_with_their_names(data: Path, threads: 
 
 
 @pytest.mark.parametrize("threads", [0, 2])
-def test_no_readable_image_at_all_is_said(data: Path, threads: int) -> None:
+def test_no_readable_image_at_all_is_reported(data: Path, threads: int) -> None:
     samples = dataset(data, max_bad_share=1.0)
     for number in range(COUNT):
         BREAKS["empty"][0](image(data, number))
@@ -252,7 +252,7 @@ def test_images_that_are_bad_from_the_start_are_left_out_and_count(
     assert len(samples) == COUNT - 3
     assert classes_match_colours(plain_samples(Loader(samples, 4, threads=1)))
     for number in (2, 5, 7):
-        assert len(said(caplog, image(data, number))) == 1
+        assert len(warnings_about(caplog, image(data, number))) == 1
     with pytest.raises(DataError, match="3 of 24 images cannot be read"):
         dataset(data, max_bad_share=0.1)
 
@@ -295,8 +295,8 @@ def test_a_huge_header_costs_neither_time_nor_memory(data: Path, when: str) -> N
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-def test_a_file_without_permission_is_said(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_without_permission_is_reported(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     samples = dataset(data, augment=None, shuffle=False)
     image(data, 8).chmod(0)
     assert classes_match_colours(plain_samples(Loader(samples, 4, threads=2)))
-    assert "Permission denied; check its permissions" in said(caplog, image(data, 8))[0]
+    assert "Permission denied; check its permissions" in warnings_about(caplog, image(data, 8))[0]

@@ -38,7 +38,7 @@ def epochs_done(checkpoint: Path) -> int:
     try:
         with safe_open(checkpoint, framework="pt") as file:
             return int(json.loads(file.metadata()["yolofast_training"])["epoch"])
-    except (OSError, RuntimeError):  # safetensors says a missing file in either way
+    except (OSError, RuntimeError):  # safetensors reports a missing file in either way
         return 0
 
 
@@ -52,7 +52,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_killed_run_resumes_to_the_same_end(sample_yolo: Path, tmp_path: Path) -> None:
     subprocess.run(
         command(sample_yolo, tmp_path, "whole"), check=True, capture_output=True, env=environment()

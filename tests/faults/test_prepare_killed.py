@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import tree_digest, write_text
 from PIL import Image
+from support.dataset_files import tree_digest, write_text
 
 from yolofast.prepare import prepare_dataset
 
@@ -44,7 +44,7 @@ def wait_for_work(process: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.parametrize("replaces", [False, True], ids=["fresh", "replacing"])
 def test_killed_at_random_moments(tmp_path: Path, replaces: bool) -> None:
     source, folder = generated(tmp_path / "set"), tmp_path / "made"

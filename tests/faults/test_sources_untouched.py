@@ -1,4 +1,4 @@
-"""Whatever is done with a dataset, its files stay as they were: bytes, names, modes and times."""
+"""No command changes the files of a dataset: bytes, names, modes and times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dataset_files import coco_json, image_bytes, voc_xml, write_image, write_json, write_text, write_yolo
+from support.dataset_files import (
+    coco_json,
+    image_bytes,
+    voc_xml,
+    write_image,
+    write_json,
+    write_text,
+    write_yolo,
+)
 
 from yolofast.cli import main
 from yolofast.load import Loader, YOLODataset

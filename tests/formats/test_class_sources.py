@@ -1,15 +1,23 @@
-"""Where class names come from, and what is said when sources contradict one another."""
+"""Where class names come from, and the findings when sources contradict one another."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from dataset_files import coco_json, read_all, write_image, write_json, write_text, write_voc, write_yolo
+from support.dataset_files import (
+    coco_json,
+    read_all,
+    write_image,
+    write_json,
+    write_text,
+    write_voc,
+    write_yolo,
+)
 
 from yolofast.errors import DataError
-from yolofast.formats import class_files
-from yolofast.formats.class_files import read_class_file
+from yolofast.formats.names import reader as class_files
+from yolofast.formats.names.reader import read_class_file
 
 ROW = "0 .5 .5 .1 .1\n"
 YAML = "train: images\nnames: [cat, dog]\n"
@@ -46,7 +54,7 @@ def test_forms_of_class_files(tmp_path: Path, name: str, text: str) -> None:
             "cat\n\ndog\n",
             ":2: got an empty line between class names: it would shift the class ids.",
         ),
-        ("classes.txt", " \n", ": got no class name, expected one a line."),
+        ("classes.txt", " \n", ": got no class name, expected one per line."),
         ("classes.txt", "x" * 101, ": got 101 bytes, expected a class file of at most 100."),
         (
             "a.pbtxt",
@@ -68,7 +76,7 @@ def test_forms_of_class_files(tmp_path: Path, name: str, text: str) -> None:
             'as {"cat": 0, '
             '"dog": 1}.',
         ),
-        ("classes.json", "[]", ": got no class name, expected one a line."),
+        ("classes.json", "[]", ": got no class name, expected one per line."),
     ],
 )
 def test_class_files_that_are_wrong(

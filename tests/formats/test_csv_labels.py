@@ -1,13 +1,14 @@
-"""CSV labels in TensorFlow's and RetinaNet's columns: all forms are read, every fault has file and line."""
+"""CSV labels in TensorFlow's and RetinaNet's columns: all forms are read, every problem has file and line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from dataset_files import codes, read_all, write_image, write_text
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from support.dataset_files import codes, read_all, write_image, write_text
+from support.property_tests import examples
 
 from yolofast.errors import DataError
 from yolofast.formats.dataset import ReadImage
@@ -201,7 +202,7 @@ def test_no_class_at_all(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
     write_text(tmp_path / "labels.csv", f"{TENSORFLOW}a.jpg,100,50,cat,1,2,30\n")
     with pytest.raises(
-        DataError, match=r"1 CSV file\(s\) hold no box with a class\. The first problem: .*labels\.csv:2:"
+        DataError, match=r"1 CSV file\(s\) contain no box with a class\. The first problem: .*labels\.csv:2:"
     ):
         read_all(tmp_path)
 
@@ -214,7 +215,7 @@ def test_shares_of_the_sides(tmp_path: Path) -> None:
     dataset, images, _ = read_all(tmp_path)
     assert dataset.names == ("3", "20")
     assert boxes(images, "a.jpg") == [[10, 10, 50, 50], [0, 0, 100, 50]]
-    assert "coordinates of labels.csv end at 1: shares of the image's sides" in dataset.evidence
+    assert "coordinates of labels.csv are normalised" in dataset.evidence
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ fields = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(fields, max_size=9), max_size=8))
 def test_every_row_is_kept_or_listed(tmp_path: Path, rows: list[list[str]]) -> None:
     write_image(tmp_path / "a.jpg")

@@ -6,10 +6,11 @@ import pickle
 from pathlib import Path
 
 import pytest
-from dataset_files import write_image, write_text, write_yolo
+from support.dataset_files import write_image, write_text, write_yolo
 
 from yolofast.errors import DataError, DatasetNotFoundError
-from yolofast.formats.data_yaml import label_path, list_images, read_data_yaml, write_data_yaml
+from yolofast.formats.data_yaml import label_candidates, list_images, read_data_yaml
+from yolofast.formats.yolo.writer import write_data_yaml
 
 FOLDERS = {"train/images/a.jpg": "", "valid/images/b.jpg": ""}
 
@@ -115,7 +116,7 @@ def test_image_lists(tmp_path: Path) -> None:
     ],
 )
 def test_label_path(image: str, label: str) -> None:
-    assert label_path(image) == Path(label)
+    assert next(label_candidates(image)) == label
 
 
 def test_written_file_is_read_back_also_after_a_move(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""find_duplicates: equal content and nothing else, with as little reading as can be."""
+"""find_duplicates: equal content and nothing else, with as little reading as possible."""
 
 from __future__ import annotations
 

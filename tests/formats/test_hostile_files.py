@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dataset_files import read_all, write_image, write_text, write_voc, write_yolo
+from support.dataset_files import read_all, write_image, write_text, write_voc, write_yolo
 
 from yolofast.analyze import analyze_dataset
 from yolofast.errors import DataError
-from yolofast.formats.coco import open_coco
+from yolofast.formats.coco.reader import open_coco
 from yolofast.formats.discover import scan_dataset
 from yolofast.formats.registry import open_dataset
 
@@ -23,11 +23,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: " + "[" * 100_000, "data.yaml:1: not a data.yaml: nested more than 32 deep."),
-        ("a: 1\nb: " + "{x: " * 40, "data.yaml:2: not a data.yaml: nested more than 32 deep."),
+        ("a: " + "[" * 100_000, "data.yaml:1: not a data.yaml: nested more than 32 levels deep."),
+        ("a: 1\nb: " + "{x: " * 40, "data.yaml:2: not a data.yaml: nested more than 32 levels deep."),
         (
             "\n".join(" " * i + f"k{i}:" for i in range(40)),
-            "data.yaml:33: not a data.yaml: nested more than 32 deep.",
+            "data.yaml:33: not a data.yaml: nested more than 32 levels deep.",
         ),
         ("a: [\n", "data.yaml:2: not valid YAML: expected the node content, but found '<stream end>'"),
         ("#" + "x" * (4 << 20), "data.yaml: got 4194305 bytes, expected a data.yaml of at most 4194304."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dataset_files import read_all, write_text, write_yolo
+from support.dataset_files import read_all, write_text, write_yolo
 
 ROW = "0 0.5 0.5 0.1 0.1\n"
 

@@ -1,4 +1,4 @@
-"""LabelMe json: shapes become boxes or are listed; sizes, paths and hostile files."""
+"""LabelMe json: shapes become boxes or are reported; sizes, paths and hostile files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_files import coco_json, read_all, write_image, write_json, write_text
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from support.dataset_files import coco_json, read_all, write_image, write_json, write_text
+from support.property_tests import examples
 
 from yolofast.errors import DataError
-from yolofast.formats import labelme
+from yolofast.formats.labelme import parser
 
 
 def shape(kind: str, points: Any, label: Any = "cat") -> dict[str, Any]:
@@ -182,7 +183,7 @@ def test_size_bound_and_bom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     text = write_json(tmp_path / "a.json", content([GOOD])).read_text()
     (tmp_path / "a.json").write_text(text, encoding="utf-8-sig")
     assert read_all(tmp_path)[0].names == ("cat",)
-    monkeypatch.setattr(labelme, "MAX_BYTES", 100)
+    monkeypatch.setattr(parser, "MAX_BYTES", 100)
     with pytest.raises(DataError, match=r"labels of an unknown format \(for example a\.json\)"):
         read_all(tmp_path)
 
@@ -205,7 +206,7 @@ def test_no_shape_that_can_be_a_box(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", content([shape("point", [[1, 1]])]))
     write_text(tmp_path / "b.json", '{"shapes": 1, "imagePath": 1}')
     with pytest.raises(
-        DataError, match=r"2 LabelMe files hold no shape that can be a box\. The first problem: .*b\.json"
+        DataError, match=r"2 LabelMe files contain no shape that can be a box\. The first problem: .*b\.json"
     ):
         read_all(tmp_path)
 
@@ -227,7 +228,7 @@ shapes = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(shapes, max_size=6), values, values)
 def test_every_shape_is_kept_or_listed(tmp_path: Path, items: list[Any], width: Any, path: Any) -> None:
     write_image(tmp_path / "a.jpg")

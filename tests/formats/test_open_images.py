@@ -1,11 +1,11 @@
-"""Open Images CSVs: normalised boxes, groups left out, names from class-descriptions, subsets."""
+"""Open Images CSVs: normalised boxes, groups dropped, names from class-descriptions, subsets."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from dataset_files import read_all, write_image, write_text
+from support.dataset_files import read_all, write_image, write_text
 
 from yolofast.errors import DataError
 
@@ -48,7 +48,7 @@ def test_boxes_groups_names_and_a_subset(tmp_path: Path) -> None:
     assert dataset.evidence == (
         "1 Open Images CSV file(s), 2 rows",
         "class names from class-descriptions-boxable.csv",
-        "1 rows of images that are not here were passed over",
+        "1 rows of images that are not in this folder were skipped",
     )
     assert [(f.severity, f.code, f.line, f.message) for i in items for f in i.findings] == [
         ("info", "box-crowd", 4, "group: the box stands for many objects"),
@@ -85,5 +85,7 @@ def test_codes_without_names_are_said_and_columns_may_stand_anyhow(tmp_path: Pat
 def test_boxes_of_other_images_only(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
     write_text(tmp_path / "boxes.csv", HEADER + row("b", "/m/0x", "0,1,0,1"))
-    with pytest.raises(DataError, match=r"hold no box of an image that is here \(1 rows name other images\)"):
+    with pytest.raises(
+        DataError, match=r"have no box of an image in this folder \(1 rows name other images\)"
+    ):
         read_all(tmp_path)

@@ -1,4 +1,4 @@
-"""The COCO and VOC readers, and the choice: every image and row comes out, or is listed with its place."""
+"""The COCO and VOC readers, and the choice of one: every image and row is read, or reported with its file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import (
+from hypothesis import given
+from hypothesis import strategies as st
+from support.dataset_files import (
     coco_json,
     codes,
     image_bytes,
@@ -20,10 +22,8 @@ from dataset_files import (
     write_voc,
     write_yolo,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
-from yolofast.errors import DataError
+from yolofast.errors import ConfigError, DataError
 from yolofast.formats.discover import in_path_order, scan_dataset
 from yolofast.formats.registry import open_dataset
 
@@ -266,7 +266,7 @@ def test_several_formats_need_a_choice(tmp_path: Path) -> None:
     assert open_dataset(tree, "coco").names == ("cat",)
     with pytest.raises(DataError, match="no voc labels here; found: yolo, coco"):
         open_dataset(tree, "voc")
-    with pytest.raises(DataError, match="Did you mean 'coco'"):
+    with pytest.raises(ConfigError, match="Did you mean 'coco'"):
         open_dataset(tree, "cocoo")
 
 

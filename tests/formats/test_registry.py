@@ -1,4 +1,4 @@
-"""A format of one's own: registered, then analysed and prepared like the built-in ones."""
+"""A user's own format: registered, then analysed and prepared like the built-in ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dataset_files import write_image, write_json, write_text
+from support.dataset_files import write_image, write_json, write_text
 
 from yolofast.analyze import analyze_dataset
-from yolofast.errors import DataError
+from yolofast.errors import ConfigError, DataError
 from yolofast.formats import (
     FileTree,
     FoundImage,
@@ -71,10 +71,10 @@ def test_own_format_is_analysed_and_prepared(points: Path, tmp_path: Path) -> No
 
 
 def test_own_format_is_known_by_name(points: Path) -> None:
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ConfigError) as caught:
         open_dataset(scan_dataset(points), "point")
     assert str(caught.value) == (
-        "label format: got 'point', expected one of yolo, coco, voc, csv, openimages, labelme, points. "
+        "label_format: got 'point', expected one of yolo, coco, voc, csv, openimages, labelme, points. "
         "Did you mean 'points'?"
     )
 
@@ -92,7 +92,7 @@ def test_class_file_beside_labels_with_names_is_compared(points: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("yolo", "label format: 'yolo' is taken. Choose another name, or say replace=True."),
+        ("yolo", "label format: 'yolo' is taken. Choose another name, or pass replace=True."),
         ("mixed", "label format: got the name 'mixed', expected one word such as 'my_format'."),
         ("two words", "label format: got the name 'two words', expected one word such as 'my_format'."),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dataset_files import (
+from support.dataset_files import (
     Box,
     coco_json,
     codes,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dataset_files import coco_json, write_image, write_json, write_text, write_voc, write_yolo
+from support.dataset_files import coco_json, write_image, write_json, write_text, write_voc, write_yolo
 
 from yolofast.analyze import analyze_dataset, validate_dataset_input
 from yolofast.errors import DataError
@@ -65,15 +65,15 @@ def pictures(root: Path, *images: str) -> None:
             lambda root: yolo(root, "train/a.jpg", "val/b.jpg"),
             "nested",
             "split folders",
-            "all images lie in folders of the splits train, valid",
+            "all images are in folders of the splits train, valid",
         ),
-        (lambda root: yolo(root, "data/a.jpg"), "flat", "one folder", "all 1 images lie in data/ (1)"),
-        (table, "flat", "one folder", "all 1 images lie in ./ (1)"),
+        (lambda root: yolo(root, "data/a.jpg"), "flat", "one folder", "all 1 images are in data/ (1)"),
+        (table, "flat", "one folder", "all 1 images are in ./ (1)"),
         (
             lambda root: yolo(root, "a.jpg", "more/b.jpg"),
             "mixed",
             "unknown",
-            "images in ./ (1), more/ (1), by no known custom",
+            "images in ./ (1), more/ (1), by no known convention",
         ),
         (
             lambda root: pictures(root, "train/cat/a.jpg", "train/cat/b.jpg", "val/dog/c.jpg"),
@@ -112,7 +112,7 @@ def test_class_folders_are_explained(tmp_path: Path) -> None:
     expected = (
         "got 3 images in 2 folders (cat 2, dog 1) and no boxes: folders named by class are for "
         "classification "
-        "and cannot train a detector. Draw boxes first. Expected YOLO .txt"
+        "and cannot train a detector. Annotate boxes first. Expected YOLO .txt"
     )
     with pytest.raises(DataError) as caught:
         validate_dataset_input(tmp_path)
@@ -139,7 +139,6 @@ def test_each_format_of_a_mixed_folder_has_its_evidence(tmp_path: Path) -> None:
     assert [(f.code, f.message) for f in info.findings] == [
         (
             "format-several",
-            "labels in several formats: yolo (2 files), csv (1 files). Say which one counts "
-            "(--label-format).",
+            "labels in several formats: yolo (2 files), csv (1 files). Choose one (--label-format).",
         )
     ]

@@ -1,4 +1,4 @@
-"""The COCO and VOC writers: what they write, to the letter, and that every digit comes back."""
+"""The COCO and VOC writers: their exact output, and that no digit is lost."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolofast.errors import DataError
-from yolofast.formats.coco_writer import CocoWriter, annotation_lines
+from yolofast.formats.coco.writer import CocoWriter, annotation_lines
 from yolofast.formats.numbers import shortest
-from yolofast.formats.voc_writer import can_be_listed, check_voc_names, voc_xml
+from yolofast.formats.voc.writer import can_be_listed, check_voc_names, voc_xml
 from yolofast.types import ImageRecord
 
 Row = tuple[int, tuple[float, float, float, float]]

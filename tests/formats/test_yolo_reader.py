@@ -1,4 +1,4 @@
-"""The YOLO reader: every image and row of a folder comes out, or is listed with its place."""
+"""The YOLO reader: every image and row of a folder is read, or reported with its location."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import codes, read_all, write_image, write_text, write_yolo
+from support.dataset_files import codes, read_all, write_image, write_text, write_yolo
 
 from yolofast.errors import DataError
 from yolofast.formats.data_yaml import read_data_yaml
-from yolofast.formats.yolo_split import iter_yolo_records
+from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.types import Finding
 
 LAYOUTS = {
     "images and labels, splits inside": ["images/train/a.jpg", "images/val/b.jpg"],
     "splits outside": ["train/images/a.jpg", "valid/images/b.jpg"],
-    "labels beside the images": ["train/a.jpg", "val2017/b.jpg"],
+    "labels next to the images": ["train/a.jpg", "val2017/b.jpg"],
 }
 
 
@@ -118,7 +118,7 @@ def test_yolo_rows_of_an_image_in_no_split_are_listed(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "cannot be read: File too large"),
-        ("caption\n" * 10_001, "cannot be read: more than 10,000 lines are no objects: no label file"),
+        ("caption\n" * 10_001, "cannot be read: more than 10,000 lines are not objects: not a label file"),
     ],
     ids=["large", "hopeless"],
 )
@@ -178,7 +178,7 @@ def test_data_yaml_rules_over_class_files_and_lists_the_rest(tmp_path: Path) -> 
 
 def test_a_class_id_that_nothing_explains_has_its_place(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"a.jpg": "0 .5 .5 .1 .1\n", "b.jpg": "0 .5 .5 .1 .1\n\n10000.0 .5 .5 .1 .1\n"})
-    message = "b.txt:3: class id 10000, and nothing names the classes. Mend the row, or add a data.yaml"
+    message = "b.txt:3: class id 10000, and nothing names the classes. Fix the row, or add a data.yaml"
     with pytest.raises(DataError, match=message):
         read_all(tmp_path)
 

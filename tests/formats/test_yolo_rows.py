@@ -1,11 +1,11 @@
-"""YOLO rows that are no plain boxes: polygons, corners, keypoints, predictions, other tools' lines."""
+"""YOLO rows that are not plain boxes: polygons, corners, keypoints, predictions, other tools' lines."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from dataset_files import read_all, write_image, write_text, write_yolo
+from support.dataset_files import read_all, write_image, write_text, write_yolo
 
 from yolofast.analyze import analyze_dataset
 from yolofast.errors import DataError
@@ -130,4 +130,4 @@ def test_folders_of_other_formats_are_explained(tmp_path: Path, name: str, text:
     with pytest.raises(DataError) as caught:
         read_all(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}: got labels of an unknown format: '{name}' is {what}")
-    assert "Expected YOLO .txt beside the images" in str(caught.value)
+    assert "Expected YOLO .txt next to the images" in str(caught.value)

@@ -1,4 +1,4 @@
-"""The operators on a device: a CUDA device, and the host that csrc/emulation makes one of."""
+"""The operators on a device: a CUDA device, and the host that tests/emulation makes one of."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda_device import skip_without_cuda
-from emulated_library import build_emulated_library
+from support.cuda_device import skip_without_cuda
+from support.emulated_library import build_emulated_library
 
 torch = pytest.importorskip("torch")
 
@@ -34,7 +34,7 @@ class Device:
             torch.full((size,), 0xA5, dtype=torch.uint8, device=self.place)
 
 
-@pytest.fixture(scope="session", params=["emulated", "cuda"])
+@pytest.fixture(scope="session", params=[pytest.param("emulated", marks=pytest.mark.deep), "cuda"])
 def device(request: pytest.FixtureRequest) -> Device:
     if request.param == "emulated":
         torch.ops.load_library(build_emulated_library())

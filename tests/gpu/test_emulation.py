@@ -6,7 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from emulated_library import CSRC, SHARED_MEMORY
+from support.emulated_library import EMULATION, SHARED_MEMORY
+from support.native_build import CSRC
+
+pytestmark = pytest.mark.deep
 
 PROGRAM = """
 #include "cuda_runtime.h"
@@ -34,7 +37,7 @@ int main() {{
 @pytest.fixture(scope="module")
 def emulation(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("emulation")
-    return compiled(CSRC / "emulation/emulation.cpp", folder / "emulation.o")
+    return compiled(EMULATION / "emulation.cpp", folder / "emulation.o")
 
 
 WRITTEN = "__shared__ int shared[64]; shared[threadIdx.x] = blockIdx.x;"
@@ -98,7 +101,7 @@ def test_shared_memory_that_nobody_wrote_shows(emulation: str, tmp_path: Path) -
 
 
 UPLOAD = """
-#include "../cuda/upload.hpp"
+#include "cuda/upload.hpp"
 #include <cstdio>
 
 int main() {
@@ -130,11 +133,11 @@ def run(emulation: str, folder: Path, program: str) -> str:
     source = folder / "program.cpp"
     source.write_text(program)
     objects = [compiled(source, folder / "program.cu.o"), emulation]
-    subprocess.run(["g++", *objects, *SHARED_MEMORY, "-o", str(folder / "program")], check=True)
+    subprocess.run(["g++", *objects, SHARED_MEMORY, "-o", str(folder / "program")], check=True)
     return subprocess.run([str(folder / "program")], check=True, capture_output=True, text=True).stdout
 
 
 def compiled(source: Path, target: Path) -> str:
-    command = ["g++", "-std=c++20", f"-I{CSRC / 'emulation'}", "-c", str(source), "-o", str(target)]
+    command = ["g++", "-std=c++20", f"-I{EMULATION}", f"-I{CSRC}", "-c", str(source), "-o", str(target)]
     subprocess.run(command, check=True)
     return str(target)

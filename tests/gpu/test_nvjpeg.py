@@ -11,9 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from coloured_dataset import write_coloured
-from cuda_device import skip_without_cuda
-from jpeg_files import (
+from numpy.typing import NDArray
+from support.coloured_dataset import write_coloured
+from support.cuda_device import skip_without_cuda
+from support.jpeg_files import (
     APP14,
     COM,
     DHT,
@@ -31,22 +32,25 @@ from jpeg_files import (
     segment,
     with_segment,
 )
-from numpy.typing import NDArray
-from nvjpeg_library import build_double
+from support.nvjpeg_library import build_double
 
 from yolofast.errors import ImageError, MissingExtraError
 from yolofast.kernels import decode_jpeg, jpeg_info
 from yolofast.load import Loader, YOLODataset
-from yolofast.load._engine import load_picture
+from yolofast.load.execute._engine import load_picture
 from yolofast.types import Ycc
 
 torch = pytest.importorskip("torch")
 
 from yolofast.kernels import torch_nvjpeg  # noqa: E402
+from yolofast.kernels.packed_pictures import PictureColumn  # noqa: E402
 from yolofast.kernels.torch_nvjpeg import DecodedPlanes, NvJpegDecoder  # noqa: E402
-from yolofast.load import nvjpeg_pictures  # noqa: E402
+from yolofast.load.execute import nvjpeg as nvjpeg_pictures  # noqa: E402
 
 APP1 = 0xE1
+OFFSETS = (PictureColumn.OFFSET_Y, PictureColumn.OFFSET_CB, PictureColumn.OFFSET_CR)
+LUMA_SIDES = (PictureColumn.HEIGHT, PictureColumn.WIDTH)
+CHROMA_SIDES = (PictureColumn.HEIGHT_C, PictureColumn.WIDTH_C)
 
 
 @pytest.fixture(scope="module", params=["hardware", "no hardware", "cuda"])
@@ -73,10 +77,12 @@ def stand_in() -> NvJpegDecoder:
 
 def planes_of(decoded: DecodedPlanes, position: int) -> list[NDArray[np.uint8]]:
     memory = decoded.planes.cpu().numpy()
-    y, cb, cr, stride, c_stride, height, width, c_height, c_width = decoded.pictures[position].tolist()[:9]
+    row = dict(zip(PictureColumn, decoded.pictures[position].tolist(), strict=True))
     cut = np.lib.stride_tricks.as_strided
-    planes = [cut(memory[y:], (height, width), (stride, 1))]
-    return planes + [cut(memory[at:], (c_height, c_width), (c_stride, 1)) for at in (cb, cr) if at >= 0]
+    luma, chroma = ((row[h], row[w]) for h, w in (LUMA_SIDES, CHROMA_SIDES))
+    planes = [cut(memory[row[PictureColumn.OFFSET_Y] :], luma, (row[PictureColumn.STRIDE_Y], 1))]
+    offsets = [row[column] for column in OFFSETS[1:] if row[column] >= 0]
+    return planes + [cut(memory[at:], chroma, (row[PictureColumn.STRIDE_C], 1)) for at in offsets]
 
 
 def planes_on_cpu(data: bytes) -> list[NDArray[np.uint8]]:
@@ -92,7 +98,8 @@ def assert_decoded(decoder: NvJpegDecoder, decoded: DecodedPlanes, files: list[b
         assert [plane.shape for plane in found] == [plane.shape for plane in expected]
         ycc: Ycc = decode_jpeg(data, layout="ycc")
         factors = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1), "gray": (1, 1)}
-        assert tuple(decoded.pictures[position].tolist()[9:]) == factors[ycc.subsampling]
+        found_factors = decoded.pictures[position].tolist()[PictureColumn.FACTOR_X :]
+        assert tuple(found_factors) == factors[ycc.subsampling]
         for one, other in zip(found, expected, strict=True):
             if decoder.device.type == "cpu":
                 np.testing.assert_array_equal(one, other)
@@ -132,7 +139,7 @@ def test_batches_of_all_kinds(decoder: NvJpegDecoder) -> None:
         decoded = decoder.decode(files)
         assert decoded.refused == []
         assert_decoded(decoder, decoded, files)
-        offsets = decoded.pictures[:, :3]
+        offsets = decoded.pictures[:, OFFSETS]
         assert bool((offsets[offsets >= 0] % 64 == 0).all())
 
 
@@ -245,13 +252,17 @@ def test_hostile_files_write_nothing_past_their_planes(decoder: NvJpegDecoder) -
             files.append(bytes(data))
         size = decoder.prepare(files)
         planes = torch.full((size + 4096,), 0x5B, dtype=torch.uint8, device=decoder.device)
-        rows, _, refused = decoder.decode_to(planes)
+        decoded = decoder.decode_to(planes)
         owned = np.zeros(size + 4096, dtype=bool)
-        for y, cb, cr, stride, c_stride, height, _, c_height, *_ in rows[rows[:, 0] >= 0].tolist():
-            owned[y : y + stride * height] = True
-            for at in (cb, cr):
-                owned[max(at, 0) : max(at, 0) + c_stride * c_height] = True
-        owned[:size] |= bool(refused)  # a file that nvJPEG gave up may have written within its own planes
+        for values in decoded.packed.pictures[decoded.packed.is_there].tolist():
+            row = dict(zip(PictureColumn, values, strict=True))
+            luma = row[PictureColumn.STRIDE_Y] * row[PictureColumn.HEIGHT]
+            chroma = row[PictureColumn.STRIDE_C] * row[PictureColumn.HEIGHT_C]
+            for column, bytes_of_plane in zip(OFFSETS, (luma, chroma, chroma), strict=True):
+                owned[max(row[column], 0) : max(row[column], 0) + bytes_of_plane] = True
+        owned[:size] |= bool(
+            decoded.refused
+        )  # a file that nvJPEG gave up may have written within its own planes
         assert (planes.cpu().numpy()[~owned] == 0x5B).all()
 
 
@@ -272,8 +283,7 @@ def test_another_shape_than_expected(decoder: NvJpegDecoder) -> None:
     shapes = np.array([[40, 21], [21, 40]], dtype=np.int32)
     size = decoder.prepare([turned, turned], shapes)
     planes = torch.empty(size, dtype=torch.uint8, device=decoder.device)
-    _, _, refused = decoder.decode_to(planes)
-    assert refused == [(1, "another size than was expected")]
+    assert decoder.decode_to(planes).refused == [(1, "another size than was expected")]
     with pytest.raises(ValueError, match="planes has 63 bytes; what was prepared takes"):
         decoder.decode_to(planes[:63])
     with pytest.raises(ValueError, match=r"planes is torch.float32 \[4\]"):
@@ -365,7 +375,7 @@ def test_a_loader_by_nvjpeg(tmp_path: Path, place: str, monkeypatch: pytest.Monk
         monkeypatch.setattr(torch_nvjpeg, "_DRIVERS", (str(build_double()),))
     elif not torch.cuda.is_available():
         skip_without_cuda("torch finds no CUDA device")
-    monkeypatch.setattr(nvjpeg_pictures, "GROUP_IMAGES", 5)
+    monkeypatch.setattr(nvjpeg_pictures, "MAX_GROUP_IMAGES", 5)
     data = write_coloured(tmp_path, 43, sides=(60, 120))
     samples = [YOLODataset(data, "train", imgsz=128, augment=None) for _ in range(2)]
     try:

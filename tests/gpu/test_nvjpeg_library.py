@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from nvjpeg_library import API, build_double
+from support.native_build import CSRC
+from support.nvjpeg_library import build_double
 
 from yolofast.errors import ConfigError, MissingExtraError
 
@@ -77,7 +78,7 @@ COMPARISON = """
 #include <cstddef>
 #include <type_traits>
 #include <nvjpeg.h>
-#include "nvjpeg_api.hpp"
+#include "nvjpeg/api.hpp"
 
 namespace ours = yf::nvjpeg;
 
@@ -143,7 +144,7 @@ def test_declarations_are_those_of_the_header(tmp_path: Path) -> None:
     source = tmp_path / "compare.cpp"
     source.write_text(COMPARISON)
     system = [part for folder in folders for part in ("-isystem", str(folder))]
-    command = ["g++", "-std=c++20", "-fsyntax-only", f"-I{API.parent}", *system, str(source)]
+    command = ["g++", "-std=c++20", "-fsyntax-only", f"-I{CSRC}", *system, str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from yolofast import kernels
 from yolofast.config import AugmentConfig
-from yolofast.load.plan import plan_batch
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Picture, Ycc
 
 torch = pytest.importorskip("torch")
 
 from yolofast.kernels import torch_render  # noqa: E402  (after the skip)
+from yolofast.kernels.packed_pictures import PictureColumn  # noqa: E402
 
 FACTORS = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1)}
 SUBSAMPLINGS = (*FACTORS, "gray")
@@ -70,8 +71,8 @@ def render(device: Any, plan: BatchPlan, pictures: list[Any], dtype: Any = torch
     packed = torch_render.pack_pictures(pictures)
     device.poison()
     out = torch.full((len(plan), 3, *plan.size), 77, dtype=dtype, device=device.place)
-    tensors = torch_render.plan_tensors(plan, packed, np.asarray(plan.tile_image))
-    device.ops.render_(out, device.put(packed.planes), *tensors)
+    named = torch_render.render_arguments(packed, plan, np.asarray(plan.tile_image))
+    device.ops.render_(out, device.put(packed.planes), **named)
     return out.cpu()
 
 
@@ -215,21 +216,10 @@ def arguments(device: Any, **changes: Any) -> dict[str, Any]:
     """All that render_ takes, for one picture as it is."""
     plan = hand_made((8, 10), [(0, 0, 0, np.eye(3), (0.0, 0, 10, 8))])
     packed = torch_render.pack_pictures([ONE])
-    names = [
-        "pictures",
-        "places",
-        "tile_sample",
-        "tile_picture",
-        "tile_layer",
-        "tile_matrix",
-        "tile_window",
-        "mix",
-        "colour",
-    ]
     all_of_them = {
         "out": device.put(np.zeros((1, 3, 8, 10), np.uint8)),
         "planes": device.put(packed.planes),
-        **dict(zip(names, torch_render.plan_tensors(plan, packed, np.zeros(1, np.int64)), strict=True)),
+        **torch_render.render_arguments(packed, plan, np.zeros(1, np.int64)),
     }
     return {**all_of_them, **changes}
 
@@ -244,7 +234,7 @@ def test_the_arguments_that_the_refusals_change_are_good(device: Any) -> None:
 PICTURE = torch_render.pack_pictures([ONE]).pictures[0]
 
 
-def changed(column: int, value: int) -> Any:
+def changed(column: PictureColumn, value: int) -> Any:
     row = PICTURE.copy()
     row[column] = value
     return torch.from_numpy(row[None])
@@ -253,18 +243,27 @@ def changed(column: int, value: int) -> Any:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pictures": changed(0, -1)}, r"pictures\[0\] has plane y of 10 x 8 at -1, .* expected it inside"),
-        ({"pictures": changed(0, 10**6)}, "plane y .* expected it inside planes, which has 256 bytes"),
-        ({"pictures": changed(0, 2**63 - 1)}, "expected it inside planes"),
-        ({"pictures": changed(2, 250)}, "plane cr .* expected it inside planes"),
-        ({"pictures": changed(1, -2)}, "plane cb .* expected it inside planes"),
-        ({"pictures": changed(3, 9)}, "plane y .* expected rows at least a width apart"),
-        ({"pictures": changed(3, 2**62)}, "expected rows at least a width apart"),
-        ({"pictures": changed(5, 0)}, r"expected sides of 1\.\."),
-        ({"pictures": changed(6, 2**40)}, r"expected sides of 1\.\."),
-        ({"pictures": changed(7, 5)}, "chroma of 5 x 5; expected 5 x 4 for luma of 10 x 8"),
-        ({"pictures": changed(9, 0)}, "factors 0 and 2; expected 1..4"),
-        ({"pictures": changed(10, 8)}, "factors 2 and 8; expected 1..4"),
+        (
+            {"pictures": changed(PictureColumn.OFFSET_Y, -1)},
+            r"pictures\[0\] has plane y of 10 x 8 at -1, .* expected it inside",
+        ),
+        (
+            {"pictures": changed(PictureColumn.OFFSET_Y, 10**6)},
+            "plane y .* expected it inside planes, which has 256 bytes",
+        ),
+        ({"pictures": changed(PictureColumn.OFFSET_Y, 2**63 - 1)}, "expected it inside planes"),
+        ({"pictures": changed(PictureColumn.OFFSET_CR, 250)}, "plane cr .* expected it inside planes"),
+        ({"pictures": changed(PictureColumn.OFFSET_CB, -2)}, "plane cb .* expected it inside planes"),
+        ({"pictures": changed(PictureColumn.STRIDE_Y, 9)}, "plane y .* expected rows at least a width apart"),
+        ({"pictures": changed(PictureColumn.STRIDE_Y, 2**62)}, "expected rows at least a width apart"),
+        ({"pictures": changed(PictureColumn.HEIGHT, 0)}, r"expected sides of 1\.\."),
+        ({"pictures": changed(PictureColumn.WIDTH, 2**40)}, r"expected sides of 1\.\."),
+        (
+            {"pictures": changed(PictureColumn.HEIGHT_C, 5)},
+            "chroma of 5 x 5; expected 5 x 4 for luma of 10 x 8",
+        ),
+        ({"pictures": changed(PictureColumn.FACTOR_X, 0)}, "factors 0 and 2; expected 1..4"),
+        ({"pictures": changed(PictureColumn.FACTOR_Y, 8)}, "factors 2 and 8; expected 1..4"),
         ({"pictures": torch.zeros(1, 10, dtype=torch.int64)}, r"pictures has shape \[1, 10\]"),
         ({"places": torch.full((1, 2, 3), torch.nan, dtype=torch.float64)}, "places holds nan"),
         ({"places": torch.zeros(2, 2, 3, dtype=torch.float64)}, r"places has shape \[2, 2, 3\]"),

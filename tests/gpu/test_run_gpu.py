@@ -1,4 +1,4 @@
-"""The script for a machine with a GPU: its steps do not depend on what is installed, nor on each other."""
+"""The script for a machine with a GPU: its steps depend neither on what is installed nor on each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from run_gpu import REPOSITORY, Run, nvjpeg_of_torchvision
+from folders import REPOSITORY
+from run_gpu import Run, nvjpeg_of_torchvision
 
 
 @pytest.fixture
@@ -20,9 +21,10 @@ def run(tmp_path: Path) -> Run:
 def test_commands_import_from_this_tree(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts have their own folder on their path, not the one that they run in; nothing is installed."""
     monkeypatch.setenv("PYTHONPATH", "/wheels")
-    code = "import sys, yolofast; print(yolofast.__file__, '/wheels' in sys.path)"
+    code = "import sys, yolofast, gpu; print(yolofast.__file__, gpu.__file__, '/wheels' in sys.path)"
     result = run.command("log", [sys.executable, "-c", code], 30)
-    assert result["last_lines"] == [f"{REPOSITORY / 'yolofast/__init__.py'} True"]
+    expected = (REPOSITORY / "yolofast/__init__.py", REPOSITORY / "benchmarks/gpu/__init__.py", True)
+    assert result["last_lines"] == [" ".join(map(str, expected))]
 
 
 def test_a_step_that_fails_or_hangs_is_one_step(run: Run) -> None:
@@ -41,7 +43,7 @@ def test_a_step_that_fails_or_hangs_is_one_step(run: Run) -> None:
         assert not is_running(int(pid))
     assert "FileNotFoundError" in results["is not there"]["failed"]
     assert (results["fails"]["exit_code"], results["fails"]["last_lines"]) == (3, ["1"])
-    assert "time that all steps have together is spent" in results["late"]["failed"]
+    assert "the time for all steps (--seconds) is used up" in results["late"]["failed"]
 
 
 def is_running(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Archives of every kind: good ones are unpacked, damaged ones leave nothing behind."""
+"""Archives of every format: valid ones are unpacked, damaged ones leave nothing behind."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from archive_files import END, ENDINGS, archive_bytes, global_pax, make_archive, pax, record, tar_bytes
-from dataset_files import tree_digest, write_text
+from support.archive_files import (
+    END,
+    ENDINGS,
+    archive_bytes,
+    global_pax,
+    make_archive,
+    pax,
+    record,
+    tar_bytes,
+)
+from support.dataset_files import tree_digest, write_text
 
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError
 from yolofast.ingest import extract_archive, fetch_dataset, ingest_local
@@ -95,7 +104,7 @@ def test_an_archive_inside_stays_packed(tmp_path: Path) -> None:
 
 def test_a_local_folder_is_used_where_it_is(tmp_path: Path) -> None:
     assert ingest_local(tmp_path) == tmp_path
-    with pytest.raises(ConfigError, match="is a folder; sha256 and size can be checked of an archive only"):
+    with pytest.raises(ConfigError, match="is a folder; only archives can be verified"):
         ingest_local(tmp_path, size=3)
 
 
@@ -103,11 +112,11 @@ def test_hash_and_size_of_a_local_archive(tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "x.tar", FILES)
     before = archive.read_bytes()
     with pytest.raises(
-        DataError, match=rf"x\.tar: is of {len(before)} bytes, expected 3\. It is another file"
+        DataError, match=rf"x\.tar: got {len(before)} bytes, expected 3\. This is not the expected file"
     ):
         fetch_dataset(str(archive), tmp_path / "out", size=3)
     with pytest.raises(
-        DataError, match=r"x\.tar: has the SHA-256 [0-9a-f]{64}, expected 0{64}\. It is another"
+        DataError, match=r"x\.tar: got SHA-256 [0-9a-f]{64}, expected 0{64}\. This is not the expected"
     ):
         fetch_dataset(str(archive), tmp_path / "out", sha256="0" * 64)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x.tar": before}
@@ -134,7 +143,7 @@ def test_a_cut_archive_leaves_nothing(tmp_path: Path, ending: str, share: float)
         assert len(list((ingest_local(archive)).iterdir())) == len(LABELS)
         return
     with pytest.raises(
-        DataError, match=r"x\.\S+: is damaged or was cut: .*\. Get the archive again\."
+        DataError, match=r"x\.\S+: is damaged or truncated: .*\. Get the archive again\."
     ) as caught:
         ingest_local(archive)
     assert "\n" not in str(caught.value)
@@ -182,17 +191,17 @@ def test_random_damage_is_told_in_one_line_and_leaves_nothing(tmp_path: Path, en
 EXPECTED = "expected a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file."
 NO_ARCHIVES = {
     "empty": (b"", f"is empty, {EXPECTED}"),
-    "text": (b"some text", f"is no archive of a known kind, {EXPECTED}"),
+    "text": (b"some text", f"is not an archive of a supported format, {EXPECTED}"),
     "web page": (
         b"\n<!DOCTYPE html><html>",
-        f"is a web page; perhaps the address wants you to sign in first, {EXPECTED}",
+        f"is a web page; perhaps the URL requires you to sign in first, {EXPECTED}",
     ),
     "7z": (b"7z\xbc\xaf\x27\x1c\0\4", f"is a 7z archive, {EXPECTED}"),
     "rar": (b"Rar!\x1a\x07\1\0", f"is a RAR archive, {EXPECTED}"),
     "zstd": (b"\x28\xb5\x2f\xfd\0", f"is compressed by zstd, {EXPECTED}"),
-    "no files in a tar": (bytes(10240), "the archive holds no files."),
-    "no files in a zip": (archive_bytes("zip", {}), "the archive holds no files."),
-    "folders only": (archive_bytes("zip", {"a/": "", "a/b/": ""}), "the archive holds no files."),
+    "no files in a tar": (bytes(10240), "the archive contains no files."),
+    "no files in a zip": (archive_bytes("zip", {}), "the archive contains no files."),
+    "folders only": (archive_bytes("zip", {"a/": "", "a/b/": ""}), "the archive contains no files."),
 }
 
 
@@ -208,7 +217,7 @@ def test_files_that_are_no_archive(tmp_path: Path, contents: bytes, expected: st
 
 def test_compressed_but_no_tar(tmp_path: Path) -> None:
     (tmp_path / "x.json.gz").write_bytes(gzip.compress(b'{"images": []}' * 100))
-    with pytest.raises(DataError, match="is compressed by gzip, but what is inside is no tar, expected a"):
+    with pytest.raises(DataError, match="is compressed by gzip, but does not contain a tar, expected a"):
         ingest_local(tmp_path / "x.json.gz")
 
 
@@ -220,5 +229,5 @@ def test_full_target_and_missing_archive(tmp_path: Path) -> None:
     assert sorted(tree_digest(tmp_path)) == ["x.zip", "x/mine.txt"]
     with pytest.raises(DatasetNotFoundError, match=r"gone\.zip: no such folder or archive\. Give a dataset"):
         ingest_local(tmp_path / "gone.zip")
-    with pytest.raises(DataError, match="is no file"):
+    with pytest.raises(DataError, match="is not a file"):
         extract_archive(tmp_path, tmp_path / "new")

@@ -1,4 +1,4 @@
-"""Downloads, from a server on loopback: whole datasets arrive, anything less leaves nothing."""
+"""Downloads, from a server on loopback: complete datasets are installed, failures leave nothing behind."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from archive_files import archive_bytes
-from dataset_files import tree_digest, write_text
-from download_server import running
+from support.archive_files import archive_bytes
+from support.dataset_files import tree_digest, write_text
+from support.download_server import running
 
 from yolofast.cli import main
 from yolofast.errors import ConfigError, DataError
@@ -74,18 +74,20 @@ def test_downloads_and_unpacks(server: str, tmp_path: Path, name: str) -> None:
 
 
 WANTED = "expected a zip or tar archive. Check the address."
-ASTRAY = "cannot be downloaded: it is no address, or the server sent us on to something that is none."
-NO_WEB = "the server sent us on to an address that does not begin with http:// or https://."
+ASTRAY = "cannot be downloaded: the URL, or one that the server redirected to, is invalid."
+NO_WEB = "the server redirected to a URL that does not begin with http:// or https://."
 FAILURES = {
     "gone.zip": f"the server answered 404 Not Found, {WANTED}",
-    "down.zip": "cannot be downloaded: the server answered 503 Service Unavailable 3 times. Try again later.",
-    "broken.zip": "cannot be downloaded: the connection failed or broke off 3 times. Try again later.",
-    "page.zip": "is a web page; perhaps the address wants you to sign in first, expected a .zip, .tar, "
+    "down.zip": "cannot be downloaded: the server answered 503 Service Unavailable (3 attempts). "
+    "Try again later.",
+    "broken.zip": "cannot be downloaded: the connection failed or was interrupted (3 attempts). "
+    "Try again later.",
+    "page.zip": "is a web page; perhaps the URL requires you to sign in first, expected a .zip, .tar, "
     ".tar.gz, .tar.bz2 or .tar.xz file.",
     "astray.zip": f"{ASTRAY} Check the address.",
     "to-ftp.zip": f"cannot be downloaded: {NO_WEB} Check the address.",
     "to-file.zip": f"cannot be downloaded: {NO_WEB} Check the address.",
-    "round.zip": "cannot be downloaded: the server sends us on without end. Check the address.",
+    "round.zip": "cannot be downloaded: the server redirects endlessly. Check the address.",
 }
 
 
@@ -124,7 +126,8 @@ def test_other_addresses_are_refused(tmp_path: Path, url: str) -> None:
 
 
 def test_no_server(tmp_path: Path, waits: list[float]) -> None:
-    expected = r"9/x\.zip: cannot be downloaded: the connection failed or broke off 6 times\. Try again later"
+    reason = r"the connection failed or was interrupted \(6 attempts\)\. Try again later"
+    expected = rf"9/x\.zip: cannot be downloaded: {reason}"
     with pytest.raises(DataError, match=expected):
         download_dataset_from_url("http://127.0.0.1:9/x.zip", tmp_path / "x")
     assert waits == [1, 2, 4, 8, 16]
@@ -173,13 +176,13 @@ def test_wrong_hash_or_size_leaves_no_dataset(server: str, tmp_path: Path, name:
     with pytest.raises(DataError) as caught:
         download_dataset_from_url(url, tmp_path / "cats", sha256="0" * 64)
     assert str(caught.value) == (
-        f"{url}: has the SHA-256 {hashlib.sha256(body).hexdigest()}, expected {'0' * 64}. It is another file "
-        "than the one meant, or was changed on its way: do not use it, and check the address and the hash."
+        f"{url}: got SHA-256 {hashlib.sha256(body).hexdigest()}, expected {'0' * 64}. This is not the "
+        "expected file, or it was modified in transit: do not use it, and check the address and the hash."
     )
     with pytest.raises(DataError) as caught:
         download_dataset_from_url(url, tmp_path / "cats", size=100)
     assert str(caught.value) == (
-        f"{url}: is of {len(body)} bytes, expected 100. It is another file than the one meant: "
+        f"{url}: got {len(body)} bytes, expected 100. This is not the expected file: "
         "check the address and the expected size."
     )
     assert list(tmp_path.iterdir()) == []
@@ -188,7 +191,7 @@ def test_wrong_hash_or_size_leaves_no_dataset(server: str, tmp_path: Path, name:
 @pytest.mark.parametrize("name", ["cats.zip", "endless.zip"])
 def test_cap_on_bytes(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(transfer, "MAX_BYTES", 99)
-    with pytest.raises(DataError, match=r"is of \d+ bytes or more; at most 99 are taken"):
+    with pytest.raises(DataError, match=r"has \d+ bytes or more, expected at most 99"):
         download_dataset_from_url(f"{server}/{name}", tmp_path / "cats")
     assert list(tmp_path.iterdir()) == []
 
@@ -207,7 +210,7 @@ def test_command_line(server: str, tmp_path: Path, capsys: pytest.CaptureFixture
     body, out = BODIES["/cats.zip"], str(tmp_path / "sets")
     command = ["fetch", f"{server}/cats.zip", "--out", out, "--size", str(len(body)), "--retries", "1"]
     assert main([*command, "--sha256", "0" * 64]) == 2
-    assert f"yolofast: error: {server}/cats.zip: has the SHA-256" in capsys.readouterr().err
+    assert f"yolofast: error: {server}/cats.zip: got SHA-256" in capsys.readouterr().err
     assert main([*command, "--sha256", hashlib.sha256(body).hexdigest()]) == 0
     assert capsys.readouterr().out == f"{out}/cats\nNext: yolofast analyze {out}/cats\n"
     assert [p.name for p in (tmp_path / "sets").iterdir()] == ["cats"]

@@ -1,4 +1,4 @@
-"""Archives made to do harm: each is refused as a whole, with its reason, and nothing is left behind."""
+"""Malicious archives: each is refused as a whole, with its reason, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archive_files import END, global_pax, make_archive, pax, record, tar_bytes, zip_bytes
-from dataset_files import tree_digest
+from support.archive_files import END, global_pax, make_archive, pax, record, tar_bytes, zip_bytes
+from support.dataset_files import tree_digest
 
 from yolofast.errors import DataError
-from yolofast.ingest import extract_archive, listing
+from yolofast.ingest import extract_archive, safe_paths
 
 GOOD = {"good.txt": "1"}
 NOTHING = "refused, nothing was unpacked."
@@ -139,7 +139,7 @@ HOSTILE = {
     ),
     "zip: unknown method": (
         flags_of_last_entry(zip_with(("x", "1")), 10, 97),
-        f"entry 'x' is packed by method 97, which is not known here: {NOTHING}",
+        f"entry 'x' is compressed by method 97, which is not supported: {NOTHING}",
     ),
     # names
     "zip: NUL": (zip_with((raw_name("a\0.txt"), "")), rf"entry 'a\x00.txt' has a NUL in its name: {NOTHING}"),
@@ -166,31 +166,31 @@ HOSTILE = {
         rf"entry '\x1b[2J/../x' is a path with '..': {NOTHING}",
     ),
     # two for one
-    "tar: twice": (tar_with(record("a.txt"), record("a.txt")), f"holds 'a.txt' twice: {NOTHING}"),
-    "zip: twice by a dot": (zip_with(("a.txt", ""), ("./a.txt", "")), f"holds 'a.txt' twice: {NOTHING}"),
+    "tar: twice": (tar_with(record("a.txt"), record("a.txt")), f"contains 'a.txt' twice: {NOTHING}"),
+    "zip: twice by a dot": (zip_with(("a.txt", ""), ("./a.txt", "")), f"contains 'a.txt' twice: {NOTHING}"),
     "zip: twice by case": (
         zip_with(("a/B.txt", ""), ("a/b.txt", "")),
-        f"holds 'a/B.txt' and 'a/b.txt', which many file systems take for one: {NOTHING}",
+        f"contains 'a/B.txt' and 'a/b.txt', the same on many file systems: {NOTHING}",
     ),
     "tar: folders twice by case": (
         tar_with(record("A/x.txt"), record("a/y.txt")),
-        f"holds 'A' and 'a', which many file systems take for one: {NOTHING}",
+        f"contains 'A' and 'a', the same on many file systems: {NOTHING}",
     ),
     "tar: twice by accents": (
         tar_with(record("\u00e9.txt"), record("e\u0301.txt")),
-        f"holds '\u00e9.txt' and 'e\u0301.txt', which many file systems take for one: {NOTHING}",
+        f"contains '\u00e9.txt' and 'e\u0301.txt', the same on many file systems: {NOTHING}",
     ),
     "zip: twice by case and accents": (
         zip_with(("\u00c9.txt", ""), ("e\u0301.txt", "")),
-        f"holds '\u00c9.txt' and 'e\u0301.txt', which many file systems take for one: {NOTHING}",
+        f"contains '\u00c9.txt' and 'e\u0301.txt', the same on many file systems: {NOTHING}",
     ),
     "tar: file, then folder": (
         tar_with(record("a"), record("a/b.txt")),
-        f"holds 'a' as a file and as a folder: {NOTHING}",
+        f"contains 'a' as a file and as a folder: {NOTHING}",
     ),
     "zip: folder, then file": (
         zip_with(("a/b.txt", ""), ("a", "")),
-        f"holds 'a' as a file and as a folder: {NOTHING}",
+        f"contains 'a' as a file and as a folder: {NOTHING}",
     ),
 }
 DAMAGED = {
@@ -198,7 +198,10 @@ DAMAGED = {
         tar_with(pax(size="1"), record("x", b"1" * 600)),
         "a header states 600 bytes and its pax header 1",
     ),
-    "tar: pax size that is none": (tar_with(pax(size="-1"), record("x")), "a pax header's size is no number"),
+    "tar: pax size that is none": (
+        tar_with(pax(size="-1"), record("x")),
+        "the size in a pax header is not a number",
+    ),
     "tar: global pax path": (
         tar_with(global_pax(path="../x"), record("x")),
         "a global pax header sets 'path' for all entries",
@@ -207,14 +210,17 @@ DAMAGED = {
         tar_with(record("x", size=b"\xff" * 12)),
         "an entry has a negative or impossible size",
     ),
-    "tar: size of letters": (tar_with(record("x", size=b"12x\0" + bytes(8))), "an entry's size is no number"),
+    "tar: size of letters": (
+        tar_with(record("x", size=b"12x\0" + bytes(8))),
+        "the size of an entry is not a number",
+    ),
     "tar: pax header of a gigabyte": (
         tar_with(record("x", kind=b"x", size=1 << 30)),
-        f"an extension header of {1 << 30} bytes, more than {1 << 20}",
+        f"an extension header of {1 << 30} bytes, expected at most {1 << 20}",
     ),
     "tar: pax records that are none": (
         tar_with(record("x", b"99 path=y\n", b"x"), record("x")),
-        "a pax header that is none",
+        "an invalid pax header",
     ),
     "tar: pax header at the end": (tar_with(pax(path="x")), "an extension header has no entry"),
     "tar: broken header in the middle": (
@@ -263,12 +269,12 @@ def test_hostile_entries_are_refused_under_compression(tmp_path: Path, name: str
 
 @pytest.mark.parametrize(("contents", "reason"), DAMAGED.values(), ids=DAMAGED)
 def test_archives_that_break_their_format_are_refused(tmp_path: Path, contents: bytes, reason: str) -> None:
-    assert refusal(tmp_path, contents) == f"is damaged or was cut: {reason}. Get the archive again."
+    assert refusal(tmp_path, contents) == f"is damaged or truncated: {reason}. Get the archive again."
 
 
 def test_a_header_that_states_less_than_there_is_unpacks_no_more(tmp_path: Path) -> None:
     assert refusal(tmp_path, lying_zip(10)) == (
-        "is damaged or was cut: Bad CRC-32 for file 'a.txt'. Get the archive again."
+        "is damaged or truncated: Bad CRC-32 for file 'a.txt'. Get the archive again."
     )
 
 
@@ -289,8 +295,8 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, kind: str) -
     with pytest.raises(DataError) as caught:
         extract_archive(archive, tmp_path / "out")
     assert str(caught.value) == (
-        f"{archive}: would unpack {packed} bytes to {BOMB} or more; at most {100 * packed} are taken "
-        f"(100 times as much): {NOTHING}"
+        f"{archive}: would unpack {packed} bytes to {BOMB} or more, expected at most {100 * packed} "
+        f"(and at most 100 times its size): {NOTHING}"
     )
     assert [p.name for p in tmp_path.iterdir()] == [archive.name]
 
@@ -298,21 +304,23 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, kind: str) -
 def test_a_stated_size_is_refused_without_reading_so_far(tmp_path: Path) -> None:
     bomb = gzip.compress(record("zeros", size=b"\x80" + (1 << 50).to_bytes(11, "big")))
     began = time.monotonic()
-    assert refusal(tmp_path, bomb).startswith(f"would unpack {len(bomb)} bytes to {1 << 50} or more; at most")
+    assert refusal(tmp_path, bomb).startswith(
+        f"would unpack {len(bomb)} bytes to {1 << 50} or more, expected at most"
+    )
     assert time.monotonic() - began < 5
 
 
 def test_caps_on_count_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listing, "MAX_FILES", 3)
+    monkeypatch.setattr(safe_paths, "MAX_FILES", 3)
     four = {f"{i}.txt": "1" for i in range(4)}
     archive = make_archive(tmp_path / "x.zip", four)
-    with pytest.raises(DataError, match=f"holds more than 3 entries: {NOTHING}"):
+    with pytest.raises(DataError, match=f"contains more than 3 entries: {NOTHING}"):
         extract_archive(archive, tmp_path / "out")
-    monkeypatch.setattr(listing, "MAX_FILES", 4)
-    monkeypatch.setattr(listing, "MAX_BYTES", 3)
-    with pytest.raises(DataError, match="to 4 or more; at most 3 are taken"):
+    monkeypatch.setattr(safe_paths, "MAX_FILES", 4)
+    monkeypatch.setattr(safe_paths, "MAX_BYTES", 3)
+    with pytest.raises(DataError, match="to 4 or more, expected at most 3"):
         extract_archive(archive, tmp_path / "out")
-    monkeypatch.setattr(listing, "MAX_BYTES", 4)
+    monkeypatch.setattr(safe_paths, "MAX_BYTES", 4)
     assert len(list(extract_archive(archive, tmp_path / "out").iterdir())) == 4
 
 

@@ -1,4 +1,4 @@
-"""Downloads that break off go on where they were, in the same run and in later ones."""
+"""Interrupted downloads are resumed, in the same run and in later ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archive_files import archive_bytes
-from dataset_files import tree_digest, write_text
-from download_server import Served, serving
+from support.archive_files import archive_bytes
+from support.dataset_files import tree_digest, write_text
+from support.download_server import Served, serving
 
 from yolofast.errors import DataError
 from yolofast.ingest import download_dataset_from_url, transfer
@@ -82,9 +82,9 @@ def test_gives_up_with_a_message_and_goes_on_in_a_later_run(served: Served, tmp_
         download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", retries=1)
     (kept,) = tmp_path.iterdir()
     assert str(caught.value) == (
-        f"{served.url}: cannot be downloaded: the connection failed or broke off 2 times. 100000 of "
-        f"{len(BODY)} bytes are kept in '{kept}': the same command goes on from there; remove that folder "
-        "to give up."
+        f"{served.url}: cannot be downloaded: the connection failed or was interrupted (2 attempts). "
+        f"100000 of {len(BODY)} bytes are kept in '{kept}': the same command resumes there; remove that "
+        "folder to discard them."
     )
     again(served, tmp_path / "cats")
     assert served.asked == [None, "bytes=100000-", "bytes=100000-"]
@@ -157,7 +157,7 @@ def test_a_date_serves_where_there_is_no_strong_etag(served: Served, tmp_path: P
 @pytest.mark.parametrize("etag", [None, 'W/"weak"', "unquoted"])
 def test_without_a_version_nothing_is_kept(served: Served, tmp_path: Path, etag: str | None) -> None:
     served.etag, served.cuts = etag, [100_000, 100_000]
-    with pytest.raises(DataError, match=r"broke off 2 times\. Try again later"):
+    with pytest.raises(DataError, match=r"was interrupted \(2 attempts\)\. Try again later"):
         download_dataset_from_url(served.url, tmp_path / "cats", retries=1)
     assert served.asked == [None, None]
     assert list(tmp_path.iterdir()) == []
@@ -204,7 +204,7 @@ def test_a_refusal_in_a_later_run_keeps_what_is_there(served: Served, tmp_path: 
 
 def test_wrong_hash_of_a_resumed_file_leaves_nothing(served: Served, tmp_path: Path) -> None:
     interrupt(served, tmp_path / "cats")
-    with pytest.raises(DataError, match="has the SHA-256"):
+    with pytest.raises(DataError, match="got SHA-256"):
         download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", sha256="0" * 64)
     assert served.answered == [200, 206]
     assert list(tmp_path.iterdir()) == []
@@ -216,11 +216,11 @@ def test_wrong_size_and_cap_of_a_resumed_file_leave_nothing(
 ) -> None:
     interrupt(served, tmp_path / "cats")
     served.states_length = states_length
-    with pytest.raises(DataError, match=f"is of {len(BODY)} bytes, expected 7"):
+    with pytest.raises(DataError, match=f"got {len(BODY)} bytes, expected 7"):
         download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", size=7)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(transfer, "MAX_BYTES", 150_000)
-    with pytest.raises(DataError, match=r"is of \d+ bytes or more; at most 150000 are taken"):
+    with pytest.raises(DataError, match=r"has \d+ bytes or more, expected at most 150000"):
         download_dataset_from_url(served.url, tmp_path / "cats")
     assert list(tmp_path.iterdir()) == []
 
@@ -230,7 +230,7 @@ def test_wrong_hash_of_a_file_that_could_be_resumed(
     served: Served, tmp_path: Path, states_length: bool
 ) -> None:
     served.states_length = states_length
-    with pytest.raises(DataError, match="has the SHA-256"):
+    with pytest.raises(DataError, match="got SHA-256"):
         download_dataset_from_url(served.url, tmp_path / "cats", sha256="0" * 64)
     assert list(tmp_path.iterdir()) == []
 
@@ -292,7 +292,7 @@ def test_killed_while_downloading_then_run_again(served: Served, tmp_path: Path)
         while not any(p.stat().st_size for p in tmp_path.glob(".cats.partial-*/contents")):
             assert run.poll() is None
             time.sleep(0.01)
-        with pytest.raises(DataError, match="another run is downloading the same to the same place"):
+        with pytest.raises(DataError, match="another run is downloading the same file there"):
             download_dataset_from_url(served.url, tmp_path / "cats")
         os.kill(run.pid, signal.SIGKILL)
     served.released.set()
@@ -323,7 +323,7 @@ def test_a_broken_record_begins_anew(served: Served, tmp_path: Path, record: str
 def test_a_folder_of_the_user_is_in_the_way(served: Served, tmp_path: Path) -> None:
     folder = interrupt(served, tmp_path / "cats")
     (folder / "made-by-yolofast").unlink()
-    with pytest.raises(DataError, match=r"partial-\w+: is in the way and not made by yolofast"):
+    with pytest.raises(DataError, match=r"partial-\w+: exists and was not made by yolofast"):
         again(served, tmp_path / "cats")
     assert (folder / "contents").read_bytes() == BODY[:100_000]
 

@@ -21,9 +21,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from archive_files import zip_bytes
-from dataset_files import image_bytes, tree_digest
-from download_server import running
+from support.archive_files import zip_bytes
+from support.dataset_files import image_bytes, tree_digest
+from support.download_server import running
 
 from yolofast.errors import ConfigError, DataError, MissingExtraError
 from yolofast.formats.data_yaml import list_images, read_data_yaml
@@ -193,7 +193,7 @@ def test_default_place_and_command_line_form(tmp_path: Path, monkeypatch: pytest
     assert fetch_dataset("roboflow:lab/cells/3", tmp_path / "d") == tmp_path / "d" / "cells-3"
     with pytest.raises(ConfigError, match="expected roboflow:WORKSPACE/PROJECT/VERSION"):
         fetch_dataset("roboflow:lab/cells", tmp_path)
-    with pytest.raises(ConfigError, match="makes the archive on demand; give no sha256 and no size"):
+    with pytest.raises(ConfigError, match="creates the archive on demand; omit sha256 and size"):
         fetch_dataset("roboflow:lab/cells/3", tmp_path, size=3)
     monkeypatch.delenv("ROBOFLOW_API_KEY")
     with pytest.raises(ConfigError, match="got no API key"):
@@ -219,7 +219,7 @@ def test_refusal_hides_the_key_and_leaves_nothing(
 def test_hostile_and_broken_archives_leave_nothing(played: SimpleNamespace, tmp_path: Path) -> None:
     archives = {
         b"": "is empty, expected a .zip",
-        EXPORT[:-30]: "is damaged or was cut",
+        EXPORT[:-30]: "is damaged or truncated",
         zip_bytes({"../x": "1"}): r"entry '\.\./x' is a path with '\.\.': refused, nothing was unpacked",
     }
     for archive, expected in archives.items():

@@ -6,9 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.property_tests import examples
 
 from yolofast.kernels import (
     clip_boxes,
@@ -131,7 +132,7 @@ HARD_NUMBERS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     hnp.arrays(np.float64, (4, 4), elements=HARD_NUMBERS),
     hnp.arrays(np.float64, (3, 3), elements=HARD_NUMBERS),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.property_tests import examples
 
 from yolofast.kernels import box_iou, reference
 
@@ -80,7 +81,7 @@ coordinates = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     hnp.arrays(np.float64, (3, 4), elements=coordinates), hnp.arrays(np.float64, (2, 4), elements=coordinates)
 )

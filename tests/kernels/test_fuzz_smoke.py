@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,37 +11,19 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fuzz_programs import CORE, FLAGS, FUZZ, compile_apart, link, need_compiler
-from jpeg_files import coded_file, drawn_file
 from PIL import Image
+from support.fuzz_programs import feed, fuzz_programs
+from support.jpeg_files import coded_file, drawn_file
+
+pytestmark = pytest.mark.deep
 
 TARGETS = ("fuzz_jpeg", "fuzz_jpeg_differential", "fuzz_jpeg_kernels", "fuzz_jpeg_restart")
 
 
 @pytest.fixture(scope="module")
-def sources() -> list[Path]:
-    """What every target is linked with: the decoder, and the program that feeds files."""
-    need_compiler()
-    return [*sorted(CORE.glob("jpeg/*.cpp")), FUZZ / "replay_main.cpp"]
-
-
-@pytest.fixture(scope="module")
-def programs(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def programs() -> dict[str, Path]:
     """The programs of csrc/fuzz/README.md that feed files to a fuzz target."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    targets = [FUZZ / f"{target}.cpp" for target in TARGETS]
-    made = compile_apart(folder / "objects", [*sources, *targets])
-    shared, own = made[: len(sources)], made[len(sources) :]
-    return {t: link(folder / t, [*shared, o]) for t, o in zip(TARGETS, own, strict=True)}
-
-
-def feed(program: Path, *paths: Path) -> tuple[int, str]:
-    """How many inputs the target survived, and what it said; fails with its report when it did not."""
-    done = subprocess.run(
-        [program, *paths], capture_output=True, text=True, timeout=300, errors="replace", check=False
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return int(done.stdout.split()[0]), done.stderr
+    return fuzz_programs(*TARGETS)
 
 
 def decodes(said: str) -> tuple[int, int]:
@@ -58,13 +38,9 @@ def save(folder: Path, inputs: list[bytes]) -> None:
         (folder / f"{i:04}.jpg").write_bytes(data)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ here")
-@pytest.mark.parametrize("source", sorted(FUZZ.glob("*.cpp")), ids=lambda path: path.name)
-def test_every_program_still_compiles(source: Path) -> None:
+def test_every_program_still_compiles() -> None:
     """Not all of them are run here."""
-    command = ["g++", *FLAGS, "-fsyntax-only", str(source)]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
+    assert len(fuzz_programs()) >= 10
 
 
 def good_files() -> list[bytes]:
@@ -118,17 +94,13 @@ def test_our_own_decoder_decodes_to_the_end(programs: dict[str, Path], tmp_path:
     assert decodes(said) == (len(files), len(files))
 
 
-def test_machines_without_newer_instructions(sources: list[Path], tmp_path: Path) -> None:
+def test_machines_without_newer_instructions(tmp_path: Path) -> None:
     """As if the CPU had none of what is asked for at run time: the same pixels as libjpeg-turbo's."""
-    parts = [*sources, FUZZ / "fuzz_jpeg_differential.cpp"]
-    objects = compile_apart(tmp_path / "objects", parts, "-D__builtin_cpu_supports(name)=0")
-    program = link(tmp_path / "replay", objects)
-    inputs = tmp_path / "inputs"
-    inputs.mkdir()
+    program = fuzz_programs("fuzz_jpeg_differential", variant="plain")["fuzz_jpeg_differential"]
     rng = np.random.default_rng(3)
     files = [drawn_file(seed) for seed in range(100)] + [coded_file(seed) for seed in range(50)]
-    save(inputs, [data + rng.bytes(24) for data in files])
-    fed, said = feed(program, inputs)
+    save(tmp_path, [data + rng.bytes(24) for data in files])
+    fed, said = feed(program, tmp_path)
     assert fed == len(files)
     assert decodes(said) == (len(files), len(files))
 

@@ -7,9 +7,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.property_tests import examples
 
 from yolofast import kernels
 from yolofast.kernels import reference
@@ -142,7 +143,7 @@ def test_warp_is_its_definition(source: tuple[int, int], matrix: str, window: st
 numbers = st.floats(-3, 3, width=32)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     matrix=st.tuples(*[numbers] * 6),
     centre=st.tuples(st.floats(-20, 60), st.floats(-20, 60)),

@@ -41,6 +41,19 @@ def test_nothing_heavy_is_imported(use: str) -> None:
     assert not set(json.loads(run(code))) & set(HEAVY)
 
 
+def test_loading_needs_no_numba(sample_yolo: Path) -> None:
+    """Batches come where Numba cannot be imported: it is for users' own transforms."""
+    code = f"""
+import sys
+sys.modules["numba"] = None
+from yolofast.load import AugmentConfig, Loader, YOLODataset
+dataset = YOLODataset({str(sample_yolo)!r}, "train", imgsz=64, augment=AugmentConfig())
+print(sum(len(batch) for batch in Loader(dataset, 4, threads=1)), len(dataset))
+"""
+    seen, wanted = run(code).split()
+    assert int(seen) == int(wanted) > 0
+
+
 @pytest.mark.parametrize("name", kernels.__all__)
 def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert name in dir(kernels)

@@ -11,9 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jpeg_files import APP1, DHT, DNL, DQT, DRI, SOF0, SOS, coded_file, draw, encoded, exif_segment, segment
-from jpeg_outcomes import LAYOUTS, assert_same, place_of_error, scan_start
 from PIL import Image
+from support.jpeg_files import (
+    APP1,
+    DHT,
+    DNL,
+    DQT,
+    DRI,
+    SOF0,
+    SOS,
+    coded_file,
+    draw,
+    encoded,
+    exif_segment,
+    segment,
+)
+from support.jpeg_outcomes import LAYOUTS, assert_same, place_of_error, scan_start
 
 from yolofast.kernels import decode_jpeg
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jpeg_files import (
+from PIL import Image
+from support.jpeg_files import (
     APP0,
     APP14,
     COM,
@@ -32,13 +33,12 @@ from jpeg_files import (
     segment,
     take_apart,
 )
-from jpeg_outcomes import LAYOUTS, assert_same, is_for_own_decoder, outcome, place_of_error, side_at
-from PIL import Image
+from support.jpeg_outcomes import LAYOUTS, assert_same, is_for_own_decoder, outcome, place_of_error, side_at
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info
-from yolofast.load._engine import Engine, RenderJobs, load_picture
-from yolofast.load.index import PackedPaths
+from yolofast.kernels.packed_paths import PackedPaths
+from yolofast.load.execute._engine import Engine, RenderJobs, load_picture
 from yolofast.types import BatchPlan
 
 SCALES = range(1, 9)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jpeg_files import coded_file, draw, drawn_file, encoded
-from jpeg_outcomes import LAYOUTS, arrays_of, cut, is_for_own_decoder, outcome, scan_start, side_at
 from PIL import Image
+from support.jpeg_files import coded_file, draw, drawn_file, encoded
+from support.jpeg_outcomes import LAYOUTS, arrays_of, cut, is_for_own_decoder, outcome, scan_start, side_at
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info

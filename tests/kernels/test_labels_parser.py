@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
 from yolofast.kernels import parse_yolo_labels, reference
 from yolofast.kernels.parsed_labels import ParsedLabels
@@ -187,7 +188,7 @@ tokens = st.one_of(
 separators = st.sampled_from([" ", " ", " ", " ", "\t", "  ", "\n", "\r\n", "\r", "\v", "\n\n"])
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.lists(st.tuples(tokens, separators), max_size=40), st.sampled_from([None, (1, 2), (2, 3)]))
 def test_line_shaped_text_is_read_as_defined(
     parts: list[tuple[str, str]], keypoints: tuple[int, int] | None
@@ -195,7 +196,7 @@ def test_line_shaped_text_is_read_as_defined(
     same("".join(token + separator for token, separator in parts).encode(), keypoints)
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_as_defined(data: bytes) -> None:
     same(data)
@@ -215,5 +216,5 @@ def test_real_labels(shared_data: Path) -> None:
 def test_a_text_of_bad_lines_is_refused(parse: Callable[[bytes], ParsedLabels]) -> None:
     """A large file of something else would otherwise become gigabytes of errors."""
     assert len(parse(b"0 0.5 0.5 0.1 0.1\n" + b"a\n" * 10_000).errors) == 10_000
-    with pytest.raises(ValueError, match="more than 10,000 lines are no objects: no label file"):
+    with pytest.raises(ValueError, match="more than 10,000 lines are not objects: not a label file"):
         parse(b"a\n" * 10_001)

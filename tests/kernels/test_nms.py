@@ -6,9 +6,10 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.property_tests import examples
 
 from yolofast.kernels import batched_nms, box_iou, nms, reference
 
@@ -100,7 +101,7 @@ awkward = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     hnp.arrays(np.float32, (12, 4), elements=awkward),
     hnp.arrays(np.float32, 12, elements=st.sampled_from([0.0, 0.5, 1.0, np.nan, np.inf])),

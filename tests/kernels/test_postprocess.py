@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.property_tests import examples
 
 from yolofast.kernels import postprocess, reference
 from yolofast.types import Detections
@@ -95,7 +96,7 @@ awkward = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     hnp.arrays(np.float32, (2, 6, 7), elements=awkward),
     st.sampled_from([0.0, 0.5, 1.0]),

@@ -6,14 +6,15 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.property_tests import examples
 
 from yolofast.config import AugmentConfig
 from yolofast.kernels import render
 from yolofast.kernels.reference import render as reference_render
-from yolofast.load.plan import plan_batch
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Picture, Ycc
 
 FACTORS = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1)}
@@ -73,7 +74,7 @@ sizes = st.one_of(st.integers(1, 24), st.integers(1, 150))
     st.sampled_from(["letterbox", "default", "affine", "perspective", "mixup", "rect"]),
     st.sampled_from([1, 7, 32, 65, 130]),
 )
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_render_is_the_reference(
     seed: int, kinds: list[tuple[str, int, int, int, int]], mode: str, side: int
 ) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jpeg_files import (
+from PIL import Image
+from support.jpeg_files import (
     APP0,
     APP1,
     APP14,
@@ -35,7 +36,6 @@ from jpeg_files import (
     take_apart,
     with_segment,
 )
-from PIL import Image
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info, rewrite_jpeg

@@ -11,9 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolofast.formats.label_scan import LabelScan, scan_label_files
+from yolofast.formats.yolo.parser import LabelScan, scan_label_files
 from yolofast.kernels import parse_yolo_labels
-from yolofast.kernels._scan import EMPTY, FINE, FOREIGN, FORMATS, MODES, UNREADABLE, scan_headers, scan_labels
+from yolofast.kernels._scan import (
+    EMPTY,
+    FINE,
+    FORMATS,
+    MODES,
+    UNKNOWN_FORMAT,
+    UNREADABLE,
+    scan_headers,
+    scan_labels,
+)
 from yolofast.kernels.packed_paths import pack_paths
 
 TEXTS = [
@@ -139,7 +148,7 @@ def test_header_columns(tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("no picture")
     names = ["gray.png", "four.jpg", "empty.jpg", "notes.jpg", "missing.jpg"]
     found = scan_headers(pack_paths([tmp_path / name for name in names]))
-    assert found["status"].tolist() == [FINE, FINE, EMPTY, FOREIGN, UNREADABLE]
+    assert found["status"].tolist() == [FINE, FINE, EMPTY, UNKNOWN_FORMAT, UNREADABLE]
     assert found["error"].tolist() == [0, 0, 0, 0, errno.ENOENT]
     assert found["width"].tolist()[:2] == [7, 9]
     assert found["height"].tolist()[:2] == [5, 3]

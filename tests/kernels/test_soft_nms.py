@@ -6,9 +6,10 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.property_tests import examples
 
 from yolofast.kernels import reference, soft_nms
 
@@ -41,7 +42,7 @@ def test_same_as_the_definition(method: Method, count: int, numbers: dict[str, f
 awkward = st.one_of(st.integers(0, 6).map(float), st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 3e38]))
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     hnp.arrays(np.float32, (9, 4), elements=awkward),
     hnp.arrays(np.float32, 9, elements=st.sampled_from([0.0, -1.0, 0.5, 1.0, np.nan, np.inf])),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from coloured_dataset import write_coloured
-from loader_cases import COUNT
+from support.coloured_dataset import write_coloured
+from support.loader_cases import COUNT
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
 from yolofast.errors import DataError, ImageError
-from yolofast.load import cache, cache_disk, cache_file
-from yolofast.load.cache import PlaneCache, cache_in_ram
-from yolofast.load.cache_disk import cache_on_disk, cache_path, default_cache_dir
+from yolofast.load.cache import disk as cache_disk
+from yolofast.load.cache import file as cache_file
+from yolofast.load.cache import ram as cache_ram
+from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
+from yolofast.load.cache.planes import PlaneCache
+from yolofast.load.cache.ram import cache_in_ram
+from yolofast.process_memory import available_bytes
 from yolofast.types import Picture, Ycc
 
 FACTORS = {"444": (1, 1), "422": (2, 1), "420": (2, 2), "440": (1, 2), "411": (4, 1), "gray": (1, 1)}
@@ -176,32 +181,32 @@ def test_a_bug_in_decoding_is_not_taken_for_a_bad_image(
 # ---------------------------------------------------------------- memory
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(sides=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=40))
 def test_images_in_memory_never_overlap(sides: list[tuple[int, int]]) -> None:
     pictures = [picture_of(f"420 {h} {w} {n}") for n, (h, w) in enumerate(sides)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache, "SLAB_BYTES", 3000)  # some images fill a piece of memory alone
+        patch.setattr(cache_ram, "SLAB_BYTES", 3000)  # some images fill a piece of memory alone
         planes = cache_in_ram(len(pictures), pictures.__getitem__, threads=3, progress=False)
     for image, picture in enumerate(pictures):
         assert_same_picture(planes, image, picture)
 
 
-def test_too_many_for_the_memory_is_said_before_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_for_the_memory_is_reported_before_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
 
     def load(image: int) -> Picture:
         decoded.append(image)
         return picture_of("gray 1024 1024 1")
 
-    monkeypatch.setattr(cache, "free_memory", lambda: 5 * 2**30)
+    monkeypatch.setattr(cache_ram, "available_bytes", lambda: 5 * 2**30)
     with pytest.raises(DataError, match=r"10000 images need about 9\.8 GiB .* 4\.5 GiB .*--cache disk"):
         cache_in_ram(10_000, load, threads=2, progress=False)
     assert len(decoded) < 50
 
 
-def test_free_memory_is_less_than_all_of_it() -> None:
-    free = cache.free_memory()
+def test_available_memory_is_less_than_all_of_it() -> None:
+    free = available_bytes()
     if free is None:
         pytest.skip("this system does not say")
     assert 0 < free < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -212,7 +217,7 @@ def test_memory_is_the_planes_and_little_more() -> None:
         pytest.skip("no /proc")
     code = """
 import numpy as np, re
-from yolofast.load.cache import cache_in_ram
+from yolofast.load.cache.ram import cache_in_ram
 from yolofast.types import Picture, Ycc
 def private():
     return int(re.search(r"Private_Dirty:\\s+(\\d+)", open("/proc/self/smaps_rollup").read())[1]) * 1024
@@ -389,7 +394,7 @@ def good_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, Path]:
         lambda data: cache_file.MAGIC + bytes(len(data) - 8),
     ],
 )
-def test_a_damaged_file_is_made_anew(
+def test_a_damaged_file_is_built_again(
     damage: Callable[[bytes], bytes],
     good_file: tuple[Folder, Path],
     tmp_path: Path,
@@ -400,11 +405,11 @@ def test_a_damaged_file_is_made_anew(
     path.write_bytes(damage(good.read_bytes()))
     folder.check(folder.on_disk(path))
     assert len(folder.decoded) == len(IMAGES)
-    assert "making it anew" in caplog.text
+    assert "building it again" in caplog.text
     assert str(path) in caplog.text
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damage_to_the_header_leads_out_of_the_file(
     data: st.DataObject, good_file: tuple[Folder, Path], tmp_path: Path
@@ -474,7 +479,8 @@ def test_no_room_to_write_is_one_clear_error_and_leaves_nothing(
     limit: int, folder: Folder, tmp_path: Path
 ) -> None:
     path = tmp_path / "cache" / "a.planes"
-    with no_file_above(limit), pytest.raises(DataError, match=r"a\.planes: cannot be written: .*make room"):
+    message = r"a\.planes: cannot be written: .*free some space"
+    with no_file_above(limit), pytest.raises(DataError, match=message):
         folder.on_disk(path)
     assert [p.name for p in path.parent.iterdir()] == ["a.planes.lock"]
     old = folder.on_disk(path)
@@ -500,7 +506,7 @@ def test_a_full_disk_is_told_as_such(folder: Folder, tmp_path: Path, monkeypatch
     assert [p.name for p in (tmp_path / "cache").iterdir()] == ["a.planes.lock"]
 
 
-def test_too_little_room_is_said_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_room_is_reported_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Folder(tmp_path / "images", ("gray 64 64 1",) * 70)
     free = type("Usage", (), {"free": 64 * 1024})
     monkeypatch.setattr(cache_disk.shutil, "disk_usage", lambda folder: free)
@@ -511,7 +517,7 @@ def test_too_little_room_is_said_early(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_folder_that_cannot_be_made(folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(DataError, match=r"cannot be made here.*--cache-dir"):
+    with pytest.raises(DataError, match=r"cannot be created here.*--cache-dir"):
         folder.on_disk(tmp_path / "file" / "a.planes")
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -537,7 +543,7 @@ READER = """
 import sys
 from pathlib import Path
 import numpy as np
-from yolofast.load.cache_disk import cache_on_disk
+from yolofast.load.cache.disk import cache_on_disk
 from yolofast.types import Picture, Ycc
 import ctypes, hashlib, logging
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -581,7 +587,7 @@ def test_two_processes_make_it_once_and_share_its_pages(tmp_path: Path) -> None:
             told.append(reader.stdout.readline().split())
     finally:
         errors = [reader.communicate("\n")[1] for reader in readers]
-    assert sorted("making" in error for error in errors) == [False, True]
+    assert sorted("building" in error for error in errors) == [False, True]
     assert sorted(map(int, (tmp_path / "decoded.log").read_text().split())) == list(range(12))
     assert told[0][2:] == told[1][2:]
     assert len(set(told[0][2:])) == 12

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError, DataError
 from yolofast.load import YOLODataset, create_dataloader
-from yolofast.load.dataset import collate
+from yolofast.load.tensors import collate
 
 RED = np.array([230, 20, 30])
 
@@ -162,7 +162,7 @@ def test_a_damaged_image_is_reported_once_and_replaced(
     assert (tmp_path / "images" / "1.jpg").read_bytes() == whole[: len(whole) // 2]
 
 
-def test_a_split_without_any_box_is_said(
+def test_a_split_without_any_box_is_reported(
     red_boxes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "images").mkdir()

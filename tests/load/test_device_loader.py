@@ -10,26 +10,27 @@ import itertools
 import logging
 import multiprocessing
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
-from cuda_device import skip_without_cuda
-from emulated_library import build_emulated_library
-from loader_cases import COUNT, dataset, one_by_one, through_json
+from support.coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
+from support.cuda_device import skip_without_cuda
+from support.emulated_library import build_emulated_library
+from support.loader_cases import COUNT, dataset, one_by_one, through_json
 
 from yolofast.config import AugmentConfig
 from yolofast.errors import ConfigError, DataError, YolofastError
 from yolofast.load import DataFlowMonitor, Loader, YOLODataset
-from yolofast.load import _engine as engine_module
+from yolofast.load.execute import _engine as engine_module
 from yolofast.types import Batch
 
 torch = pytest.importorskip("torch")
 
 from yolofast.kernels import torch_ops  # noqa: E402
-from yolofast.load.device_executor import DeviceExecutor  # noqa: E402
-from yolofast.load.device_stream import Mark, SideStream  # noqa: E402
+from yolofast.load.execute.device import DeviceExecutor  # noqa: E402
+from yolofast.load.execute.device_stream import Mark, SideStream  # noqa: E402
 
 CHUNK = 40_000
 """Bytes of a staging chunk: a few pictures, so that a block takes several."""
@@ -102,8 +103,8 @@ class LateStream(SideStream):
     def copy(self, to: Any, source: Any) -> None:
         self.queued.append((to.copy_, source))
 
-    def call(self, operator: Any, *arguments: Any) -> None:
-        self.queued.append((operator, *arguments))
+    def call(self, operator: Any, *arguments: Any, **named: Any) -> None:
+        self.queued.append((partial(operator, **named), *arguments))
 
     def mark(self) -> Mark:
         return LateMark(self, len(self.queued))
@@ -133,8 +134,8 @@ CASES: dict[str, dict[str, Any]] = {
     "mixup": {},
     "perspective": {"augment": AugmentConfig(degrees=20, shear=5, perspective=0.001, mosaic=0.7, mixup=0.5)},
     "partners from all": {"augment": AugmentConfig(mosaic_block=0, mixup=0.3)},
-    "rect": {"augment": None, "rect": True, "shuffle": False, "batch": 4, "stride": 16},
-    "multi-scale": {"multi_scale": 0.5, "batch": 4, "stride": 16},
+    "rect": {"augment": None, "rect": True, "shuffle": False, "stride": 16},
+    "multi-scale": {"multi_scale": 0.5, "stride": 16},
     "cached": {"cache": "ram", "imgsz": 32},
 }
 
@@ -153,7 +154,7 @@ def test_samples_are_those_of_the_cpu(data: Path, place: str, name: str, threads
         assert len(batches) == len(loader) == -(-COUNT // 4)
         assert {batch.images.device.type for batch in batches} == {place}
         assert {batch.targets.device.type for batch in batches} == {place}
-        assert plain_samples(on_host(batches)) == one_by_one(single, epoch)
+        assert plain_samples(on_host(batches)) == one_by_one(single, epoch, batch=4)
 
 
 @pytest.mark.parametrize("chunk_bytes", [64, 9_000, 10**7])
@@ -186,8 +187,9 @@ def test_a_device_may_be_late(data: Path, name: str, chunk_bytes: int, threads: 
     assert stream.done > 0
 
 
+@pytest.mark.deep
 def test_the_kernels_of_a_device_give_the_same(data: Path) -> None:
-    """Those of csrc/cuda, which csrc/emulation runs on the host."""
+    """Those of csrc/cuda, which tests/emulation runs on the host."""
     torch.ops.load_library(build_emulated_library())
     operators = torch.ops.yolofast_emulated
     loader = device_loader(dataset(data), 4, "cpu", threads=2, operators=operators)
@@ -221,7 +223,7 @@ def test_a_picture_goes_to_the_device_once_a_block(
         packed.extend(images.tolist())
         return jobs(images, memory)
 
-    monkeypatch.setattr("yolofast.load.device_pictures.PackJobs", noted)
+    monkeypatch.setattr("yolofast.load.execute.device_pictures.PackJobs", noted)
     samples = dataset(data, augment=AugmentConfig(mosaic_block=256))
     assert plain_samples(on_host(device_loader(samples, 4, place, threads=0, chunk_bytes=10**6)))
     assert sorted(packed) == list(range(COUNT))
@@ -396,7 +398,7 @@ def test_a_device_that_cannot_render_is_refused(data: Path, device: str) -> None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
-def test_without_cuda_it_is_said_what_is_missing(data: Path) -> None:
+def test_without_cuda_the_error_names_what_is_missing(data: Path) -> None:
     with pytest.raises(ConfigError, match=r"device: got 'cuda', but (torch found no|yolofast was built)"):
         Loader(dataset(data), 4, device="cuda")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from coloured_dataset import exif
+from support.coloured_dataset import exif
 
 from yolofast.config import AugmentConfig
+from yolofast.kernels import render_labels
 from yolofast.load import YOLODataset
-from yolofast.load.labels import render_labels
-from yolofast.load.plan import plan_batch
+from yolofast.load.plan.plan import plan_batch
 
 SHARE = 0.9
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
-from yolofast.load.index import ImageIndex
+from yolofast.load.index import PackedIndex
 from yolofast.types import ImageRecord
 
 NAMES = st.one_of(
@@ -35,10 +36,10 @@ def record(path: str, height: int = 40, width: int = 50, classes: list[int] | No
 @given(
     st.lists(st.tuples(NAMES, st.integers(1, 65500), st.lists(st.integers(0, 90), max_size=4)), max_size=12)
 )
-@settings(deadline=None)
+@examples(100)
 def test_everything_comes_out_as_it_went_in(images: list[tuple[str, int, list[int]]]) -> None:
     records = [record(f"folder/{name}", 40, width, classes) for name, width, classes in images]
-    for index in (ImageIndex(iter(records)), pickle.loads(pickle.dumps(ImageIndex(records)))):
+    for index in (PackedIndex(iter(records)), pickle.loads(pickle.dumps(PackedIndex(records)))):
         assert len(index) == len(index.paths) == len(index.labels) == len(index.shapes) == len(images)
         assert list(index.paths) == [str(each.path) for each in records]
         assert [os.fsencode(path) for path in index.paths] == [os.fsencode(each.path) for each in records]
@@ -55,12 +56,12 @@ def test_everything_comes_out_as_it_went_in(images: list[tuple[str, int, list[in
 
 def test_single_class_and_classes_that_float32_must_hold() -> None:
     records = [record("a.jpg", classes=[0, 99_999]), record("b.jpg"), record("c.jpg", classes=[7])]
-    assert ImageIndex(records).labels.rows[:, 0].tolist() == [0, 99_999, 7]
-    assert ImageIndex(records, single_cls=True).labels.rows[:, 0].tolist() == [0, 0, 0]
+    assert PackedIndex(records).labels.rows[:, 0].tolist() == [0, 99_999, 7]
+    assert PackedIndex(records, single_cls=True).labels.rows[:, 0].tolist() == [0, 0, 0]
 
 
 def test_items_are_counted_from_either_end() -> None:
-    index = ImageIndex([record("a.jpg", classes=[1]), record("b.jpg"), record("c.jpg", classes=[3, 4])])
+    index = PackedIndex([record("a.jpg", classes=[1]), record("b.jpg"), record("c.jpg", classes=[3, 4])])
     assert [index.paths[i] for i in (-3, -2, -1)] == ["a.jpg", "b.jpg", "c.jpg"]
     assert [index.labels[i][:, 0].tolist() for i in (-3, -2, -1)] == [[1], [], [3, 4]]
     for outside in (3, -4):
@@ -74,7 +75,7 @@ def test_items_are_counted_from_either_end() -> None:
 
 def test_bytes_are_those_of_the_facts() -> None:
     names = [f"train/images/{number:012}.jpg" for number in range(1000)]
-    index = ImageIndex(record(name, classes=[1, 2, 3]) for name in names)
+    index = PackedIndex(record(name, classes=[1, 2, 3]) for name in names)
     assert index.nbytes <= 1001 * (len(names[0]) + 1 + 8 + 8 + 8 + 3 * 20)
 
 
@@ -82,7 +83,7 @@ MILLION = """
     import gc
     import numpy as np
     from pathlib import Path
-    from yolofast.load.index import ImageIndex
+    from yolofast.load.index import PackedIndex
     from yolofast.types import ImageRecord
 
     def memory(name):
@@ -96,11 +97,11 @@ MILLION = """
             path = Path("/data/coco/train2017/images/%012d.jpg" % number)
             yield ImageRecord(path, 640, 480, boxes, classes, lines, None, "train")
 
-    ImageIndex(records(1000))
+    PackedIndex(records(1000))
     gc.collect()
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    index = ImageIndex(records(1_000_000))
+    index = PackedIndex(records(1_000_000))
     peak = memory("VmHWM") - before
     gc.collect()
     assert index.paths[999_999] == "/data/coco/train2017/images/000000999999.jpg"
@@ -109,7 +110,7 @@ MILLION = """
 """
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_a_million_images_take_less_than_150_mb() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(MILLION)],

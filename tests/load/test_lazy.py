@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from coloured_dataset import CLASSES, names, plain, plain_samples, resident_bytes, write_coloured
+from support.coloured_dataset import CLASSES, names, plain, plain_samples, resident_bytes, write_coloured
 
 from yolofast.errors import ConfigError, DataError
 from yolofast.load import LazyDataset, Loader, YOLODataset, stream_process_dataset
@@ -95,7 +95,7 @@ def test_a_stream_takes_a_folder_and_another_split(intact: Path) -> None:
 
 
 def test_a_stream_leaves_out_what_cannot_be_read(data: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Bad headers, damage behind the header, and label rows: each said once, and a batch may be empty."""
+    """Bad headers, damage behind the header, and label rows: each reported once, and a batch may be empty."""
     folder = data.parent / "images"
     for number in (0, 2, 3, 4, 10):
         path = next(folder.glob(f"{number:04}.*"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from coloured_dataset import CLASSES, eventually, names, plain_samples, resident_bytes
-from loader_cases import COUNT, SIZE, dataset, one_by_one
+from support.coloured_dataset import CLASSES, eventually, names, plain, plain_samples, resident_bytes
+from support.loader_cases import COUNT, SIZE, dataset, one_by_one
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError
@@ -130,7 +131,7 @@ def test_mosaics_close_at_the_same_epoch(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"batch_size": 0}, "batch_size: got 0"),
         ({"threads": -1}, "threads: got -1"),
@@ -138,8 +139,8 @@ def test_mosaics_close_at_the_same_epoch(data: Path) -> None:
         ({"rank": 2, "world_size": 2}, "rank: got 2"),
     ],
 )
-def test_wrong_settings_are_said(data: Path, changes: dict[str, int], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_wrong_settings_are_reported(data: Path, changes: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         Loader(dataset(data), **changes)
 
 
@@ -149,11 +150,11 @@ def test_wrong_settings_are_said(data: Path, changes: dict[str, int], said: str)
 @pytest.mark.parametrize("batch", [1, 4, 5])
 @pytest.mark.parametrize("augment", [None, AugmentConfig()], ids=["plain", "augmented"])
 def test_rectangular_batches(data: Path, batch: int, augment: AugmentConfig | None) -> None:
-    options = {"rect": True, "shuffle": False, "batch": batch, "stride": 16, "augment": augment, "pad": 0.5}
+    options = {"rect": True, "shuffle": False, "stride": 16, "augment": augment, "pad": 0.5}
     single = dataset(data, **options)
     batches = list(Loader(dataset(data, **options), batch, threads=2))
     samples = plain_samples(batches)
-    assert samples == one_by_one(single)
+    assert samples == one_by_one(single, batch=batch)
     assert sorted(names(samples)) == [Path(path).name for path in single.paths]
     ratios = np.array([shape[0] / shape[1] for *_, shape in samples])
     assert (np.diff(ratios) >= 0).all()
@@ -176,14 +177,22 @@ def test_rectangles_exclude_what_would_break_them(data: Path) -> None:
     for options in ({"shuffle": True}, {"shuffle": False, "multi_scale": 0.5}):
         with pytest.raises(ConfigError, match="rect: excludes"):
             dataset(data, rect=True, **options)
-    for options in ({"shuffle": False, "rect": True}, {"multi_scale": 0.5}):
-        with pytest.raises(ConfigError, match="batch_size: got 4"):
-            Loader(dataset(data, batch=8, **options), 4)
+
+
+@pytest.mark.parametrize("options", [{"shuffle": False, "rect": True}, {"multi_scale": 0.5}], ids=str)
+def test_loaders_of_any_batch_size_share_a_dataset(data: Path, options: dict[str, Any]) -> None:
+    """The loader alone states the batch size; a sample asked for without one is a batch of its own."""
+    shared = dataset(data, stride=16, **options)
+    for batch in (8, 4, 1):
+        assert plain_samples(Loader(shared, batch, threads=2)) == one_by_one(shared, batch=batch)
+    assert [plain(shared[0, at]) for at in range(COUNT)] == one_by_one(shared, batch=1)
+    with pytest.raises(ConfigError, match="batch_size: got 0"):
+        shared.sizes(0)
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 def test_multi_scale_draws_a_side_a_batch(data: Path, mosaic: float) -> None:
-    options = {"multi_scale": 0.5, "batch": 2, "stride": 16, "augment": AugmentConfig(mosaic=mosaic)}
+    options = {"multi_scale": 0.5, "stride": 16, "augment": AugmentConfig(mosaic=mosaic)}
     loader = Loader(dataset(data, **options), 2, threads=2)
     batches = [*loader, *loader]
     sides = [batch.images.shape[2] for batch in batches]
@@ -192,7 +201,7 @@ def test_multi_scale_draws_a_side_a_batch(data: Path, mosaic: float) -> None:
     assert len(set(sides)) >= 4
     assert sides[:12] != sides[12:]
     single = dataset(data, **options)
-    assert plain_samples(batches) == one_by_one(single, 0) + one_by_one(single, 1)
+    assert plain_samples(batches) == one_by_one(single, 0, batch=2) + one_by_one(single, 1, batch=2)
 
 
 def test_single_class(data: Path) -> None:

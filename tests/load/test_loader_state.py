@@ -1,4 +1,4 @@
-"""A loader's state: from any place in any epoch, the stream goes on with the samples that were to come."""
+"""A loader's state: from any position in any epoch, the stream resumes with the samples that come next."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coloured_dataset import plain_samples
-from loader_cases import dataset, one_by_one, through_json
+from support.coloured_dataset import plain_samples
+from support.loader_cases import dataset, one_by_one, through_json
 
 from yolofast.config import AugmentConfig
 from yolofast.errors import DataError
@@ -30,8 +30,8 @@ def stream(loader: Loader, epochs: int) -> Iterator[Batch]:
         (0, 1, {}, {}),
         (2, 16, {}, {}),
         (2, 4, {}, {"drop_last": True}),
-        (1, 4, {"rect": True, "shuffle": False, "batch": 4}, {}),
-        (2, 4, {"multi_scale": 0.5, "batch": 4}, {"drop_last": True}),
+        (1, 4, {"rect": True, "shuffle": False}, {}),
+        (2, 4, {"multi_scale": 0.5}, {"drop_last": True}),
         (2, 2, {}, {"rank": 1, "world_size": 2}),
         (2, 2, {}, {"rank": 2, "world_size": 4, "drop_last": True}),
         (2, 2, {"augment": AugmentConfig(mosaic_block=3)}, {"rank": 0, "world_size": 2}),
@@ -108,16 +108,16 @@ def test_set_epoch_of_a_loaded_state_goes_on_in_it(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "message"),
     [
         ({}, "not a loader's state"),
         ({"seed": 0, "epoch": "x", "position": 0}, "not a loader's state"),
         ({"seed": 1, "epoch": 0, "position": 0, "dealt": []}, "seed 1"),
-        ({"seed": 0, "epoch": 0, "position": 99, "dealt": [[1, 99]]}, "99 samples behind it"),
+        ({"seed": 0, "epoch": 0, "position": 99, "dealt": [[1, 99]]}, "99 samples into its epoch"),
     ],
 )
-def test_a_state_of_another_run_is_refused(data: Path, state: dict[str, Any], said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_a_state_of_another_run_is_refused(data: Path, state: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         Loader(dataset(data), 4).load_state_dict(state)
 
 

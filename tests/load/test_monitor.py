@@ -1,4 +1,4 @@
-"""DataFlowMonitor: right figures, the right side named, bounded memory, and a picture."""
+"""DataFlowMonitor: right figures, the right side named, bounded memory, and a chart."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def test_figures_of_a_known_flow(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("wait_s", "worker_wait_s", "side", "sentence"),
     [
-        (0.06, 0.0, "loader", "The consumer waits for the loader, 38% of the time"),
-        (0.06, 0.01, "loader", "The consumer waits for the loader"),
-        (0.02, 0.4, "consumer", "The loader waits for the consumer"),
-        (0.001, 0.0, "consumer", "The loader waits for the consumer"),
+        (0.06, 0.0, "loader", "Training waits for data 38% of the time"),
+        (0.06, 0.01, "loader", "Training waits for data"),
+        (0.02, 0.4, "consumer", "The loader is fast enough"),
+        (0.001, 0.0, "consumer", "The loader is fast enough"),
     ],
 )
 def test_the_side_that_limits_the_flow_is_named(

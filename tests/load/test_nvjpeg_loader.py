@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
-from loader_cases import COUNT, dataset, one_by_one
-from nvjpeg_library import build_double
+from support.coloured_dataset import eventually, loader_threads, plain_samples, write_coloured
+from support.loader_cases import COUNT, dataset, one_by_one
+from support.nvjpeg_library import build_double
 
 from yolofast.config import AugmentConfig
 from yolofast.errors import ConfigError, DataError, MissingExtraError
@@ -23,7 +23,7 @@ from yolofast.load import Loader, YOLODataset
 torch = pytest.importorskip("torch")
 
 from yolofast.kernels import torch_nvjpeg  # noqa: E402
-from yolofast.load import nvjpeg_pictures  # noqa: E402
+from yolofast.load.execute import nvjpeg as nvjpeg_pictures  # noqa: E402
 
 FULL = 128
 """An image size at which every file of the dataset is decoded at full size, by the CPU too."""
@@ -35,7 +35,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     library = str(build_double())
     monkeypatch.setenv("YOLOFAST_NVJPEG", library)
     monkeypatch.setattr(torch_nvjpeg, "_DRIVERS", (library,))
-    monkeypatch.setattr(nvjpeg_pictures, "GROUP_IMAGES", 5)
+    monkeypatch.setattr(nvjpeg_pictures, "MAX_GROUP_IMAGES", 5)
     yield
     gc.collect()
     assert eventually(lambda: not loader_threads()), loader_threads()
@@ -66,9 +66,9 @@ def test_planes_come_by_nvjpeg(data: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     def watched(pool: Any, stream: Any) -> Any:
         source = make(pool, stream)
-        ask = source._rest.ask
+        ask = source._fallback.ask
         monkeypatch.setattr(
-            source._rest,
+            source._fallback,
             "ask",
             lambda pictures, images: (asked.extend(images.tolist()), ask(pictures, images)),
         )
@@ -142,15 +142,15 @@ def test_exit_waits_for_what_is_in_work() -> None:
     """Or a thread would be inside nvJPEG while the interpreter, and CUDA with it, is taken down."""
     script = (
         "import threading, time\n"
-        "from yolofast.load.nvjpeg_pictures import NvJpegWorkshop, _Group\n"
-        "class Slow(NvJpegWorkshop):\n"
+        "from yolofast.load.execute.nvjpeg import NvJpegGroups, _Group\n"
+        "class Slow(NvJpegGroups):\n"
         "    def _decode(self, group):\n"
         "        time.sleep(0.5)\n"
         "        print('decoded', flush=True)\n"
         "class Decoder:\n"
         "    def empty(self, size): return None\n"
-        "workshop = Slow(None, Decoder())\n"
-        "workshop.submit(_Group(None, None, workshop.free[0]))\n"
+        "groups = Slow(None, Decoder())\n"
+        "groups.submit(_Group(None, None, groups.free[0]))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "decoded\n"), done.stderr

@@ -6,14 +6,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
 from yolofast.config import AugmentConfig
 from yolofast.kernels.reference.render import owned_pixels
-from yolofast.load import draws
-from yolofast.load import plan as plan_module
-from yolofast.load.plan import Stream, plan_batch
+from yolofast.load.plan import draws
+from yolofast.load.plan import plan as plan_module
+from yolofast.load.plan.draws import Stream
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import BatchPlan, Letterbox
 
 SHAPES = np.array([(480, 640), (333, 500), (64, 64), (1, 900), (700, 31), (427, 640)] * 5, dtype=np.int32)
@@ -72,7 +74,7 @@ def test_uniform_draws_are_uniform_and_uncorrelated() -> None:
     st.integers(0, 5),
     st.integers(0, 2**63 - 1),
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_a_sample_does_not_depend_on_its_batch(
     augment: AugmentConfig | None, positions: list[int], epoch: int, seed: int
 ) -> None:
@@ -250,7 +252,7 @@ def test_mixup_blends_a_second_picture_in() -> None:
 
 @pytest.mark.parametrize("target", [(320, 320), (640, 640), (320, 672), (33, 7)])
 @given(st.lists(st.tuples(st.integers(1, 9000), st.integers(1, 9000)), min_size=1, max_size=30))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_letterbox_plans_are_letterbox_fit(target: tuple[int, int], shapes: list[tuple[int, int]]) -> None:
     order = np.arange(len(shapes))
     made = plan_batch(order, order, np.array(shapes), target, None, seed=0, epoch=0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from yolofast.models import assigner
-from yolofast.models.assigner import ALPHA, BETA, FLOOR, TOP_K, Assignment, GroundTruth, assign
+from yolofast.models.assigner import ALPHA, BETA, MIN_BEST_SCORE, TOP_K, Assignment, GroundTruth, assign
 from yolofast.models.head import anchor_points
 
 SIDE = 64
@@ -46,7 +46,7 @@ def oracle(truth: GroundTruth, logits: torch.Tensor, boxes: torch.Tensor) -> dic
     for n, points in owned.items():
         best, best_iou = max(p[1] for p in points), max(p[2] for p in points)
         for point, alignment, _ in points:
-            result[point] = (n, (alignment / best if best else 1.0) * max(best_iou, FLOOR))
+            result[point] = (n, (alignment / best if best else 1.0) * max(best_iou, MIN_BEST_SCORE))
     return result
 
 
@@ -115,7 +115,7 @@ def test_boxes_that_no_prediction_overlaps_keep_a_weight() -> None:
     truth = random_truth([3], 2, 16.0, 5)
     got = compare(truth, torch.zeros(1, 2, POINTS), torch.full((1, 4, POINTS), -5.0))
     assert {n for n, _ in got.values()} == {0, 1, 2}
-    assert all(score == pytest.approx(FLOOR) for _, score in got.values())
+    assert all(score == pytest.approx(MIN_BEST_SCORE) for _, score in got.values())
 
 
 def test_no_boxes() -> None:
@@ -143,7 +143,7 @@ def test_best_point_is_asked_for_the_best_overlap() -> None:
     logits, boxes = random_predictions(1, 2, 2)
     got = assign(truth, logits, boxes, CENTRES, 8.0)
     ious = [overlap(boxes[0, :, a].tolist(), truth.boxes[0].tolist()) for a in got.point.tolist()]
-    assert max(ious) > FLOOR
+    assert max(ious) > MIN_BEST_SCORE
     assert got.score.max().item() == pytest.approx(max(ious), rel=1e-4)
 
 
@@ -151,7 +151,7 @@ def test_slices_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     truth = random_truth([9, 8, 14], 3, 3.0, 4)
     predictions = random_predictions(3, 3, 4)
     whole = assign(truth, *predictions, CENTRES, 8.0)
-    monkeypatch.setattr(assigner, "SLICE", 3 * POINTS)
+    monkeypatch.setattr(assigner, "MAX_PAIRS", 3 * POINTS)
     sliced = assign(truth, *predictions, CENTRES, 8.0)
     assert torch.equal(whole.point, sliced.point)
     assert torch.equal(whole.truth, sliced.truth)

@@ -165,8 +165,8 @@ def _other_classes(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_missing, "found nothing there, expected a .safetensors weights file"),
-        (_folder, "found a folder there"),
+        (_missing, "file not found, expected a .safetensors weights file"),
+        (_folder, "is a folder, expected a .safetensors weights file"),
         (_empty, "cannot be read as safetensors"),
         (_half_written, "cannot be read as safetensors"),
         (_torn_header, "cannot be read as safetensors"),

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.property_tests import examples
 
 from yolofast.evaluate import CocoMetrics, evaluate_coco
 from yolofast.types import Detections, Metrics
@@ -105,7 +106,7 @@ def datasets(draw: st.DrawFn) -> tuple[dict[str, Any], Entries]:
     return truth, results
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(datasets(), st.sampled_from([1, 2]))
 def test_random_datasets(data: tuple[dict[str, Any], Entries], threads: int) -> None:
     compare(*data, threads)
@@ -169,7 +170,7 @@ def test_files_in_parts_equal_the_whole(tmp_path: Path, monkeypatch: pytest.Monk
     expected = evaluate_coco(truth, results)
     (tmp_path / "gt.json").write_text(json.dumps(truth, indent=1))
     for part in (1000, 5000, 1 << 22):
-        monkeypatch.setattr("yolofast.evaluate.coco_files._PART", part)
+        monkeypatch.setattr("yolofast.evaluate.coco_files._PART_BYTES", part)
         for indent in (None, 2):
             (tmp_path / "dt.json").write_text(json.dumps(results, indent=indent))
             for threads in (1, 3):

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jpeg_outcomes import LAYOUTS, outcome, place_of_error
+from support.jpeg_outcomes import LAYOUTS, outcome, place_of_error
 
 from yolofast.errors import ImageError
 from yolofast.kernels import jpeg_info
 
-MOST_SECONDS = 1.0
-MOST_MEMORY = 1 << 20  # KiB, of the process that decodes them all
+pytestmark = pytest.mark.deep
+
+MAX_SECONDS = 1.0
+MAX_MEMORY = 1 << 20  # KiB, of the process that decodes them all
 
 WAYS: list[dict[str, Any]] = [
     *({"layout": layout, "salvage": salvage} for layout in LAYOUTS for salvage in (False, True)),
@@ -114,9 +116,9 @@ def test_our_own_decoder_is_tried(examined: tuple[dict[str, dict[str, Any]], int
 
 def test_no_file_takes_long_or_much_memory(examined: tuple[dict[str, dict[str, Any]], int]) -> None:
     facts, memory = examined
-    slow = {name: each["seconds"] for name, each in facts.items() if each["seconds"] > MOST_SECONDS}
+    slow = {name: each["seconds"] for name, each in facts.items() if each["seconds"] > MAX_SECONDS}
     assert slow == {}
-    assert memory < MOST_MEMORY
+    assert memory < MAX_MEMORY
 
 
 if __name__ == "__main__":

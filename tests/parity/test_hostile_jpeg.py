@@ -28,9 +28,11 @@ from PIL import Image, ImageOps, features
 from yolofast.errors import ImageError
 from yolofast.images import read_image
 from yolofast.kernels import decode_jpeg, jpeg_info, render
-from yolofast.load._engine import Engine, RenderJobs, load_picture
-from yolofast.load.index import PackedPaths
+from yolofast.kernels.packed_paths import PackedPaths
+from yolofast.load.execute._engine import Engine, RenderJobs, load_picture
 from yolofast.types import BatchPlan, Picture
+
+pytestmark = pytest.mark.deep
 
 Pixels = NDArray[np.uint8]
 

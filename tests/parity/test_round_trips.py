@@ -1,4 +1,4 @@
-"""YOLO -> COCO -> VOC -> YOLO: every valid box, class name, split and image comes back.
+"""YOLO -> COCO -> VOC -> YOLO: every valid box, class name, split and image is preserved.
 
 On real datasets, on the embedded sample, and on directory trees that Hypothesis makes.
 """
@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import image_bytes, read_all, tree_digest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.dataset_files import image_bytes, read_all, tree_digest
+from support.property_tests import examples
 
-from yolofast.formats.data_yaml import label_path
+from yolofast.formats.data_yaml import label_candidates
 from yolofast.formats.splits import WRITTEN_NAMES
 from yolofast.prepare import convert_dataset, prepare_dataset
 from yolofast.types import ImageRecord, Split
@@ -296,7 +297,7 @@ def _write(root: Path, splits: tuple[Split, ...], names: tuple[str, ...], images
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image_bytes(*image.size, "PNG" if path.suffix.lower() == ".png" else "JPEG"))
         if image.text is not None:
-            label = label_path(path)
+            label = Path(next(label_candidates(path)))
             label.parent.mkdir(parents=True, exist_ok=True)
             label.write_bytes(image.text)
     if not splits:
@@ -337,6 +338,6 @@ def check_made_dataset(made: tuple[tuple[Split, ...], tuple[str, ...], list[Labe
 
 
 @given(_datasets())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@examples(25, suppress_health_check=[HealthCheck.too_slow])
 def test_made_datasets(made: tuple[tuple[Split, ...], tuple[str, ...], list[Labelled]]) -> None:
     check_made_dataset(made)

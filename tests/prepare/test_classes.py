@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_files import write_yolo
+from support.dataset_files import write_yolo
 
 from yolofast.cli import main
-from yolofast.errors import DataError
-from yolofast.prepare import prepare_dataset, prepared_is_current
+from yolofast.errors import ConfigError, DataError
+from yolofast.prepare import prepare_dataset, prepared_is_up_to_date
 from yolofast.types import PreparedDataset
 
 NAMES = ["dog", "car", "person", "truck"]
@@ -41,7 +41,9 @@ def test_merged_classes(tmp_path: Path) -> None:
     assert dropped(done) == [("box-duplicate", message, "a.txt", 3)]
 
 
-@pytest.mark.parametrize("options", [{"drop": ("dog", "truck")}, {"keep": ("person", "car")}])
+@pytest.mark.parametrize(
+    "options", [{"drop": ("dog", "truck")}, {"keep": ("person", "car")}, {"keep": {"car", "person"}}]
+)
 def test_dropped_classes(tmp_path: Path, options: dict[str, Any]) -> None:
     done = prepare_dataset(source(tmp_path), **options)
     assert done.class_names == ("car", "person")
@@ -69,28 +71,36 @@ def test_emptied_images_are_left_out_when_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "error", "message"),
     [
         (
             {"drop": ("dogs",)},
-            "drop: got 'dogs', which is no class of this dataset. Did you mean 'dog'? "
+            DataError,
+            "drop: got 'dogs', which is not a class of this dataset. Did you mean 'dog'? "
             "Its classes: 'dog', 'car', 'person', 'truck'.",
         ),
         (
             {"drop": ("dog",), "keep": ("car",)},
+            ConfigError,
             "drop and keep: got both, expected one: what is not kept is dropped.",
         ),
         (
             {"rename": {"dog": "cat"}, "drop": ("dog",)},
+            DataError,
             "rename: class 'dog' is also dropped. Rename it or drop it.",
         ),
-        ({"rename": {"dog": " "}}, "rename: got ' ' for class 'dog', expected a name."),
-        ({"drop": NAMES}, "drop, keep: no class is left of 'dog', 'car', 'person', 'truck'."),
-        ({"drop": "dog"}, "drop: got the text 'dog', expected a list of class names."),
+        ({"rename": {"dog": " "}}, DataError, "rename: got ' ' for class 'dog', expected a name."),
+        ({"drop": NAMES}, DataError, "drop, keep: no class is left of 'dog', 'car', 'person', 'truck'."),
+        ({"drop": "dog"}, ConfigError, "drop: got 'dog', expected a list (each item text)."),
+        (
+            {"rename": "dog"},
+            ConfigError,
+            "rename: got 'dog', expected a mapping from text to text or nothing.",
+        ),
     ],
 )
-def test_refusals(tmp_path: Path, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(DataError) as caught:
+def test_refusals(tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
         prepare_dataset(source(tmp_path), **options)
     assert str(caught.value) == message
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
@@ -104,8 +114,8 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     )
     assert json.loads(capsys.readouterr().out)["class_names"] == ["vehicle", "person"]
     settings: dict[str, Any] = {"rename": {"car": "vehicle", "truck": "vehicle"}, "drop": ("dog",)}
-    assert prepared_is_current(tmp_path / "set_yolo", root, **settings)
-    assert not prepared_is_current(tmp_path / "set_yolo", root)
+    assert prepared_is_up_to_date(tmp_path / "set_yolo", root, **settings)
+    assert not prepared_is_up_to_date(tmp_path / "set_yolo", root)
     assert main(["prepare", str(root), "--rename", "car"]) == 2
     assert (
         "rename: got 'car', expected OLD=NEW once for each class, such as car=vehicle."

@@ -1,4 +1,4 @@
-"""convert_dataset: COCO and VOC folders from any format, splits as they are, nothing lost silently."""
+"""convert_dataset: COCO and VOC folders from any format, splits unchanged, nothing lost silently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dataset_files import (
+from support.dataset_files import (
     coco_json,
     read_all,
     tree_digest,
@@ -22,7 +22,7 @@ from dataset_files import (
 )
 
 from yolofast.cli import main
-from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.errors import ConfigError, DataError, DatasetNotFoundError
 from yolofast.prepare import convert_dataset, prepare_dataset
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
@@ -188,20 +188,28 @@ def test_two_formats_in_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("arguments", "error", "expected"),
     [
-        ({"to": "yolo"}, "to: got 'yolo', expected 'coco' or 'voc'. The YOLO layout is what prepare_dataset"),
-        ({"to": "cocoa"}, "Did you mean 'coco'?"),
-        ({"link": "soft"}, "link: got 'soft', expected 'hard', 'copy' or 'symlink'"),
-        ({"label_format": "vok"}, "Did you mean 'voc'"),
-        ({"out": "set/out"}, "Choose another output folder (--out), outside of it"),
+        (
+            {"to": "yolo"},
+            ConfigError,
+            "to: got 'yolo', expected 'coco' or 'voc'. The YOLO layout is what prepare_dataset",
+        ),
+        ({"to": "cocoa"}, ConfigError, "Did you mean 'coco'?"),
+        ({"link": "soft"}, ConfigError, "link: got 'soft', expected one of hard, copy, symlink"),
+        ({"label_format": "vok"}, ConfigError, "Did you mean 'voc'"),
+        ({"out": "set/out"}, DataError, "Choose an output folder outside of it (--out)"),
     ],
 )
 def test_wrong_arguments(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], expected: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+    error: type[Exception],
+    expected: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(error) as caught:
         convert_dataset(with_splits(tmp_path / "set"), **arguments)
     assert expected in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["set"]

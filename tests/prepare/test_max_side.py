@@ -1,4 +1,4 @@
-"""prepare_dataset(max_side=N): large pictures become small files, labels and small pictures stay."""
+"""prepare_dataset(max_side=N): large images are downscaled, labels and small images stay."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import tree_digest, write_image, write_text, write_yolo
 from PIL import Image
+from support.dataset_files import tree_digest, write_image, write_text, write_yolo
 
-from yolofast.errors import DataError
-from yolofast.images import image_shape, read_image
+from yolofast.errors import ConfigError
+from yolofast.images import read_header, read_image
 from yolofast.prepare import prepare_dataset
-from yolofast.prepare.shrink import smaller_size
+from yolofast.prepare.downscale import downscaled_size
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
 YAML = "train: images/train\nval: images/val\nnames: [a]\n"
@@ -41,7 +41,7 @@ def test_large_pictures_become_small(tmp_path: Path, suffix: str, mode: str) -> 
     before = tree_digest(root)
     done = prepare_dataset(root, max_side=150)
     made = done.root / f"train/images/big{suffix if suffix == '.png' else '.jpg'}"
-    assert image_shape(made) == (100, 150)
+    assert read_header(made).shape == (100, 150)
     wanted = np.asarray(gradient(150, 100).convert("L" if mode == "L" else "RGB").convert("RGB"), np.int16)
     if mode != "CMYK":
         assert np.abs(read_image(made).astype(np.int16) - wanted).mean() < 4
@@ -57,7 +57,7 @@ def test_orientation_goes_into_the_pixels(tmp_path: Path) -> None:
     exif[0x0112] = 6
     root = source(tmp_path / "set", {"turned.jpg": gradient(300, 200)}, exif=exif)
     made = prepare_dataset(root, max_side=150).root / "train/images/turned.jpg"
-    assert image_shape(made) == (150, 100)
+    assert read_header(made).shape == (150, 100)
     with Image.open(made) as picture:
         assert (picture.size, picture.getexif().get(0x0112)) == ((100, 150), None)
         wanted = gradient(150, 100).transpose(Image.Transpose.ROTATE_270)
@@ -105,18 +105,18 @@ def test_a_damaged_picture_is_left_out(tmp_path: Path, kind: str) -> None:
     ],
 )
 def test_sides_are_rounded_and_never_zero(size: tuple[int, int], expected: tuple[int, int] | None) -> None:
-    assert smaller_size(*size, 100) == expected
+    assert downscaled_size(*size, 100) == expected
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_side": 0}, "max_side: got 0, expected 1 to 65535."),
-        ({"quality": 101}, "quality: got 101, expected 1 to 100."),
+        ({"max_side": 0}, "max_side: got 0, expected a value at least 1 and at most 65535."),
+        ({"quality": 101}, "quality: got 101, expected a value at least 1 and at most 100."),
     ],
 )
 def test_refusals(tmp_path: Path, options: dict[str, int], message: str) -> None:
     write_image(tmp_path / "set/a.jpg")
-    with pytest.raises(DataError) as caught:
-        prepare_dataset(tmp_path / "set", **options)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as caught:
+        prepare_dataset(tmp_path / "set", **options)
     assert str(caught.value) == message

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import (
+from support.dataset_files import (
     coco_json,
     image_bytes,
     tree_digest,
@@ -20,11 +20,11 @@ from dataset_files import (
     write_yolo,
 )
 
-from yolofast.errors import DataError
+from yolofast.errors import ConfigError, DataError
 from yolofast.formats.data_yaml import list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
 from yolofast.formats.registry import open_dataset
-from yolofast.formats.yolo_split import iter_yolo_records
+from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.prepare import prepare_dataset
 from yolofast.types import ImageRecord, PreparedDataset
 
@@ -224,7 +224,7 @@ def test_output_in_the_source_is_refused(tmp_path: Path, out: str) -> None:
     source = flat(tmp_path / "set")
     (tmp_path / "link").symlink_to(source)
     before = tree_digest(source)
-    with pytest.raises(DataError, match=r"Choose another output folder \(--out\), outside of it"):
+    with pytest.raises(DataError, match=r"Choose an output folder outside of it \(--out\)"):
         prepare_dataset(source, tmp_path / out)
     assert tree_digest(source) == before
 
@@ -247,7 +247,7 @@ def test_user_files_in_a_prepared_folder_are_not_lost(tmp_path: Path) -> None:
     prepare_dataset(source, seed=1)
     for name in ("valid/labels/mine.txt", "train/images/mine.jpg", "notes.txt"):
         write_text(done.root / name, "precious")
-        with pytest.raises(DataError, match=f"holds '{name}', which preparing again would delete"):
+        with pytest.raises(DataError, match=f"contains '{name}', which preparing again would delete"):
             prepare_dataset(source)
         assert (done.root / name).read_text() == "precious"
 
@@ -262,7 +262,7 @@ def test_failure_keeps_the_old_dataset_and_no_litter(tmp_path: Path, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
         return 0, b""
 
-    monkeypatch.setattr("yolofast.prepare.place._copy", full)
+    monkeypatch.setattr("yolofast.prepare.image_writer._copy", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         prepare_dataset(source, link="copy", seed=1)
     assert tree_digest(tmp_path / "set_yolo") == before
@@ -310,17 +310,23 @@ def test_repeated_long_names_are_shortened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("arguments", "error", "expected"),
     [
-        ({"val_fraction": 0}, "val_fraction: got 0"),
-        ({"val_fraction": 1.0}, "val_fraction: got 1.0"),
-        ({"link": "soft"}, "link: got 'soft', expected 'hard', 'copy' or 'symlink'"),
-        ({"label_format": "vok"}, "Did you mean 'voc'"),
+        ({"val_fraction": 0}, ConfigError, "val_fraction: got 0"),
+        ({"val_fraction": 1.0}, ConfigError, "val_fraction: got 1.0"),
+        ({"link": "soft"}, ConfigError, "link: got 'soft', expected one of hard, copy, symlink"),
+        ({"seed": "one"}, ConfigError, "seed: got 'one', expected a whole number"),
+        ({"keep": []}, ConfigError, "keep: got no class, expected at least one"),
+        ({"label_format": "vok"}, ConfigError, "label_format: got 'vok', expected one of yolo, "),
+        ({"label_format": "vok"}, ConfigError, "Did you mean 'voc'"),
+        ({"fraction": 0.1}, TypeError, "fraction"),
     ],
 )
-def test_wrong_arguments(tmp_path: Path, arguments: dict[str, object], expected: str) -> None:
-    with pytest.raises(DataError) as caught:
-        prepare_dataset(flat(tmp_path / "set"), **arguments)  # type: ignore[arg-type]
+def test_wrong_arguments(
+    tmp_path: Path, arguments: dict[str, object], error: type[Exception], expected: str
+) -> None:
+    with pytest.raises(error) as caught:
+        prepare_dataset(flat(tmp_path / "set"), **arguments)
     assert expected in str(caught.value)
 
 

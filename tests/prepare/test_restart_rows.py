@@ -1,4 +1,4 @@
-"""prepare_dataset(restart_rows=N): the same pictures in files that can be decoded in parts."""
+"""prepare_dataset(restart_rows=N): the same images in files that can be decoded in parts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_files import image_bytes, tree_digest, write_text, write_yolo
-from jpeg_files import APP1, DRI, exif_segment, segment, take_apart
 from PIL import Image
+from support.dataset_files import image_bytes, tree_digest, write_text, write_yolo
+from support.jpeg_files import APP1, DRI, exif_segment, segment, take_apart
 
 from yolofast.cli import main
-from yolofast.errors import DataError
+from yolofast.errors import ConfigError, DataError
 from yolofast.images import read_image
 from yolofast.kernels import jpeg_info, rewrite_jpeg
-from yolofast.prepare import prepare_dataset, prepared_is_current, restart, stream
+from yolofast.prepare import prepare_dataset, prepared_is_up_to_date, restart_markers, write_images
 from yolofast.types import PreparedDataset
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
@@ -97,7 +97,7 @@ def test_an_output_that_was_cut_is_made_again(tmp_path: Path) -> None:
     image = next(path for path in images(done).values() if interval(path))
     before = image.read_bytes()
     image.write_bytes(before[: len(before) // 2])
-    assert not prepared_is_current(tmp_path / "out", source, restart_rows=1)
+    assert not prepared_is_up_to_date(tmp_path / "out", source, restart_rows=1)
     prepare_dataset(source, tmp_path / "out", restart_rows=1)
     assert image.read_bytes() == before
 
@@ -138,9 +138,9 @@ def test_a_changed_source_is_prepared_again(tmp_path: Path, change: Any) -> None
 def test_current_for_the_same_rows_only(tmp_path: Path) -> None:
     source = mixed(tmp_path / "set")
     out = prepare_dataset(source, restart_rows=2).root
-    assert prepared_is_current(out, source, restart_rows=2)
-    assert not prepared_is_current(out, source, restart_rows=1)
-    assert not prepared_is_current(out, source)
+    assert prepared_is_up_to_date(out, source, restart_rows=2)
+    assert not prepared_is_up_to_date(out, source, restart_rows=1)
+    assert not prepared_is_up_to_date(out, source)
 
 
 def test_damaged_images_are_left_out_with_their_boxes(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_failure_keeps_the_old_dataset(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("yolofast.prepare.place._write", full)
+    monkeypatch.setattr("yolofast.prepare.image_writer._write_new", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         prepare_dataset(source, restart_rows=1)
     monkeypatch.undo()
@@ -237,8 +237,8 @@ def test_so_many_pixels_at_one_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             working -= 1
         return rewrite_jpeg(data, **options)
 
-    monkeypatch.setattr(restart, "rewrite_jpeg", watched)
-    monkeypatch.setattr(stream, "MOST_PIXELS", pictures * info.width * info.height)
+    monkeypatch.setattr(restart_markers, "rewrite_jpeg", watched)
+    monkeypatch.setattr(write_images, "MAX_PIXELS", pictures * info.width * info.height)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     done = prepare_dataset(source, restart_rows=1)
     assert len(seen) == 6
@@ -248,7 +248,8 @@ def test_so_many_pixels_at_one_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("rows", [-1, 65536])
 def test_wrong_rows(tmp_path: Path, rows: int) -> None:
-    with pytest.raises(DataError, match=rf"restart_rows: got {rows}, expected 0 \(off\) to 65535"):
+    message = f"restart_rows: got {rows}, expected a value at least 0 and at most 65535"
+    with pytest.raises(ConfigError, match=message):
         prepare_dataset(mixed(tmp_path / "set"), restart_rows=rows)
     assert not (tmp_path / "set_yolo").exists()
 

@@ -1,4 +1,4 @@
-"""choose_valid: a repeatable choice in which every class has its share."""
+"""choose_valid: a repeatable choice with a fair share of every class."""
 
 from __future__ import annotations
 

@@ -73,7 +73,20 @@ def test_it_learns_and_reports_every_epoch(tmp_path: Path) -> None:
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5", "6"]
 
 
-def test_images_that_are_scaled_already_are_taken_as_they_are() -> None:
+def test_the_result_reads_as_an_object_and_as_a_mapping() -> None:
+    result = trainer(config(epochs=2)).fit()
+    assert dict(result) == {
+        "training_history": result.training_history,
+        "best_metric": result.best_metric,
+        "final_epoch": 2,
+    }
+    assert "best_metric" in result
+    assert "resume" not in result
+    with pytest.raises(KeyError):
+        result["resume"]
+
+
+def test_images_that_are_scaled_already_are_used_unchanged() -> None:
     made = trainer(config(), loader=Loader(brightness=0.2))
     made.fit()
     assert made.model.w.item() == pytest.approx(0.2, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Stage 2: what a dataset folder holds and what is wrong with it. Reads only."""
+"""Stage 2: what a dataset folder contains and what is wrong with it. Reads only."""
 
 from yolofast.analyze.dataset_info import analyze_dataset, validate_dataset_input
 from yolofast.analyze.quality import check_data_quality

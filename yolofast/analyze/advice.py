@@ -1,7 +1,7 @@
-"""What each code means and what to do about it: the one table behind the text, the JSON and the HTML.
+"""What each finding code means and what to do about it: one table for the text, JSON and HTML output.
 
-Severities: an `error` costs data or makes the figures of a training wrong (a row or an image is left out,
-the same picture is in two splits); a `warning` is used as it is and likely harms; an `info` is worth
+Severities: an `error` loses data or invalidates the metrics of a training (a row or an image is dropped, the
+same image is in two splits); a `warning` does not prevent use but is likely to harm; an `info` is worth
 knowing and often intended.
 """
 
@@ -16,7 +16,7 @@ RANK: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
 class Advice(NamedTuple):
-    """A heading for all findings of a code, and one or two sentences on what to do."""
+    """A heading for the findings of a code, and one or two sentences on what to do."""
 
     title: str
     recommendation: str
@@ -26,184 +26,186 @@ ADVICE: dict[str, Advice] = {
     # ---- images
     "image-unreadable": Advice(
         "Images that cannot be read",
-        "They and their labels are left out. Get the files again, or remove them.",
+        "They are skipped with their labels. Get the files again, or remove them.",
     ),
     "image-truncated": Advice(
-        "Images that stop early",
-        "A copy or download was cut off; training puts other images in their place. Get the files again.",
+        "Truncated images",
+        "A copy or download was interrupted; training substitutes other images. Get the files again.",
     ),
     "image-tiny": Advice(
         "Tiny images",
-        "They are mostly enlarged for training and hold little to learn. Remove icons and thumbnails.",
+        "They are mostly upscaled for training and teach little. Remove icons and thumbnails.",
     ),
     "image-huge": Advice(
         "Huge images",
-        "Slow to read, and objects become small at training size. Cut them into tiles, or scale them down.",
+        "They are slow to read, and objects become small at training size. Tile or downscale them.",
     ),
     "image-gray": Advice(
         "Gray images",
-        "They are read as three equal channels. Make sure that those met in use are gray too.",
+        "They are read as three equal channels. Make sure that images at inference are gray too.",
     ),
     "image-cmyk": Advice(
         "CMYK images",
-        "They are converted to RGB without their colour profile, so colours may be off. Convert them to RGB.",
+        "They are converted to RGB without their colour profile, so colours may be off. Convert them first.",
     ),
     "image-16bit": Advice(
-        "Images with 16 bits a sample",
-        "They are read as 8 bits: the lower byte is lost. Stretch dark pictures to 8 bits yourself first.",
+        "Images with 16 bits per channel",
+        "They are read as 8 bits: the lower byte is lost. Rescale dark images to 8 bits yourself first.",
     ),
     "image-palette": Advice(
-        "Palette images", "They are expanded to RGB when read. Nothing to do; masks among them are no photos."
+        "Palette images",
+        "They are expanded to RGB when read. Nothing to do, unless they are masks instead of photos.",
     ),
     "image-alpha": Advice(
         "Images with transparency",
-        "Transparency is dropped, so what it hid may show. Flatten them onto a background if that matters.",
+        "Transparency is dropped, so hidden content may appear. Flatten them first if that matters.",
     ),
     "image-rotated": Advice(
         "EXIF-rotated images",
-        "They are turned upright when read, and boxes must fit the upright picture. Look at a few of them: "
-        "labels of tools that ignore EXIF are turned.",
+        "They are turned upright when read, and boxes must fit the upright image. Look at a few of them: "
+        "tools that ignore EXIF write rotated labels.",
     ),
     "image-aspect": Advice(
-        "Very long or very tall images",
-        "Letterboxing fills most of the square with padding. Cut them into pieces.",
+        "Images with an extreme aspect ratio",
+        "Letterboxing fills most of the square with padding. Tile them.",
     ),
     "image-duplicate": Advice(
         "Duplicate images",
-        "Byte for byte the same picture: it counts double, and contradicting labels harm. Keep one of each.",
+        "Identical files: such an image counts twice, and contradicting labels harm. Keep one of each.",
     ),
     "split-leakage": Advice(
-        "Images that are in two splits",
-        "Validation figures are too good where the model has trained on the picture. Keep each in one split.",
+        "Images in two splits",
+        "Validation metrics are too good when the model has trained on the image. Keep each in one split.",
     ),
     "image-missing": Advice(
         "Labels whose image is missing", "They cannot be used. Add the images, or remove the labels."
     ),
     "image-unlabelled": Advice(
         "Images that were never annotated",
-        "They are left out. Annotate them; an annotation without objects makes one background.",
+        "They are skipped. Annotate them; an annotation without objects marks an image as background.",
     ),
     "image-repeated": Advice(
-        "Images that are listed twice", "Only the first entry counts. Merge their rows into one."
+        "Images that are listed twice", "Only the first entry is used. Merge their rows into one."
     ),
     "image-unlisted": Advice(
-        "Images in no split", "They are left out. Add them to a split in data.yaml, or remove them."
+        "Images in no split", "They are skipped. Add them to a split in data.yaml, or remove them."
     ),
     "image-label-unreadable": Advice(
-        "Label files that cannot be read", "Their images are left out. Mend or remove the files."
+        "Label files that cannot be read", "Their images are skipped. Fix or remove the files."
     ),
     # ---- label rows
     "box-syntax": Advice(
-        "Rows that are not numbers", "The rows are left out. Expected: class x y w h, separated by blanks."
+        "Rows that are not numbers", "The rows are dropped. Expected: class x y w h, separated by spaces."
     ),
     "box-columns": Advice(
-        "Rows with a wrong number of values", "The rows are left out. Write them again with all their values."
+        "Rows with a wrong number of values", "The rows are dropped. Write them again with all their values."
     ),
     "box-nan": Advice(
-        "Boxes with NaN or infinity", "The rows are left out. Look for a division by zero in what wrote them."
+        "Boxes with NaN or infinity",
+        "The rows are dropped. Look for a division by zero in the tool that wrote them.",
     ),
     "box-class": Advice(
-        "Rows with an impossible class",
-        "The rows are left out. Compare the class ids with the list of names: often it is off by one.",
+        "Rows with an invalid class",
+        "The rows are dropped. Compare the class ids with the list of names: often they are off by one.",
     ),
     "box-outside": Advice(
         "Boxes outside their image",
-        "The rows are left out. Often the labels are in pixels or belong to another size of the image.",
+        "The rows are dropped. Often the labels are in pixels, or belong to another size of the image.",
     ),
-    "box-empty": Advice("Boxes without area", "The rows are left out. Draw them again, or delete them."),
-    "box-duplicate": Advice("Rows that repeat", "Only the first counts. Delete the others."),
+    "box-empty": Advice("Boxes without area", "The rows are dropped. Annotate them again, or delete them."),
+    "box-duplicate": Advice("Repeated rows", "Only the first is used. Delete the others."),
     "box-no-image": Advice(
         "Rows without a usable image",
-        "The rows are left out. Mend or add their images, or delete the labels.",
+        "The rows are dropped. Fix or add their images, or delete the labels.",
     ),
     "box-shape": Advice(
-        "Shapes that are no boxes",
-        "Points and lines have no area: the rows are left out. Draw rectangles or polygons.",
+        "Shapes that are not boxes",
+        "Points and lines have no area: the rows are dropped. Annotate rectangles or polygons.",
     ),
     "box-crowd": Advice(
         "Crowd boxes",
-        "A crowd stands for many objects at once and is no YOLO label: left out. Nothing to do.",
+        "A crowd stands for many objects and cannot be a YOLO label: it is dropped. Nothing to do.",
     ),
     "box-clipped": Advice(
-        "Boxes clipped at the frame", "They reached less than 1 % beyond the image. Nothing to do."
+        "Boxes clipped to the image", "They reached less than 1 % beyond the image. Nothing to do."
     ),
     "box-tiny": Advice(
         "Boxes with a side under 2 px",
-        "No detector here can learn them. Delete slips of the mouse; for real objects use larger images.",
+        "Our detectors cannot learn them. Delete accidental boxes; for real objects use larger images.",
     ),
     "box-near-duplicate": Advice(
         "Nearly equal boxes of the same class",
-        "Mostly one object marked twice (IoU over 0.95). Keep one of each pair.",
+        "Mostly one object annotated twice (IoU over 0.95). Keep one of each pair.",
     ),
     "box-covers-image": Advice(
-        "Boxes over the whole image",
-        "They teach nothing about where an object is. Make sure that they are no image tags made into boxes.",
+        "Boxes that cover the whole image",
+        "They teach nothing about the location of objects. Make sure that they are not converted image tags.",
     ),
     "boxes-many": Advice(
         "Images with very many boxes",
-        "Detection stops at 300 objects an image unless told otherwise. Raise max_det, or cut into tiles.",
+        "Detection returns at most 300 objects per image by default. Raise max_det, or tile the images.",
     ),
     "label-missing": Advice(
-        "Images without a label file", "They count as background. Remove them if they were never labelled."
+        "Images without a label file", "They are used as background. Remove them if they were never labelled."
     ),
     "label-orphan": Advice(
         "Label files without an image", "They are not used. Add their images, or remove them."
     ),
     "size-mismatch": Advice(
-        "Stated sizes that are wrong",
-        "The image's own size counts. If images were resized after labelling, scale the boxes too.",
+        "Wrong stated sizes",
+        "The actual size of the image is used. If images were resized after labelling, scale the boxes too.",
     ),
     # ---- formats and files
     "split-overlap": Advice(
-        "Names listed in two splits", "They stay in the first. List each image in one split only."
+        "Names listed in two splits", "The first split is used. List each image in one split only."
     ),
     "names-missing": Advice(
-        "Classes without a name", "They go by their code. Add the file that names the classes."
+        "Classes without a name", "Their codes are used as names. Add the file that names the classes."
     ),
     "names-short": Advice(
         "Class ids beyond the list of names",
-        "Their rows are left out. Add the missing names, or see whether the ids start at 1.",
+        "Their rows are dropped. Add the missing names, or check whether the ids start at 1.",
     ),
     "names-unreadable": Advice(
-        "Files of class names that cannot be read", "They are passed over. Mend or remove them."
+        "Files of class names that cannot be read", "They are ignored. Fix or remove them."
     ),
     "label-kinds": Advice(
-        "Rows that are more than boxes", "Only the boxes of polygons and keypoints are used. Nothing to do."
+        "Rows that are more than boxes",
+        "Only the boxes around polygons and keypoints are used. Nothing to do.",
     ),
     "names-conflict": Advice(
-        "Class lists that contradict", "One of them counts, as said. Make them equal, or remove the other."
+        "Contradicting class lists",
+        "The message says which one is used. Make them equal, or remove the other.",
     ),
     "format-several": Advice(
-        "Labels in several formats", "Say which one counts with --label-format, or remove the others."
+        "Labels in several formats", "Choose one with --label-format, or remove the others."
     ),
     "format-unknown": Advice(
         "No labels that can be read", "Convert the labels to YOLO, COCO json or Pascal VOC xml."
     ),
     "format-broken": Advice(
-        "Labels that cannot be opened", "Mend what the message names; none of them count."
+        "Labels that cannot be opened", "None of them are used. Fix what the message names."
     ),
     "folder-unreadable": Advice("Folders that cannot be read", "Check their permissions."),
-    "link-broken": Advice("Links that lead nowhere", "Restore what they point to, or remove them."),
+    "link-broken": Advice("Broken links", "Restore their targets, or remove them."),
     # ---- the dataset as a whole
     "class-unused": Advice("Classes without a box", "Remove them from the names, or add examples."),
-    "class-few": Advice("Classes with few boxes", "Add examples, or merge the class with a similar one."),
+    "class-few": Advice("Rare classes", "Add examples, or merge the class with a similar one."),
     "class-imbalance": Advice(
-        "Uneven classes", "Add examples of the rare classes, or merge classes; look at AP class by class."
+        "Class imbalance", "Add examples of the rare classes, or merge classes; look at the AP of each class."
     ),
     "class-missing-split": Advice(
         "Classes missing from a split", "Split again with all classes in every split (stratified)."
     ),
     "images-empty": Advice(
         "Many images without a box",
-        "Make sure that they are background on purpose; up to about a tenth helps against false alarms.",
+        "Make sure that they are intended as background; up to about a tenth reduces false positives.",
     ),
     "labels-missing": Advice(
-        "Images without a label file, in all",
-        "Remove them if they were never labelled; else they are background.",
+        "Images without a label file, in total",
+        "Remove them if they were never labelled; otherwise they are background.",
     ),
-    "boxes-small": Advice(
-        "Mostly small objects", "Train with a larger image size, or cut the images into tiles."
-    ),
+    "boxes-small": Advice("Mostly small objects", "Train with a larger image size, or tile the images."),
     "sizes-vary": Advice(
         "Images of very different sizes",
         "Objects appear at very different scales. Compare results on small and large images.",
@@ -213,12 +215,12 @@ _OTHER = Advice("Other findings", "Read the messages.")
 
 
 def advice_for(code: str) -> Advice:
-    """The table's entry, or a general one for the codes of readers that a user added."""
+    """The entry of a code, or a general one for codes of user-registered readers."""
     return ADVICE.get(code, _OTHER._replace(title=code.replace("-", " ").capitalize()))
 
 
 def summarise(findings: Iterable[Finding]) -> tuple[CodeSummary, ...]:
-    """One entry a code: worst first, then the most frequent."""
+    """One entry per code: the worst first, then the most frequent."""
     counts: dict[str, int] = {}
     worst: dict[str, Severity] = {}
     for finding in findings:

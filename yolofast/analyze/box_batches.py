@@ -1,6 +1,6 @@
-"""Boxes of several hundred images side by side, so that numpy looks at them all at once.
+"""Batches the boxes of several hundred images, so that checks and statistics are vectorised.
 
-A call of numpy costs microseconds, and a dataset may have a hundred thousand images.
+A NumPy call costs microseconds, and a dataset can have a hundred thousand images.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MAX_BOXES = 65_536
 class BoxBatch:
     """Columns over the boxes [N] and images [M] of some records.
 
-    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N] in the report's numbering, `lines` int64 [N],
-    `image` int64 [N] each box's image (ascending), `first` int64 [M + 1] each image's first box,
+    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N] as the report numbers them, `lines` int64 [N],
+    `image` int64 [N] the image of each box (ascending), `first` int64 [M + 1] the first box of each image,
     `sizes` float64 [M, 2] width, height, `splits` int64 [M].
     """
 
@@ -37,12 +37,12 @@ class BoxBatch:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Boxes of each image [M]."""
+        """int64 [M], the number of boxes of each image."""
         return np.diff(self.first)
 
 
 class BoxBatches:
-    """Gathers records; `use` gets a batch whenever enough have come, and the rest at `finish`."""
+    """Collects records; `use` is called with each full batch, and with the rest at `finish`."""
 
     def __init__(self, use: Callable[[BoxBatch], None]) -> None:
         self._use = use
@@ -52,7 +52,7 @@ class BoxBatches:
         self._boxes = 0
 
     def add(self, record: ImageRecord, classes: NDArray[np.int64], split: int) -> None:
-        """One image. `classes` are the numbers that the report gives the record's classes."""
+        """Add an image. `classes` are the classes of its boxes as the report numbers them."""
         self._records.append(record)
         self._classes.append(classes)
         self._splits.append(split)
@@ -61,7 +61,7 @@ class BoxBatches:
             self.finish()
 
     def finish(self) -> None:
-        """Hand over what has been gathered."""
+        """Pass on the last batch."""
         records = tuple(self._records)
         if not records:
             return
@@ -84,14 +84,14 @@ class BoxBatches:
 def near_duplicates(batch: BoxBatch, threshold: float, neighbours: int) -> Iterator[tuple[int, int, float]]:
     """Pairs (earlier row, later row, IoU) of one image and class with IoU above `threshold`.
 
-    Boxes are compared with the next `neighbours` by left edge, so that thousands of boxes that share an edge
-    do not take forever. Each later row comes once, with the first row that it repeats.
+    Each box is compared with the next `neighbours` by left edge, which bounds the time for thousands of boxes
+    with the same edge. Each later row is reported once, with the first row that it repeats.
     """
     boxes = batch.boxes
     order = np.lexsort((boxes[:, 0], batch.classes, batch.image))
     ordered, group = boxes[order], np.stack([batch.image[order], batch.classes[order]])
     area = (ordered[:, 2] - ordered[:, 0]) * (ordered[:, 3] - ordered[:, 1])
-    # IoU is at most the overlap of the two x ranges over their union, so left edges lie this close.
+    # IoU is at most the overlap of the two x ranges over their union: this bounds how far left edges differ.
     reach = ordered[:, 0] + (ordered[:, 2] - ordered[:, 0]) * (1 / threshold - 1)
     alive = np.arange(len(ordered))
     found: dict[int, tuple[int, float]] = {}
@@ -105,7 +105,7 @@ def near_duplicates(batch: BoxBatch, threshold: float, neighbours: int) -> Itera
         sides = np.minimum(ordered[alive, 2:], ordered[other, 2:])
         sides -= np.maximum(ordered[alive, :2], ordered[other, :2])
         common = sides.clip(0).prod(axis=1)
-        with np.errstate(invalid="ignore"):  # 0 / 0 where areas are below the smallest float: no pair
+        with np.errstate(invalid="ignore"):  # 0 / 0 where areas underflow: not a pair
             iou = common / (area[alive] + area[other] - common)
         for k in np.flatnonzero(iou > threshold).tolist():
             first, later = sorted((int(order[alive[k]]), int(order[other[k]])))

@@ -1,4 +1,4 @@
-"""What a folder holds: structure, formats, classes, splits, counts."""
+"""Summarises a dataset folder: structure, formats, classes, splits, counts."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from yolofast.analyze.opened import open_folder
+from yolofast.analyze.label_formats import open_all_formats
 from yolofast.errors import DataError
 from yolofast.formats.discover import check_folder, list_folder, scan_dataset
 from yolofast.formats.duplicates import DuplicateSearch
 from yolofast.formats.registry import find_label_files, open_format
 from yolofast.formats.splits import SPLITS
 from yolofast.formats.structure import decide_layout, decide_structure
-from yolofast.formats.unread import explain_unread
+from yolofast.formats.unsupported import explain_unsupported
 from yolofast.types import DatasetInfo, Finding
 
 
 def validate_dataset_input(path: str | Path) -> None:
-    """Check that `path` is a folder with images and labels that can be read.
+    """Check that `path` is a folder with images and readable labels.
 
-    Raises `DatasetNotFoundError` when it is missing, and `DataError`, each with its own text, when it is
-    a file, empty, without images, without labels of a known format, or its labels cannot be opened
-    (such as a data.yaml that contradicts itself).
+    Raises `DatasetNotFoundError` when it is missing, and `DataError`, each case with its own message, when it
+    is a file, empty, without images, without labels of a supported format, or when its labels cannot be
+    opened (for example, a data.yaml that contradicts itself).
     """
     tree = scan_dataset(path)
     found = find_label_files(tree)
     if not found:
-        raise DataError(f"{path}: {explain_unread(tree)}")
+        raise DataError(f"{path}: {explain_unsupported(tree)}")
     for name, files in found.items():
         open_format(tree, name, files)
 
 
 def analyze_dataset(path: str | Path) -> DatasetInfo:
-    """Say what a dataset folder holds; nothing in it is changed.
+    """Summarise a dataset folder; nothing in it is changed.
 
-    Image sizes come from headers and every label is read. `total_boxes` counts the label rows of the
-    source, `class_counts` the usable ones; the rest are among `findings`. `evidence` says what was seen: the
-    structure, the layout, each label format with its files, what kinds of rows there are. Where several
-    label formats lie together, `label_format` is 'mixed' and counts are over all of them. Content that is
-    wrong becomes a finding, never an exception.
+    Image sizes come from headers and every label is read. `total_boxes` counts the label rows of the source,
+    `class_counts` the valid ones; the rest are among `findings`. `evidence` explains the result: the
+    structure, the layout, each label format with its files, the kinds of rows. In a folder with several label
+    formats, `label_format` is 'mixed' and counts are over all of them. Invalid content becomes a finding,
+    never an exception.
 
     Raises `DatasetNotFoundError` when there is no such folder, `DataError` when `path` is a file.
     """
     check_folder(Path(path))
     tree = list_folder(path)
-    opened = open_folder(tree)
-    structure, reason = decide_structure(tree, (f for files in opened.label_files.values() for f in files))
-    layout, custom = decide_layout(tree, opened.label_files)
-    findings: list[Finding] = list(opened.findings)
+    formats = open_all_formats(tree)
+    structure, reason = decide_structure(tree, (f for files in formats.label_files.values() for f in files))
+    layout, convention = decide_layout(tree, formats.label_files)
+    findings: list[Finding] = list(formats.findings)
     kinds: list[str] = []
     splits: Counter[str] = Counter()
     classes: Counter[str] = Counter()
     rows = 0
     contents = DuplicateSearch()
-    for dataset in opened.datasets:
+    for dataset in formats.datasets:
         classes.update(dict.fromkeys(dataset.names, 0))
         reading = tqdm(dataset.read(), dataset.format, len(tree.images), False, unit="img", disable=None)
         for item in reading:
@@ -71,21 +71,21 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
                     splits[item.record.split] += 1
                 classes.update(dataset.names[i] for i in item.record.classes.tolist())
     findings.extend(contents.findings())
-    formats = list(opened.label_files)
-    evidence = [f"{structure}: {reason}", f"layout {layout}: {custom}"]
-    for name, files in opened.label_files.items():
+    names = list(formats.label_files)
+    evidence = [f"{structure}: {reason}", f"layout {layout}: {convention}"]
+    for name, files in formats.label_files.items():
         evidence.append(f"{name}: {len(files)} label file(s), such as {tree.relative(files[0])}")
-    evidence += [*(sentence for d in opened.datasets for sentence in d.evidence), *kinds]
+    evidence += [*(sentence for d in formats.datasets for sentence in d.evidence), *kinds]
     unusable = rows - classes.total()
     if unusable:
         evidence.append(f"{unusable} of {rows} boxes cannot be used")
-    counts_by_format = {name: len(files) for name, files in opened.label_files.items()}
+    counts_by_format = {name: len(files) for name, files in formats.label_files.items()}
     if tree.class_files:
         counts_by_format["class_mapping"] = len(tree.class_files)
     return DatasetInfo(
         root=tree.root,
         structure_type=structure,
-        label_format=formats[0] if len(formats) == 1 else "mixed" if formats else "unknown",
+        label_format=names[0] if len(names) == 1 else "mixed" if names else "unknown",
         class_names=tuple(classes),
         total_images=len(tree.images),
         total_boxes=rows,

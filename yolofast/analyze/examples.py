@@ -1,4 +1,4 @@
-"""A few findings of each code together with the picture and the boxes they are about, for a report."""
+"""Collects a few findings of each code with their image and boxes, for a report."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from yolofast.formats.dataset import ReadImage
 from yolofast.types import FaultExample, Finding
 
-A_CODE = 6
-"""Examples that are kept of each code."""
-OTHER_BOXES = 200
-"""Boxes that an example keeps beside those it is about."""
+MAX_PER_CODE = 6
+"""Examples kept per code."""
+MAX_OTHER_BOXES = 200
+"""Boxes of an example besides those that its finding is about."""
 _NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 _NUMBER = r"(nan|-?(?:inf|[0-9]+(?:\.[0-9]+)?(?:e[-+][0-9]+)?))"
-"""As `{:.6g}` writes it. Messages quote names and lines of other people's files, so nothing looser."""
+"""As `{:.6g}` writes it; strict, because messages quote names and lines of users' files."""
 _BOX = re.compile(rf"\bbox \({_NUMBER}, {_NUMBER}, {_NUMBER}, {_NUMBER}\)")
 
 
 def box_in_message(message: str) -> NDArray[np.float32]:
-    """The box that the box rules name in their messages, float32 [1, 4] xyxy pixels; [0, 4] without one.
+    """The box in a message of the box rules, float32 [1, 4] xyxy pixels; [0, 4] when there is none.
 
-    A row that is left out is nowhere else: it is in no record.
+    A dropped row is in no record, so its message is the only source of its box.
     """
     found = _BOX.search(message)
     if found is None:
@@ -49,21 +49,21 @@ class Examples:
         bad: NDArray[np.float64 | np.float32] = _NO_BOXES,
         others: NDArray[np.float64 | np.float32] = _NO_BOXES,
     ) -> None:
-        """Keep it, unless there are enough of its code. Boxes [N, 4] xyxy pixels."""
-        if self._kept[finding.code] < A_CODE:
+        """Keep a finding, unless there are enough of its code. Boxes [N, 4] xyxy pixels."""
+        if self._kept[finding.code] < MAX_PER_CODE:
             self._kept[finding.code] += 1
-            some = others[:OTHER_BOXES].astype(np.float32)
+            some = others[:MAX_OTHER_BOXES].astype(np.float32)
             self._examples.append(FaultExample(finding, image, bad.astype(np.float32), some))
 
     def add_image(self, item: ReadImage) -> None:
-        """What a reader found about an image."""
+        """Keep the findings of a reader about an image."""
         if item.image is None:
             return
         for finding in item.findings:
-            if self._kept[finding.code] < A_CODE:
+            if self._kept[finding.code] < MAX_PER_CODE:
                 others = item.record.boxes if item.record is not None else _NO_BOXES
                 self.add(finding, item.image, box_in_message(finding.message), others)
 
     def result(self) -> tuple[FaultExample, ...]:
-        """All examples, in the order of their coming."""
+        """All examples, in the order in which they were added."""
         return tuple(self._examples)

@@ -8,28 +8,32 @@ import numpy as np
 
 from yolofast.types import DatasetStatistics, Finding, Severity
 
-IMBALANCE = 50
-"""Ratio of the largest to the smallest class above which a recommendation is made."""
-EMPTY_SHARE = 0.3
-FEW_BOXES = 10
-SMALL_SHARE = 0.5
-"""Share of boxes that are small (COCO's 32x32 px) at an image size of 640 above which advice is given."""
-SIZE_SPREAD = 4.0
-"""Ratio of the 95th to the 5th percentile of the images' long sides above which advice is given."""
-_SHOWN = 5
+MAX_IMBALANCE = 50
+"""Class imbalance is reported above this ratio of the largest to the smallest class."""
+MAX_EMPTY_SHARE = 0.3
+MIN_CLASS_BOXES = 10
+MAX_SMALL_SHARE = 0.5
+"""Small objects are reported above this share of boxes under 32x32 px (COCO) at an image size of 640."""
+MAX_SIZE_SPREAD = 4.0
+"""Varying sizes are reported above this ratio of the 95th to the 5th percentile of long sides."""
+_MAX_SHOWN = 5
 
 
 def recommend(
     root: str, statistics: DatasetStatistics, unlabelled: int, long_sides: tuple[float, float]
 ) -> Iterator[Finding]:
-    """Findings about the dataset at `root`; `long_sides` are the 5th and 95th percentile, in pixels."""
+    """Findings about the dataset at `root`.
+
+    `unlabelled` counts the images without a label file; `long_sides` are the 5th and 95th percentile of the
+    long sides, in pixels.
+    """
 
     def advice(code: str, message: str, severity: Severity = "info") -> Finding:
         return Finding(severity, code, message, root)
 
     names = statistics.class_names
     boxes = statistics.class_boxes.sum(axis=0)
-    unused, few = np.flatnonzero(boxes == 0), np.flatnonzero((boxes > 0) & (boxes < FEW_BOXES))
+    unused, few = np.flatnonzero(boxes == 0), np.flatnonzero((boxes > 0) & (boxes < MIN_CLASS_BOXES))
     if len(unused):
         shown = _some(names, unused.tolist())
         yield advice(
@@ -38,14 +42,14 @@ def recommend(
     if len(few):
         shown = _some(names, few.tolist())
         yield advice(
-            "class-few", f"{len(few)} classes have fewer than {FEW_BOXES} boxes ({shown}): add examples"
+            "class-few", f"{len(few)} classes have fewer than {MIN_CLASS_BOXES} boxes ({shown}): add examples"
         )
     used = np.flatnonzero(boxes)
     if len(used):
         most, least = used[boxes[used].argmax()], used[boxes[used].argmin()]
-        if boxes[most] > IMBALANCE * boxes[least]:
+        if boxes[most] > MAX_IMBALANCE * boxes[least]:
             ends = f"'{names[most]}' has {boxes[most]} boxes, '{names[least]}' {boxes[least]}"
-            yield advice("class-imbalance", f"classes are uneven: {ends}; add examples of the rare ones")
+            yield advice("class-imbalance", f"classes are imbalanced: {ends}; add examples of the rare ones")
     for split, row in zip(statistics.split_names, statistics.class_boxes, strict=True):
         missing = used[row[used] == 0]
         if split != "none" and len(missing) and len(statistics.split_names) > 1:
@@ -53,21 +57,21 @@ def recommend(
             message = f"{split} has no box of {len(missing)} of {len(used)} classes ({shown})"
             yield advice("class-missing-split", message, "warning")
     images, empty = statistics.images, statistics.empty_images
-    if images and empty / images > EMPTY_SHARE:
-        message = f"{empty} of {images} images have no box: make sure that they are background on purpose"
+    if images and empty / images > MAX_EMPTY_SHARE:
+        message = f"{empty} of {images} images have no box: make sure that they are intended as background"
         yield advice("images-empty", message)
     if unlabelled:
         message = f"{unlabelled} images have no label file: they count as background in YOLO"
         yield advice("labels-missing", f"{message}; remove them if they were never labelled")
     small = statistics.boxes_by_area_at_640["small"]
-    if small > SMALL_SHARE * statistics.boxes:
+    if small > MAX_SMALL_SHARE * statistics.boxes:
         share = f"{small / statistics.boxes:.0%} of the boxes"
         yield advice("boxes-small", f"{share} are smaller than 32x32 px when an image's long side is 640 px")
     low, high = long_sides
-    if high > SIZE_SPREAD * low:
-        message = f"the long side of the middle 90 % of the images goes from {low:.0f} to {high:.0f} px"
+    if high > MAX_SIZE_SPREAD * low:
+        message = f"the long side of the middle 90 % of the images ranges from {low:.0f} to {high:.0f} px"
         yield advice("sizes-vary", message)
 
 
 def _some(names: Sequence[str], which: Sequence[int]) -> str:
-    return ", ".join(names[i] for i in which[:_SHOWN]) + (", ..." if len(which) > _SHOWN else "")
+    return ", ".join(names[i] for i in which[:_MAX_SHOWN]) + (", ..." if len(which) > _MAX_SHOWN else "")

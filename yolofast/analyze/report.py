@@ -1,7 +1,6 @@
-"""One self-contained HTML file of a quality report: no script, no network, all text escaped.
+"""Writes a quality report as one self-contained HTML file: no scripts, no network, all text escaped.
 
-Plots are drawn as inline SVG in the colours of the page, so they need no further package and follow light
-and dark mode.
+Plots are inline SVG in the colours of the page: they need no plotting package and follow light and dark mode.
 """
 
 from __future__ import annotations
@@ -12,28 +11,27 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 from yolofast.analyze import report_plots as plots
-from yolofast.analyze.report_pictures import picture_of
+from yolofast.analyze.report_images import example_image
 from yolofast.analyze.report_style import STYLE
 from yolofast.errors import at
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.types import CodeSummary, DatasetStatistics, FaultExample, Finding, QualityReport
 
-PLACES_SHOWN = 20
-"""Findings listed of each code; the JSON has all."""
-PICTURES = 24
-CLASSES_SHOWN = 60
-"""Classes with a bar of their own, the most frequent first."""
-_LONGEST_TEXT = 600
+MAX_LOCATIONS = 20
+"""Findings listed per code; the JSON output has all."""
+MAX_IMAGES = 24
+MAX_CLASSES = 60
+"""Classes with a bar, the most frequent first."""
+_MAX_TEXT = 600
 
 
 def write_html_report(report: QualityReport, path: str | Path) -> None:
-    """Write `report` to an HTML file, whole or not at all; the same report gives the same bytes.
+    """Write `report` to an HTML file, atomically; the same report gives the same bytes.
 
-    The pictures of the worst cases are read again from the dataset. Raises `DataError` when the file cannot
-    be written.
+    Example images are read from the dataset again. Raises `DataError` when the file cannot be written.
     """
     text = html_report(report)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -45,10 +43,10 @@ def html_report(report: QualityReport) -> str:
             f"<header><h1>{title}</h1><p class=path>{shown(str(report.root))}</p></header>",
             _tiles(report),
             _problems(report),
-            _pictures(report),
+            _images(report),
             _plots(report.statistics),
-            "<footer>Made by yolofast check. An error costs data or makes the figures of a training wrong; "
-            "a warning is used as it is and likely harms; an info is worth knowing and often meant.</footer>",
+            "<footer>Made by yolofast check. An error loses data or invalidates the metrics of a training; a "
+            "warning is likely to harm; an info is worth knowing and often intended.</footer>",
         ]
     )
     return (
@@ -59,11 +57,11 @@ def html_report(report: QualityReport) -> str:
 
 
 def shown(text: str) -> str:
-    """Text for HTML: escaped; bytes of file names that are no UTF-8, and control characters, as \\x.."""
+    """Text escaped for HTML; control characters and file name bytes that are not UTF-8 become \\x.."""
     readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     readable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable)
-    if len(readable) > _LONGEST_TEXT:
-        readable = readable[:_LONGEST_TEXT] + "…"
+    if len(readable) > _MAX_TEXT:
+        readable = readable[:_MAX_TEXT] + "…"
     return html.escape(readable, quote=True)
 
 
@@ -93,9 +91,7 @@ def _tiles(report: QualityReport) -> str:
 
 def _problems(report: QualityReport) -> str:
     if not report.summary:
-        return (
-            "<section><h2>Findings</h2><p class=good>Nothing to report: no problem was found.</p></section>"
-        )
+        return "<section><h2>Findings</h2><p class=good>No problems found.</p></section>"
     by_code: dict[str, list[Finding]] = {}
     for finding in (*report.findings, *report.recommendations):
         by_code.setdefault(finding.code, []).append(finding)
@@ -106,19 +102,20 @@ def _problems(report: QualityReport) -> str:
 def _group(report: QualityReport, entry: CodeSummary, findings: Sequence[Finding]) -> str:
     root = str(report.root)
     rows = []
-    for finding in findings[:PLACES_SHOWN]:
-        place = "" if finding.file in (None, root) else at(_relative(finding.file or "", root), finding.line)
-        place = f"<code>{shown(place)}</code>" if place else ""
-        rows.append(f"<li>{place}<span>{shown(finding.message.replace(root + '/', ''))}</span></li>")
-    more = len(findings) - PLACES_SHOWN
+    for finding in findings[:MAX_LOCATIONS]:
+        location = ""
+        if finding.file is not None and finding.file != root:
+            location = f"<code>{shown(at(_relative(finding.file, root), finding.line))}</code>"
+        rows.append(f"<li>{location}<span>{shown(finding.message.replace(root + '/', ''))}</span></li>")
+    more = len(findings) - MAX_LOCATIONS
     if more > 0:
         rows.append(f"<li><span>… and {more:,} more: yolofast check --json lists all</span></li>")
-    opened = " open" if entry.severity == "error" or len(findings) <= 3 else ""
+    is_open = " open" if entry.severity == "error" or len(findings) <= 3 else ""
     return (
-        f'<details class="group {entry.severity}"{opened}><summary><span class=badge>{entry.severity}</span>'
+        f'<details class="group {entry.severity}"{is_open}><summary><span class=badge>{entry.severity}</span>'
         f"<b>{shown(entry.title)}</b><span class=count>{entry.count:,}</span>"
         f"<code>{shown(entry.code)}</code></summary>"
-        f"<p>{shown(entry.recommendation)}</p><ul class=places>{''.join(rows)}</ul></details>"
+        f"<p>{shown(entry.recommendation)}</p><ul class=locations>{''.join(rows)}</ul></details>"
     )
 
 
@@ -126,18 +123,18 @@ def _relative(file: str, root: str) -> str:
     return file.removeprefix(root + "/")
 
 
-def _pictures(report: QualityReport) -> str:
+def _images(report: QualityReport) -> str:
     chosen = list(_choose(report))
     if not chosen:
         return ""
     titles = {entry.code: entry.title for entry in report.summary}
     figures = []
     for example in chosen:
-        picture, reason = picture_of(example)
+        encoded, reason = example_image(example)
         image = (
-            f'<img alt="" src="data:image/jpeg;base64,{picture}">'
-            if picture
-            else f"<div class=nopicture>{shown(reason)}</div>"
+            f'<img alt="" src="data:image/jpeg;base64,{encoded}">'
+            if encoded
+            else f"<div class=noimage>{shown(reason)}</div>"
         )
         finding = example.finding
         figures.append(
@@ -145,10 +142,10 @@ def _pictures(report: QualityReport) -> str:
             f"<code>{shown(_relative(str(example.image), str(report.root)))}</code>"
             f"<span>{shown(finding.message.replace(f'{report.root}/', ''))}</span></figcaption></figure>"
         )
-    note = "The boxes meant are red, other boxes of the image are thin and blue."
+    note = "The boxes in question are red; other boxes of the image are thin and blue."
     return (
-        f"<section><h2>Pictures of the worst cases</h2><p>{note}</p>"
-        f"<div class=pictures>{''.join(figures)}</div></section>"
+        f"<section><h2>Examples of the worst findings</h2><p>{note}</p>"
+        f"<div class=images>{''.join(figures)}</div></section>"
     )
 
 
@@ -158,7 +155,7 @@ def _choose(report: QualityReport) -> Iterator[FaultExample]:
     for example in report.examples:
         by_code.get(example.finding.code, []).append(example)
     turns = chain.from_iterable(zip_longest(*by_code.values()))
-    chosen = [example for example in turns if example is not None][:PICTURES]
+    chosen = [example for example in turns if example is not None][:MAX_IMAGES]
     order = list(by_code)
     yield from sorted(chosen, key=lambda example: order.index(example.finding.code))
 
@@ -179,40 +176,38 @@ def _plots(numbers: DatasetStatistics) -> str:
             "",
         ),
         (
-            "Where box centres lie",
+            "Box centres",
             plots.heat_map(numbers.box_centres, "x / image width", "y / image height", []),
             "",
         ),
         (
-            "Boxes of an image",
+            "Boxes per image",
             plots.bars(plots.ranges(numbers.boxes_per_image), "boxes in the image", "images"),
             "",
         ),
         ("Box areas", _areas(numbers), ""),
         (
-            "Shapes of boxes",
+            "Box aspect ratios",
             plots.bars(plots.ratios(numbers.box_aspects), "width : height", "boxes"),
             "",
         ),
         (
-            "Shapes of images",
+            "Image aspect ratios",
             plots.bars(plots.ratios(numbers.image_aspects), "width : height", "images"),
             "",
         ),
         ("Image sizes", _image_sizes(numbers), ""),
     ]
-    drawn = "".join(f'<div class="card {kind}"><h3>{name}</h3>{plot}</div>' for name, plot, kind in cards)
-    return f"<section><h2>Statistics</h2><div class=cards>{drawn}</div></section>"
+    plotted = "".join(f'<div class="card {kind}"><h3>{name}</h3>{plot}</div>' for name, plot, kind in cards)
+    return f"<section><h2>Statistics</h2><div class=cards>{plotted}</div></section>"
 
 
 def _classes(numbers: DatasetStatistics) -> str:
     totals = numbers.class_boxes.sum(axis=0)
     order = sorted(range(len(totals)), key=lambda i: (-int(totals[i]), i))
-    rows = [
-        (shown(numbers.class_names[i]), numbers.class_boxes[:, i].tolist()) for i in order[:CLASSES_SHOWN]
-    ]
+    rows = [(shown(numbers.class_names[i]), numbers.class_boxes[:, i].tolist()) for i in order[:MAX_CLASSES]]
     more = len(order) - len(rows)
-    note = f"<p class=note>… and {more:,} classes more, none with more boxes</p>" if more > 0 else ""
+    note = f"<p class=note>… and {more:,} more classes, none with more boxes</p>" if more > 0 else ""
     return plots.stacked_rows(rows, numbers.split_names) + note
 
 
@@ -225,7 +220,7 @@ def _areas(numbers: DatasetStatistics) -> str:
     return (
         "<table><tr><th></th><th>as stored</th><th>long side 640 px</th></tr>"
         f"{''.join(rows)}</table>"
-        "<p class=note>COCO's ranges: small is under 32×32 px, large from 96×96 px.</p>"
+        "<p class=note>COCO's ranges: small is under 32×32 px, large is 96×96 px or more.</p>"
     )
 
 

@@ -13,18 +13,18 @@ from yolofast.types import Histogram
 WIDTH, HEIGHT = 400, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 8, 40
 _SIDE = 300
-_FEWEST_BARS = 8
-"""Room for as many is kept, so that a single bar is no wall."""
-_COLUMN_ROWS = 16
-"""Rows of lying bars from which they stand in two columns, where the page is wide enough."""
+_MIN_BARS = 8
+"""Space is reserved for this many bars, so that a single bar is not too wide."""
+_MIN_ROWS_FOR_COLUMNS = 16
+"""From this many rows on, horizontal bars are laid out in two columns if the page is wide enough."""
 _SPLIT_COLOURS = {"train": "s0", "valid": "s1", "test": "s2", "none": "s3"}
 
 Bar = tuple[str, int]
-"""What stands under a bar, and its height."""
+"""The label of a bar, and its height."""
 
 
 def ranges(histogram: Histogram) -> list[Bar]:
-    """Bars of a histogram over whole numbers, up to the last bin in use."""
+    """Bars of a histogram over integers, up to the last non-empty bin."""
     edges, counts = histogram.edges.astype(int).tolist(), histogram.counts.tolist()
     used = max((i for i, count in enumerate(counts) if count), default=0) + 1
     names = [str(low) if high - low == 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
@@ -32,7 +32,7 @@ def ranges(histogram: Histogram) -> list[Bar]:
 
 
 def ratios(histogram: Histogram) -> list[Bar]:
-    """Bars of a histogram over ratios, named by the middle of each bin, over the bins in use."""
+    """Bars of a histogram over ratios, labelled by the middle of each bin, without empty bins at the ends."""
     used = np.flatnonzero(histogram.counts)
     if not len(used):
         return []
@@ -45,12 +45,12 @@ def ratios(histogram: Histogram) -> list[Bar]:
 
 
 def bars(data: Sequence[Bar], x_name: str, y_name: str) -> str:
-    """An SVG of upright bars."""
+    """An SVG of vertical bars."""
     if not any(count for _, count in data):
-        return _nothing()
-    top = _nice(max(count for _, count in data))
+        return _no_data()
+    top = _round_up(max(count for _, count in data))
     inner, tall = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
-    step = inner / max(len(data), _FEWEST_BARS)
+    step = inner / max(len(data), _MIN_BARS)
     margin = _LEFT + (inner - step * len(data)) / 2
     widest = max(len(name) for name, _ in data)
     every = max(1, int(np.ceil((widest * 6.2 + 6) / step)))
@@ -77,13 +77,12 @@ def heat_map(
     low: float = 0.0,
     upwards: bool = False,
 ) -> str:
-    """An SVG of a square table of counts [N, N]; darker (in dark mode lighter) is more.
+    """An SVG of a square table of counts int64 [N, N]; darker (in dark mode lighter) means more.
 
-    The axes are even from 0 to 1, or even in the logarithm from `low`. Row 0 is at the bottom where
-    `upwards`.
+    The axes are linear from 0 to 1, or logarithmic from `low` to 1. Row 0 is at the bottom if `upwards`.
     """
     if not counts.any():
-        return _nothing()
+        return _no_data()
     cell = _SIDE / len(counts)
     left, top = _LEFT + 12, _TOP
     strength = np.sqrt(counts / counts.max())
@@ -111,10 +110,10 @@ def heat_map(
 
 
 def stacked_rows(rows: Sequence[tuple[str, Sequence[int]]], splits: Sequence[str]) -> str:
-    """HTML of one lying bar a row (name already escaped, a count a split), with a legend."""
+    """HTML of one horizontal bar per row (escaped name, one count per split), with a legend."""
     longest = max((sum(counts) for _, counts in rows), default=0)
     if not longest:
-        return _nothing()
+        return _no_data()
     colours = [_SPLIT_COLOURS[split] for split in splits]
     legend = "".join(
         f'<span><i class="{colour}"></i>{split if split != "none" else "no split"}</span>'
@@ -128,19 +127,19 @@ def stacked_rows(rows: Sequence[tuple[str, Sequence[int]]], splits: Sequence[str
             if count
         )
         cells.append(f"<span>{name}</span><div class=bar>{pieces}</div><em>{sum(counts):,}</em>")
-    half = len(cells) if len(cells) < _COLUMN_ROWS else (len(cells) + 1) // 2
+    half = len(cells) if len(cells) < _MIN_ROWS_FOR_COLUMNS else (len(cells) + 1) // 2
     columns = "".join(
         f"<div class=rows>{''.join(part)}</div>" for part in (cells[:half], cells[half:]) if part
     )
     return f"<div class=legend>{legend}</div><div class=columns>{columns}</div>"
 
 
-def _nothing() -> str:
-    return "<p>Nothing to show.</p>"
+def _no_data() -> str:
+    return "<p>No data.</p>"
 
 
-def _nice(value: int) -> int:
-    """The next round number, for the top of an axis."""
+def _round_up(value: int) -> int:
+    """The next round number, for the end of an axis."""
     scale: int = 10 ** (len(str(value)) - 1)
     return next((n for n in (scale, 2 * scale, 4 * scale, 5 * scale) if n >= value), 10 * scale)
 

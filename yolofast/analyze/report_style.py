@@ -1,4 +1,4 @@
-"""The look of the HTML report: one style sheet for light and dark, wide and narrow."""
+"""The style sheet of the HTML report, for light and dark mode, wide and narrow pages."""
 
 STYLE = """
 :root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--text:#1d2330;--dim:#5d6778;--line:#dde1e8;
@@ -37,14 +37,14 @@ summary code{color:var(--dim);margin-left:auto}
 .badge{font-size:12px;font-weight:650;text-transform:uppercase;letter-spacing:.04em;min-width:66px}
 .count{background:var(--page);border:1px solid var(--line);border-radius:99px;padding:0 9px;font-size:13px}
 .group p{margin-bottom:8px}
-.places{list-style:none;margin:0 0 12px;padding:0;border-top:1px solid var(--line)}
-.places li{padding:5px 0;border-bottom:1px solid var(--line);display:flex;flex-wrap:wrap;gap:0 14px}
-.places li:last-child{border-bottom:0}
-.places span{color:var(--dim);overflow-wrap:anywhere;min-width:0}
-.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:14px}
+.locations{list-style:none;margin:0 0 12px;padding:0;border-top:1px solid var(--line)}
+.locations li{padding:5px 0;border-bottom:1px solid var(--line);display:flex;flex-wrap:wrap;gap:0 14px}
+.locations li:last-child{border-bottom:0}
+.locations span{color:var(--dim);overflow-wrap:anywhere;min-width:0}
+.images{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:14px}
 figure{margin:0;overflow:hidden;border-left-width:4px;min-width:0}
-figure img,.nopicture{display:block;width:100%;height:190px;object-fit:contain;background:#10131a}
-.nopicture{color:#cdd3de;padding:14px;display:flex;align-items:center;justify-content:center;text-align:center;
+figure img,.noimage{display:block;width:100%;height:190px;object-fit:contain;background:#10131a}
+.noimage{color:#cdd3de;padding:14px;display:flex;align-items:center;justify-content:center;text-align:center;
 font-size:13px;overflow-wrap:anywhere;overflow:hidden}
 figcaption{padding:9px 12px 11px;display:flex;flex-direction:column;gap:3px;font-size:13px}
 figcaption span{color:var(--dim);overflow-wrap:anywhere}
@@ -71,7 +71,7 @@ align-items:center;font-size:13px}
 .legend i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px}
 footer{margin-top:32px;color:var(--dim);font-size:13px}
 @media(max-width:600px){main{padding:16px 12px 32px}h1{font-size:21px}.tiles{grid-template-columns:1fr 1fr}
-summary code{margin-left:0}.pictures{grid-template-columns:1fr 1fr;gap:10px}
-figure img,.nopicture{height:140px}}
-@media(max-width:360px){.pictures{grid-template-columns:1fr}}
+summary code{margin-left:0}.images{grid-template-columns:1fr 1fr;gap:10px}
+figure img,.noimage{height:140px}}
+@media(max-width:360px){.images{grid-template-columns:1fr}}
 """

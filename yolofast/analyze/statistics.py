@@ -1,4 +1,4 @@
-"""The numbers of a dataset, gathered batch by batch into small arrays."""
+"""Statistics of a dataset, accumulated batch by batch in small arrays."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from yolofast.types import DatasetStatistics, Histogram
 
 SPLIT_ROWS = (*SPLITS, "none")
 CELLS = 32
-SMALLEST_SHARE = 0.001
-COMMON_SIZES = 64
+MIN_SHARE = 0.001
+MAX_SIZES = 64
 PER_IMAGE = (*range(12), 16, 21, 31, 51, 101, 201, 501, 1001)
 """Edges of the histogram of boxes per image."""
 ASPECT_EDGES = 2.0 ** np.arange(-4, 4.25, 0.25)
@@ -24,8 +24,8 @@ _AREA_EDGES = (32.0**2, 96.0**2)
 _INPUT_SIDE = 640
 
 
-class StatisticsCount:
-    """Counts over a dataset's usable images and boxes."""
+class StatisticsCounter:
+    """Accumulates statistics over the valid images and boxes of a dataset."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(names)
@@ -41,12 +41,12 @@ class StatisticsCount:
         self._heights = array("i")
 
     def add_image_size(self, width: int, height: int) -> None:
-        """One image, readable and perhaps without labels."""
+        """Add a readable image, with or without labels."""
         self._widths.append(width)
         self._heights.append(height)
 
     def add(self, batch: BoxBatch) -> None:
-        """The boxes of some images."""
+        """Add the boxes of a batch of images."""
         self._images += np.bincount(batch.splits, minlength=len(SPLIT_ROWS))
         self._per_image += _counts(np.searchsorted(PER_IMAGE, batch.counts, "right") - 1, self._per_image)
         self._empty += int((batch.counts == 0).sum())
@@ -56,7 +56,7 @@ class StatisticsCount:
         sides = batch.boxes[:, 2:] - batch.boxes[:, :2]
         x, y = ((batch.boxes[:, :2] + sides / 2) / size * CELLS).astype(np.int64).clip(0, CELLS - 1).T
         self._centres += _counts(y * CELLS + x, self._centres)
-        share = (sides / size).clip(SMALLEST_SHARE, 1)
+        share = (sides / size).clip(MIN_SHARE, 1)
         column, row = _log_cell(share).T
         self._sizes += _counts(row * CELLS + column, self._sizes)
         aspect = np.searchsorted(ASPECT_EDGES, sides[:, 0] / sides[:, 1], "right") - 1
@@ -67,10 +67,10 @@ class StatisticsCount:
             row_of_areas += _counts(np.searchsorted(_AREA_EDGES, values, "right"), row_of_areas)
 
     def result(self) -> DatasetStatistics:
-        """What has been counted."""
+        """The statistics so far."""
         sides = np.array([self._widths, self._heights], dtype=np.int64).reshape(2, -1)
         sizes, how_many = np.unique(sides, axis=1, return_counts=True)
-        common = np.argsort(-how_many, kind="stable")[:COMMON_SIZES]
+        common = np.argsort(-how_many, kind="stable")[:MAX_SIZES]
         aspects = np.searchsorted(ASPECT_EDGES, sides[0] / sides[1], "right") - 1
         present = np.flatnonzero(self._images)
         return DatasetStatistics(
@@ -83,21 +83,21 @@ class StatisticsCount:
             class_boxes=self._classes[present],
             boxes_per_image=Histogram(np.array(PER_IMAGE, dtype=np.float64), self._per_image),
             box_sizes=self._sizes,
-            box_size_edges=np.geomspace(SMALLEST_SHARE, 1, CELLS + 1),
+            box_size_edges=np.geomspace(MIN_SHARE, 1, CELLS + 1),
             box_centres=self._centres,
             box_aspects=Histogram(ASPECT_EDGES, self._aspects),
             boxes_by_area=dict(zip(AREA_NAMES, self._areas[0].tolist(), strict=True)),
             boxes_by_area_at_640=dict(zip(AREA_NAMES, self._areas[1].tolist(), strict=True)),
             image_aspects=Histogram(ASPECT_EDGES, _counts(aspects, self._aspects)),
             image_sides={
-                name: _spread(values) for name, values in zip(("width", "height"), sides, strict=True)
+                name: _min_median_max(values) for name, values in zip(("width", "height"), sides, strict=True)
             },
             image_sizes=tuple((int(sizes[0, i]), int(sizes[1, i]), int(how_many[i])) for i in common),
             distinct_image_sizes=len(how_many),
         )
 
     def long_side_spread(self) -> tuple[float, float]:
-        """The 5th and 95th percentile of the images' long sides in pixels; 1, 1 without images."""
+        """The 5th and 95th percentile of the long sides of the images in pixels; 1, 1 without images."""
         if not self._widths:
             return 1.0, 1.0
         low, high = np.percentile(np.maximum(self._widths, self._heights), (5, 95))
@@ -105,17 +105,18 @@ class StatisticsCount:
 
 
 def _counts(cells: NDArray[np.int64], like: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often each cell of `like` occurs among flat indices, those beyond it counted in its ends."""
+    """How often each cell of `like` occurs among flat indices; those out of range count in the end cells."""
     flat = np.bincount(cells.clip(0, max(like.size - 1, 0)), minlength=like.size)
     return np.asarray(flat.reshape(like.shape), dtype=np.int64)
 
 
 def _log_cell(share: NDArray[np.float64]) -> NDArray[np.int64]:
-    place: NDArray[np.float64] = np.log(share / SMALLEST_SHARE) / -np.log(SMALLEST_SHARE)
-    return (place * CELLS).astype(np.int64).clip(0, CELLS - 1)
+    """The cell of each share on the logarithmic axis."""
+    position: NDArray[np.float64] = np.log(share / MIN_SHARE) / -np.log(MIN_SHARE)
+    return (position * CELLS).astype(np.int64).clip(0, CELLS - 1)
 
 
-def _spread(values: NDArray[np.int64]) -> tuple[int, int, int]:
+def _min_median_max(values: NDArray[np.int64]) -> tuple[int, int, int]:
     if not len(values):
         return 0, 0, 0
     return int(values.min()), int(np.median(values)), int(values.max())

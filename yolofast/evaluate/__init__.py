@@ -1,4 +1,4 @@
-"""How good a detector is: COCO metrics, saved predictions, and pictures to look at.
+"""Evaluation and prediction: COCO metrics, predictions as files, and plots.
 
 Each name is imported from its module when it is first used (PEP 562): metrics need neither OpenCV nor torch.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .coco_files import evaluate_coco
     from .coco_metrics import CocoMetrics
     from .confusion import ConfusionMatrix
-    from .drawing import draw_detections
+    from .drawing import plot_detections
     from .evaluation import Evaluation, Totals
     from .evaluator import YOLOEvaluator
     from .plots import plot_confidence_curves, plot_pr_curves, plot_prediction_grid, plot_training
@@ -27,9 +27,9 @@ __all__ = [
     "Totals",
     "YOLOEvaluator",
     "coco_results",
-    "draw_detections",
     "evaluate_coco",
     "plot_confidence_curves",
+    "plot_detections",
     "plot_pr_curves",
     "plot_prediction_grid",
     "plot_training",
@@ -40,7 +40,7 @@ _HOMES = {
     "coco_files": ("evaluate_coco",),
     "coco_metrics": ("CocoMetrics",),
     "confusion": ("ConfusionMatrix",),
-    "drawing": ("draw_detections",),
+    "drawing": ("plot_detections",),
     "evaluation": ("Evaluation", "Totals"),
     "evaluator": ("YOLOEvaluator",),
     "plots": ("plot_confidence_curves", "plot_pr_curves", "plot_prediction_grid", "plot_training"),

@@ -1,4 +1,4 @@
-"""Detections and ground truth of many images as columns, and their matching on several threads."""
+"""Detections and ground truth of many images as columns, and multi-threaded matching of the two."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from yolofast.kernels import _coco, xyxy_to_ltwh
 from yolofast.kernels.matching import IOU_THRESHOLDS
 from yolofast.types import Detections
 
-_WORTH_A_THREAD = 5000
-"""Detections below which a batch is not parted among threads."""
+_MIN_DETECTIONS_PER_PART = 5000
+"""A batch is split among threads only into parts of at least this many detections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Boxes of B images with their image, in the images' order: what `CocoMetrics.add_columns` takes.
+    """Boxes of B images, sorted by image: the input of `CocoMetrics.add_columns`.
 
-    Boxes are float64 [N, 4] left, top, width, height; classes int32; offsets int64 [B + 1].
+    N detections (`dt`) and M ground truths (`gt`). Boxes are float64 [N or M, 4] left, top, width, height in
+    pixels; scores and areas float64, classes int32, crowd and counts bool. The rows of image i are
+    `offsets[i] : offsets[i + 1]`, int64 [B + 1]. A ground truth that does not count is ignored.
     """
 
     dt_boxes: NDArray[np.float64]
@@ -39,6 +41,7 @@ class Columns:
     gt_offsets: NDArray[np.int64]
 
     def images(self, first: int, last: int) -> Columns:
+        """The images `first` up to but not including `last`."""
         dt = slice(self.dt_offsets[first], self.dt_offsets[last])
         gt = slice(self.gt_offsets[first], self.gt_offsets[last])
         return Columns(
@@ -56,7 +59,7 @@ class Columns:
 
 
 def offsets_of(images: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Where each of `count` images begins among rows that are sorted by image: int64 [count + 1]."""
+    """Offsets int64 [count + 1] of `count` images in rows sorted by image; `images` is int64 [rows]."""
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(images, minlength=count), out=offsets[1:])
     return offsets
@@ -77,22 +80,22 @@ def columns_of(
     count = len(images)
     gt = _ltwh("gt_boxes", gt_boxes)
     labels = column("gt_classes", gt_classes, np.int64, len(gt))
-    places = column("gt_images", gt_images, np.int64, len(gt))
+    gt_index = column("gt_images", gt_images, np.int64, len(gt))
     if gt_images is None and count != 1:
         raise ValueError(f"got {count} images without gt_images; expected the image of each ground truth")
-    if len(places) and not 0 <= places.min() <= places.max() < count:
-        raise ValueError(f"gt_images are {places.min()} to {places.max()}; expected 0 to {count - 1}")
+    if len(gt_index) and not 0 <= gt_index.min() <= gt_index.max() < count:
+        raise ValueError(f"gt_images are {gt_index.min()} to {gt_index.max()}; expected 0 to {count - 1}")
     areas = gt[:, 2] * gt[:, 3] if gt_areas is None else column("gt_areas", gt_areas, np.float64, len(gt))
     crowd = column("gt_crowd", gt_crowd, np.bool_, len(gt))
-    if (np.diff(places) < 0).any():
-        order = np.argsort(places, kind="stable")
-        gt, labels, places, areas, crowd = (a[order] for a in (gt, labels, places, areas, crowd))
-    for place, one in enumerate(images):
-        counts = (len(one.boxes), len(one.scores), len(one.classes))
+    if (np.diff(gt_index) < 0).any():
+        order = np.argsort(gt_index, kind="stable")
+        gt, labels, gt_index, areas, crowd = (a[order] for a in (gt, labels, gt_index, areas, crowd))
+    for index, found in enumerate(images):
+        counts = (len(found.boxes), len(found.scores), len(found.classes))
         if len(set(counts)) > 1:
             raise ValueError(
-                f"image {place} of the batch has {counts[0]} boxes, {counts[1]} scores and {counts[2]} "
-                "classes; expected as many"
+                f"image {index} of the batch has {counts[0]} boxes, {counts[1]} scores and {counts[2]} "
+                "classes; expected equally many"
             )
     boxes = _ltwh("boxes", _joined([d.boxes for d in images], (0, 4)))
     scores = column("scores", _joined([d.scores for d in images], (0,)), np.float64, len(boxes))
@@ -107,7 +110,7 @@ def columns_of(
         areas,
         crowd,
         np.ones(len(gt), np.bool_),
-        offsets_of(places, count),
+        offsets_of(gt_index, count),
     )
 
 
@@ -123,10 +126,10 @@ def _ltwh(name: str, boxes: ArrayLike) -> NDArray[np.float64]:
 
 
 def column(name: str, values: ArrayLike | None, dtype: type[Any], count: int) -> NDArray[Any]:
-    """`values` as [count] of `dtype`; zeros for None. Raises as `CocoMetrics.update` says."""
+    """`values` as an array [count] of `dtype`; zeros for None. Raises as `CocoMetrics.update` does."""
     array = np.zeros(count, dtype) if values is None else np.asarray(values).reshape(-1)
     if array.shape != (count,):
-        raise ValueError(f"{name} has {len(array)} values; expected {count}, one a box")
+        raise ValueError(f"{name} has {len(array)} values; expected {count}, one per box")
     if dtype is np.int64 and array.size and not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"{name} has dtype {array.dtype}; expected whole numbers: convert with .astype(int)")
     return array.astype(dtype, copy=False)
@@ -142,26 +145,29 @@ def _known_classes(what: str, classes: NDArray[np.int64], num_classes: int) -> N
 
 
 def _joined(arrays: Sequence[NDArray[Any]], empty: tuple[int, ...]) -> NDArray[Any]:
-    """Classes of no detections have to be whole numbers too."""
+    """`arrays` concatenated; without any row an integer array of shape `empty`, which suits classes too."""
     filled = [array for array in arrays if len(array)]
     return np.concatenate(filled) if filled else np.empty(empty, np.int64)
 
 
-class JudgedImages(NamedTuple):
-    """What matching found out about a run of images; see `_coco.match_images`."""
+class MatchedImages(NamedTuple):
+    """The result of matching consecutive images; see `_coco.match_images`."""
 
-    judged: NDArray[np.void]
+    matched: NDArray[np.void]
+    """[D] records, one per detection that counts, image by image: class, score, rank and match bits."""
     offsets: NDArray[np.int64]
     positives: NDArray[np.int64]
+    """[C, A] ground truths that count, per class and area range."""
     images_with: NDArray[np.int64]
+    """[C] images with ground truth of the class."""
 
 
-def judge(columns: Columns, num_classes: int, max_det: int, threads: int) -> list[JudgedImages]:
-    """Match all images, run by run of them."""
+def match(columns: Columns, num_classes: int, max_det: int, threads: int) -> list[MatchedImages]:
+    """Match all images on up to `threads` threads; results are in the images' order."""
 
-    def run(part: tuple[int, int]) -> JudgedImages:
+    def run(part: tuple[int, int]) -> MatchedImages:
         own = columns.images(*part)
-        return JudgedImages(
+        return MatchedImages(
             *_coco.match_images(
                 own.dt_boxes,
                 own.dt_scores,
@@ -180,13 +186,13 @@ def judge(columns: Columns, num_classes: int, max_det: int, threads: int) -> lis
             )
         )
 
-    return in_threads(run, _fair_parts(columns.dt_offsets, threads), threads)
+    return in_threads(run, _balanced_parts(columns.dt_offsets, threads), threads)
 
 
-def _fair_parts(offsets: NDArray[np.int64], threads: int) -> list[tuple[int, int]]:
-    """Runs of images with about as many detections: more than threads, because some take longer."""
+def _balanced_parts(offsets: NDArray[np.int64], threads: int) -> list[tuple[int, int]]:
+    """Ranges of images with about equally many detections; more than threads, because some take longer."""
     images, rows = len(offsets) - 1, int(offsets[-1])
-    parts = min(4 * threads, images, rows // _WORTH_A_THREAD) if threads > 1 else 1
+    parts = min(4 * threads, images, rows // _MIN_DETECTIONS_PER_PART) if threads > 1 else 1
     cuts = np.searchsorted(offsets, np.linspace(0, rows, max(parts, 1) + 1)[1:-1]).tolist()
     edges = sorted({0, *cuts, images})
     return list(itertools.pairwise(edges))

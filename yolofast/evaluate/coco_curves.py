@@ -1,11 +1,10 @@
-"""From ranked detections to COCO's arrays and twelve figures: pycocotools' accumulate and summarize."""
+"""From ranked detections to COCO's arrays and twelve metrics: pycocotools' accumulate and summarize."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 
 from yolofast.kernels._coco import Ranking
 from yolofast.kernels.matching import IOU_THRESHOLDS
+from yolofast.threads import map_in_threads
 
 RECALL_POINTS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 AREA_RANGES: NDArray[np.float64] = np.array(
     [[0, 1e10], [0, 32**2], [32**2, 96**2], [96**2, 1e10]], np.float64
 )
-"""COCO's all, small, medium and large: smallest and largest area in square pixels, both inclusive."""
+"""COCO's all, small, medium and large: minimum and maximum area in square pixels, both inclusive."""
 MAX_DETS = (1, 10, 100)
 
 _Part = TypeVar("_Part")
@@ -27,31 +27,30 @@ _Result = TypeVar("_Result")
 
 
 def checked_threads(threads: int | None) -> int:
-    """A number of threads, one a core for None. Raises `ValueError` below 1."""
+    """`threads`, or one per core for None. Raises `ValueError` below 1."""
     if threads is not None and threads < 1:
         raise ValueError(f"threads is {threads}; expected at least 1")
     return threads or os.cpu_count() or 1
 
 
 def in_threads(function: Callable[[_Part], _Result], parts: Sequence[_Part], threads: int) -> list[_Result]:
-    """`function` of each part, on `threads` threads at most; results in the order of the parts."""
+    """`function` of each part, on up to `threads` threads; results are in the order of the parts."""
     if threads < 2 or len(parts) < 2:
         return [function(part) for part in parts]
-    with ThreadPoolExecutor(min(threads, len(parts))) as pool:
-        return list(pool.map(function, parts))
+    return list(map_in_threads(function, parts, min(threads, len(parts))))
 
 
 def class_parts(ranking: Ranking, threads: int) -> list[tuple[int, int]]:
-    """Runs of classes with about as many detections."""
+    """Ranges of classes with about equally many detections."""
     starts = ranking.starts()
     parts = 8 * threads if threads > 1 else 1
     cuts = np.searchsorted(starts, np.linspace(0, starts[-1], parts + 1)[1:-1]).tolist()
     return list(itertools.pairwise(sorted({0, *cuts, len(starts) - 1})))
 
 
-def ranked(judged: Sequence[NDArray[np.void]], num_classes: int, threads: int) -> Ranking:
-    """The detections of all images, in the images' order, sorted class by class."""
-    ranking = Ranking(judged, num_classes)
+def ranked(matched: Sequence[NDArray[np.void]], num_classes: int, threads: int) -> Ranking:
+    """The matched detections of all images, given in the images' order, sorted within each class."""
+    ranking = Ranking(matched, num_classes)
     in_threads(lambda part: ranking.sort(*part), class_parts(ranking, threads), threads)
     return ranking
 
@@ -78,10 +77,10 @@ class CocoCurves:
         }
 
     def stats(self) -> NDArray[np.float64]:
-        """pycocotools' twelve figures [12]; -1 where there is nothing.
+        """pycocotools' twelve metrics, float64 [12]; -1 without ground truth.
 
-        A mean depends on the order of its elements in the last bit: it goes over thresholds, recall points
-        and then classes, as there.
+        A mean depends on the order of its elements in the last bit: as in pycocotools it is taken over
+        thresholds, recall points and then classes.
         """
         last = self.recall.shape[1] - 1
         at = {value: int(np.flatnonzero(np.isclose(IOU_THRESHOLDS, value))[0]) for value in (0.5, 0.75)}
@@ -112,7 +111,7 @@ def accumulate(
     recall_points: NDArray[np.float64] = RECALL_POINTS,
     threads: int = 1,
 ) -> CocoCurves:
-    """The curves of ranked detections; `positives` int64 [K, A] ground truths that count."""
+    """The curves of ranked detections; `positives` int64 [K, A] counts the ground truths that count."""
     classes, areas = positives.shape
     shape = (areas, len(max_dets), classes, len(IOU_THRESHOLDS))
     curves = CocoCurves(

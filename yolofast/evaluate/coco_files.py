@@ -1,4 +1,4 @@
-"""COCO's JSON files to metrics: `evaluate_coco`, for which pycocotools' bbox evaluation is the definition."""
+"""`evaluate_coco`: COCO's JSON files to metrics, equal to pycocotools' bbox evaluation."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from numpy.typing import NDArray
 from yolofast.errors import DataError, DatasetNotFoundError
 from yolofast.evaluate.coco_columns import Columns, offsets_of
 from yolofast.evaluate.coco_curves import MAX_DETS, checked_threads
-from yolofast.evaluate.coco_figures import ApMethod
 from yolofast.evaluate.coco_metrics import CocoMetrics
+from yolofast.evaluate.coco_summary import ApMethod
 from yolofast.kernels import _annotations
 from yolofast.kernels.ground_truth import GroundTruthColumns
 from yolofast.types import Metrics
 
 log = logging.getLogger(__name__)
 
-_PART = 4 << 20
-"""Bytes of results that are read at a time."""
-_LONGEST_ENTRY = 1 << 16
-_SEEN_BEFORE = 256
-"""Bytes before a part that are looked at to tell whether an entry begins there."""
-_LARGEST_TABLE = 1 << 22
+_PART_BYTES = 4 << 20
+"""Size of the parts in which a large results file is read."""
+_MAX_ENTRY_BYTES = 1 << 16
+_LOOKBACK_BYTES = 256
+"""Bytes before a part that help to tell whether an entry begins there."""
+_MAX_TABLE_SIZE = 1 << 22
+"""Range of ids up to which a lookup table is used; beyond it, binary search."""
 
 _Read = TypeVar("_Read")
 
@@ -51,28 +52,28 @@ def evaluate_coco(
 ) -> Metrics:
     """COCO's box metrics of a results file, equal to pycocotools' to the last bit.
 
-    `metrics.stats` are the twelve figures of `COCOeval.stats`, `metrics.eval` the arrays `precision`,
-    `recall` and `scores` of `COCOeval.eval`. Images and categories are those of the ground truth, by rising
-    id: results of other categories, and annotations of images or categories that are not listed, do not
-    count. Crowds, areas, equal scores and limits of detections are treated as pycocotools does, also where
-    that is odd: an annotation with id 0 counts as never found (a warning says so). Two exceptions, where it
-    would go on with nonsense: a score that is NaN is refused, and two boxes whose IoU is not a number (NaN,
-    infinite or overflowing sides) do not match.
+    `metrics.stats` are the twelve values of `COCOeval.stats`, `metrics.eval` the arrays `precision`,
+    `recall` and `scores` of `COCOeval.eval`. Images and categories are those of the ground truth, by
+    ascending id: results of other categories, and annotations of images or categories that are not listed,
+    do not count. Crowds, areas, equal scores and detection limits are treated as in pycocotools, including
+    its quirks: an annotation with id 0 is never matched (a warning is logged). There are two exceptions,
+    where pycocotools would compute nonsense: a NaN score is an error, and two boxes whose IoU is not a number
+    (NaN, infinite or overflowing sides) do not match.
 
     Args:
-        gt_json: COCO ground truth, a file or what `json.load` makes of it: `images` (id), `categories` (id,
-            name), `annotations` (id, image_id, category_id, bbox = left, top, width, height in pixels;
-            area, default width times height; iscrowd, default 0).
+        gt_json: COCO ground truth, a file or the object that `json.load` returns for it: `images` (id),
+            `categories` (id, name), `annotations` (id, image_id, category_id, bbox = left, top, width, height
+            in pixels; area, by default width times height; iscrowd, by default 0).
         dt_json: results, a file or a list: image_id, category_id, bbox, score. Image ids are whole numbers
-            or texts, in both files alike.
-        max_dets: limits of detections of a class in an image, rising; see `CocoMetrics`.
+            or strings, the same in both files.
+        max_dets: detection limits per class and image, ascending; see `CocoMetrics`.
         ap_method: see `CocoMetrics.compute`.
-        threads: default one a core; the figures do not depend on it.
+        threads: omitted means one per core; the results do not depend on it.
 
     Raises:
-        DatasetNotFoundError: a file is not there.
-        DataError: a file is not such a file (with line and column), or a result is of an image that the
-            ground truth does not have.
+        DatasetNotFoundError: a file does not exist.
+        DataError: a file is not of this format (with line and column), or a result belongs to an image that
+            the ground truth does not have.
     """
     workers = checked_threads(threads)
     with ThreadPoolExecutor(workers) as pool:
@@ -90,12 +91,12 @@ def evaluate_coco(
         max_dets=max_dets,
         threads=workers,
     )
-    dt_images = _places(results.image_ids, images)
+    dt_images = _indices(results.image_ids, images)
     if len(dt_images) and dt_images.min() < 0:
         unknown = results.image_ids.tolist()[np.argmin(dt_images)]
         raise DataError(
             f"{_name('results', dt_json)}: a result has image_id {unknown!r}, which "
-            f"{_name('ground truth', gt_json)} does not have: both have to be of the same images"
+            f"{_name('ground truth', gt_json)} does not have. Use files about the same images."
         )
     if np.isnan(results.scores).any():
         entry = int(np.argmax(np.isnan(results.scores)))
@@ -117,7 +118,7 @@ def _read(what: str, source: object, read: Callable[[object], _Read]) -> _Read:
     try:
         return read(source)
     except FileNotFoundError as error:
-        raise DatasetNotFoundError(f"{source}: there is no such file; expected COCO {what}") from error
+        raise DatasetNotFoundError(f"{source}: file not found; expected COCO {what}") from error
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror}); expected COCO {what}") from error
     except ValueError as error:
@@ -125,14 +126,14 @@ def _read(what: str, source: object, read: Callable[[object], _Read]) -> _Read:
 
 
 def _whole(source: object) -> NDArray[np.uint8]:
-    """The bytes of a file, or of the JSON of an object."""
+    """The bytes of a file, or of an object written as JSON."""
     if isinstance(source, str | Path):
         return np.fromfile(source, np.uint8)
-    return np.frombuffer(json.dumps(source, default=_plain).encode(), np.uint8)
+    return np.frombuffer(json.dumps(source, default=_json_value).encode(), np.uint8)
 
 
-def _plain(value: object) -> object:
-    """numpy's numbers and arrays as JSON knows them."""
+def _json_value(value: object) -> object:
+    """numpy numbers and arrays as JSON values."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise DataError(f"got a {type(value).__name__} among the values; expected what json.load gives")
@@ -150,35 +151,37 @@ def _read_results(source: object, pool: ThreadPoolExecutor) -> _Results:
     columns = []
     for column in range(4):
         columns.append(np.concatenate([part[column] for part in parts]))
-        for part in parts:  # so that no two copies of everything are there at one time
+        for part in parts:  # so that memory never holds two copies of everything
             part[column] = None
     return _Results(*columns)
 
 
 def _read_parts(path: str | Path, pool: ThreadPoolExecutor) -> list[list[Any]] | None:
-    """The columns of a file's parts, which are read at the same time; None when it has to be read as a whole.
+    """The columns of a file's parts, read in parallel; None when the file has to be read as a whole.
 
-    Where a part begins is a guess: a bracket that looks like the first of an entry. It was right when the
-    part before it ended exactly there.
+    Where a part begins is a guess: a bracket that looks like the start of an entry. The guess was right if
+    the part before it ends exactly there.
     """
     with Path(path).open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        if size < 2 * _PART:
+        if size < 2 * _PART_BYTES:
             return None
-        found = list(pool.map(lambda start: _read_part(file.fileno(), start, size), range(0, size, _PART)))
-    place, parts = 0, []
+        found = list(
+            pool.map(lambda start: _read_part(file.fileno(), start, size), range(0, size, _PART_BYTES))
+        )
+    offset, parts = 0, []
     for part in found:
-        if part is None or part[0] != place:
+        if part is None or part[0] != offset:
             return None
-        place = part[1]
+        offset = part[1]
         parts.append(part[2])
     kinds = {part[0].dtype for part in parts}
-    return parts if place == size and len(kinds) == 1 else None
+    return parts if offset == size and len(kinds) == 1 else None
 
 
 def _read_part(file: int, start: int, size: int) -> tuple[int, int, list[Any]] | None:
-    """(place of the first entry, place behind the last, columns) of the part that begins about at `start`."""
-    low, high = max(start - _SEEN_BEFORE, 0), min(start + _PART + _LONGEST_ENTRY, size)
+    """(offset of the first entry, offset past the last, columns) of the part that begins near `start`."""
+    low, high = max(start - _LOOKBACK_BYTES, 0), min(start + _PART_BYTES + _MAX_ENTRY_BYTES, size)
     text = np.empty(high - low, np.uint8)
     filled = 0
     while filled < len(text):
@@ -187,38 +190,38 @@ def _read_part(file: int, start: int, size: int) -> tuple[int, int, list[Any]] |
             return None
         filled += got
     first = _annotations.likely_entry(text, start - low) if start else 0
-    last = start + _PART >= size
-    stop = len(text) if last else _annotations.likely_entry(text, start - low + _PART)
+    last = start + _PART_BYTES >= size
+    stop = len(text) if last else _annotations.likely_entry(text, start - low + _PART_BYTES)
     if first == len(text) or (stop == len(text) and high < size):
         return None
     try:
         *columns, reached = _annotations.read_results(text, first, stop)
     except ValueError:
-        return None  # a wrong guess, or a mistake in the file, which reading the whole will name
+        return None  # a wrong guess, or an error in the file, which reading it as a whole will report
     return low + first, low + reached, columns
 
 
-def _places(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
-    """The place of each value in the sorted `known`, -1 where it is not there."""
+def _indices(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    """The index of each value in the sorted array `known`; -1 for values that are not in it."""
     if not len(values) or not len(known) or (values.dtype == object) != (known.dtype == object):
         return np.full(len(values), -1, np.int64)
-    if values.dtype != object and known[0] > -_LARGEST_TABLE and known[-1] < _LARGEST_TABLE:
+    if values.dtype != object and known[0] > -_MAX_TABLE_SIZE and known[-1] < _MAX_TABLE_SIZE:
         low = int(known[0])
-        table = np.full(int(known[-1]) - low + 2, -1, np.int64)  # the last is for all others
+        table = np.full(int(known[-1]) - low + 2, -1, np.int64)  # the last entry is for all other values
         table[known - low] = np.arange(len(known))
         inside = (values >= low) & (values <= known[-1])
         if inside.all():
             return table.take(values - low)
         return table.take(np.where(inside, values - low, len(table) - 1))
-    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    return np.where(known[places] == values, places, -1)
+    indices = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.where(known[indices] == values, indices, -1)
 
 
 def _detections(
     results: _Results, images: NDArray[np.int64], categories: NDArray[np.int64], count: int
 ) -> tuple[NDArray[Any], ...]:
     """Boxes, scores, classes, offsets: the first columns of `Columns`."""
-    classes = _places(results.category_ids, categories).astype(np.int32)
+    classes = _indices(results.category_ids, categories).astype(np.int32)
     boxes, scores = results.boxes, results.scores
     known = classes >= 0
     if not known.all():
@@ -233,27 +236,25 @@ def _truths(
     truth: GroundTruthColumns, image_ids: NDArray[Any], category_ids: NDArray[np.int64]
 ) -> tuple[NDArray[Any], ...]:
     """Boxes, classes, areas, crowd, counts, offsets: the last columns of `Columns`."""
-    images = _places(truth["image_ids"], image_ids)
-    classes = _places(truth["category_ids"], category_ids).astype(np.int32)
+    images = _indices(truth["image_ids"], image_ids)
+    classes = _indices(truth["category_ids"], category_ids).astype(np.int32)
     order = np.argsort(images, kind="stable")
     order = order[(images[order] >= 0) & (classes[order] >= 0)]
     ids = truth["ids"]
-    _, place, inverse = np.unique(ids, return_index=True, return_inverse=True)
-    if len(place) < len(ids):
-        # pycocotools looks annotations up by id: an id that comes twice means its last annotation, twice.
+    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    if len(first) < len(ids):
+        # pycocotools looks annotations up by id: a repeated id counts its last annotation again.
         log.warning(
-            "the ground truth has annotations with equal ids; as in pycocotools the last stands for all"
+            "the ground truth has annotations with equal ids; as in pycocotools the last replaces the others"
         )
-        last = np.empty(len(place), np.int64)
+        last = np.empty(len(first), np.int64)
         last[inverse] = np.arange(len(ids))
         order = last[inverse[order]]
         order = order[np.argsort(images[order], kind="stable")]
         order = order[(images[order] >= 0) & (classes[order] >= 0)]
     counts = ids[order] != 0
     if not counts.all():
-        log.warning(
-            "the ground truth has an annotation with id 0; as in pycocotools it counts as never found"
-        )
+        log.warning("the ground truth has an annotation with id 0; as in pycocotools it is never matched")
     boxes = truth["boxes"][order]
     offsets = offsets_of(images[order], len(image_ids))
     return boxes, classes[order], truth["areas"][order], truth["crowd"][order], counts, offsets

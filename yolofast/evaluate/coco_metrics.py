@@ -1,6 +1,6 @@
-"""mAP by the COCO definition, gathered batch by batch: the figures every detector is judged by.
+"""CocoMetrics: mAP by the COCO definition, accumulated batch by batch.
 
-Detections are matched when they arrive; of each only 32 bytes stay: class, score, rank and one bit a
+Detections are matched when they arrive; of each only 32 bytes are kept: class, score, rank and one bit per
 threshold and area range. The accumulation follows pycocotools operation by operation and equals its
 arrays to the last bit.
 """
@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from yolofast.errors import DataError
-from yolofast.evaluate.coco_columns import Columns, column, columns_of, judge
+from yolofast.evaluate.coco_columns import Columns, column, columns_of, match
 from yolofast.evaluate.coco_curves import AREA_RANGES, MAX_DETS, checked_threads, ranked
-from yolofast.evaluate.coco_figures import ApMethod, Gathered, figures
+from yolofast.evaluate.coco_summary import ApMethod, EvaluationCounts, summarise
 from yolofast.types import Detections, Metrics
 
-_MOST_DETECTIONS = 2**31 - 1
+_MAX_DETECTIONS = 2**31 - 1
 
 
 def _checked_limits(max_dets: Sequence[int]) -> tuple[int, ...]:
     limits = np.asarray(max_dets)
     rising = limits.shape == (3,) and np.issubdtype(limits.dtype, np.integer) and (np.diff(limits) > 0).all()
-    if not rising or limits[0] < 1 or limits[-1] > _MOST_DETECTIONS:
+    if not rising or limits[0] < 1 or limits[-1] > _MAX_DETECTIONS:
         raise ValueError(
             f"max_dets is {max_dets}; expected three rising whole numbers from 1, such as (1, 10, 100)"
         )
@@ -33,17 +33,19 @@ def _checked_limits(max_dets: Sequence[int]) -> tuple[int, ...]:
 
 
 class CocoMetrics:
-    """Gathers detections and ground truth and computes COCO's AP and AR, and P, R and F1.
+    """Accumulates detections and ground truth and computes COCO's AP and AR, and P, R and F1.
 
     Args:
         num_classes: number of classes, C.
-        class_names: their names; default '0' .. 'C-1'.
-        max_dets: the three limits of AR, rising; of a class in an image as many as the last count, the best
-            (COCO: 1, 10, 100). AP is at the last, also where that is not 100 (pycocotools' stats give -1).
-        threads: for large batches and the accumulation; default one a core. The figures do not depend on it.
+        class_names: their names; omitted means '0' .. 'C-1'.
+        max_dets: the three detection limits of AR, ascending (COCO: 1, 10, 100). The last one limits the
+            detections of a class in an image, best first; AP is computed at it, also when it is not 100
+            (pycocotools' stats give -1 then).
+        threads: threads for large batches and for accumulation; omitted means one per core. The results do
+            not depend on it.
 
-    Equal scores keep the order of the images, which pycocotools takes from the image ids: without
-    `image_ids` the order in which they were added.
+    Equal scores keep the order of the images: that of `image_ids`, as in pycocotools, or without them the
+    order in which the images were added.
     """
 
     def __init__(
@@ -57,13 +59,13 @@ class CocoMetrics:
         names = tuple(map(str, range(num_classes) if class_names is None else class_names))
         if num_classes < 1 or len(names) != num_classes:
             raise ValueError(
-                f"got {num_classes} classes and {len(names)} names; expected as many, at least 1"
+                f"got {num_classes} classes and {len(names)} names; expected equally many, at least 1"
             )
         self.num_classes = num_classes
         self.class_names = names
         self.max_dets = _checked_limits(max_dets)
         self.threads = checked_threads(threads)
-        self._judged: list[NDArray[np.void]] = []
+        self._matched: list[NDArray[np.void]] = []
         self._offsets: list[NDArray[np.int64]] = []
         self._image_ids: list[NDArray[np.int64]] = []
         self._known: set[int] = set()
@@ -90,24 +92,24 @@ class CocoMetrics:
                 `Detections` is one image.
             gt_boxes: [M, 4] xyxy pixels, of all images.
             gt_classes: whole numbers [M].
-            gt_crowd: bool [M]; a crowd region is no object to find, and detections in it do not count
-                as wrong.
-            gt_images: whole numbers [M], the place of each box's image in the batch, 0 to B - 1. Needed
+            gt_crowd: bool [M]; a crowd region is not an object to find, and detections in it are not false
+                positives.
+            gt_images: whole numbers [M], the index in the batch of each box's image, 0 to B - 1. Required
                 when B is not 1.
             gt_areas: float [M], square pixels, to sort objects into small, medium and large (COCO uses the
-                area of the outline); default width times height.
-            image_ids: whole numbers [B], all different and new; give them always or never.
+                area of the outline); omitted means width times height.
+            image_ids: whole numbers [B], unique across all batches; give them always or never.
 
         Returns:
             This object.
 
         Raises:
-            DataError: a class is outside 0 .. C-1, or an image id was there before.
+            DataError: a class is outside 0 .. C-1, or an image id was added before.
             ValueError: shapes do not fit, or a score is NaN. Nothing is added then.
             TypeError: classes or images are not whole numbers.
 
-        Degenerate boxes: a box with a NaN matches nothing; one without area has IoU 0 with all. The GIL is
-        released while matching.
+        Degenerate boxes: a box with a NaN matches nothing; one without area has IoU 0 with every box. The GIL
+        is released while matching.
         """
         columns = columns_of(
             detections,
@@ -125,13 +127,13 @@ class CocoMetrics:
         return self
 
     def add_columns(self, columns: Columns, image_ids: NDArray[np.int64] | None = None) -> None:
-        """Add images given as columns (see `Columns`); what `update` and `evaluate_coco` end in."""
+        """Add images given as columns (see `Columns`); `update` and `evaluate_coco` both use this."""
         count = len(columns.dt_offsets) - 1
         new = self._checked_ids(image_ids, count)
-        for judged, offsets, positives, images_with in judge(
+        for matched, offsets, positives, images_with in match(
             columns, self.num_classes, self.max_dets[-1], self.threads
         ):
-            self._judged.append(judged)
+            self._matched.append(matched)
             self._offsets.append(offsets)
             self._positives += positives
             self._images_with += images_with
@@ -144,7 +146,7 @@ class CocoMetrics:
     def _checked_ids(self, image_ids: NDArray[np.int64] | None, count: int) -> set[int]:
         if self._images and count and (image_ids is None) != (not self._known):
             raise ValueError(
-                "some images have ids and some have none; expected image_ids for all images or for none"
+                "some images have ids and some do not; expected image_ids for all images or for none"
             )
         new = set() if image_ids is None else set(image_ids.tolist())
         if image_ids is not None and (len(new) != count or new & self._known):
@@ -159,7 +161,7 @@ class CocoMetrics:
     def merge(self, other: CocoMetrics) -> CocoMetrics:
         """Add the images of `other` (another process's share of a dataset), and return this object.
 
-        Without image ids they come after those here.
+        Without image ids they come after the images of this object.
 
         Raises:
             ValueError: `other` has other classes or limits.
@@ -174,7 +176,7 @@ class CocoMetrics:
             raise ValueError("cannot merge metrics into themselves; expected those of another process")
         ids = np.concatenate(other._image_ids) if other._known else None
         self._known |= self._checked_ids(ids, other._images)
-        self._judged.extend(other._judged)
+        self._matched.extend(other._matched)
         self._offsets.extend(other._offsets)
         self._image_ids.extend(other._image_ids)
         self._images += other._images
@@ -186,28 +188,28 @@ class CocoMetrics:
     def _in_image_order(self) -> list[NDArray[np.void]]:
         ids = np.concatenate(self._image_ids) if self._image_ids else np.empty(0, np.int64)
         if (np.diff(ids) > 0).all():
-            return self._judged
+            return self._matched
         images = [
-            judged[start:end]
-            for judged, offsets in zip(self._judged, self._offsets, strict=True)
+            matched[start:end]
+            for matched, offsets in zip(self._matched, self._offsets, strict=True)
             for start, end in itertools.pairwise(offsets)
         ]
         return [images[i] for i in np.argsort(ids)]
 
     def compute(self, ap_method: ApMethod = "101-point") -> Metrics:
-        """The figures over all images so far.
+        """The metrics over all images so far.
 
         AP: area under the precision-recall curve, mean over the classes that have ground truth. COCO
         interpolates it at 101 recall points (Lin et al., ECCV 2014, arXiv:1405.0312, and its evaluation
         code); Pascal VOC at 11 (to 2009) or at all (from 2010; Everingham et al., IJCV 2010). `ap_method`
-        chooses which `map50`, `map50_95` and the classes' AP are; matching, `stats` and `eval` are COCO's.
-        Without any ground truth every figure is NaN (-1 in `stats`) and `confidence` is 0. `boxes` counts
-        no crowds.
+        chooses the interpolation of `map50`, `map50_95` and the classes' AP; matching, `stats` and `eval` are
+        always COCO's. Without any ground truth every metric is NaN (-1 in `stats`) and `confidence` is 0.
+        `boxes` does not count crowds.
 
         Raises:
             ValueError: `ap_method` is unknown.
         """
-        gathered = Gathered(
+        counts = EvaluationCounts(
             self.class_names,
             self._images,
             self._detections,
@@ -216,4 +218,4 @@ class CocoMetrics:
             self.max_dets,
             self.threads,
         )
-        return figures(ranked(self._in_image_order(), self.num_classes, self.threads), gathered, ap_method)
+        return summarise(ranked(self._in_image_order(), self.num_classes, self.threads), counts, ap_method)

@@ -1,4 +1,4 @@
-"""ConfusionMatrix: which class is taken for which, what is found where nothing is, and what is missed.
+"""ConfusionMatrix: which classes are mistaken for each other, false positives on background, and misses.
 
 AP judges each class alone; that a dog is called a cat shows only here.
 """
@@ -18,17 +18,16 @@ from yolofast.types import Detections
 
 
 class ConfusionMatrix:
-    """Counts pairs of predicted and true classes at one confidence and one IoU.
+    """Counts pairs of predicted and true classes at one confidence threshold and one IoU threshold.
 
-    Detections and ground truths of an image are paired whatever their classes: pairs whose IoU is above
-    `iou` are taken by falling IoU, each detection and each ground truth once. Of pairs with the same IoU
-    one whose classes agree comes first, then the higher score, then the earlier detection, then the
-    earlier ground truth.
+    Detections and ground truths of an image are paired regardless of class: pairs whose IoU is above
+    `iou` are taken by descending IoU, each detection and each ground truth once. Ties in IoU go to the pair
+    whose classes agree, then to the higher score, the earlier detection, and the earlier ground truth.
 
     Args:
-        class_names: one a class, C of them.
-        conf: only detections with a score above this count; 0 to 1.
-        iou: overlap above which a detection and a ground truth may be a pair; 0 to 1.
+        class_names: one per class, C of them.
+        conf: confidence threshold; only detections with a score above it count; 0 to 1.
+        iou: IoU threshold above which a detection and a ground truth may be paired; 0 to 1.
 
     Raises:
         ValueError: there are no classes, or `conf` or `iou` is outside 0 to 1.
@@ -44,8 +43,8 @@ class ConfusionMatrix:
         self.conf = conf
         self.iou = iou
         self.matrix: NDArray[np.int64] = np.zeros((len(names) + 1, len(names) + 1), np.int64)
-        """int64 [C + 1, C + 1]: rows are predicted classes, columns true ones, the last of both background.
-        `matrix[k, C]` are detections of class k where no object is, `matrix[C, k]` missed objects."""
+        """int64 [C + 1, C + 1]: rows are predicted classes, columns true classes, background last.
+        `matrix[k, C]` counts detections of class k without an object, `matrix[C, k]` missed objects."""
 
     def update(
         self,
@@ -63,9 +62,9 @@ class ConfusionMatrix:
                 one image.
             gt_boxes: [M, 4] xyxy pixels, of all images.
             gt_classes: whole numbers [M].
-            gt_crowd: bool [M]; a crowd region is never missed, and a detection that is no pair does not
-                count when more than the share `iou` of its area lies in one crowd.
-            gt_images: whole numbers [M], the place of each box's image in the batch, 0 to B - 1. Needed
+            gt_crowd: bool [M]; a crowd region is never missed, and an unpaired detection does not count
+                when more than the share `iou` of its area lies in one crowd.
+            gt_images: whole numbers [M], the index in the batch of each box's image, 0 to B - 1. Required
                 when B is not 1.
 
         Returns:
@@ -76,7 +75,7 @@ class ConfusionMatrix:
             ValueError: shapes do not fit, or a score is NaN. Nothing is added then.
             TypeError: classes or images are not whole numbers.
 
-        Degenerate boxes: one with a NaN, or without area, is no pair.
+        Degenerate boxes: a box with a NaN, or without area, is never paired.
         """
         self.add_columns(
             columns_of(
@@ -91,7 +90,7 @@ class ConfusionMatrix:
         return self
 
     def add_columns(self, columns: Columns) -> None:
-        """Add images given as columns; what `update` ends in. Areas do not matter here."""
+        """Add images given as columns, as `update` does. Areas do not matter here."""
         if np.isnan(columns.dt_scores).any():
             raise ValueError("a score is NaN; expected numbers")
         background = len(self.class_names)
@@ -108,7 +107,7 @@ class ConfusionMatrix:
     def _pairs(
         self, columns: Columns, counts: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows of the detections and of the ground truths that are pairs."""
+        """Rows of the paired detections and of the ground truths they are paired with."""
         rows_dt, rows_gt, overlaps = [], [], []
         for dt, gt in _images(columns, counts, ~columns.gt_crowd):
             iou = box_iou(_xyxy(columns.dt_boxes[dt]), _xyxy(columns.gt_boxes[gt]))
@@ -121,10 +120,10 @@ class ConfusionMatrix:
         dt, gt = np.concatenate(rows_dt), np.concatenate(rows_gt)
         differ = columns.dt_classes[dt] != columns.gt_classes[gt]
         order = np.lexsort((gt, dt, -columns.dt_scores[dt], differ, -np.concatenate(overlaps)))
-        return _first_come(dt[order], gt[order])
+        return _greedy_pairs(dt[order], gt[order])
 
     def _in_crowd(self, columns: Columns, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Those of some detections of which more than the share `iou` lies in one crowd."""
+        """The detections among `rows` with more than the share `iou` of their area in one crowd."""
         counts = np.zeros(len(columns.dt_scores), np.bool_)
         counts[rows] = True
         inside = [
@@ -150,7 +149,7 @@ class ConfusionMatrix:
         return self
 
     def plot(self, path: str | Path, normalize: bool = True) -> Path:
-        """Draw the matrix as a PNG; `normalize` shows each column's shares instead of counts.
+        """Plot the matrix as a PNG; `normalize` shows each column's shares instead of counts.
 
         Raises `MissingExtraError` without matplotlib and `DataError` when `path` cannot be written.
         """
@@ -164,20 +163,20 @@ class ConfusionMatrix:
 
 
 def _images(
-    columns: Columns, counting_dt: NDArray[np.bool_], counting_gt: NDArray[np.bool_]
+    columns: Columns, selected_dt: NDArray[np.bool_], selected_gt: NDArray[np.bool_]
 ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Rows of the counting detections and ground truths of each image that has both."""
-    dt, gt = np.flatnonzero(counting_dt), np.flatnonzero(counting_gt)
+    """Rows of the selected detections and ground truths of each image that has both."""
+    dt, gt = np.flatnonzero(selected_dt), np.flatnonzero(selected_gt)
     dt_cuts, gt_cuts = np.searchsorted(dt, columns.dt_offsets), np.searchsorted(gt, columns.gt_offsets)
     both = np.flatnonzero((np.diff(dt_cuts) > 0) & (np.diff(gt_cuts) > 0))
     return [(dt[dt_cuts[i] : dt_cuts[i + 1]], gt[gt_cuts[i] : gt_cuts[i + 1]]) for i in both.tolist()]
 
 
-def _first_come(dt: NDArray[np.intp], gt: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Of pairs in their order of precedence, those taken one by one when none may share a row.
+def _greedy_pairs(dt: NDArray[np.intp], gt: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The pairs that greedy matching takes, from pairs in order of precedence; no row is taken twice.
 
-    A pair that is the first of its detection and of its ground truth is taken for certain: so whole
-    rounds of them are, instead of one at a time.
+    A pair that is the first of both its detection and its ground truth is certain to be taken, so each
+    round takes all of these at once.
     """
     taken_dt, taken_gt = [], []
     while len(dt):

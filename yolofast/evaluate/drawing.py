@@ -1,4 +1,4 @@
-"""Boxes drawn on images, each label where it hides no other, as PNG or JPEG files (OpenCV)."""
+"""Boxes drawn on images with OpenCV, each label where it covers no other label."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.types import Detections
 
 Colour = tuple[int, int, int]
@@ -18,23 +18,23 @@ Area = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels."""
 
 READABLE_SIDE = 640
-"""Smaller pictures are enlarged to about this long side, so that labels have room."""
+"""Smaller images are enlarged to about this long side, so that labels have room."""
 
 
-def draw_detections(
+def plot_detections(
     image: NDArray[np.uint8], detections: Detections, class_names: Sequence[str], path: str | Path
 ) -> Path:
     """Write `image` uint8 [H, W, 3] RGB with its boxes, class names and scores to `path`.
 
-    The suffix of `path` chooses the format (.png, .jpg, .jpeg, .webp or .bmp). A picture with a long
-    side below 640 is enlarged. Raises `DataError` for another suffix or a path that cannot be written.
+    The suffix of `path` selects the format (.png, .jpg, .jpeg, .webp or .bmp). An image with a long side
+    below 640 is enlarged. Raises `DataError` for another suffix or a path that cannot be written.
     """
     scale = max(1.0, READABLE_SIDE / max(image.shape[:2]))
     return write_image(draw_boxes(image, scale, detections, class_names), path)
 
 
 def write_image(picture: NDArray[np.uint8], path: str | Path) -> Path:
-    """Write `picture` uint8 [H, W, 3] RGB to `path`, whole or not at all; the suffix is the format."""
+    """Write `picture` uint8 [H, W, 3] RGB to `path`, atomically; its suffix selects the format."""
     import cv2
 
     path = Path(path)
@@ -44,7 +44,7 @@ def write_image(picture: NDArray[np.uint8], path: str | Path) -> Path:
         done = False
     if not done:
         raise DataError(f"{path}: got suffix '{path.suffix}', expected .png, .jpg, .jpeg, .webp or .bmp")
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(data.tobytes())
     return path
 
@@ -57,9 +57,9 @@ def draw_boxes(
     *,
     with_scores: bool = True,
 ) -> NDArray[np.uint8]:
-    """`image` uint8 [H, W, 3] RGB enlarged by `scale` with the boxes of `found` (xyxy in its pixels).
+    """`image` uint8 [H, W, 3] RGB enlarged by `scale`, with the boxes of `found` (xyxy in its pixels).
 
-    Each box has a label in its class's colour: the class's name, and the score where asked for.
+    Each box has a label in the colour of its class: the class name and, if `with_scores`, the score.
     """
     import cv2
 
@@ -88,15 +88,15 @@ def draw_boxes(
 def put_text(
     picture: NDArray[np.uint8], text: str, origin: tuple[int, int], font: float, colour: Colour
 ) -> None:
-    """Write `text` on `picture`, its bottom left at `origin`; characters beyond ASCII become '?'."""
+    """Write `text` on `picture`, its bottom left at `origin`; non-ASCII characters become '?'."""
     import cv2
 
-    plain = text.encode("ascii", "replace").decode("ascii")
-    cv2.putText(picture, plain, origin, cv2.FONT_HERSHEY_SIMPLEX, font, colour, 1, cv2.LINE_AA)
+    ascii_text = text.encode("ascii", "replace").decode("ascii")
+    cv2.putText(picture, ascii_text, origin, cv2.FONT_HERSHEY_SIMPLEX, font, colour, 1, cv2.LINE_AA)
 
 
 def text_size(text: str, font: float) -> tuple[int, int]:
-    """(width, height) in pixels of what `put_text` writes."""
+    """(width, height) in pixels of `text` as `put_text` writes it."""
     import cv2
 
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, font, 1)
@@ -104,11 +104,11 @@ def text_size(text: str, font: float) -> tuple[int, int]:
 
 
 def _label_area(box: Area, label: tuple[int, int], picture: tuple[int, int], taken: Sequence[Area]) -> Area:
-    """Where a label goes: the first place around `box` that hides no other label, else the one that
-    hides least. `label` and `picture` are (width, height)."""
+    """The area for a label: the first candidate around `box` that covers no other label, else the one that
+    covers the least. `label` and `picture` are (width, height)."""
     x1, y1, x2, y2 = box
     width, height = label
-    places = (
+    candidates = (
         (x1, y1 - height),
         (x1, y2),
         (x2 - width, y1 - height),
@@ -119,7 +119,9 @@ def _label_area(box: Area, label: tuple[int, int], picture: tuple[int, int], tak
         (x2 - width, y2 - height),
         (x1, (y1 + y2 - height) // 2),
     )
-    corners = [(max(0, min(x, picture[0] - width)), max(0, min(y, picture[1] - height))) for x, y in places]
+    corners = [
+        (max(0, min(x, picture[0] - width)), max(0, min(y, picture[1] - height))) for x, y in candidates
+    ]
     areas = [(x, y, x + width, y + height) for x, y in corners]
     return min(areas, key=lambda area: sum(_overlap(area, other) for other in taken))
 
@@ -129,12 +131,12 @@ def _overlap(a: Area, b: Area) -> int:
 
 
 def _name(class_names: Sequence[str], index: int) -> str:
-    """The class's name; its number where OpenCV's ASCII fonts could not show any of it."""
+    """The class name, or the class number when OpenCV's ASCII fonts could show none of it."""
     name = class_names[index] if index < len(class_names) else ""
     return name if any(c.isascii() and c.isalnum() for c in name) else f"class {index}"
 
 
 def _class_colour(index: int) -> Colour:
-    """Hues a golden ratio apart: any first few classes differ well, and a class keeps its colour."""
+    """Hues a golden ratio apart: the first classes are well separated, and a class keeps its colour."""
     r, g, b = colorsys.hsv_to_rgb(index * 0.6180339887 % 1.0, 0.95, 1.0 if index % 2 == 0 else 0.8)
     return round(255 * r), round(255 * g), round(255 * b)

@@ -1,4 +1,4 @@
-"""Evaluation: what judging a detector gave, and how it is shown as text and as JSON."""
+"""Evaluation: the result of evaluating a detector, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from yolofast.evaluate.confusion import ConfusionMatrix
 from yolofast.types import ClassMetrics, Metrics
 
-COCO_FIGURES = (
+COCO_METRICS = (
     ("AP", "0.50:0.95", "all", 100),
     ("AP50", "0.50", "all", 100),
     ("AP75", "0.75", "all", 100),
@@ -25,40 +25,40 @@ COCO_FIGURES = (
     ("ARm", "0.50:0.95", "medium", 100),
     ("ARl", "0.50:0.95", "large", 100),
 )
-"""Name, IoU thresholds, area range and limit of detections of each figure in `Metrics.stats`."""
+"""Name, IoU thresholds, area range and detection limit of each value in `Metrics.stats`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What an evaluation went through."""
+    """Counts and times of an evaluation."""
 
     images: int
     boxes: int
     """Ground-truth boxes."""
     detections: int
     seconds: Mapping[str, float]
-    """Time of each stage: inference, nms, matching."""
+    """Time per stage: inference, nms, matching."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The figures of one evaluation and the files that were written."""
+    """The metrics of one evaluation and the files it wrote."""
 
     class_metrics: dict[str, ClassMetrics]
-    """Figures of each class, by its name."""
+    """Metrics per class, by class name."""
     overall_metrics: dict[str, float]
-    """map50, map50_95, precision, recall, f1, confidence; and, when the model gives a loss, box, cls,
-    dfl and their sum loss: means over the images."""
+    """map50, map50_95, precision, recall, f1, confidence; and, if the model returns a loss, box, cls,
+    dfl and their sum loss, as means over the images."""
     totals: Totals
     metrics: Metrics
     confusion: ConfusionMatrix
-    """Predicted against true classes, of detections that are shown (see `SHOWN_CONFIDENCE`)."""
+    """Predicted against true classes, at the confidence threshold of plots (`PLOT_CONFIDENCE`)."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """predictions (COCO json); predictions_image, pr_curves, curves and
-    confusion_matrix (PNG): those that were written."""
+    """Those that were written of predictions (COCO json), predictions_image, pr_curves, curves and
+    confusion_matrix (PNG)."""
 
     def table(self) -> str:
-        """The figures as lines of text: all classes first, then each class."""
+        """The metrics as lines of text: all classes first, then each class."""
         m = self.metrics
         width = max([12, *(len(c.name) for c in m.classes)])
         head = f"{'class':<{width}} {'images':>8} {'boxes':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"
@@ -74,25 +74,25 @@ class Evaluation:
 
     @property
     def coco(self) -> dict[str, float]:
-        """COCO's twelve figures by name, as pycocotools gives them: -1 where there is nothing to find.
+        """COCO's twelve metrics by name, as pycocotools computes them: -1 without ground truth.
 
-        Objects are small, medium or large by their box's width times height.
+        Objects are small, medium or large by the width times height of their box.
         """
         return {
-            name: float(value) for (name, *_), value in zip(COCO_FIGURES, self.metrics.stats, strict=True)
+            name: float(value) for (name, *_), value in zip(COCO_METRICS, self.metrics.stats, strict=True)
         }
 
     def coco_table(self) -> str:
-        """COCO's twelve figures as lines of text, in pycocotools' order."""
+        """COCO's twelve metrics as lines of text, in pycocotools' order."""
         head = f"{'COCO':<6} {'IoU':>9} {'area':>7} {'max dets':>9} {'value':>7}"
         lines = [
             f"{name:<6} {iou:>9} {area:>7} {limit:>9} {value:>7.3f}"
-            for (name, iou, area, limit), value in zip(COCO_FIGURES, self.metrics.stats, strict=True)
+            for (name, iou, area, limit), value in zip(COCO_METRICS, self.metrics.stats, strict=True)
         ]
         return "\n".join([head, *lines])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; NaN (a class without boxes has no AP) becomes None."""
+        """JSON values; NaN (a class without boxes has no AP) becomes None."""
         return {
             "overall": {k: _number(v) for k, v in self.overall_metrics.items()},
             "classes": {

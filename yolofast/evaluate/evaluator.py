@@ -1,4 +1,4 @@
-"""YOLOEvaluator: a detector over a validation loader to metrics, predictions and pictures."""
+"""YOLOEvaluator: runs a detector over a validation loader; returns metrics, writes predictions and plots."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ from yolofast.errors import DataError, missing_extra
 from yolofast.evaluate.coco_columns import columns_of
 from yolofast.evaluate.coco_metrics import CocoMetrics
 from yolofast.evaluate.confusion import ConfusionMatrix
+from yolofast.evaluate.detect import find_detections
 from yolofast.evaluate.evaluation import Evaluation, Totals
-from yolofast.evaluate.plots import GRID_IMAGES, Panel, plot_confidence_curves, plot_panels, plot_pr_curves
+from yolofast.evaluate.plots import (
+    GRID_IMAGES,
+    GridImage,
+    plot_confidence_curves,
+    plot_panels,
+    plot_pr_curves,
+)
 from yolofast.evaluate.predict import DetectionModel, to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
-from yolofast.evaluate.suppress import find_detections
 from yolofast.kernels import xywhn_to_xyxy
 from yolofast.types import Batch, Detections, Letterbox
 
@@ -31,21 +37,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOWN_CONFIDENCE = 0.25
-"""Detections below this score count for AP, but not in pictures and the confusion matrix."""
+PLOT_CONFIDENCE = 0.25
+"""Detections below this score count for AP, but not in plots and the confusion matrix."""
 LOSSES = ("box", "cls", "dfl")
 
 
 class YOLOEvaluator:
-    """Judges a detector on a loader's images, boxes in pixels of the original images.
+    """Evaluates a detector on a loader's images, with boxes in pixels of the original images.
 
-    model        torch module: float images [B, 3, H, W] in 0..1 -> raw [B, 4 + classes, A]; when it has
+    model        torch module: float images [B, 3, H, W] in 0..1 -> raw [B, 4 + classes, A]; if it has
                  `with_loss(images, targets) -> (raw, loss [3])`, the loss is reported too. It is moved
-                 to `device` and is in evaluation mode while it is judged.
-    class_names  one a class, in the order of the dataset's class numbers.
-    conf         smallest score that counts: near 0, because AP is over all scores.
-    iou          two detections of a class whose IoU is above this are taken for one.
-    max_det      most detections kept in an image; AP itself follows COCO (100 a class and image).
+                 to `device` and put into evaluation mode during the evaluation.
+    class_names  one per class, in the order of the dataset's class numbers.
+    conf         confidence threshold: near 0, because AP integrates over all scores.
+    iou          NMS IoU threshold.
+    max_det      max detections per image; AP itself follows COCO (100 per class and image).
     half         mixed precision: float16 on CUDA, bfloat16 on the CPU.
     """
 
@@ -77,36 +83,36 @@ class YOLOEvaluator:
         """Run the model over `loader` (`Batch`es of torch tensors, letterboxed, not augmented).
 
         save_predictions  write to `save_dir`: predictions.json (COCO results, see `coco_results`),
-                          predictions.png (up to 16 images, ground truth beside predictions),
+                          predictions.png (up to 16 images, ground truth next to predictions),
                           pr_curves.png, curves.png (P, R and F1 over the confidence) and
-                          confusion_matrix.png. `plots=False` leaves out the pictures; without
-                          matplotlib only predictions.png is drawn, with a warning.
+                          confusion_matrix.png. `plots=False` omits the images; without matplotlib
+                          only predictions.png is written, with a warning.
 
-        Raises `DataError` for an empty loader, targets or a model that do not fit the class names, and
-        a folder that cannot be written; the model is in its former mode afterwards in any case.
+        Raises `DataError` for an empty loader, for targets or a model that do not fit the class names, and
+        for a folder that cannot be written. The model's mode is restored in any case.
         """
         if save_predictions and save_dir is None:
-            raise DataError("save_dir: got none, expected a folder: predictions are to be saved there.")
+            raise DataError("save_dir: missing, expected a folder, because save_predictions is on.")
         run = _Run(self, [] if save_predictions and plots else None)
         with self._evaluation_mode():
             if save_predictions and save_dir is not None:
                 with coco_results(Path(save_dir) / "predictions.json") as results:
-                    run.over(loader, progress, results)
+                    run.evaluate(loader, progress, results)
             else:
-                run.over(loader, progress, None)
+                run.evaluate(loader, progress, None)
         evaluation = run.finish()
         if not save_predictions or save_dir is None:
             return evaluation
         files = {"predictions": Path(save_dir) / "predictions.json"}
         if plots:
-            files |= self._draw(run.panels or [], evaluation, Path(save_dir))
+            files |= self._plot(run.panels or [], evaluation, Path(save_dir))
         return replace(evaluation, files=files)
 
-    def _draw(self, panels: Sequence[Panel], evaluation: Evaluation, folder: Path) -> dict[str, Path]:
+    def _plot(self, panels: Sequence[GridImage], evaluation: Evaluation, folder: Path) -> dict[str, Path]:
         grid = plot_panels(panels, self.class_names, folder / "predictions.png")
         files = {"predictions_image": grid}
         if importlib.util.find_spec("matplotlib") is None:
-            log.warning("%s", missing_extra("matplotlib", "plots", "Drawing curves and the confusion matrix"))
+            log.warning("%s", missing_extra("matplotlib", "plots", "Plotting curves and confusion matrix"))
         else:
             files["pr_curves"] = plot_pr_curves(evaluation.metrics, folder / "pr_curves.png")
             files["curves"] = plot_confidence_curves(evaluation.metrics, folder / "curves.png")
@@ -130,25 +136,25 @@ class YOLOEvaluator:
 
 
 class _Run:
-    """One pass over a loader: what it adds up."""
+    """One pass over a loader, and what it accumulates."""
 
-    def __init__(self, evaluator: YOLOEvaluator, panels: list[Panel] | None) -> None:
+    def __init__(self, evaluator: YOLOEvaluator, panels: list[GridImage] | None) -> None:
         self.evaluator = evaluator
         self.panels = panels
         self.metrics = CocoMetrics(len(evaluator.class_names), evaluator.class_names)
-        self.confusion = ConfusionMatrix(evaluator.class_names, SHOWN_CONFIDENCE)
+        self.confusion = ConfusionMatrix(evaluator.class_names, PLOT_CONFIDENCE)
         self.seconds = dict.fromkeys(("inference", "nms", "matching"), 0.0)
         self.images = self.boxes = self.detections = 0
         self.losses = np.zeros(len(LOSSES))
         self.has_loss = hasattr(evaluator.model, "with_loss")
 
-    def over(self, loader: Iterable[Batch], progress: bool, results: CocoResults | None) -> None:
+    def evaluate(self, loader: Iterable[Batch], progress: bool, results: CocoResults | None) -> None:
         from tqdm import tqdm
 
         for batch in tqdm(loader, desc="evaluate", unit="batch", disable=not progress, leave=False):
             self._batch(batch, results)
         if not self.images:
-            raise DataError("evaluation: the loader gave no images, expected at least one. Check the split.")
+            raise DataError("evaluation: the loader has no images, expected at least one. Check the split.")
 
     def _batch(self, batch: Batch, results: CocoResults | None) -> None:
         run = self.evaluator
@@ -157,13 +163,13 @@ class _Run:
             raw = self._infer(batch)
         if raw.shape[1] != 4 + len(run.class_names):
             raise DataError(
-                f"the model gives {raw.shape[1] - 4} classes, but the dataset has {len(run.class_names)} "
+                f"the model predicts {raw.shape[1] - 4} classes, but the dataset has {len(run.class_names)} "
                 f"({', '.join(run.class_names)}). Use weights that were trained on these classes."
             )
         with self._timed("nms"):
             found = find_detections(raw, conf=run.conf, iou=run.iou, max_det=run.max_det)
         targets = batch.targets.cpu().numpy()
-        seen, truths, labels = [], [], []
+        detections, truths, labels = [], [], []
         for i, (path, shape, network) in enumerate(
             zip(batch.paths, batch.shapes.tolist(), found, strict=True)
         ):
@@ -171,15 +177,15 @@ class _Run:
             classes = self._known_classes(path, own[:, 1].astype(np.int64))
             truth = xywhn_to_xyxy(own[:, 2:6], size[1], size[0])
             placement = Letterbox.fit((int(shape[0]), int(shape[1])), size)
-            seen.append(to_original(network, placement))
+            detections.append(to_original(network, placement))
             truths.append(placement.to_source(truth))
             labels.append(classes)
             if results is not None:
-                results.add(path, seen[-1])
+                results.add(path, detections[-1])
             if self.panels is not None and len(self.panels) < GRID_IMAGES:
-                image = _levels(batch.images[i].cpu().numpy())
+                image = _as_uint8(batch.images[i].cpu().numpy())
                 self.panels.append(_panel(path, image, placement, truth, classes, network))
-        self._judge(seen, truths, labels)
+        self._add(detections, truths, labels)
 
     def _known_classes(self, path: str, classes: NDArray[np.int64]) -> NDArray[np.int64]:
         last = len(self.evaluator.class_names) - 1
@@ -191,13 +197,13 @@ class _Run:
             )
         return classes
 
-    def _judge(
+    def _add(
         self,
         found: Sequence[Detections],
         boxes: Sequence[NDArray[np.float32]],
         classes: Sequence[NDArray[np.int64]],
     ) -> None:
-        """A batch's detections, true boxes and their classes, image by image, in original pixels."""
+        """Add a batch: detections, true boxes and their classes per image, in original pixels."""
         images = np.repeat(np.arange(len(found)), [len(labels) for labels in classes])
         with self._timed("matching"):
             columns = columns_of(
@@ -211,7 +217,7 @@ class _Run:
             self.confusion.add_columns(columns)
         self.images += len(found)
         self.boxes += len(images)
-        self.detections += sum(len(one) for one in found)
+        self.detections += sum(map(len, found))
 
     def _infer(self, batch: Batch) -> torch.Tensor:
         import torch
@@ -228,7 +234,7 @@ class _Run:
             raw, loss = model.with_loss(images, batch.targets.to(device))
             self.losses += loss.double().cpu().numpy() * len(batch)
         if device.type != "cpu":
-            torch.accelerator.synchronize(device)  # the time is whole
+            torch.accelerator.synchronize(device)  # or the time would be that of the launch
         return raw
 
     @contextlib.contextmanager
@@ -249,8 +255,8 @@ class _Run:
         return Evaluation({c.name: c for c in metrics.classes}, overall, totals, metrics, self.confusion)
 
 
-def _levels(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """An image in levels, as a picture is drawn, also where it is in 0..1."""
+def _as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """An image as uint8 levels; floating-point images are in 0..1."""
     return np.asarray(image if image.dtype == np.uint8 else (255 * image).round().astype(np.uint8))
 
 
@@ -261,13 +267,13 @@ def _panel(
     truth: NDArray[np.float32],
     classes: NDArray[np.int64],
     network: Detections,
-) -> Panel:
-    """The picture inside the letterbox's padding with its boxes; `truth`, `network` in network pixels."""
+) -> GridImage:
+    """The image without the letterbox's padding, with its boxes; `truth` and `network` in network pixels."""
     x, y = int(placement.pad_x), int(placement.pad_y)
     height, width = placement.inner
-    shown = network.scores >= SHOWN_CONFIDENCE
+    shown = network.scores >= PLOT_CONFIDENCE
     shift = np.array([x, y, x, y], np.float32)
-    return Panel(
+    return GridImage(
         Path(path).name,
         np.ascontiguousarray(image[:, y : y + height, x : x + width].transpose(1, 2, 0)),
         Detections(network.boxes[shown] - shift, network.scores[shown], network.classes[shown]),

@@ -1,4 +1,4 @@
-"""Pictures of a run: grids of predictions (OpenCV) and curves (matplotlib, extra `plots`)."""
+"""Plots of a run: grids of predictions (OpenCV), and curves and matrices (matplotlib, extra `plots`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError, missing_extra
 from yolofast.evaluate.drawing import draw_boxes, put_text, text_size, write_image
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.images import read_image
 from yolofast.types import Detections, Metrics
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 GRID_IMAGES = 16
 GRID_CELL = 480
-"""Long side of a picture in a grid, in pixels."""
+"""Long side of an image in a grid, in pixels."""
 GRID_GAP = 8
 TITLE_HEIGHT = 26
 
-LEGEND_CLASSES = 20
-"""Classes with a legend entry and a colour of their own; of more only the mean is named."""
+MAX_LEGEND_CLASSES = 20
+"""Up to this many classes have a colour and a legend entry each; with more, only the mean has."""
 
-NUMBERED_CELLS = 25
-"""Rows of a confusion matrix up to which its cells have numbers."""
+MAX_NUMBERED_ROWS = 25
+"""Up to this many rows the cells of a confusion matrix show their numbers."""
 
-LONGEST_NAME = 24
-"""Characters of a class's name beside a confusion matrix."""
+MAX_NAME_LENGTH = 24
+"""Characters of a class name next to a confusion matrix."""
 
 TRAINING_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -55,8 +55,8 @@ TRAINING_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
-    """One image of a grid: what the model found and, where it is known, what is there.
+class GridImage:
+    """One image of a grid: detections and, if known, the ground truth.
 
     `image` uint8 [H, W, 3] RGB; boxes are xyxy in its pixels. The scores of `truth` are not shown.
     """
@@ -70,19 +70,23 @@ class Panel:
 def plot_prediction_grid(
     found: Sequence[tuple[str | Path, Detections]], class_names: Sequence[str], path: str | Path
 ) -> Path:
-    """Draw up to 16 image files with their detections (pixels of the files) into one picture.
+    """Plot up to 16 image files with their detections (in pixels of the files) into one image.
+
+        found = list(predict_images(model, paths, imgsz=640))
+        plot_prediction_grid(found, model.class_names, "grid.png")
 
     Raises `DataError` for no images or a `path` that cannot be written, `ImageError` for a file that
     cannot be read.
     """
-    panels = [Panel(Path(file).name, read_image(Path(file)), seen) for file, seen in found[:GRID_IMAGES]]
+    panels = [GridImage(Path(file).name, read_image(Path(file)), seen) for file, seen in found[:GRID_IMAGES]]
     return plot_panels(panels, class_names, path)
 
 
-def plot_panels(panels: Sequence[Panel], class_names: Sequence[str], path: str | Path) -> Path:
-    """Draw up to 16 panels into one picture; one with truth shows it to the left of the predictions.
+def plot_panels(panels: Sequence[GridImage], class_names: Sequence[str], path: str | Path) -> Path:
+    """Plot up to 16 panels into one image; ground truth, where there is any, is left of the predictions.
 
-    The suffix of `path` is the format. Raises `DataError` for no panels or a path that cannot be written.
+    The suffix of `path` selects the format. Raises `DataError` for no panels or a path that cannot be
+    written.
     """
     if not panels:
         raise DataError("prediction grid: got no images, expected at least one.")
@@ -92,21 +96,21 @@ def plot_panels(panels: Sequence[Panel], class_names: Sequence[str], path: str |
     grid = np.full(
         (rows * (height + GRID_GAP) + GRID_GAP, columns * (width + GRID_GAP) + GRID_GAP, 3), 255, np.uint8
     )
-    for place, picture in enumerate(pictures):
-        y = GRID_GAP + place // columns * (height + GRID_GAP)
-        x = GRID_GAP + place % columns * (width + GRID_GAP)
+    for index, picture in enumerate(pictures):
+        y = GRID_GAP + index // columns * (height + GRID_GAP)
+        x = GRID_GAP + index % columns * (width + GRID_GAP)
         grid[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
     return write_image(grid, path)
 
 
 def _page(count: int, height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of a page of `count` pictures: about square, with few empty places."""
+    """Rows and columns of a page of `count` images: about square, with few empty cells."""
     ideal = math.sqrt(count * height / width)
     columns = min(range(1, count + 1), key=lambda c: abs(c - ideal) + 0.2 * (-count % c))
     return -(-count // columns), columns
 
 
-def _panel_picture(panel: Panel, class_names: Sequence[str]) -> NDArray[np.uint8]:
+def _panel_picture(panel: GridImage, class_names: Sequence[str]) -> NDArray[np.uint8]:
     scale = GRID_CELL / max(panel.image.shape[:2])
     predicted = draw_boxes(panel.image, scale, panel.detections, class_names)
     if panel.truth is None:
@@ -126,7 +130,7 @@ def _titled(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
 
 
 def plot_pr_curves(metrics: Metrics, path: str | Path) -> Path:
-    """Precision over recall at IoU 0.5, a line a class with its AP50 and one for the mean.
+    """Plot precision over recall at IoU 0.5: a line per class with its AP50, and one for the mean.
 
     Classes without ground truth have no curve. Raises `MissingExtraError` without matplotlib and
     `DataError` when `path` cannot be written.
@@ -134,13 +138,13 @@ def plot_pr_curves(metrics: Metrics, path: str | Path) -> Path:
     figure = _figure(8.0, 6.0)
     axes = figure.subplots()
     with_boxes = [i for i, c in enumerate(metrics.classes) if not math.isnan(c.ap50)]
-    named = len(with_boxes) <= LEGEND_CLASSES
-    for place, index in enumerate(with_boxes):
+    named = len(with_boxes) <= MAX_LEGEND_CLASSES
+    for rank, index in enumerate(with_boxes):
         entry = metrics.classes[index]
         axes.plot(
             metrics.pr_recall,
             metrics.pr_precision[index],
-            color=_class_colour(place, len(with_boxes)) if named else "0.75",
+            color=_class_colour(rank, len(with_boxes)) if named else "0.75",
             linewidth=1.5 if named else 0.8,
             label=f"{_shown_name(entry.name, index)}  {entry.ap50:.3f}" if named else "_",
         )
@@ -168,7 +172,7 @@ def plot_pr_curves(metrics: Metrics, path: str | Path) -> Path:
 
 
 def plot_confidence_curves(metrics: Metrics, path: str | Path) -> Path:
-    """Precision, recall and F1 at IoU 0.5 over the score threshold, a thin line a class and a bold mean.
+    """Plot precision, recall and F1 at IoU 0.5 over the confidence threshold, per class and (bold) the mean.
 
     The threshold of the best mean F1, at which `metrics` gives its P, R and F1, is marked in each panel.
     Classes without ground truth have no curve. Raises `MissingExtraError` without matplotlib and
@@ -191,7 +195,7 @@ def plot_confidence_curves(metrics: Metrics, path: str | Path) -> Path:
             continue
         axes.set_title(f"{name} {at_best:.3f} at confidence {metrics.confidence:.3f}")
         axes.axvline(metrics.confidence, color="0.4", linewidth=1.0, linestyle=":")
-        _draw_rates(axes, metrics, rates, with_boxes)
+        _plot_rates(axes, metrics, rates, with_boxes)
         axes.plot(
             [metrics.confidence],
             [at_best],
@@ -206,14 +210,14 @@ def plot_confidence_curves(metrics: Metrics, path: str | Path) -> Path:
     return _save(figure, Path(path))
 
 
-def _draw_rates(axes: Axes, metrics: Metrics, rates: NDArray[np.float64], with_boxes: Sequence[int]) -> None:
-    named = len(with_boxes) <= LEGEND_CLASSES
+def _plot_rates(axes: Axes, metrics: Metrics, rates: NDArray[np.float64], with_boxes: Sequence[int]) -> None:
+    named = len(with_boxes) <= MAX_LEGEND_CLASSES
     confidence = metrics.confidence_curves.confidence
-    for place, index in enumerate(with_boxes):
+    for rank, index in enumerate(with_boxes):
         axes.plot(
             confidence,
             rates[index],
-            color=_class_colour(place, len(with_boxes)) if named else "0.82",
+            color=_class_colour(rank, len(with_boxes)) if named else "0.82",
             linewidth=1.0 if named else 0.5,
             label=_shown_name(metrics.classes[index].name, index) if named else "_",
         )
@@ -228,15 +232,15 @@ def plot_confusion(
     normalize: bool = True,
     title: str = "Confusion matrix",
 ) -> Path:
-    """Draw a matrix of counts [C + 1, C + 1]: predicted classes down, true ones across, background last.
+    """Plot a matrix of counts [C + 1, C + 1]: rows predicted classes, columns true classes, background last.
 
-    `normalize` shows each column's shares: of a class's objects on the diagonal its recall, of the
-    background's column which classes are found where nothing is. Columns without counts stay white, and
-    so do zeros; the other cells have their number where there is room. Raises `MissingExtraError`
+    `normalize` shows each column's shares: the diagonal is then the recall of each class, and the background
+    column shows which classes the false positives have. Zeros are white; the other cells show their
+    number when there is room. Raises `MissingExtraError`
     without matplotlib and `DataError` when `path` cannot be written.
     """
     size = len(matrix)
-    numbered = size <= NUMBERED_CELLS
+    numbered = size <= MAX_NUMBERED_ROWS
     side = max(3.0, 0.55 * size) if numbered else min(0.16 * size, 22.0)
     figure = _figure(side + 3.0, side + 2.2)
     from matplotlib.colors import PowerNorm
@@ -244,7 +248,7 @@ def plot_confusion(
     axes = figure.subplots()
     values = matrix / np.maximum(matrix.sum(axis=0), 1) if normalize else matrix.astype(np.float64)
     top = 1.0 if normalize else max(1.0, float(values.max()))
-    # Without numbers the few confusions have to be seen beside the many right ones.
+    # Without numbers, the few confusions must stay visible next to the many correct predictions.
     scale = PowerNorm(1.0 if numbered else 0.5, vmin=0.0, vmax=top)
     picture = axes.imshow(np.where(matrix > 0, values, np.nan), cmap="Blues", norm=scale)
     figure.colorbar(
@@ -262,24 +266,24 @@ def plot_confusion(
 
 
 def _label_classes(axes: Axes, class_names: Sequence[str], step: int, fontsize: int) -> None:
-    """Every `step`-th name, shortened, at both sides of a matrix, and lines between its cells."""
+    """Put every `step`-th class name, shortened, along both axes, and lines between the cells."""
     shown = [_shown_name(name, index) for index, name in enumerate(class_names)]
-    names = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..." for name in shown]
+    names = [name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..." for name in shown]
     names.append("background")
-    places = range(0, len(names), step)
+    ticks = range(0, len(names), step)
     upright = len(names) <= 4 and max(map(len, names)) <= 12
-    axes.set_xticks(places, names[::step], rotation=0 if upright else 90, fontsize=fontsize)
-    axes.set_yticks(places, names[::step], fontsize=fontsize)
+    axes.set_xticks(ticks, names[::step], rotation=0 if upright else 90, fontsize=fontsize)
+    axes.set_yticks(ticks, names[::step], fontsize=fontsize)
     between, end = np.arange(1, len(names)) - 0.5, len(names) - 0.5
     axes.hlines(between, -0.5, end, color="0.9", linewidth=0.5)
     axes.vlines(between, -0.5, end, color="0.9", linewidth=0.5)
 
 
 def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> Path:
-    """Losses, mAP and learning rate over the epochs of a training run.
+    """Plot losses, mAP and learning rate over the epochs of a training run.
 
-    `history` has a row an epoch with `epoch` (from 0) and the columns of results.csv; a column that
-    no row has is left out. Raises `DataError` for an empty history or when `path` cannot be
+    `history` has a row per epoch with `epoch` (from 0) and the columns of results.csv; a column that
+    no row has is omitted. Raises `DataError` for an empty history or when `path` cannot be
     written, and `MissingExtraError` without matplotlib.
     """
     if not history:
@@ -307,22 +311,22 @@ def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> P
 
 
 def _figure(width: float, height: float) -> Figure:
-    """A figure of its own: pyplot's global state and the user's backend are not touched."""
+    """A new figure that leaves pyplot's global state and the user's backend alone."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise missing_extra("matplotlib", "plots", "Drawing curves") from None
+        raise missing_extra("matplotlib", "plots", "Plotting curves") from None
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
 
 
-def _class_colour(place: int, count: int) -> tuple[float, float, float, float]:
+def _class_colour(rank: int, count: int) -> tuple[float, float, float, float]:
     from matplotlib import colormaps
 
-    return colormaps["tab10"](place) if count <= 10 else colormaps["tab20"](place)
+    return colormaps["tab10"](rank) if count <= 10 else colormaps["tab20"](rank)
 
 
 def _shown_name(name: str, index: int) -> str:
-    """The class's name as matplotlib can show it, or its number where the font lacks a character.
+    """The class name escaped for matplotlib, or the class number when the font lacks a character.
 
     A `$` would start a formula, and a leading `_` would hide the legend entry.
     """
@@ -333,13 +337,13 @@ def _shown_name(name: str, index: int) -> str:
 
 @functools.cache
 def _font_characters() -> frozenset[int]:
-    """What matplotlib's default font can show; reading it takes long for a call a name."""
+    """The characters of matplotlib's default font; too slow to read for every name."""
     from matplotlib.font_manager import findfont, get_font
 
     return frozenset(get_font(findfont("sans")).get_charmap())
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
     return path

@@ -1,4 +1,4 @@
-"""Detections in image files: letterboxed in batches, boxes back in each image's own pixels."""
+"""Prediction on image files: letterboxed in batches, boxes mapped back to each image's pixels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError, ImageError
-from yolofast.evaluate.drawing import draw_detections
-from yolofast.evaluate.suppress import find_detections
+from yolofast.evaluate.detect import find_detections
+from yolofast.evaluate.drawing import plot_detections
 from yolofast.images import read_image
 from yolofast.kernels import letterbox
 from yolofast.types import Detections, Letterbox
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DRAWN_SUFFIXES = (".png", ".jpg", ".jpeg")
+PLOT_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 class DetectionModel(Protocol):
-    """What prediction and evaluation need of a torch module."""
+    """The part of a torch module that prediction and evaluation use."""
 
     training: bool
 
@@ -55,20 +55,20 @@ def predict_images(
 
     model      torch module, float [B, 3, imgsz, imgsz] in 0..1 -> raw [B, 4 + classes, A] (xywh centre in
                network pixels, then scores). Moved to `device`, in evaluation mode while this runs.
-    conf, iou  smallest score of a detection; largest IoU of two detections of a class.
-    save_dir   where each picture is drawn with its boxes, under its own name; None = not drawn.
-               `class_names` are then needed. Pictures of one name get -2, -3, ... at the end.
-    on_error   called for an image that cannot be read; the others go on. By default it is logged.
+    conf, iou  confidence threshold; NMS IoU threshold.
+    save_dir   folder for the images with their boxes, under their own names; None = no plots. Needs
+               `class_names`. Images of the same name get -2, -3, ... appended.
+    on_error   called for an image that cannot be read, which is then skipped; omitted means it is logged.
 
     Boxes are xyxy in pixels of the original image, EXIF orientation applied. Raises `DataError` when
-    `save_dir` cannot be written, or is a folder of the source images.
+    `save_dir` cannot be written, or is the folder of a source image.
     """
     import torch
 
     files = [Path(p) for p in paths]
-    drawings = _drawing_paths(files, Path(save_dir)) if save_dir is not None else None
-    if drawings is not None and class_names is None:
-        raise DataError("save_dir: drawing needs class_names, got none. Pass the model's class names.")
+    plots = _plot_paths(files, Path(save_dir)) if save_dir is not None else None
+    if plots is not None and class_names is None:
+        raise DataError("save_dir: plotting needs class_names, got none. Pass the model's class names.")
     report = on_error or (lambda _, error: log.error("%s", error))
     was_training = model.training
     model.to(device)
@@ -76,11 +76,11 @@ def predict_images(
     try:
         for start in range(0, len(files), batch):
             read: list[tuple[int, NDArray[np.uint8]]] = []
-            for place in range(start, min(start + batch, len(files))):
+            for index in range(start, min(start + batch, len(files))):
                 try:
-                    read.append((place, read_image(files[place])))
+                    read.append((index, read_image(files[index])))
                 except ImageError as error:
-                    report(files[place], error)
+                    report(files[index], error)
             if not read:
                 continue
             boxed = [letterbox(image, imgsz, layout="chw") for _, image in read]
@@ -88,11 +88,11 @@ def predict_images(
             with torch.no_grad():
                 raw = model(pixels.float() / 255)
             found = find_detections(raw, conf=conf, iou=iou, max_det=max_det)
-            for (place, image), (_, placement), network in zip(read, boxed, found, strict=True):
+            for (index, image), (_, placement), network in zip(read, boxed, found, strict=True):
                 detections = to_original(network, placement)
-                if drawings is not None and class_names is not None:
-                    draw_detections(image, detections, class_names, drawings[place])
-                yield files[place], detections
+                if plots is not None and class_names is not None:
+                    plot_detections(image, detections, class_names, plots[index])
+                yield files[index], detections
     finally:
         model.train(was_training)
 
@@ -102,19 +102,19 @@ def to_original(detections: Detections, placement: Letterbox) -> Detections:
     return Detections(placement.to_source(detections.boxes), detections.scores, detections.classes)
 
 
-def _drawing_paths(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """One name in `folder` for each picture; no two the same, none of them a source image."""
+def _plot_paths(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """A path in `folder` for each image; no two are the same, and none is a source image."""
     for path in paths:
         if path.parent.resolve() == folder.resolve():
             raise DataError(
                 f"{folder}: this folder holds the source image {path.name}, expected another one. "
-                "Choose a save_dir of its own: source images are never written to."
+                "Choose another save_dir: source images are never written to."
             )
     seen: dict[str, int] = {}
-    drawings = []
+    plots = []
     for path in paths:
-        suffix = path.suffix.lower() if path.suffix.lower() in DRAWN_SUFFIXES else ".png"
+        suffix = path.suffix.lower() if path.suffix.lower() in PLOT_SUFFIXES else ".png"
         name = f"{path.stem}{suffix}"
         seen[name] = seen.get(name, 0) + 1
-        drawings.append(folder / (name if seen[name] == 1 else f"{path.stem}-{seen[name]}{suffix}"))
-    return drawings
+        plots.append(folder / (name if seen[name] == 1 else f"{path.stem}-{seen[name]}{suffix}"))
+    return plots

@@ -1,4 +1,4 @@
-"""Predictions as a COCO results file, written image by image so that memory stays bounded."""
+"""Predictions as a COCO results file, written image by image in bounded memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.types import Detections
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class CocoResults:
         """Append the detections of one image; boxes are rounded to 0.001 px, scores to 1e-6."""
         image_id = Path(image).stem
         if image_id in self._ids:
-            log.warning("two images are named '%s': their predictions have the same image_id", image_id)
+            log.warning("two images are named '%s': their predictions share an image_id", image_id)
         self._ids.add(image_id)
         for (x1, y1, x2, y2), score, category in zip(
             detections.boxes.tolist(), detections.scores.tolist(), detections.classes.tolist(), strict=True
@@ -48,11 +48,11 @@ def coco_results(path: str | Path) -> Iterator[CocoResults]:
 
     `image_id` is the image's file name without its suffix, `category_id` the class index from 0,
     `bbox` is x, y (top left), width, height in pixels of the original image. The file appears when
-    the block ends well; an error inside leaves whatever was there before.
+    the block ends; an error inside it leaves an earlier file as it was.
 
     Raises `DataError` when the file cannot be written.
     """
-    with whole_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with atomic_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write("[")
         yield CocoResults(file)
         file.write("\n]\n")

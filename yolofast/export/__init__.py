@@ -1,4 +1,4 @@
-"""A trained detector as a file for deployment: ONNX and TorchScript."""
+"""Export of a trained detector to a file for deployment: ONNX and TorchScript."""
 
 from yolofast.export.exporter import SUFFIXES, ExportableModel, export_all_formats, export_model
 from yolofast.export.verify import verify_export

@@ -1,6 +1,6 @@
 """export_model and export_all_formats: a detector to a file that runs without this package.
 
-A file appears under its name only when it is whole and, where images were given, its output has
+A file appears under its name only when it is complete and, if images were given, its output has
 been compared with the torch model's.
 """
 
@@ -22,7 +22,7 @@ from yolofast.errors import ExportError, MissingExtraError, YolofastError, neare
 from yolofast.export.onnx import write_onnx
 from yolofast.export.torchscript import write_torchscript
 from yolofast.export.verify import verify_export
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.types import ExportResult
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript"}
 PLANNED_FORMATS = ("openvino", "coreml", "tensorrt")
 TOLERANCE = 1e-3
-"""Largest relative difference from torch that a float32 file may show."""
+"""Maximum relative difference from torch for a float32 file."""
 HALF_TOLERANCE = 1e-1
-"""The same for float16 weights: wide, because the largest difference is that of an anchor on the
-background, whose box nothing has pinned down."""
+"""The same for float16 weights: wide, because the largest difference comes from anchors on the background,
+whose boxes training leaves undetermined."""
 
 
 class ExportableModel(Protocol):
-    """What export needs of a detector: a torch module that knows its class names."""
+    """The part of a detector that export uses: a torch module with class names."""
 
     @property
     def class_names(self) -> Sequence[str]: ...
@@ -69,24 +69,24 @@ def export_model(
     model           torch module, float [B, 3, imgsz, imgsz] in 0..1 -> raw [B, 4 + classes, A], with
                     `class_names`; not changed. Pass a copy with folded norms for the fastest file.
     format          'onnx' or 'torchscript'.
-    images          uint8 [N, 3, imgsz, imgsz] RGB, letterboxed, for the comparison; None = not compared.
-    include_nms     ONNX: output `detections` [B, max_det, 6] xyxy (network pixels), score, class,
-                    suppressed at `conf` and `iou`, instead of the raw `output0`.
-    dynamic         ONNX: any batch size, else 1. A TorchScript file takes any.
+    images          uint8 [N, 3, imgsz, imgsz] RGB, letterboxed, for the comparison; None = no comparison.
+    include_nms     ONNX: include NMS at `conf` and `iou`; the output is then `detections` [B, max_det, 6]
+                    xyxy (network pixels), score, class instead of the raw `output0`.
+    dynamic         ONNX: dynamic batch size, else 1. TorchScript always takes any batch size.
     half_precision  float16 weights and convolutions; input and output stay float32, and so does the
-                    decoding of boxes where the model does it in float32.
-    simplify, opset ONNX: fold and merge nodes; operator set 18..23.
+                    decoding of boxes if the model does it in float32.
+    simplify, opset ONNX: simplify the graph; opset version 18..23.
 
-    Raises `ExportError` for a format, setting, image or output path that will not do, and when the
-    file is further from torch than 1e-3 (float16: 0.1) relative; `MissingExtraError` when a package
-    is missing. The file at `path`, if there was one, stays as it was then. Without onnxruntime an ONNX
-    file is written, with a warning that it was not compared.
+    Raises `ExportError` for an invalid format, setting, image or output path, and when the file differs
+    from torch by more than 1e-3 (float16: 0.1) relative; `MissingExtraError` when a package is missing.
+    An earlier file at `path` then stays as it was. Without onnxruntime an ONNX file is written, with a
+    warning that it was not compared.
     """
     path = Path(path)
     _check_format(format)
     if include_nms and format != "onnx":
         raise ExportError(
-            f"include_nms: format '{format}' has no suppression inside yet, expected 'onnx'. "
+            f"include_nms: got format '{format}', expected 'onnx', the only one that can include NMS. "
             "Export without it and use yolofast.kernels.postprocess on the output."
         )
     _check_numbers(imgsz, images, conf, iou, max_det)
@@ -105,7 +105,7 @@ def export_model(
         metadata |= {"nms": {"conf": conf, "iou": iou, "max_det": max_det}}
 
     difference = None
-    with whole_file(path, ExportError) as temporary:
+    with atomic_file(path, ExportError) as temporary:
         if format == "onnx":
             write_onnx(
                 exported,
@@ -130,7 +130,7 @@ def export_model(
         if difference is not None and difference > limit:
             raise ExportError(
                 f"{path}: the file differs from torch by {difference:.2e} relative, expected at most "
-                f"{limit:.0e}; it was not kept. Try another --opset, no simplification or float32 weights."
+                f"{limit:.0e}; it was discarded. Try another --opset, no simplification or float32 weights."
             )
     compared = 0 if difference is None or images is None else len(images)
     return ExportResult(
@@ -158,8 +158,11 @@ def export_all_formats(
 ) -> dict[str, ExportResult | ExportError]:
     """Write `directory/name.<suffix>` for each format; settings as in `export_model`.
 
-    A format that fails is logged, and its value is the `ExportError` that says why; the others go on.
-    `int8_quantization` is not there yet for any format, so every format fails with it.
+        results = export_all_formats(fused_copy(load_weights("best.safetensors")), "export", images=images)
+        failed = {name: error for name, error in results.items() if isinstance(error, ExportError)}
+
+    A format that fails is logged, and its value is the `ExportError` that says why; the others are still
+    exported. `int8_quantization` is not supported yet by any format, so every format fails with it.
     """
     results: dict[str, ExportResult | ExportError] = {}
     for format in formats:
@@ -167,7 +170,7 @@ def export_all_formats(
             _check_format(format)
             if int8_quantization:
                 raise ExportError(
-                    f"int8_quantization: not there yet for '{format}', expected float32 or float16 weights. "
+                    f"int8_quantization: not supported yet for '{format}', expected float32 or float16. "
                     "Use half_precision for a smaller file."
                 )
             results[format] = export_model(
@@ -189,7 +192,7 @@ def export_all_formats(
             results[format] = error
         except YolofastError as error:
             results[format] = ExportError(str(error))
-        except Exception as error:  # whatever one exporter throws must not cost the other files
+        except Exception as error:  # a failing exporter must not prevent the other files
             log.debug("%s export failed", format, exc_info=True)
             results[format] = ExportError(f"{format}: the exporter failed: {type(error).__name__}: {error}")
         result = results[format]
@@ -204,8 +207,8 @@ def _check_format(format: str) -> None:
     known = ", ".join(SUFFIXES)
     if format in PLANNED_FORMATS:
         raise ExportError(
-            f"format: '{format}' is not there yet, expected one of {known}. "
-            "Export to onnx: its own tools convert from that."
+            f"format: '{format}' is not supported yet, expected one of {known}. "
+            "Export to onnx: the format's own tools convert from that."
         )
     raise ExportError(f"format: got '{format}', expected one of {known}.{nearest(format, SUFFIXES)}")
 
@@ -215,7 +218,7 @@ def _check_numbers(
 ) -> None:
     if imgsz < MODEL_STRIDE or imgsz % MODEL_STRIDE:
         raise ExportError(
-            f"imgsz: got {imgsz}, expected a multiple of {MODEL_STRIDE}: the size it was trained at."
+            f"imgsz: got {imgsz}, expected a multiple of {MODEL_STRIDE}. Use the training image size."
         )
     if not 0 <= conf < 1 or not 0 <= iou <= 1 or max_det < 1:
         raise ExportError(
@@ -225,13 +228,13 @@ def _check_numbers(
     wanted = (3, imgsz, imgsz)
     if images is not None and (images.dtype != np.uint8 or images.shape[1:] != wanted):
         raise ExportError(
-            f"images: got {images.dtype} {images.shape}, expected uint8 (N, 3, {imgsz}, {imgsz}): letterbox "
+            f"images: got {images.dtype} {images.shape}, expected uint8 (N, 3, {imgsz}, {imgsz}). Letterbox "
             "them to imgsz, channels first."
         )
 
 
 def _inference_copy(model: ExportableModel) -> nn.Module:
-    """A float32 copy on the CPU in evaluation mode, so that the caller's model stays as it is."""
+    """A float32 copy on the CPU in evaluation mode; the caller's model is not changed."""
     import torch
 
     if not isinstance(model, torch.nn.Module):
@@ -241,7 +244,7 @@ def _inference_copy(model: ExportableModel) -> nn.Module:
 
 
 def _half_weights(module: nn.Module) -> nn.Module:
-    """A copy of `module` in float16 that takes and gives float32."""
+    """A copy of `module` in float16 with float32 input and output."""
     import torch
 
     class HalfWeights(torch.nn.Module):

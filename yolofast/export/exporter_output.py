@@ -1,4 +1,4 @@
-"""Keep the torch exporters' chatter off the terminal without losing what a user should read."""
+"""Keeps the torch exporters' output off the terminal without losing relevant warnings."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ OPTIMIZERS = ("onnx_ir", "onnxscript")
 FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for the exporter's note, at each export, that torchvision's operators are not there."""
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """False for the note, logged at every export, that torchvision is not installed."""
     return not record.getMessage().startswith("torchvision is not installed")
 
 
 @contextlib.contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Send what is printed and warned inside to this module's log.
+    """Redirect prints and warnings inside the block to this module's log.
 
     Printed text and deprecations of torch's own calls go to DEBUG, every other warning to WARNING.
-    The ONNX optimizer's account of each node (INFO) is left out.
+    The ONNX optimizer's messages about each node (INFO) are dropped.
     """
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
-    registration.addFilter(_is_news)
+    registration.addFilter(_is_relevant)
     levels = {name: logging.getLogger(name).level for name in OPTIMIZERS}
     for name in OPTIMIZERS:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -37,7 +37,7 @@ def quiet_exporter() -> Iterator[None]:
             warnings.simplefilter("always")
             yield
     finally:
-        registration.removeFilter(_is_news)
+        registration.removeFilter(_is_relevant)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
     for line in printed.getvalue().splitlines():

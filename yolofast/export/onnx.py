@@ -1,4 +1,4 @@
-"""Write a detector as ONNX: torch.export graph, simplified, checked, with its metadata inside."""
+"""Export to ONNX: a torch.export graph, simplified and checked, with metadata."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def write_onnx(
     """Write `module` to `path`: `images` float32 [batch, 3, imgsz, imgsz] in 0..1, one output.
 
     The output is `output0` float32 [batch, 4 + classes, anchors], or with `nms` = (conf, iou,
-    max_det) it is `detections` (see `append_nms`). `dynamic` leaves the batch size open, else it is
-    1. `metadata` goes into the model's metadata_props, values that are not text as JSON.
+    max_det) it is `detections` (see `append_nms`). With `dynamic` the batch size is dynamic, else it is
+    1. `metadata` goes into the model's metadata_props; values other than strings are written as JSON.
 
     Raises `MissingExtraError` without onnx, onnxscript or (to simplify) onnxslim, and `ExportError`
-    for an opset out of range or a graph that the ONNX checker refuses.
+    for an opset out of range or a graph that the ONNX checker rejects.
     """
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise ExportError(
             f"opset: got {opset}, expected {OPSETS[0]} to {OPSETS[1]}. Use --opset {OPSETS[0]}, "
-            "the one that most runtimes read."
+            "which most runtimes support."
         )
     for package in ("onnx", "onnxscript", *(("onnxslim",) if simplify else ())):
         if importlib.util.find_spec(package) is None:
@@ -69,7 +69,7 @@ def write_onnx(
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
-            f"the ONNX checker refuses the exported graph: {error}. Try another --opset or no simplification."
+            f"the ONNX checker rejects the exported graph: {error}. Try another --opset or no simplification."
         ) from error
     path.write_bytes(graph.SerializeToString())
 
@@ -77,7 +77,7 @@ def write_onnx(
 def _trace(module: nn.Module, imgsz: int, dynamic: bool, opset: int) -> onnx.ModelProto:
     import torch
 
-    # two samples where the batch is open: torch.export takes a size of 0 or 1 for a constant
+    # Two samples for a dynamic batch: torch.export takes a size of 0 or 1 for a constant.
     example = torch.zeros(2 if dynamic else 1, 3, imgsz, imgsz)
     with quiet_exporter():
         program = torch.onnx.export(
@@ -92,12 +92,14 @@ def _trace(module: nn.Module, imgsz: int, dynamic: bool, opset: int) -> onnx.Mod
             verbose=False,
         )
     if program is None:
-        raise ExportError("the torch exporter gave no ONNX program: update torch (2.11 or newer is expected)")
+        raise ExportError(
+            "the torch exporter returned no ONNX program, expected one: update torch (2.11 or newer)"
+        )
     return program.model_proto
 
 
 def _drop_stack_traces(graph: onnx.ModelProto) -> None:
-    """Remove what the exporter notes on each node: source lines and paths of the exporting machine."""
+    """Remove the exporter's notes on each node: source lines and paths of the exporting machine."""
     for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""

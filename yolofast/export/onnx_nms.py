@@ -1,7 +1,7 @@
-"""Non-maximum suppression as ONNX operators, put behind a detector's raw output.
+"""NMS as ONNX operators, appended to a detector's raw output.
 
-A file with suppression inside runs anywhere with no post-processing code. The nodes are written
-with `onnx.helper` because the torch exporter has no suppression of its own without torchvision.
+A model that includes NMS runs anywhere without postprocessing code. The nodes are built with
+`onnx.helper` because the torch exporter has no NMS without torchvision.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 DETECTIONS = "detections"
 PREFIX = "nms_"
-"""Names of the added tensors start with this, so they cannot meet a name of the model."""
+"""Prefix of the added tensors' names, so that they cannot collide with names of the model."""
 
 
 class _Nodes:
-    """Collects nodes and constants; each method returns the name of the tensor it makes."""
+    """Collects nodes and constants; each method returns the name of the tensor it adds."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -51,8 +51,8 @@ def append_nms(
     every class it scores above `conf` in, and is dropped when its IoU with a better one of the same
     class is above `iou`.
 
-    Kept scores are scattered back to their place in a dense [batch, anchors * classes] table, zero
-    elsewhere, so one TopK gives the best of each image for any batch size.
+    Kept scores are scattered back into a dense [batch, anchors * classes] table, zero elsewhere, so one
+    TopK gives the best of each image for any batch size.
     """
     from onnx import TensorProto, helper
 

@@ -1,4 +1,4 @@
-"""Write a detector as TorchScript: runs in C++ and in Python without this package."""
+"""Export to TorchScript, which runs in C++ and in Python without this package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_torchscript(module: nn.Module, path: Path, *, imgsz: int, metadata: Ma
     import torch
 
     with quiet_exporter(), torch.no_grad():
-        # noise, not zeros: the tracer runs the trace again and compares, and zeros would hide a difference
+        # Noise, not zeros: the tracer compares a second run with the trace; zeros would hide a difference.
         example = torch.rand(2, 3, imgsz, imgsz, generator=torch.Generator().manual_seed(0))
         traced = torch.jit.trace(module, example)  # type: ignore[no-untyped-call]
         torch.jit.save(traced, str(path), _extra_files={METADATA_FILE: json.dumps(metadata)})

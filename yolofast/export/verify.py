@@ -1,4 +1,4 @@
-"""Run an exported file on real images and say how far it is from the torch model."""
+"""Runs an exported file on real images and measures how far it is from the torch model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH = 4
-"""Images a step, where the file leaves the batch size open."""
-UNMATCHED_SHARE = 0.02
-"""Detections that may differ between the file's suppression and ours: pairs whose IoU or score lies
+"""Batch size for files with a dynamic batch size."""
+MAX_UNMATCHED_SHARE = 0.02
+"""Share of detections that may differ between the file's NMS and ours: pairs whose IoU or score lies
 within a rounding error of a threshold."""
 
 Run = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
@@ -43,11 +43,11 @@ def verify_export(
 ) -> float:
     """max |exported - torch| / max |torch| over the raw outputs of `images` uint8 [N, 3, S, S].
 
-    `model` is the float32 torch model on the CPU in evaluation mode. A file with suppression inside
-    is also held to `yolofast.kernels.postprocess` of its own raw output at `conf`, `iou`, `max_det`.
+    `model` is the float32 torch model on the CPU in evaluation mode. A file that includes NMS is also
+    compared with `yolofast.kernels.postprocess` of its own raw output at `conf`, `iou`, `max_det`.
 
     Raises `MissingExtraError` without onnxruntime (ONNX), and `ExportError` when the file does not
-    run, when its output has another shape or is not finite, or when its suppression differs.
+    run, when its output has another shape or is not finite, or when its NMS differs.
     """
     import torch
 
@@ -60,11 +60,13 @@ def verify_export(
             expected = model(torch.from_numpy(pixels)).numpy()
         got, detections = run(pixels)
         if got.shape != expected.shape:
-            raise ExportError(f"{format} file: its output has shape {got.shape}, torch's {expected.shape}")
+            raise ExportError(
+                f"{format} file: its output has shape {got.shape}, expected torch's {expected.shape}"
+            )
         apart = np.abs(got - expected)
         if not np.isfinite(apart).all():
             raise ExportError(
-                f"{format} file: its output is not finite where it was expected to equal torch's. "
+                f"{format} file: its output is not finite, expected torch's values. "
                 "Check the weights for NaN; with half precision, try again without it."
             )
         largest = max(largest, float(np.abs(expected).max()))
@@ -85,16 +87,16 @@ def verify_export(
         box_difference,
         score_difference,
     )
-    if unmatched > max(1.0, UNMATCHED_SHARE * total):
+    if unmatched > max(1.0, MAX_UNMATCHED_SHARE * total):
         raise ExportError(
-            f"{format} file: {unmatched} of {total} detections differ between the file's suppression and "
+            f"{format} file: {unmatched} of {total} detections differ between the file's NMS and "
             "yolofast's; expected the same. Export without NMS and report this."
         )
     return relative
 
 
 def unmatched_detections(rows: NDArray[np.float32], reference: Detections) -> int:
-    """Detections that only one side has; `rows` [max_det, 6] xyxy, score, class, zero-padded."""
+    """Number of detections without a counterpart; `rows` [max_det, 6] xyxy, score, class, zero-padded."""
     rows = rows[rows[:, 4] > 0]
     free = np.ones(len(reference), dtype=bool)
     matched = 0
@@ -119,7 +121,7 @@ def _onnx_runner(path: Path) -> tuple[Run, int]:
 
     model = onnx.load(str(path))
     with_nms = model.graph.output[0].name == DETECTIONS
-    if with_nms:  # show the raw tensor too: the suppression's input is the model's output
+    if with_nms:  # also return the raw output, which is the input of the NMS nodes
         raw = model.graph.node[_first_nms_node(model)].input[0]
         model.graph.output.append(onnx.helper.make_tensor_value_info(raw, onnx.TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()
@@ -129,7 +131,7 @@ def _onnx_runner(path: Path) -> tuple[Run, int]:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's own classes share no other base
-        raise ExportError(f"onnx file: onnxruntime does not load it: {error}") from error
+        raise ExportError(f"onnx file: onnxruntime cannot load it: {error}") from error
     entry = session.get_inputs()[0]
 
     def run(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

@@ -1,6 +1,6 @@
 """Readers and writers of label formats, shared by the data stages.
 
-The names here are what a reader of your own needs (see `yolofast.formats.registry`).
+The names exported here are what you need to write your own reader (see `yolofast.formats.registry`).
 """
 
 from typing import TYPE_CHECKING

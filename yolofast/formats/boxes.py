@@ -1,7 +1,7 @@
-"""What makes a box usable: one set of rules for every format.
+"""Which boxes are valid: one set of rules for every format.
 
-A row that breaks a rule is left out and listed with its reason; its image and its other rows
-stay. Readers hand over pixel boxes, so that a label means the same wherever it came from.
+A row that breaks a rule is dropped and reported with its reason; its image and its other rows stay.
+Readers convert their boxes to pixels first, so a label means the same whatever format it came from.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 from yolofast.types import Finding, Severity
 
 FRAME_TOLERANCE = 0.01
-"""A box may reach this share of the image's side beyond the edge; it is clipped. More is refused."""
+"""A box that reaches at most this share of the image side beyond the edge is clipped, any other dropped."""
 ROUNDING_PX = 0.05
-"""Clipping up to this many pixels is rounding in the source file and is not reported."""
+"""Clipping of at most this many pixels is rounding in the source file and is not reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class RuledBoxes:
-    """Boxes of N images that passed the rules, and what happened to the others.
+class CheckedBoxes:
+    """The boxes of N images that passed the rules, and findings about the others.
 
-    Image i has the rows from `offsets[i]` to `offsets[i + 1]` of `boxes` float64 [K, 4] xyxy pixels inside
-    the image, `classes` int64 [K] and `lines` int64 [K]. `dropped` has, by image, one finding for each row
-    left out (all their codes start with `box-`); `notes` tells of boxes that were clipped.
+    Image i has rows `offsets[i]` to `offsets[i + 1]` of `boxes` float64 [K, 4] xyxy pixels inside the image,
+    `classes` int64 [K] and `lines` int64 [K]; `offsets` int64 [N + 1]. `dropped` maps an image to one finding
+    per dropped row (their codes start with `box-`); `notes` maps an image to its clipped boxes.
     """
 
     offsets: NDArray[np.int64]
@@ -40,22 +40,22 @@ class RuledBoxes:
 
 def xywh_to_xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Boxes [N, 4] from centre x, y, width, height to xyxy, in the same unit."""
-    with np.errstate(over="ignore", invalid="ignore"):  # the rules refuse what overflows
+    with np.errstate(over="ignore", invalid="ignore"):  # the rules drop boxes that overflow
         half = boxes[:, 2:] / 2
         return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
 
 def xyxy_to_xywhn(boxes: NDArray[np.float64], size: ArrayLike) -> NDArray[np.float64]:
-    """Boxes [N, 4] from xyxy in pixels to centre x, y, width, height in shares of the image.
+    """Boxes [N, 4] from xyxy pixels to centre x, y, width, height, normalised by the image size.
 
-    `size` is the image's (width, height), or one for every box [N, 2].
+    `size` is the (width, height) of the image, or [N, 2] with one per box.
     """
     size = np.asarray(size, dtype=np.float64)
     return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2 / size, (boxes[:, 2:] - boxes[:, :2]) / size])
 
 
 def rows_numbered_by(file: str | Path) -> str:
-    """What the `lines` of a record from `file` count: COCO's annotations, or else lines of the file."""
+    """What the `lines` of a record from `file` count: annotations of a JSON file, else lines of the file."""
     return "annotation" if str(file).lower().endswith(".json") else "line"
 
 
@@ -64,8 +64,8 @@ def row_finding(
 ) -> Finding:
     """A finding about one label row.
 
-    `line` counts lines of the file, or what `numbered` says instead (such as 'annotation'): then it
-    goes into the text, because nobody can open a file at it.
+    `line` is a line of the file, or the number of an 'annotation' or whatever `numbered` names: such a
+    number goes into the message, because an editor cannot jump to it.
     """
     if numbered == "line":
         return Finding(severity, code, message, str(file), line)
@@ -75,11 +75,11 @@ def row_finding(
 def rows_without_image(
     lines: Sequence[int] | NDArray[np.int64], why: str, file: str | Path, numbered: str = "line"
 ) -> tuple[Finding, ...]:
-    """One finding (`box-no-image`) for each row whose image cannot be used."""
+    """One finding (`box-no-image`) per row whose image cannot be used."""
     return tuple(row_finding("error", "box-no-image", why, file, int(i), numbered) for i in lines)
 
 
-def _show(box: NDArray[np.float64]) -> str:
+def _format_box(box: NDArray[np.float64]) -> str:
     return "({:.6g}, {:.6g}, {:.6g}, {:.6g})".format(*box)
 
 
@@ -89,7 +89,7 @@ _MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x2
 def _repeats(
     boxes: NDArray[np.float64], classes: NDArray[np.int64], images: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """True for each row that equals an earlier one in image, class and box."""
+    """bool [N], True for each row that equals an earlier one in image, class and box."""
     bits = np.ascontiguousarray(boxes + 0.0).view(np.uint64)  # -0.0 becomes 0.0
     hashes = (bits ^ (bits >> np.uint64(29))) @ _MIX + classes.view(np.uint64) * _MIX[0]
     hashes ^= images.view(np.uint64) * _MIX[1]
@@ -114,15 +114,15 @@ def apply_box_rules(
     files: Sequence[str | Path],
     *,
     num_classes: int,
-) -> RuledBoxes:
-    """Keep the usable rows of some images' labels, clip what barely leaves the frame, list the rest.
+) -> CheckedBoxes:
+    """Keep the valid label rows of several images, clip boxes that barely leave the image, drop the rest.
 
-    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] where each row stands in its
-    file (a line, or an annotation's id). The first `counts[0]` rows are of the first image, whose width and
-    height are `sizes[0]` (int64 [I, 2]) and whose rows come from `files[0]`; and so on. In this order a row
-    is left out when: a number is NaN or infinite (`box-nan`); its class is not in 0..num_classes-1
-    (`box-class`); it reaches more than 1 % of the image's side beyond an edge (`box-outside`); no area is
-    left (`box-empty`); it repeats an earlier row of its image (`box-duplicate`).
+    `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] the position of each row in its
+    file (a line, or the id of an annotation). The first `counts[0]` rows belong to the first image, whose
+    width and height are `sizes[0]` (int64 [I, 2]) and whose rows come from `files[0]`; and so on. Rules are
+    checked in this order; a row is dropped when a number is NaN or infinite (`box-nan`); its class is not in
+    0..num_classes-1 (`box-class`); it reaches more than 1 % of the image side beyond an edge (`box-outside`);
+    no area is left (`box-empty`); or it repeats an earlier row of its image (`box-duplicate`).
     """
     images = np.repeat(np.arange(len(counts)), counts)
     size = sizes.astype(np.float64)[images]
@@ -139,7 +139,7 @@ def apply_box_rules(
     keep[np.flatnonzero(keep)[_repeats(boxes[keep], classes[keep], images[keep])]] = False
 
     def explain(i: int) -> tuple[Severity, str, str]:
-        box = _show(boxes[i])
+        box = _format_box(boxes[i])
         if not finite[i]:
             return "error", "box-nan", f"box {box}: got NaN or infinity, expected numbers"
         if wrong_class[i]:
@@ -156,18 +156,18 @@ def apply_box_rules(
             return "error", "box-empty", f"box {box}: no area"
         return "warning", "box-duplicate", f"box {box} of class {classes[i]}: an exact repeat"
 
-    def place(i: int) -> tuple[str | Path, int, str]:
+    def source(i: int) -> tuple[str | Path, int, str]:
         file = files[images[i]]
         return file, int(lines[i]), rows_numbered_by(file)
 
     dropped: dict[int, list[Finding]] = {}
     for i in np.flatnonzero(~keep).tolist():
-        dropped.setdefault(int(images[i]), []).append(row_finding(*explain(i), *place(i)))
+        dropped.setdefault(int(images[i]), []).append(row_finding(*explain(i), *source(i)))
     notes: dict[int, list[Finding]] = {}
     for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist():
         width, height = sizes[images[i]]
-        message = f"box {_show(boxes[i])}: clipped to the {width}x{height} image"
-        notes.setdefault(int(images[i]), []).append(row_finding("info", "box-clipped", message, *place(i)))
+        message = f"box {_format_box(boxes[i])}: clipped to the {width}x{height} image"
+        notes.setdefault(int(images[i]), []).append(row_finding("info", "box-clipped", message, *source(i)))
     kept = np.bincount(images[keep], minlength=len(counts))
     offsets = np.concatenate([[0], np.cumsum(kept)])
-    return RuledBoxes(offsets, clipped[keep], classes[keep], lines[keep], dropped, notes)
+    return CheckedBoxes(offsets, clipped[keep], classes[keep], lines[keep], dropped, notes)

@@ -1,8 +1,8 @@
 """data.yaml: the small file that names a YOLO dataset's splits and classes.
 
-Read in the way Ultralytics reads it, so that one file serves both. Only the YAML node tree is
-used (`yaml.compose` with the safe loader): nothing in the file is ever built or executed, class
-names such as `no` or `1e3` stay the text that the user wrote, and every error has its line.
+It is read the way Ultralytics reads it, so one file works for both. Only the YAML node tree is used
+(`yaml.compose` with the safe loader): nothing in the file is constructed or executed, class names such as
+`no` or `1e3` stay the text that the user wrote, and every error has its line.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from types import MappingProxyType
 import yaml
 
 from yolofast.errors import DataError, DatasetNotFoundError, at
-from yolofast.files import write_text
 from yolofast.formats.discover import image_names, in_path_order
 from yolofast.formats.splits import SPLITS
 from yolofast.types import Split
 
 MAX_BYTES = 4 << 20
-"""A data.yaml larger than this is refused: real ones are a few kB."""
+"""A larger data.yaml is refused: real ones are a few kB."""
 MAX_CLASSES = 100_000
-"""An `nc` above this is refused: the largest public detection sets have some ten thousand classes."""
+"""A larger `nc` is refused: the largest public detection sets have some ten thousand classes."""
 MAX_DEPTH = 32
-"""Lists and mappings nested deeper than this are refused before anything is built from them."""
+"""Deeper nesting of lists and mappings is refused before anything is constructed from them."""
 MAX_KEYPOINTS = 1000
 
 _SEPARATOR = re.escape(os.sep)
@@ -41,9 +40,9 @@ YAML_KEYS: Mapping[Split, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class DataYaml:
-    """A data.yaml that was read and whose folders exist.
+    """A data.yaml that has been read and whose folders exist.
 
-    `splits` maps a split to image folders or .txt files that list images; `names[i]` is class i.
+    `splits` maps a split to image folders or .txt files that list images; `names[i]` is the name of class i.
     """
 
     path: Path
@@ -51,18 +50,18 @@ class DataYaml:
     splits: Mapping[Split, tuple[Path, ...]]
     names: tuple[str, ...]
     keypoints: tuple[int, int] | None = None
-    """`kpt_shape`: keypoints a row, and numbers of each (2: x y, 3: x y and whether it is seen)."""
+    """`kpt_shape`: keypoints per row, and numbers per keypoint (2: x y, 3: x y and visibility)."""
 
 
 def _check_depth(path: Path, text: str) -> None:
-    """Refuse what nests too deeply while it is still a flat stream of events."""
+    """Refuse excessive nesting while the file is still a flat stream of events."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                place = at(path, event.start_mark.line + 1 if event.start_mark else None)
-                raise DataError(f"{place}: not a data.yaml: nested more than {MAX_DEPTH} deep.")
+                where = at(path, event.start_mark.line + 1 if event.start_mark else None)
+                raise DataError(f"{where}: not a data.yaml: nested more than {MAX_DEPTH} levels deep.")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -82,8 +81,8 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = at(path, mark.line + 1 if mark else None)
-        raise DataError(f"{place}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        where = at(path, mark.line + 1 if mark else None)
+        raise DataError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(root, yaml.MappingNode):
         raise DataError(f"{path}: not a data.yaml: expected keys such as 'train:', 'val:' and 'names:'.")
     return {
@@ -93,25 +92,25 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
     }
 
 
-def _text(node: yaml.Node, place: str, what: str) -> str:
+def _text(node: yaml.Node, where: str, what: str) -> str:
     if not isinstance(node, yaml.ScalarNode):
-        raise DataError(f"{place}: {what}: got a list or mapping, expected one value.")
+        raise DataError(f"{where}: {what}: got a list or mapping, expected one value.")
     return "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
 
 
-def _whole(node: yaml.Node, place: str, what: str) -> int:
-    text = _text(node, place, what)
+def _integer(node: yaml.Node, where: str, what: str) -> int:
+    text = _text(node, where, what)
     try:
         return int(text)
     except ValueError:
-        raise DataError(f"{place}: {what}: got '{text}', expected a whole number.") from None
+        raise DataError(f"{where}: {what}: got '{text}', expected a whole number.") from None
 
 
 def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, ...]:
     count, count_line = None, None
     if "nc" in keys:
         node, count_line = keys["nc"]
-        count = _whole(node, at(path, count_line), "nc")
+        count = _integer(node, at(path, count_line), "nc")
         if not 1 <= count <= MAX_CLASSES:
             raise DataError(f"{at(path, count_line)}: nc: got {count}, expected 1 to {MAX_CLASSES}.")
     if "names" not in keys:
@@ -119,28 +118,28 @@ def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, 
             raise DataError(f"{path}: no 'names': list the classes, for example 'names: [cat, dog]'.")
         return tuple(f"class_{i}" for i in range(count))
     node, line = keys["names"]
-    place = at(path, line)
+    where = at(path, line)
     if isinstance(node, yaml.SequenceNode):
         names = tuple(_text(item, at(path, item.start_mark.line + 1), "a class name") for item in node.value)
     elif isinstance(node, yaml.MappingNode):
         by_id = {}
         for key, value in node.value:
             item = at(path, key.start_mark.line + 1)
-            by_id[_whole(key, item, "a class id")] = _text(value, item, "a class name")
+            by_id[_integer(key, item, "a class id")] = _text(value, item, "a class name")
         if sorted(by_id) != list(range(len(node.value))):
             raise DataError(
-                f"{place}: names: got class ids {sorted(by_id)}, "
+                f"{where}: names: got class ids {sorted(by_id)}, "
                 f"expected 0 to {len(node.value) - 1}, each once."
             )
         names = tuple(by_id[i] for i in range(len(by_id)))
     else:
-        raise DataError(f"{place}: names: got '{node.value}', expected a list of class names.")
+        raise DataError(f"{where}: names: got '{node.value}', expected a list of class names.")
     if not names:
-        raise DataError(f"{place}: names: got no class, expected at least one.")
+        raise DataError(f"{where}: names: got no class, expected at least one.")
     if count is not None and count != len(names):
         raise DataError(
             f"{at(path, count_line)}: nc is {count} but names (line {line}) has {len(names)} classes. "
-            "Make them agree, or remove nc."
+            "Correct one of them, or remove nc."
         )
     return names
 
@@ -149,30 +148,30 @@ def _keypoints(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[i
     if "kpt_shape" not in keys:
         return None
     node, line = keys["kpt_shape"]
-    place = at(path, line)
+    where = at(path, line)
     if node.tag == "tag:yaml.org,2002:null":
         return None
     values = node.value if isinstance(node, yaml.SequenceNode) else [node]
-    shape = [_whole(item, place, "kpt_shape") for item in values]
+    shape = [_integer(item, where, "kpt_shape") for item in values]
     if len(shape) != 2 or not 1 <= shape[0] <= MAX_KEYPOINTS or shape[1] not in (2, 3):
         got = shape if isinstance(node, yaml.SequenceNode) else shape[0]
-        raise DataError(f"{place}: kpt_shape: got {got}, expected [keypoints, 2 or 3], such as [17, 3].")
+        raise DataError(f"{where}: kpt_shape: got {got}, expected [keypoints, 2 or 3], such as [17, 3].")
     return shape[0], shape[1]
 
 
 def read_class_names(path: Path) -> tuple[str, ...] | None:
-    """The class names of a YAML file, None when it has no `names`. Raises `DataError`."""
+    """The class names of a YAML file, or None when it has no `names`. Raises `DataError`."""
     keys = _compose(path)
     return _names(path, keys) if "names" in keys else None
 
 
 def top_level_keys(path: Path) -> frozenset[str]:
-    """The keys of a YAML file, to tell a data.yaml from other tools' files. Raises `DataError`."""
+    """The keys of a YAML file, to tell a data.yaml from the files of other tools. Raises `DataError`."""
     return frozenset(_compose(path))
 
 
 def _resolve(entry: str, roots: Sequence[Path]) -> Path | None:
-    """The first place where `entry` exists. Exports with `../train/images` mean `train/images`."""
+    """The path of `entry` below the first root that has it; exports write `../train` for `train`."""
     tails = [entry, entry[3:]] if entry.startswith("../") else [entry]
     for root in roots:
         for tail in tails:
@@ -182,21 +181,21 @@ def _resolve(entry: str, roots: Sequence[Path]) -> Path | None:
 
 
 def read_data_yaml(path: str | Path) -> DataYaml:
-    """A data.yaml with its classes and the places of its images.
+    """Read a data.yaml: its classes and the locations of its images.
 
-    `path:` is taken from the yaml's folder when it is relative, and replaced by the yaml's folder
-    when it is empty or does not exist (a dataset that was moved). Splits are read from `train`,
-    `val` (or `valid`) and `test`: a folder, a .txt list of images, or a list of these. A `test`
-    that does not exist is left out (many exports name one without shipping it); any other missing
-    folder is an error. Without `names`, `nc: 3` gives class_0, class_1, class_2.
+    A relative `path:` is relative to the folder of the yaml, which also replaces it when it is empty or does
+    not exist (a dataset that was moved). Splits are read from `train`, `val` (or `valid`) and `test`: a
+    folder, a .txt list of images, or a list of these. A `test` that does not exist is ignored (many exports
+    name one without shipping it); any other missing folder is an error. Without `names`, `nc: 3` gives
+    class_0, class_1, class_2.
 
-    Raises `DatasetNotFoundError` when the file is missing and `DataError`, with file and line, for
-    anything wrong inside.
+    Raises `DatasetNotFoundError` when the file is missing and `DataError`, with file and line, when its
+    content is wrong.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow symlinks
     keys = _compose(path)
     names = _names(path, keys)
-    declared = _text(*_placed(path, keys, "path")) if "path" in keys else ""
+    declared = _text(keys["path"][0], at(path, keys["path"][1]), "path") if "path" in keys else ""
     roots = [path.parent / declared, path.parent] if declared else [path.parent]
     splits: dict[Split, tuple[Path, ...]] = {}
     for split in SPLITS:
@@ -205,36 +204,31 @@ def read_data_yaml(path: str | Path) -> DataYaml:
             continue
         node, line = keys[key]
         items = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        places: list[Path] = []
+        found: list[Path] = []
         for item in items:
             entry = _text(item, at(path, item.start_mark.line + 1), key)
             if not entry:
                 continue
-            found = _resolve(entry, roots)
-            if found is not None:
-                places.append(found)
+            location = _resolve(entry, roots)
+            if location is not None:
+                found.append(location)
             elif split != "test":
                 raise DataError(
                     f"{at(path, line)}: {key}: no such folder '{roots[0] / entry}'. "
                     f"Correct '{key}:' or 'path:', or put the images there."
                 )
-        if places:
-            splits[split] = tuple(places)
+        if found:
+            splits[split] = tuple(found)
     if not splits:
         raise DataError(f"{path}: names no images: expected 'train:' and 'val:' with an image folder each.")
     root = roots[0] if roots[0].is_dir() else path.parent
     return DataYaml(path, Path(os.path.normpath(root)), splits, names, _keypoints(path, keys))
 
 
-def _placed(path: Path, keys: Mapping[str, tuple[yaml.Node, int]], key: str) -> tuple[yaml.Node, str, str]:
-    node, line = keys[key]
-    return node, at(path, line), key
+def _read_image_list(data: DataYaml, list_file: Path) -> list[Path]:
+    """Images named in a .txt list: absolute, or relative to the folder of the list or to the dataset root.
 
-
-def _listed(data: DataYaml, list_file: Path) -> list[Path]:
-    """Images named in a .txt list: absolute, or relative to the list's folder or the dataset root.
-
-    A backslash is taken for a slash where no image has it in its name: lists come from Windows too.
+    A backslash counts as a slash unless an image has it in its name: lists come from Windows too.
     """
     try:
         lines = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
@@ -253,15 +247,15 @@ def _listed(data: DataYaml, list_file: Path) -> list[Path]:
 def list_image_names(data: DataYaml, split: Split) -> list[str]:
     """The paths of all images of a split, sorted folder by folder, each once.
 
-    Images in a .txt list are given as listed, also when the file is missing. Raises `DataError`
-    when data.yaml does not name the split.
+    Images in a .txt list are returned as listed, even when the file is missing. Raises `DataError` when
+    data.yaml does not name the split.
     """
     if split not in data.splits:
         key = YAML_KEYS[split][0]
         raise DataError(f"{data.path}: no '{key}:' split; it has: {', '.join(data.splits)}.")
     images: set[str] = set()
-    for place in data.splits[split]:
-        images.update(image_names(place) if place.is_dir() else map(str, _listed(data, place)))
+    for source in data.splits[split]:
+        images.update(image_names(source) if source.is_dir() else map(str, _read_image_list(data, source)))
     return in_path_order(images)
 
 
@@ -270,13 +264,13 @@ def list_images(data: DataYaml, split: Split) -> tuple[Path, ...]:
     return tuple(map(Path, list_image_names(data, split)))
 
 
-def label_places(image: str | Path) -> Iterator[str]:
-    """Every place where the YOLO label file of an image may lie, the usual one first.
+def label_candidates(image: str | Path) -> Iterator[str]:
+    """Every path at which the YOLO label file of an image may be, the usual one first.
 
-    The last folder called `images` becomes `labels` and the suffix .txt; then beside the image. Datasets
-    made where file names have no case may say `Images`, `Labels` and `.TXT`: these come too.
+    The last folder called `images` becomes `labels`, with the suffix .txt; then a file next to the image.
+    Datasets from case-insensitive file systems may use `Images`, `Labels` and `.TXT`: these are included.
     """
-    stem = os.path.splitext(image)[0]  # noqa: PTH122 - plain strings: this runs once an image of huge sets
+    stem = os.path.splitext(image)[0]  # noqa: PTH122 - strings are faster: runs once per image of huge sets
     folder = None
     for folder in _IMAGES_FOLDER.finditer(stem):  # noqa: B007 - the last one counts
         pass
@@ -287,24 +281,3 @@ def label_places(image: str | Path) -> Iterator[str]:
             yield f"{label}.TXT"
     yield f"{stem}.txt"
     yield f"{stem}.TXT"
-
-
-def label_path(image: str | Path) -> Path:
-    """Where the YOLO label file of an image belongs: the first of `label_places`. It need not exist."""
-    return Path(next(label_places(image)))
-
-
-def write_data_yaml(path: str | Path, splits: Mapping[Split, str], names: Sequence[str]) -> Path:
-    """Write a data.yaml beside its split folders, whole or not at all, and return its path.
-
-    `splits` maps each split to an image folder relative to the yaml. `path` is written empty: both
-    this package and Ultralytics then take the yaml's own folder, from any working directory and
-    after the dataset was moved (a relative `path` means another folder to Ultralytics).
-    """
-    path = Path(path)
-    content: dict[str, object] = {"path": ""}
-    content |= {YAML_KEYS[split][0]: splits[split] for split in SPLITS if split in splits}
-    content |= {"nc": len(names), "names": dict(enumerate(names))}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
-    write_text(path, text)
-    return path

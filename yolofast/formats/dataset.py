@@ -1,12 +1,12 @@
-"""What every reader gives: a labelled dataset that can be streamed image by image.
+"""What every reader returns: a labelled dataset that is streamed image by image.
 
 Nothing is lost silently: each label row of the source is either in a record or in `dropped`, so
-`rows == len(record.boxes) + the dropped rows` holds for every image.
+`rows == len(record.boxes) + number of dropped rows` holds for every image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,24 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
-from yolofast.formats.ahead import work_ahead
 from yolofast.formats.boxes import (
     apply_box_rules,
     rows_numbered_by,
     rows_without_image,
 )
+from yolofast.formats.prefetch import prefetch_batches
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
 
 @dataclass(frozen=True, slots=True)
 class ReadImage:
-    """One image as a reader found it.
+    """One image as a reader returns it.
 
-    `record` is None when the image is left out. `rows` counts its label rows in the source.
-    `dropped` lists what was left out: rows (codes starting with `box-`) and the image itself (codes
-    starting with `image-`). `notes` lists what was mended or only noticed. `image` is None for
-    labels that belong to no image at all.
+    `record` is None when the image is skipped. `rows` counts its label rows in the source. `dropped` lists
+    what was left out: rows (codes starting with `box-`) and the image itself (codes starting with `image-`).
+    `notes` lists what was repaired or is worth knowing. `image` is None for labels that belong to no image.
     """
 
     image: Path | None
@@ -41,7 +40,7 @@ class ReadImage:
     dropped: tuple[Finding, ...] = ()
     notes: tuple[Finding, ...] = ()
     header: ImageHeader | None = None
-    """Of `image`, where it was read."""
+    """The header of `image`, where it was read."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -49,9 +48,9 @@ class ReadImage:
 
 
 class LabelFileError(Exception):
-    """One label file that cannot be used, and the line where that shows.
+    """A label file that cannot be used, and the line at fault.
 
-    Never leaves a reader: the file's image is left out and listed, and all others are read.
+    Never leaves a reader: the image of the file is skipped and reported, and all others are read.
     """
 
     def __init__(self, message: str, line: int | None = None) -> None:
@@ -64,7 +63,7 @@ class LabelFileError(Exception):
 
 @contextmanager
 def parsing() -> Iterator[None]:
-    """Turn what reading and parsing the bytes of one label file may raise into `LabelFileError`."""
+    """Convert the errors of reading and parsing one label file into `LabelFileError`."""
     try:
         yield
     except OSError as error:
@@ -75,7 +74,7 @@ def parsing() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class LabelledDataset:
-    """A folder opened by a reader. `read()` streams its images, in the same order each time."""
+    """A folder opened by a reader. `read()` streams its images, always in the same order."""
 
     format: str
     names: tuple[str, ...]
@@ -88,10 +87,10 @@ class LabelledDataset:
 
 @dataclass(frozen=True, slots=True)
 class RawRows:
-    """Label rows of one image as they stand in the source, before the box rules.
+    """Label rows of one image as the source has them, before the box rules.
 
-    `boxes` float64 [N, 4] xyxy in pixels, or in shares of the image's sides where `normalised`; `classes`
-    int64 [N]; `lines` int64 [N] line or annotation id.
+    `boxes` float64 [N, 4] xyxy in pixels, or divided by the image size where `normalised`; `classes` int64
+    [N]; `lines` int64 [N] line or annotation id.
     """
 
     boxes: NDArray[np.float64]
@@ -100,10 +99,10 @@ class RawRows:
     normalised: bool = False
 
     def pixels(self, width: int, height: int) -> NDArray[np.float64]:
-        """The boxes in pixels of an image of this size."""
+        """The boxes [N, 4] in pixels of an image of this size."""
         if not self.normalised:
             return self.boxes
-        with np.errstate(over="ignore", invalid="ignore"):  # the rules refuse what overflows
+        with np.errstate(over="ignore", invalid="ignore"):  # the rules drop boxes that overflow
             return self.boxes * np.array([width, height, width, height], dtype=np.float64)
 
     @staticmethod
@@ -122,11 +121,11 @@ class RawRows:
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """What labels say about one image, before its header is read and its rows are ruled on.
+    """The labels of one image, before its header is read and its rows are checked.
 
-    `dropped` and `notes` are what the reader found itself; each of `dropped` stands for one more row of
-    the source. `stated` is the (width, height) that the labels give the image, where they do, as they say
-    it, and `stated_line` where.
+    `dropped` and `notes` are the reader's own findings; each of `dropped` stands for one more row of the
+    source. `stated` is the (width, height) that the labels state, if any, as written, and `stated_line` is
+    its line.
     """
 
     image: Path
@@ -140,22 +139,22 @@ class FoundImage:
 
     @property
     def source(self) -> Path:
-        """The file that findings about its rows name."""
+        """The file to which findings about the rows refer."""
         return self.label_file if self.label_file is not None else self.image
 
     @property
     def count(self) -> int:
-        """Its label rows in the source."""
+        """Number of label rows in the source."""
         return len(self.rows.lines) + len(self.dropped)
 
 
 def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int) -> Iterator[ReadImage]:
-    """Complete images in order: size from the header, then the box rules. What is complete goes through.
+    """Complete images in order: sizes from the headers, then the box rules. Complete items pass through.
 
-    An image whose header cannot be read is left out with all its rows. A size that the labels state and
-    the image does not have is noted. Reads a few batches of `found` ahead.
+    An image whose header cannot be read is skipped with all its rows. A stated size that differs from the
+    size of the image is noted. Prefetches a few batches of `found`.
     """
-    for items, headers in work_ahead(found, _headers):
+    for items, headers in prefetch_batches(found, _headers):
         yield from _complete(items, headers, num_classes)
 
 
@@ -166,11 +165,11 @@ def _headers(items: list[FoundImage | ReadImage]) -> list[ImageHeader | ImageErr
 def _complete(
     items: list[FoundImage | ReadImage], headers: list[ImageHeader | ImageError], num_classes: int
 ) -> Iterator[ReadImage]:
-    """`headers` are those of the found images among `items`."""
+    """`headers` belong to the found images among `items`."""
     found = [item for item in items if isinstance(item, FoundImage)]
     usable = [(f, h) for f, h in zip(found, headers, strict=True) if isinstance(h, ImageHeader)]
     empty = np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64)
-    ruled = apply_box_rules(
+    checked = apply_box_rules(
         np.concatenate([f.rows.pixels(h.width, h.height) for f, h in usable] or [empty[0]]),
         np.concatenate([f.rows.classes for f, _ in usable] or [empty[1]]),
         np.concatenate([f.rows.lines for f, _ in usable] or [empty[2]]),
@@ -179,7 +178,7 @@ def _complete(
         [f.source for f, _ in usable],
         num_classes=num_classes,
     )
-    offsets = ruled.offsets.tolist()
+    offsets = checked.offsets.tolist()
     next_usable, next_header = iter(range(len(usable))), iter(headers)
     for item in items:
         if isinstance(item, ReadImage):
@@ -196,15 +195,24 @@ def _complete(
             item.image,
             header.width,
             header.height,
-            ruled.boxes[rows],
-            ruled.classes[rows],
-            ruled.lines[rows],
+            checked.boxes[rows],
+            checked.classes[rows],
+            checked.lines[rows],
             item.label_file,
             item.split,
         )
-        dropped = (*item.dropped, *ruled.dropped.get(i, ()))
-        notes = (*item.notes, *ruled.notes.get(i, ()), *_size_notes(item, header))
+        dropped = (*item.dropped, *checked.dropped.get(i, ()))
+        notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, header))
         yield ReadImage(item.image, record, item.count, dropped, notes, header)
+
+
+def unlabelled_images(
+    images: Iterable[Path], labelled: Collection[Path | None], why: str
+) -> Iterator[ReadImage]:
+    """The images without labels of their own: each is skipped and reported (`image-unlabelled`)."""
+    for image in images:
+        if image not in labelled:
+            yield ReadImage(image, None, 0, (Finding("warning", "image-unlabelled", why, str(image)),))
 
 
 def unreadable_image(
@@ -214,7 +222,7 @@ def unreadable_image(
     source: str | Path,
     dropped: tuple[Finding, ...],
 ) -> tuple[Finding, ...]:
-    """Findings for an image that is left out with all its rows; `dropped` are those that were bad anyway."""
+    """Findings for an image that is skipped with all its rows; `dropped` are rows that were bad anyway."""
     why = f"its image '{image}' cannot be read"
     gone = Finding("error", "image-unreadable", str(error).removeprefix(f"{image}: "), str(image))
     return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))
@@ -231,7 +239,7 @@ def _size_notes(found: FoundImage, header: ImageHeader) -> tuple[Finding, ...]:
 
 
 def _as_number(value: object) -> object:
-    """A number as such, also from text; anything else as it is."""
+    """`value` as a float where it is a number or reads as one; anything else unchanged."""
     try:
         return float(value) if isinstance(value, str | int | float) else value
     except (ValueError, OverflowError):

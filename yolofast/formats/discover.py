@@ -1,7 +1,7 @@
-"""What lies in a folder: a safe walk, and each file sorted by what it is.
+"""Discovers the files below a folder: a safe walk of the tree, with each file sorted by kind.
 
-The one place that touches the directory tree, so that symlink loops, hidden files and odd names
-are handled once. Contents are looked at only as far as needed to tell formats apart.
+This is the only module that walks the directory tree, so symlink loops, hidden files and unusual names
+are handled once. File contents are not read here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.formats.splits import split_of
 from yolofast.images import IMAGE_SUFFIXES
-from yolofast.types import Finding
+from yolofast.types import Finding, Split
 
 CLASS_FILE_NAMES = frozenset(
     {
@@ -37,7 +38,7 @@ SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 
 @dataclass(frozen=True, slots=True)
 class FileTree:
-    """The files below a folder by kind, each tuple sorted by path; hidden files are left out."""
+    """The files below a folder by kind, each tuple sorted by path; hidden files are skipped."""
 
     root: Path
     images: tuple[Path, ...]
@@ -50,12 +51,16 @@ class FileTree:
     tables: tuple[Path, ...] = ()
 
     def relative(self, path: Path) -> str:
-        """`path` from the root with forward slashes, or as it is when it lies elsewhere."""
+        """`path` relative to the root, with forward slashes; unchanged when it lies outside the root."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    def folder_split(self, path: Path) -> Split | None:
+        """The split that the folders between the root and the file `path` name."""
+        return split_of(path.relative_to(self.root).parent)
 
 
 def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "broken", "other"]:
-    """What an entry leads to; a link to nothing or to itself is broken, a socket is other."""
+    """What an entry resolves to; a link to nothing or to itself is broken, a socket is other."""
     try:
         if entry.is_file():
             return "file"
@@ -67,7 +72,7 @@ def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "broken", "other
 
 
 def _walk(root: Path, findings: list[Finding]) -> Iterator[str]:
-    """Paths of all files below `root`, in no order; each real folder once, so that symlink loops end.
+    """Paths of all files below `root`, unordered; each real folder is entered once, so symlink loops end.
 
     Linked folders are entered last: a folder that is also reachable without a link keeps its own name.
     """
@@ -76,7 +81,7 @@ def _walk(root: Path, findings: list[Finding]) -> Iterator[str]:
     while pending or linked:
         folder = pending.pop() if pending else linked.pop(0)
         try:
-            status = os.stat(folder)  # noqa: PTH116 - plain strings: this runs once a folder of huge trees
+            status = os.stat(folder)  # noqa: PTH116 - strings are faster: runs once per folder of huge trees
             if (status.st_dev, status.st_ino) in visited:
                 continue
             visited.add((status.st_dev, status.st_ino))
@@ -102,23 +107,22 @@ def _walk(root: Path, findings: list[Finding]) -> Iterator[str]:
 
 
 def in_path_order(names: Iterable[str]) -> list[str]:
-    """Names sorted as their paths are, folder by folder."""
-    # No name holds a NUL, which is below every other character: so folders compare name by name.
+    """Names sorted as `Path` sorts them, folder by folder."""
+    # No name contains NUL, which sorts below every other character: so paths compare part by part.
     return sorted(names, key=lambda name: name.replace(os.sep, "\0"))
 
 
 def image_names(folder: Path) -> list[str]:
-    """The images of `list_folder`, as names and in no order."""
+    """The paths of the images of `list_folder`, unordered."""
     suffixes = tuple(IMAGE_SUFFIXES)
     root = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow symlinks
     return [name for name in _walk(Path(root), []) if name.lower().endswith(suffixes)]
 
 
 def list_folder(root: str | Path) -> FileTree:
-    """Everything below `root` by kind. Follows symlinks, each real folder once.
+    """All files below `root` by kind. Symlinks are followed; each real folder is entered once.
 
-    Folders that cannot be read and broken links become findings. Raises nothing for an empty or
-    missing folder: the tree is then empty.
+    Unreadable folders and broken links become findings. An empty or missing folder gives an empty tree.
     """
     root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow symlinks
     findings: list[Finding] = []
@@ -148,23 +152,23 @@ def list_folder(root: str | Path) -> FileTree:
 
 
 def check_folder(path: Path) -> None:
-    """Raise `DatasetNotFoundError` when there is nothing at `path`, `DataError` when it is no folder."""
+    """Raise `DatasetNotFoundError` when `path` does not exist, `DataError` when it is not a folder."""
     if not path.exists():
-        raise DatasetNotFoundError(
-            f"{path}: no such folder. Give the folder that holds your images and labels."
-        )
+        raise DatasetNotFoundError(f"{path}: no such folder. Give the folder with your images and labels.")
     if not path.is_dir():
         raise DataError(
             f"{path}: got a file, expected a dataset folder (unpack an archive first: yolofast fetch)."
         )
 
 
-def scan_dataset(path: str | Path) -> FileTree:
-    """The tree of a dataset's folder, which must be there and hold images.
+def scan_dataset(path: str | Path | FileTree) -> FileTree:
+    """The file tree of a dataset folder that contains images. A tree that was scanned before is returned.
 
-    Raises `DatasetNotFoundError` when there is nothing at `path`, and `DataError` when it is a file, an
-    empty folder, or a folder without a single image.
+    Raises `DatasetNotFoundError` when `path` does not exist, and `DataError` when it is a file, an empty
+    folder, or a folder without a single image.
     """
+    if isinstance(path, FileTree):
+        return path
     path = Path(path)
     check_folder(path)
     tree = list_folder(path)

@@ -1,7 +1,7 @@
-"""Images with the same content, and those of them that lie in two splits.
+"""Finds images with the same content, and reports those that are in two splits (leakage).
 
-Contents are compared byte for byte, by hash. Most files are never read for it: only files of one size can
-be equal, hard links are equal without reading, and of the rest most differ in their first or last bytes.
+Contents are compared by hash. Most files are never read in full: only files of the same size can be equal,
+hard links are equal without reading, and most of the rest differ in their first or last bytes.
 """
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from yolofast.formats.dataset import ReadImage
 from yolofast.formats.splits import SPLITS
+from yolofast.threads import map_in_threads
 from yolofast.types import Finding, Split
 
 EDGE_BYTES = 4096
-"""Read from either end of a file before the whole: where a header scan has been, so still in memory."""
+"""Bytes at either end of a file that are compared first: a header scan has just brought them into memory."""
 _CHUNK = 1 << 20
-_PART = 256
-"""Files handed to a thread at once."""
+_FILES_PER_TASK = 256
 
 
 def find_duplicates(paths: Sequence[Path], sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """Groups of two or more files with equal content, as indices into `paths`, in order.
 
-    `sizes` are the files' sizes in bytes. Links to one file are equal, hard and symbolic. Empty files, and
-    files that cannot be read, are in no group.
+    `sizes` are the sizes of the files in bytes. Hard and symbolic links to one file are equal. Empty and
+    unreadable files are in no group.
     """
     groups = _split_groups([list(range(len(paths)))], lambda i: sizes[i] or None)
     identities = _each(groups, lambda i: _identity(paths[i]))
@@ -53,7 +52,7 @@ def duplicate_findings(
 ) -> list[Finding]:
     """A finding for every file that repeats another one, naming both.
 
-    `split-leakage` (error) where the other one lies in an earlier split (train before valid before test),
+    `split-leakage` (error) where the other one is in an earlier split (train before valid before test),
     else `image-duplicate` (warning).
     """
     rank: dict[Split | None, int] = {split: i for i, split in enumerate((*SPLITS, None))}
@@ -73,7 +72,7 @@ def duplicate_findings(
 
 
 class DuplicateSearch:
-    """Gathers the images of a dataset while they are read, and then compares their contents."""
+    """Collects the images of a dataset while they are read, then compares their contents."""
 
     def __init__(self) -> None:
         self._rows: dict[Path, int] = {}
@@ -81,13 +80,13 @@ class DuplicateSearch:
         self._splits: list[Split | None] = []
 
     def add(self, item: ReadImage) -> None:
-        """Take note of an image whose header was read; images of several readers count once."""
+        """Add an image whose header was read; an image that several readers return counts once."""
         if item.image is None or item.header is None:
             return
         self.add_file(item.image, item.header.bytes, item.record.split if item.record else None)
 
     def add_file(self, path: Path, size: int, split: Split | None) -> None:
-        """Take note of an image file of `size` bytes."""
+        """Add an image file of `size` bytes."""
         row = self._rows.setdefault(path, len(self._sizes))
         if row == len(self._sizes):
             self._sizes.append(size)
@@ -99,19 +98,19 @@ class DuplicateSearch:
         return path in self._rows
 
     def __iter__(self) -> Iterator[Path]:
-        """The images noted so far, in the order of their first notice."""
+        """The images added so far, in the order in which they were first added."""
         return iter(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def findings(self) -> list[Finding]:
-        """What `duplicate_findings` says about the images so far."""
+        """The `duplicate_findings` of the images added so far."""
         return duplicate_findings(list(self._rows), self._sizes, self._splits)
 
 
 def _split_groups(groups: Iterable[Sequence[int]], key: Callable[[int], Hashable | None]) -> list[list[int]]:
-    """Each group by key; members without a key, and groups of one, fall out."""
+    """Split each group by key; members without a key, and groups of one, are removed."""
     kept = []
     for group in groups:
         parts: dict[Hashable, list[int]] = {}
@@ -126,11 +125,11 @@ def _split_groups(groups: Iterable[Sequence[int]], key: Callable[[int], Hashable
 def _each(
     groups: Iterable[Sequence[int]], work: Callable[[int], Hashable | None]
 ) -> dict[int, Hashable | None]:
-    """`work` of every member, in threads: reading and hashing release the GIL."""
+    """The result of `work` for every member, in threads: reading and hashing release the GIL."""
     members = [i for group in groups for i in group]
-    parts = [members[start : start + _PART] for start in range(0, len(members), _PART)]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        done = [value for values in pool.map(lambda part: [work(i) for i in part], parts) for value in values]
+    parts = [members[i : i + _FILES_PER_TASK] for i in range(0, len(members), _FILES_PER_TASK)]
+    values = map_in_threads(lambda part: [work(i) for i in part], parts)
+    done = [value for some in values for value in some]
     return dict(zip(members, done, strict=True))
 
 
@@ -143,7 +142,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _hash_edges(path: Path, size: int) -> bytes | None:
-    """Of the first and last bytes, which is all of a short file."""
+    """Hash of the first and last bytes: the whole of a short file."""
     try:
         with path.open("rb", buffering=0) as file:
             data = file.read(2 * EDGE_BYTES if size <= 2 * EDGE_BYTES else EDGE_BYTES)

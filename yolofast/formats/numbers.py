@@ -1,8 +1,8 @@
-"""How writers put a number into text."""
+"""Formats numbers for the writers."""
 
 from __future__ import annotations
 
 
 def shortest(value: float) -> str:
-    """The shortest decimal that reads back as the same float64; a whole number without `.0`."""
+    """The shortest decimal that parses to the same float64; whole numbers have no `.0`."""
     return repr(int(value)) if value.is_integer() else repr(value)

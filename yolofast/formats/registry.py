@@ -1,7 +1,7 @@
-"""The readers by format name, and the choice among them.
+"""The registry of readers by format name, and the choice among them.
 
-A reader says which files of a tree are its own and opens them as a `LabelledDataset`. A format of your own
-is one more entry; then `analyze`, `check` and `prepare` know it:
+A reader finds the label files of its format in a tree and opens them as a `LabelledDataset`. Register a
+reader for your own format, and `analyze`, `check`, `prepare` and `convert` support it:
 
     from yolofast.formats import (
         FileTree, FoundImage, LabelledDataset, RawRows, Reader, complete_images, register_reader,
@@ -29,27 +29,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolofast.errors import DataError, nearest
-from yolofast.formats.class_sources import name_conflicts
-from yolofast.formats.coco import find_coco, open_coco
-from yolofast.formats.csv_labels import find_csv, open_csv
+from yolofast.errors import ConfigError, DataError, nearest
+from yolofast.formats.coco.reader import find_coco, open_coco
+from yolofast.formats.csv.reader import find_csv, open_csv
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
-from yolofast.formats.labelme import find_labelme, open_labelme
-from yolofast.formats.open_images import find_open_images, open_open_images
-from yolofast.formats.unread import explain_unread
-from yolofast.formats.voc import find_voc, open_voc
-from yolofast.formats.yolo_folder import find_yolo, open_yolo
+from yolofast.formats.labelme.reader import find_labelme, open_labelme
+from yolofast.formats.names.conflicts import name_conflicts
+from yolofast.formats.openimages.reader import find_open_images, open_open_images
+from yolofast.formats.unsupported import explain_unsupported
+from yolofast.formats.voc.reader import find_voc, open_voc
+from yolofast.formats.yolo.reader import find_yolo, open_yolo
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """`find` gives the label files of one format in a tree; `open` reads them as a dataset.
+    """`find` returns the label files of one format in a tree; `open` reads them as a dataset.
 
     `find` decides by content, not by name, and is quick: it runs on every folder. `open` raises `DataError`
-    for what makes the whole dataset unusable; everything else becomes findings of the images that
-    `LabelledDataset.read` gives. Where `labels_hold_names` class files and YAMLs beside the labels are
-    compared with them; labels that hold only numbers take their names from such a file.
+    when the whole dataset is unusable; every other problem becomes a finding about an image that
+    `LabelledDataset.read` yields. With `labels_hold_names` the labels contain class names, and class files
+    and YAML files in the folder are compared with them; labels with class numbers take their names from such
+    a file.
     """
 
     find: Callable[[FileTree], tuple[Path, ...]]
@@ -65,54 +66,56 @@ READERS: dict[str, Reader] = {
     "openimages": Reader(find_open_images, open_open_images),
     "labelme": Reader(find_labelme, open_labelme),
 }
-_NOT_NAMES = frozenset({"mixed", "unknown", "class_mapping"})
-"""What `DatasetInfo` says besides format names."""
+_RESERVED_NAMES = frozenset({"mixed", "unknown", "class_mapping"})
+"""What `DatasetInfo` uses besides format names."""
 
 
 def register_reader(name: str, reader: Reader, *, replace: bool = False) -> None:
-    """Add a label format: `name` is what `--label-format` and `DatasetInfo.label_format` call it.
+    """Register a label format; `name` is its name in `--label-format` and `DatasetInfo.label_format`.
 
-    Raises `DataError` when the name is taken (unless `replace`) or cannot be one.
+    Raises `DataError` when the name is invalid, or taken (unless `replace`).
     """
-    if not name.isidentifier() or name in _NOT_NAMES:
+    if not name.isidentifier() or name in _RESERVED_NAMES:
         raise DataError(f"label format: got the name '{name}', expected one word such as 'my_format'.")
     if name in READERS and not replace:
-        raise DataError(f"label format: '{name}' is taken. Choose another name, or say replace=True.")
+        raise DataError(f"label format: '{name}' is taken. Choose another name, or pass replace=True.")
     READERS[name] = reader
 
 
 def find_label_files(tree: FileTree) -> Mapping[str, tuple[Path, ...]]:
-    """Format name -> its label files, for the formats that the tree has."""
+    """Format name -> label files, for the formats found in the tree."""
     found = {name: reader.find(tree) for name, reader in READERS.items()}
     return {name: files for name, files in found.items() if files}
 
 
 def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_format: str | None) -> str:
-    """The one format to read. Raises `DataError` when there is none, or several and none was chosen."""
+    """The format to read.
+
+    Raises `ConfigError` for an unknown `label_format`, and `DataError` when there is none in the tree, or
+    several and none was chosen.
+    """
     if label_format is not None and label_format not in READERS:
         known = ", ".join(READERS)
-        raise DataError(
-            f"label format: got '{label_format}', expected one of {known}.{nearest(label_format, READERS)}"
+        raise ConfigError(
+            f"label_format: got '{label_format}', expected one of {known}.{nearest(label_format, READERS)}"
         )
     if label_format is not None and label_format not in found:
         raise DataError(f"{tree.root}: no {label_format} labels here; found: {', '.join(found) or 'none'}.")
     if label_format is not None:
         return label_format
     if not found:
-        raise DataError(f"{tree.root}: {explain_unread(tree)}")
+        raise DataError(f"{tree.root}: {explain_unsupported(tree)}")
     if len(found) > 1:
         counts = ", ".join(f"{name} ({len(files)} files)" for name, files in found.items())
-        raise DataError(
-            f"{tree.root}: labels in several formats: {counts}. Say which one counts (--label-format)."
-        )
+        raise DataError(f"{tree.root}: labels in several formats: {counts}. Choose one (--label-format).")
     return next(iter(found))
 
 
 def open_dataset(tree: FileTree, label_format: str | None = None) -> LabelledDataset:
     """The labels of a tree, ready to stream.
 
-    Raises `DataError` when there is no known format, several of them and no choice, or the files of the
-    format contradict themselves.
+    Raises `ConfigError` for an unknown `label_format`, and `DataError` when there is no supported format,
+    several and none was chosen, or when the files of the format are invalid.
     """
     found = find_label_files(tree)
     name = choose_format(tree, found, label_format)
@@ -120,7 +123,7 @@ def open_dataset(tree: FileTree, label_format: str | None = None) -> LabelledDat
 
 
 def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledDataset:
-    """The label files of one format as a dataset, called by the name under which its reader is registered."""
+    """The label files of one format as a dataset; its `format` is the name of the registered reader."""
     reader = READERS[name]
     dataset = reader.open(tree, files)
     conflicts = name_conflicts(tree, dataset.names, name) if reader.labels_hold_names else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import PurePath
 from typing import get_args
 
@@ -23,7 +24,7 @@ _PATTERNS = tuple(
 
 
 def split_of(path: PurePath) -> Split | None:
-    """The split that a relative path names in one of its parts, the outermost part first.
+    """The split that a relative path names in one of its parts; the outermost part wins.
 
     `train/images/a.jpg`, `images/val2017`, `instances_test2017.json` -> train, valid, test.
     """
@@ -32,3 +33,8 @@ def split_of(path: PurePath) -> Split | None:
             if pattern.search(part):
                 return split
     return None
+
+
+def in_split_order(splits: Collection[Split | None]) -> tuple[Split, ...]:
+    """The splits among `splits`, each once, in the order train, valid, test."""
+    return tuple(split for split in SPLITS if split in splits)

@@ -1,4 +1,4 @@
-"""Stage 1: a dataset from where it is to a local folder."""
+"""Stage 1: brings a dataset into a local folder: downloads, archives, Roboflow."""
 
 from yolofast.ingest.download import download_dataset_from_url
 from yolofast.ingest.extract import extract_archive

@@ -1,8 +1,8 @@
-"""Unpacking archives that come from anywhere.
+"""Unpacks archives from untrusted sources.
 
-An archive is checked as a whole before a byte is written, unpacked beside its target, and renamed
-into place: a bad or broken one leaves nothing behind. Files are written by ourselves, so nothing of
-the archive but names and contents reaches the disk: no owner, no mode, no time, no link.
+An archive is checked as a whole before a byte is written, unpacked next to its target, and renamed: a
+malicious or damaged one leaves nothing behind. Only the names and contents of files reach the disk: no
+owners, modes, times or links.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from yolofast.errors import DataError, DatasetNotFoundError
-from yolofast.ingest.entries import COMPRESSIONS, Entry, reading
-from yolofast.ingest.installing import check_target, installing
-from yolofast.ingest.listing import checked_files
+from yolofast.ingest.archive_entries import COMPRESSIONS, ArchiveEntry, reading
+from yolofast.ingest.safe_paths import checked_files
 from yolofast.ingest.tar_entries import RECORD, is_tar, tar_entries
+from yolofast.ingest.target_folder import check_target, install_folder
 from yolofast.ingest.zip_entries import SIGNATURES, zip_entries
 
 ARCHIVES = "a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file"
@@ -35,21 +35,24 @@ _OTHERS = {
 def extract_archive(archive: Path, target: Path, *, name: str | None = None) -> Path:
     """Unpack a zip or tar into the folder `target`, which must be missing or empty, and return it.
 
-    The kind is told by the contents: zip, tar, and tar compressed by gzip, bzip2 or xz. Messages call
-    the archive `name` where it is given: the address that a download came from. When everything in the
-    archive lies in one folder, that folder becomes `target`. What macOS adds is left out; archives
-    inside the archive stay packed.
+    The format is detected from the contents: zip, tar, and tar compressed with gzip, bzip2 or xz. Messages
+    call the archive `name` if given (the URL of a download). When the archive contains a single folder, that
+    folder becomes `target`. Files that macOS adds are skipped; archives inside the archive stay packed.
 
-    Raises `DatasetNotFoundError` when the archive is missing, and `DataError` when it is no archive, is
-    damaged or cut, or has an entry that is absolute, has `..` or a NUL in its path, is a link of either
-    kind (also one that stays inside), a special or sparse file or encrypted, has a name too long for a
-    file system, occurs twice, is the same as another where case or the form of accents does not count,
-    is a file and a folder, or when all is too many, too large or far larger than the archive. `target`
-    is then untouched.
+    Raises `DatasetNotFoundError` when the archive is missing, and `DataError` when it is not an archive, is
+    damaged or truncated, or has an entry that is absolute, has `..` or NUL in its path, is a hard or symbolic
+    link (even one that stays inside), a special or sparse file or encrypted, has a name too long for a file
+    system, occurs twice, equals another one on file systems that ignore case or Unicode normalisation, is
+    both a file and a folder, or when the archive has too many entries, is too large or expands too much.
+    `target` is then untouched.
     """
     shown = name if name is not None else str(archive)
     check_target(target)
-    with _opened(archive, shown) as raw, _entries(raw, shown) as entries, installing(target) as work:
+    with (
+        _open_archive(archive, shown) as raw,
+        _entries(raw, shown) as entries,
+        install_folder(target) as work,
+    ):
         files = checked_files(shown, max(1, archive.stat().st_size), entries, work)
         folders = set[PurePosixPath]()
         for path, entry in tqdm(files.items(), "unpacking", leave=False, unit="file", disable=None):
@@ -61,69 +64,67 @@ def extract_archive(archive: Path, target: Path, *, name: str | None = None) -> 
 
 
 def name_of_archive(file_name: str) -> str:
-    """The name of an archive without its ending, for the folder that it is unpacked to."""
+    """The file name of an archive without its suffix, as the name of the folder to unpack to."""
     for ending in sorted(_ENDINGS, key=len, reverse=True):
         if file_name.lower().endswith(ending) and len(file_name) > len(ending):
             return file_name[: -len(ending)]
     return PurePosixPath(file_name).stem
 
 
-def _opened(archive: Path, shown: str) -> BinaryIO:
+def _open_archive(archive: Path, shown: str) -> BinaryIO:
     if not archive.exists():
-        raise DatasetNotFoundError(f"{archive}: no such archive.")
+        raise DatasetNotFoundError(f"{archive}: no such archive. Give the path of {ARCHIVES}.")
     if not archive.is_file():
-        raise DataError(f"{shown}: is no file, expected {ARCHIVES}.")
+        raise DataError(f"{shown}: is not a file, expected {ARCHIVES}.")
     try:
         return archive.open("rb")
     except OSError as error:
         raise DataError(f"{shown}: cannot be read: {error.strerror}.") from None
 
 
-def _write(place: Path, entry: Entry, archive: str) -> None:
-    with open(place, "xb", opener=_open_plain) as unpacked:
+def _write(path: Path, entry: ArchiveEntry, archive: str) -> None:
+    with open(path, "xb", opener=_open_new) as unpacked:
         for block in entry.blocks(archive):
             unpacked.write(block)
 
 
-def _open_plain(path: str, flags: int) -> int:
+def _open_new(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o644)
 
 
 @contextmanager
-def _entries(raw: BinaryIO, archive: str) -> Iterator[Iterator[Entry]]:
-    """The entries of an archive of any kind; raises `DataError` when it is none, or damaged."""
+def _entries(raw: BinaryIO, archive: str) -> Iterator[Iterator[ArchiveEntry]]:
+    """The entries of an archive of any format; raises `DataError` when it is not an archive, or damaged."""
     start = raw.read(RECORD)
     raw.seek(0)
     if start.startswith(SIGNATURES):
-        yield _guarded(zip_entries(raw), archive)
+        yield _with_data_errors(zip_entries(raw), archive)
         return
     if is_tar(start):
-        yield _guarded(tar_entries(raw), archive)
+        yield _with_data_errors(tar_entries(raw), archive)
         return
-    for compression, (signature, opened) in COMPRESSIONS.items():
+    for compression, (signature, decompress) in COMPRESSIONS.items():
         if start.startswith(signature):
-            with opened(raw) as stream:
+            with decompress(raw) as stream:
                 with reading(archive):
                     inside = stream.read(RECORD)
                     stream.seek(0)
                 if not is_tar(inside):
-                    raise _not_an_archive(
-                        archive, f"compressed by {compression}, but what is inside is no tar"
-                    )
-                yield _guarded(tar_entries(stream), archive)
+                    raise _not_an_archive(archive, f"compressed by {compression}, but does not contain a tar")
+                yield _with_data_errors(tar_entries(stream), archive)
             return
-    others = [what for signature, what in _OTHERS.items() if start.startswith(signature)]
+    found = [what for signature, what in _OTHERS.items() if start.startswith(signature)]
     if start[:512].lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        others.append("a web page; perhaps the address wants you to sign in first")
+        found.append("a web page; perhaps the URL requires you to sign in first")
     if not start:
-        others.append("empty")
-    raise _not_an_archive(archive, others[0] if others else "no archive of a known kind")
+        found.append("empty")
+    raise _not_an_archive(archive, found[0] if found else "not an archive of a supported format")
 
 
 def _not_an_archive(archive: str, got: str) -> DataError:
     return DataError(f"{archive}: is {got}, expected {ARCHIVES}.")
 
 
-def _guarded(entries: Iterator[Entry], archive: str) -> Iterator[Entry]:
+def _with_data_errors(entries: Iterator[ArchiveEntry], archive: str) -> Iterator[ArchiveEntry]:
     with reading(archive):
         yield from entries

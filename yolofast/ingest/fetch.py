@@ -1,4 +1,4 @@
-"""One entry for all sources, as the command line takes them."""
+"""Fetches a dataset from any supported source, as the command line names it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from yolofast.errors import ConfigError
-from yolofast.ingest.addresses import name_from_url
 from yolofast.ingest.download import RETRIES, download_dataset_from_url
 from yolofast.ingest.extract import name_of_archive
 from yolofast.ingest.local import ingest_local
 from yolofast.ingest.roboflow_export import KEY_VARIABLE, export_dataset_for_yolo
+from yolofast.ingest.urls import name_from_url
 
 ROBOFLOW = "roboflow:"
 
@@ -23,18 +23,18 @@ def fetch_dataset(
     size: int | None = None,
     retries: int = RETRIES,
 ) -> Path:
-    """Bring a dataset into a folder below `out` and return that folder.
+    """Fetch a dataset into a folder below `out` and return that folder.
 
-    `source` is an http(s) URL of an archive, the path of a local archive or folder (a folder is used
-    where it is), or `roboflow:WORKSPACE/PROJECT/VERSION` with the key in the environment variable
-    ROBOFLOW_API_KEY. `sha256` and `size` are those of the archive; `retries` is for downloads.
+    `source` is an http(s) URL of an archive, the path of a local archive or folder (a folder is used in
+    place), or `roboflow:WORKSPACE/PROJECT/VERSION` with the key in the environment variable ROBOFLOW_API_KEY.
+    `sha256` and `size` are those of the archive; `retries` applies to downloads.
 
     Raises what `download_dataset_from_url`, `ingest_local` and `export_dataset_for_yolo` raise, and
-    `ConfigError` for a `sha256` or `size` of a Roboflow project, whose archive is made on demand.
+    `ConfigError` for the `sha256` or `size` of a Roboflow project, whose archive is created on demand.
     """
     if source.startswith(ROBOFLOW):
         if sha256 is not None or size is not None:
-            raise ConfigError(f"{source}: Roboflow makes the archive on demand; give no sha256 and no size.")
+            raise ConfigError(f"{source}: Roboflow creates the archive on demand; omit sha256 and size.")
         parts = source.removeprefix(ROBOFLOW).split("/")
         if len(parts) != 3 or not all(parts):
             raise ConfigError(f"got '{source}', expected roboflow:WORKSPACE/PROJECT/VERSION.")

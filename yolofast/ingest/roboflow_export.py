@@ -1,8 +1,8 @@
 """A dataset version from Roboflow.
 
-Roboflow's own package checks the key, finds the version and waits for its export. It would also unpack
-the archive, with `zipfile` as it comes and into the target itself. So it is asked for the link only: the
-archive goes the same checked way as every other download, and a broken one can be resumed.
+Roboflow's package checks the key, finds the version and waits for its export. It would also unpack the
+archive with `zipfile`, unchecked and directly into the target. So it is only asked for the link: the archive
+is downloaded and checked like every other one, and an interrupted download can be resumed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from yolofast.errors import ConfigError, DataError, missing_extra
-from yolofast.ingest.addresses import check_web_address, secrets_not_logged, without_secrets
 from yolofast.ingest.download import RETRIES, download_and_unpack
-from yolofast.ingest.installing import check_target
+from yolofast.ingest.target_folder import check_target
 from yolofast.ingest.transfer import Download
+from yolofast.ingest.urls import check_http_url, redact, redacted_logs
 
 KEY_VARIABLE = "ROBOFLOW_API_KEY"
 FORMAT = "yolov8"
@@ -32,15 +32,15 @@ def export_dataset_for_yolo(
     *,
     retries: int = RETRIES,
 ) -> Path:
-    """Download a Roboflow dataset version in YOLO form and return its folder.
+    """Download a Roboflow dataset version in YOLO format and return its folder.
 
     `target_dir` (default `<project>-<version>` in the working directory) must be missing or empty. The
     key never appears in messages, logs or files. The archive is downloaded, resumed and unpacked as by
     `download_dataset_from_url`.
 
-    Raises `MissingExtraError` without the roboflow package, `ConfigError` for an empty key or a version
-    that is no number, and `DataError` when Roboflow refuses, and for all that
-    `download_dataset_from_url` refuses.
+    Raises `MissingExtraError` without the roboflow package, `ConfigError` for an empty key or a version that
+    is not a number, and `DataError` when Roboflow refuses and for everything that `download_dataset_from_url`
+    refuses.
     """
     if not api_key:
         raise ConfigError(
@@ -56,27 +56,27 @@ def export_dataset_for_yolo(
 
 
 def _link(name: str, api_key: str, workspace: str, project: str, version: int) -> str:
-    """The address of the version's archive. Raises `DataError` and `MissingExtraError`."""
+    """The URL of the archive of a version. Raises `DataError` and `MissingExtraError`."""
     secrets = (api_key, quote(api_key, safe=""))
     reason = missing = None
     link: object = None
-    with secrets_not_logged(*secrets), redirect_stdout(sys.stderr):  # the package prints its progress
+    with redacted_logs(*secrets), redirect_stdout(sys.stderr):  # the package prints its progress
         try:
             from roboflow import Roboflow
             from roboflow.adapters.rfapi import get_version_export
 
             source = Roboflow(api_key=api_key).workspace(workspace).project(project)
-            source.version(version).export(FORMAT)  # waits until Roboflow has made the archive
+            source.version(version).export(FORMAT)  # waits until Roboflow has created the archive
             link = get_version_export(api_key, workspace, project, str(version), FORMAT)["export"]["link"]
         except ImportError:
             missing = missing_extra("roboflow", "roboflow", "Downloading from Roboflow")
-        except Exception as error:  # the package raises anything, and its texts may hold the key
-            reason = f"{type(error).__name__}: {without_secrets(str(error), *secrets)[:_MAX_REASON]}"
+        except Exception as error:  # the package raises anything, and its messages may contain the key
+            reason = f"{type(error).__name__}: {redact(str(error), *secrets)[:_MAX_REASON]}"
     if missing is not None:
         raise missing
     if reason is not None:
         raise DataError(f"{name}: cannot be exported: {reason}. Check the key, the names and the version.")
     if not isinstance(link, str):
-        raise DataError(f"{name}: Roboflow gave no address of an archive.")
-    check_web_address(link)
+        raise DataError(f"{name}: Roboflow returned no URL of an archive. Try again later.")
+    check_http_url(link)
     return link

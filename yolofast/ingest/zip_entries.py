@@ -1,4 +1,4 @@
-"""The entries of a zip archive, as its central directory tells them."""
+"""Reads the entries of a zip archive from its central directory."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
-from yolofast.ingest.entries import (
+from yolofast.ingest.archive_entries import (
     ENCRYPTED_FILE,
     FILE,
     FOLDER,
     SPECIAL_FILE,
     SYMBOLIC_LINK,
-    Entry,
+    ArchiveEntry,
 )
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
-def zip_entries(raw: BinaryIO) -> Iterator[Entry]:
+def zip_entries(raw: BinaryIO) -> Iterator[ArchiveEntry]:
     """The entries in the order of the central directory. Raises what `zipfile` raises for damage."""
     source = zipfile.ZipFile(raw)
     for info in source.infolist():
-        # zipfile cuts `filename` at a NUL; what was written is judged
+        # zipfile cuts `filename` at a NUL; check the original name
         contents = functools.partial(source.open, info)
-        yield Entry(info.orig_filename, _kind(info), info.file_size, cast("Callable[[], BinaryIO]", contents))
+        yield ArchiveEntry(
+            info.orig_filename, _kind(info), info.file_size, cast("Callable[[], BinaryIO]", contents)
+        )
 
 
 def _kind(info: zipfile.ZipInfo) -> str:
@@ -41,5 +43,5 @@ def _kind(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & 1:
         return ENCRYPTED_FILE
     if info.compress_type not in _METHODS:
-        return f"packed by method {info.compress_type}, which is not known here"
+        return f"compressed by method {info.compress_type}, which is not supported"
     return FILE

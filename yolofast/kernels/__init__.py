@@ -1,7 +1,7 @@
 """The drop-in kernels: numpy in, numpy out, no torch.
 
 Each name is imported from its module when it is first used (PEP 562), so `import yolofast.kernels` is quick
-and brings in neither torch nor cv2 nor numba; only the kernels written in Numba import numba, on first use.
+and brings in neither torch nor cv2 nor numba.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ._labels import parse_yolo_labels
     from ._nms import batched_nms, nms, soft_nms
     from ._render import render
+    from ._render_labels import render_labels
     from .matching import match_detections
     from .postprocess import postprocess
 
@@ -48,6 +49,7 @@ __all__ = [
     "parse_yolo_labels",
     "postprocess",
     "render",
+    "render_labels",
     "rewrite_jpeg",
     "soft_nms",
     "transform_boxes",
@@ -78,6 +80,7 @@ _HOMES = {
     "_labels": ("parse_yolo_labels",),
     "_nms": ("batched_nms", "nms", "soft_nms"),
     "_render": ("render",),
+    "_render_labels": ("render_labels",),
     "matching": ("match_detections",),
     "postprocess": ("postprocess",),
 }

@@ -9,7 +9,7 @@ from libcpp.vector cimport vector
 import numpy as np
 
 
-cdef extern from "coco/annotations.hpp" namespace "yf::coco" nogil:
+cdef extern from "core/coco/annotations.hpp" namespace "yf::coco" nogil:
     cdef cppclass Ids:
         vector[int64_t] values
         vector[string] texts
@@ -37,28 +37,28 @@ cdef extern from "coco/annotations.hpp" namespace "yf::coco" nogil:
     size_t c_likely_entry "yf::coco::likely_entry"(const char* data, size_t size, size_t start)
 
 
-cdef extern from "coco/label_file.hpp" namespace "yf::coco" nogil:
-    cdef struct Place:
+cdef extern from "core/coco/label_file.hpp" namespace "yf::coco" nogil:
+    cdef struct Span:
         size_t begin
         size_t end
 
-    cdef struct OddEntry:
+    cdef struct UnusualEntry:
         size_t number
-        Place place
+        Span span
 
     cdef cppclass LabelFile:
         vector[int64_t] images
         string file_names
         vector[int64_t] name_ends
         vector[int64_t] sizes
-        vector[OddEntry] odd_images
+        vector[UnusualEntry] unusual_images
         vector[int64_t] ids
         vector[int64_t] image_ids
         vector[int64_t] category_ids
         vector[double] boxes
         vector[uint8_t] crowd
-        vector[OddEntry] odd_annotations
-        Place categories
+        vector[UnusualEntry] unusual_annotations
+        Span categories
         string missing
 
     LabelFile c_read_label_file "yf::coco::read_label_file"(const char* data, size_t size) except +
@@ -112,19 +112,19 @@ def read_ground_truth(const uint8_t[::1] data):
     }
 
 
-cdef object _odd(const vector[OddEntry]& entries):
+cdef object _unusual(const vector[UnusualEntry]& entries):
     cdef size_t i
-    return [(entries[i].number, entries[i].place.begin, entries[i].place.end) for i in range(entries.size())]
+    return [(entries[i].number, entries[i].span.begin, entries[i].span.end) for i in range(entries.size())]
 
 
 def read_label_file(const uint8_t[::1] data):
-    """COCO ground truth as a dataset's reader wants it: a dict of columns, and odd entries by place.
+    """COCO ground truth as a dataset's reader wants it: a dict of columns, and where unusual entries are.
 
     Keys: `images` int64 [M], `file_names` list of bytes [M], `sizes` int64 [M, 2] width and height, -1 where
     the file says none; `ids`, `image_ids`, `category_ids` int64 [N], `boxes` float64 [N, 4] left, top, width,
-    height, `crowd` bool [N]; `odd_images` and `odd_annotations`: lists of (number in its list, begin, end) of
-    entries that are not as usual, whose columns are zeros; `categories`: (begin, end) of that value, equal
-    where there is none; `missing`: 'images' or 'annotations' where that is no list of objects, or ''.
+    height, `crowd` bool [N]; `unusual_images` and `unusual_annotations`: lists of (number in its list, begin,
+    end) of entries that are not as usual, whose columns are zeros; `categories`: (begin, end) of that value,
+    equal where there is none; `missing`: 'images' or 'annotations' where that is no list of objects, or ''.
 
     Raises:
         ValueError: it is no JSON, with line and column.
@@ -144,13 +144,13 @@ def read_label_file(const uint8_t[::1] data):
         "images": _array(found.images.data(), found.images.size(), np.int64),
         "file_names": names,
         "sizes": _array(found.sizes.data(), found.sizes.size(), np.int64).reshape(-1, 2),
-        "odd_images": _odd(found.odd_images),
+        "unusual_images": _unusual(found.unusual_images),
         "ids": _array(found.ids.data(), found.ids.size(), np.int64),
         "image_ids": _array(found.image_ids.data(), found.image_ids.size(), np.int64),
         "category_ids": _array(found.category_ids.data(), found.category_ids.size(), np.int64),
         "boxes": _array(found.boxes.data(), found.boxes.size(), np.float64).reshape(-1, 4),
         "crowd": _array(found.crowd.data(), found.crowd.size(), np.bool_),
-        "odd_annotations": _odd(found.odd_annotations),
+        "unusual_annotations": _unusual(found.unusual_annotations),
         "categories": (found.categories.begin, found.categories.end),
         "missing": found.missing.decode("ascii"),
     }
@@ -161,11 +161,11 @@ def likely_entry(const uint8_t[::1] data, size_t start):
     cdef size_t size = data.shape[0]
     if start >= size:
         return size
-    cdef size_t place
+    cdef size_t begin
     cdef const char* text = <const char*> &data[0]
     with nogil:
-        place = c_likely_entry(text, size, start)
-    return place
+        begin = c_likely_entry(text, size, start)
+    return begin
 
 
 def read_results(const uint8_t[::1] data, size_t start, size_t stop):

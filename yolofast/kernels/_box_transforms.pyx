@@ -10,7 +10,7 @@ from libcpp cimport bool as cbool
 import numpy as np
 
 
-cdef extern from "box_transforms.hpp" namespace "yf" nogil:
+cdef extern from "core/boxes/box_transforms.hpp" namespace "yf" nogil:
     struct Size:
         double width
         double height

@@ -6,7 +6,7 @@ import numpy as np
 from yolofast.kernels.checks import as_boxes
 
 
-cdef extern from "boxes.hpp" namespace "yf" nogil:
+cdef extern from "core/boxes/boxes.hpp" namespace "yf" nogil:
     cdef enum class IouKind "yf::IouKind"(int):
         pass
 

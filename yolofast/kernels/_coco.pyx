@@ -9,7 +9,7 @@ cimport cython
 import numpy as np
 
 
-cdef extern from "coco/match.hpp" namespace "yf::coco" nogil:
+cdef extern from "core/coco/match.hpp" namespace "yf::coco" nogil:
     cdef const int kMaxThresholds
     cdef const int kMaxAreas
 
@@ -51,7 +51,7 @@ cdef extern from *:
     """
     #include <span>
     #include <vector>
-    #include "coco/ranking.hpp"
+    #include "core/coco/ranking.hpp"
     using JudgedParts = std::vector<std::span<const yf::coco::Judged>>;
     static void add_part(JudgedParts& parts, const void* data, std::size_t count) {
         parts.emplace_back(static_cast<const yf::coco::Judged*>(data), count);
@@ -63,14 +63,14 @@ cdef extern from *:
     void add_part(JudgedParts& parts, const void* data, size_t count) except +
 
 
-cdef extern from "coco/ranking.hpp" namespace "yf::coco" nogil:
+cdef extern from "core/coco/ranking.hpp" namespace "yf::coco" nogil:
     cdef cppclass CRanking "yf::coco::Ranking":
         CRanking(const JudgedParts& parts, int32_t labels) except +
         void sort(int32_t first, int32_t last) except +
         const vector[size_t]& starts()
 
 
-cdef extern from "coco/accumulate.hpp" namespace "yf::coco" nogil:
+cdef extern from "core/coco/accumulate.hpp" namespace "yf::coco" nogil:
     struct Axes:
         int thresholds
         int areas
@@ -85,7 +85,7 @@ cdef extern from "coco/accumulate.hpp" namespace "yf::coco" nogil:
         double* scores, double* recall, double* area_under_curve) except +
 
 
-cdef extern from "coco/confidence.hpp" namespace "yf::coco" nogil:
+cdef extern from "core/coco/confidence.hpp" namespace "yf::coco" nogil:
     void c_count_above "yf::coco::count_above"(
         const CRanking& ranking, const double* confidences, size_t count, int64_t* right, int64_t* total)
     double c_best_confidence "yf::coco::best_confidence"(

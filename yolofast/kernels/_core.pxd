@@ -1,10 +1,18 @@
-# The views of csrc/core that several bindings pass on: declared once.
+# What several bindings take from csrc/core, declared once: limits and views.
 
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 
 
-cdef extern from "common.hpp" namespace "yf" nogil:
+cdef extern from "core/limits.hpp" namespace "yf" nogil:
+    const int64_t MAX_SIDE "yf::kMaxSide"
+    const int64_t MAX_PLANE_BYTES "yf::kMaxPlaneBytes"
+    const double MAX_MATRIX "yf::kMaxMatrix"
+    const double MAX_GAIN "yf::kMaxGain"
+    const double MAX_LEVEL "yf::kMaxLevel"
+    const int64_t MAX_PIXELS "yf::kMaxPixels"
+
+cdef extern from "core/common.hpp" namespace "yf" nogil:
     struct ConstImage:
         const uint8_t* data
         ptrdiff_t stride
@@ -31,7 +39,7 @@ cdef extern from "common.hpp" namespace "yf" nogil:
         int height
         int width
 
-cdef extern from "render.hpp" namespace "yf" nogil:
+cdef extern from "core/render/render.hpp" namespace "yf" nogil:
     struct PlaneView:
         const uint8_t* data
         ptrdiff_t stride

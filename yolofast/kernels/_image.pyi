@@ -5,8 +5,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from yolofast.types import Letterbox
 
-MAX_SIDE: int
-MAX_MATRIX: float
 MAX_COLOR_GAIN: float
 MAX_COLOR_OFFSET: float
 

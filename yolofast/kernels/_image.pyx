@@ -1,10 +1,10 @@
 # distutils: language = c++
-"""Image kernels: checked, GIL-free calls into csrc/core/image.cpp. Defined by reference/image.py."""
+"""Image kernels: checked, GIL-free calls into csrc/core/image/image.cpp. Defined by reference/image.py."""
 
 from libc.stdint cimport uint8_t
 cimport numpy as cnp
 
-from yolofast.kernels._core cimport ConstImage, ConstPlanes, Image, Planes
+from yolofast.kernels._core cimport MAX_MATRIX, MAX_SIDE, ConstImage, ConstPlanes, Image, Planes
 
 import math
 
@@ -15,7 +15,7 @@ from yolofast.types import Letterbox
 cnp.import_array()
 
 
-cdef extern from "image.hpp" namespace "yf" nogil:
+cdef extern from "core/image/image.hpp" namespace "yf" nogil:
     struct Window:
         double x0
         double y0
@@ -33,8 +33,6 @@ cdef extern from "image.hpp" namespace "yf" nogil:
     void c_hsv_jitter "yf::hsv_jitter"(ConstImage src, float h, float s, float v, Image dst)
 
 
-MAX_SIDE = 2**24
-MAX_MATRIX = 1e12
 MAX_COLOR_GAIN = 256.0
 MAX_COLOR_OFFSET = 65536.0
 

@@ -8,6 +8,8 @@ from libcpp.vector cimport vector
 cimport cython
 cimport numpy as cnp
 
+from yolofast.kernels._core cimport MAX_PIXELS
+
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from yolofast.types import MAX_RESTART_ROWS, JpegInfo, Ycc
 cnp.import_array()
 
 
-cdef extern from "jpeg/jpeg.hpp" namespace "yf" nogil:
+cdef extern from "core/jpeg/jpeg.hpp" namespace "yf" nogil:
     cdef enum class JpegError(int):
         none
         not_jpeg
@@ -89,15 +91,15 @@ cdef extern from "jpeg/jpeg.hpp" namespace "yf" nogil:
         const uint8_t* data, size_t size, const JpegRequest& request, const JpegPlan& plan,
         const JpegOutput* outputs)
 
-cdef extern from "jpeg/header.hpp" namespace "yf" nogil:
+cdef extern from "core/jpeg/header.hpp" namespace "yf" nogil:
     JpegStatus parse_jpeg_header(const uint8_t* data, size_t size, JpegHeader* header)
 
-cdef extern from "jpeg/restart.hpp" namespace "yf" nogil:
+cdef extern from "core/jpeg/restart.hpp" namespace "yf" nogil:
     JpegStatus add_restarts(
         const uint8_t* data, size_t size, int restart_rows, int64_t max_pixels, vector[uint8_t]* out)
 
 
-cdef int64_t MOST_PIXELS = 2**62
+cdef int64_t MAX_PIXELS_LIMIT = 2**62  # of what `max_pixels` may be
 LAYOUTS = {"rgb": 0, "bgr": 1, "gray": 2, "ycc": 3}
 SUBSAMPLINGS = ("444", "422", "420", "440", "411", "gray", "other")
 MAX_SIDE = 65535  # a JPEG's own limit
@@ -221,7 +223,7 @@ def decode_jpeg(
     region=None,
     orient=True,
     salvage=False,
-    max_pixels=2**28,
+    max_pixels=MAX_PIXELS,
     decoder=None,
     out=None,
 ):
@@ -278,8 +280,8 @@ def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder
     request.min_height, request.min_width = _min_size(min_size)
     request.orient = orient
     request.salvage = salvage
-    if not 0 < max_pixels <= MOST_PIXELS:
-        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MOST_PIXELS}")
+    if not 0 < max_pixels <= MAX_PIXELS_LIMIT:
+        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MAX_PIXELS_LIMIT}")
     request.max_pixels = max_pixels
     request.region = _region(region)
     request.decoder = <JpegDecoder><int>jpeg_decoder(decoder)
@@ -322,9 +324,9 @@ def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder
     return result, status.reason.decode("ascii", "replace")
 
 
-def _warn_of_damage(str place, str reason):
+def _warn_of_damage(str prefix, str reason):
     if reason:
-        message = f"{place}damaged JPEG: {reason}; what could be decoded was kept"
+        message = f"{prefix}damaged JPEG: {reason}; what could be decoded was kept"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
@@ -336,7 +338,7 @@ def decode_jpeg_batch(
     region=None,
     orient=True,
     salvage=False,
-    max_pixels=2**28,
+    max_pixels=MAX_PIXELS,
     decoder=None,
     errors="raise",
     threads=1,
@@ -345,8 +347,8 @@ def decode_jpeg_batch(
 
     Args:
         datas: the files' bytes, each as `decode_jpeg` takes them.
-        errors: "raise" raises the first file's error that comes up; "return" puts the `ImageError` of a file
-            that cannot be decoded in the place of its pixels.
+        errors: "raise" raises the first error that occurs; "return" puts the `ImageError` of a file
+            that cannot be decoded instead of its pixels.
         threads: threads that decode, at least 1; the GIL is released while they do.
         layout, min_size, region, orient, salvage, max_pixels, decoder: as for `decode_jpeg`, for all files.
 
@@ -412,7 +414,7 @@ def jpeg_info(data):
     )
 
 
-def rewrite_jpeg(data, *, restart_rows, max_pixels=2**28):
+def rewrite_jpeg(data, *, restart_rows, max_pixels=MAX_PIXELS):
     """Rewrite a JPEG without loss, with restart markers: places at which decoding can begin.
 
     The result is an ordinary sequential file with Huffman tables made for it, also where the input is
@@ -421,7 +423,7 @@ def rewrite_jpeg(data, *, restart_rows, max_pixels=2**28):
     order, before the picture; so every decoder gives the same pixels for both. Bytes behind the end of the
     picture are not kept. The same input gives the same bytes. The GIL is released.
 
-    Memory: the coefficients twice (12 bytes a pixel in 4:4:4, 6 in 4:2:0), and the output.
+    Memory: the coefficients twice (12 bytes per pixel in 4:4:4, 6 in 4:2:0), and the output.
 
     Args:
         data: the file's bytes: bytes, bytearray, memoryview or contiguous uint8 array.
@@ -440,8 +442,8 @@ def rewrite_jpeg(data, *, restart_rows, max_pixels=2**28):
     """
     if not isinstance(restart_rows, (int, np.integer)) or not 1 <= restart_rows <= MAX_RESTART_ROWS:
         raise ValueError(f"restart_rows is {restart_rows!r}; expected a whole number, 1..{MAX_RESTART_ROWS}")
-    if not 0 < max_pixels <= MOST_PIXELS:
-        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MOST_PIXELS}")
+    if not 0 < max_pixels <= MAX_PIXELS_LIMIT:
+        raise ValueError(f"max_pixels is {max_pixels}; expected 1..{MAX_PIXELS_LIMIT}")
     cdef _Bytes source = _Bytes(data)
     cdef int rows = restart_rows
     cdef int64_t most = max_pixels

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""YOLO label parser: a thin, GIL-free call into csrc/core/labels.cpp."""
+"""YOLO label parser: a thin, GIL-free call into csrc/core/files/labels.cpp."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int8_t, int64_t
@@ -8,11 +8,11 @@ from libcpp.vector cimport vector
 
 import numpy as np
 
-from yolofast.kernels.parsed_labels import HOPELESS as _HOPELESS
+from yolofast.kernels.parsed_labels import TOO_MANY_ERRORS as _TOO_MANY_ERRORS
 from yolofast.kernels.parsed_labels import LabelError, ParsedLabels, keypoint_shape
 
 
-cdef extern from "labels.hpp" namespace "yf" nogil:
+cdef extern from "core/files/labels.hpp" namespace "yf" nogil:
     cdef enum class CLabelKind "yf::LabelKind"(int8_t):
         pass
 
@@ -31,7 +31,7 @@ cdef extern from "labels.hpp" namespace "yf" nogil:
         vector[int64_t] lines
         vector[CLabelKind] kinds
         vector[CLabelError] errors
-        bint hopeless
+        bint too_many_errors
 
     cdef struct CKeypointShape "yf::KeypointShape":
         size_t count
@@ -43,7 +43,7 @@ cdef extern from "labels.hpp" namespace "yf" nogil:
 
 ERROR_CODES = ("syntax", "columns", "non-finite", "class", "confidence")
 LONGEST_TEXT = 80
-cdef size_t MOST_BYTES = 4 * 80  # a character has at most four bytes
+cdef size_t MAX_LINE_BYTES = 4 * 80  # a character has at most four bytes
 
 
 cdef object _array(const void* data, size_t count, object dtype):
@@ -58,7 +58,7 @@ cdef object _errors(const char* text, const vector[CLabelError]& found):
     errors = []
     cdef size_t i, end
     for i in range(found.size()):
-        end = min(found[i].end, found[i].begin + MOST_BYTES)
+        end = min(found[i].end, found[i].begin + MAX_LINE_BYTES)
         line = text[found[i].begin:end].decode("utf-8", "replace")
         errors.append(LabelError(found[i].line, ERROR_CODES[<int> found[i].code], line[:LONGEST_TEXT]))
     return tuple(errors)
@@ -104,8 +104,8 @@ def parse_yolo_labels(data, *, keypoints=None):
     try:
         with nogil:
             found = c_parse(<const char*> buffer.buf, <size_t> buffer.len, shape)
-        if found.hopeless:
-            raise ValueError(_HOPELESS)
+        if found.too_many_errors:
+            raise ValueError(_TOO_MANY_ERRORS)
         rows = found.classes.size()
         return ParsedLabels(
             classes=_array(found.classes.data(), rows, np.int64),

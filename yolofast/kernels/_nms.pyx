@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Non-maximum suppression: checked, GIL-free calls into csrc/core."""
+"""NMS: checked, GIL-free calls into csrc/core."""
 
 from libc.stdint cimport int64_t, uint8_t
 
@@ -8,13 +8,13 @@ import numpy as np
 from yolofast.kernels.checks import as_boxes
 
 
-cdef extern from "nms.hpp" namespace "yf" nogil:
+cdef extern from "core/boxes/nms.hpp" namespace "yf" nogil:
     size_t c_nms "yf::nms"(
         const float* boxes, const float* scores, const int64_t* classes, size_t n, double threshold,
         int64_t* keep) except +
 
 
-cdef extern from "soft_nms.hpp" namespace "yf" nogil:
+cdef extern from "core/boxes/soft_nms.hpp" namespace "yf" nogil:
     cdef enum class SoftNmsMethod "yf::SoftNmsMethod"(int):
         pass
 
@@ -29,7 +29,7 @@ cdef extern from "soft_nms.hpp" namespace "yf" nogil:
         const SoftNmsOptions& options, int64_t* keep, float* new_scores) except +
 
 
-cdef extern from "postprocess.hpp" namespace "yf" nogil:
+cdef extern from "core/boxes/postprocess.hpp" namespace "yf" nogil:
     cdef cppclass PostprocessOptions "yf::PostprocessOptions":
         float conf
         double iou
@@ -67,7 +67,7 @@ def _threshold(value):
     return threshold
 
 
-cdef object _suppress(
+cdef object _kept(
     const float[:, ::1] boxes, const float[::1] scores, const int64_t[::1] classes, double threshold
 ):
     cdef size_t n = <size_t> boxes.shape[0]
@@ -107,13 +107,13 @@ def nms(boxes, scores, iou_threshold):
     """
     boxes = as_boxes("boxes", boxes, np.float32)
     scores = _column("scores", scores, np.float32, len(boxes))
-    return _suppress(boxes, scores, None, _threshold(iou_threshold))
+    return _kept(boxes, scores, None, _threshold(iou_threshold))
 
 
 def batched_nms(boxes, scores, classes, iou_threshold):
-    """Greedy non-maximum suppression within each class; boxes of different classes never meet.
+    """Greedy non-maximum suppression within each class; boxes of different classes never suppress each other.
 
-    Boxes are grouped by class by sorting, and their coordinates are left alone: adding an offset per
+    Boxes are grouped by class by sorting, and their coordinates stay as they are: adding an offset per
     class would round them.
 
     Args:
@@ -135,7 +135,7 @@ def batched_nms(boxes, scores, classes, iou_threshold):
     boxes = as_boxes("boxes", boxes, np.float32)
     scores = _column("scores", scores, np.float32, len(boxes))
     classes = _column("classes", classes, np.int64, len(boxes))
-    return _suppress(boxes, scores, classes, _threshold(iou_threshold))
+    return _kept(boxes, scores, classes, _threshold(iou_threshold))
 
 
 cdef object _soften(
@@ -177,7 +177,7 @@ def soft_nms(
     Args:
         boxes: float32 [N, 4] xyxy, as in `nms`.
         scores: float32 [N]. Boxes whose score is or becomes NaN (infinity times 0) are dropped.
-        classes: whole numbers [N]; boxes of different classes never meet. None: all meet.
+        classes: whole numbers [N]; boxes of different classes never suppress each other. None: all meet.
         method: 'linear' or 'gaussian'.
         sigma: above 0, of 'gaussian'.
         iou_threshold: from 0 to 1, of 'linear'.

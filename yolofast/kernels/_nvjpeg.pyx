@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""nvJPEG's decoder: checked, GIL-free calls into csrc/cuda/nvjpeg.hpp. Knows addresses, not tensors.
+"""nvJPEG's decoder: checked, GIL-free calls into csrc/nvjpeg/nvjpeg.hpp. Knows addresses, not tensors.
 
 `yolofast.kernels.torch_nvjpeg` is what to use; it finds the library and gives memory and a stream.
 """
@@ -16,14 +16,18 @@ from posix.unistd cimport getpid, pid_t
 cimport cython
 cimport numpy as cnp
 
+from yolofast.kernels._pictures cimport PICTURE_COLUMNS
+
 import os
 
 import numpy as np
 
+from yolofast.kernels.packed_pictures import PackedPictures
+
 cnp.import_array()
 
 
-cdef extern from "nvjpeg.hpp" namespace "yf::nvjpeg" nogil:
+cdef extern from "nvjpeg/nvjpeg.hpp" namespace "yf::nvjpeg" nogil:
     cppclass Library:
         string path
         int major
@@ -48,8 +52,6 @@ cdef extern from "nvjpeg.hpp" namespace "yf::nvjpeg" nogil:
         const vector[double]& places()
         const vector[string]& reasons()
         int decode(uint8_t* planes, void* stream) except +
-
-COLUMNS = 11
 
 
 @cython.auto_pickle(False)
@@ -79,7 +81,7 @@ cdef class Nvjpeg:
 
 @cython.auto_pickle(False)
 cdef class Decoder:
-    """See csrc/cuda/nvjpeg.hpp. The device's context has to be current in the thread that makes it.
+    """See csrc/nvjpeg/nvjpeg.hpp. The device's context has to be current in the thread that makes it.
 
     `prepared` is how many bytes the planes take of what was prepared last; None where that failed.
 
@@ -154,23 +156,18 @@ cdef class Decoder:
         if error != 0:
             raise RuntimeError(f"nvJPEG: the CUDA driver reports error {error}; the device's work is lost")
 
-    def rows(self):
-        """int64 [n, 11] of what was prepared, or decoded: see `torch_nvjpeg.DecodedPlanes`."""
+    def packed(self, planes):
+        """`PackedPictures` of what was prepared, or decoded to `planes`; a refused file is missing."""
         cdef const vector[int64_t]* rows = &self.decoder.get().rows()
-        array = np.empty((rows.size() // COLUMNS, COLUMNS), dtype=np.int64)
-        if rows.size() > 0:
-            memcpy(cnp.PyArray_DATA(<cnp.ndarray>array), rows.data(), rows.size() * sizeof(int64_t))
-        return array
-
-    def places(self):
-        """float64 [n, 2, 3] as in `types.Picture`."""
         cdef const vector[double]* places = &self.decoder.get().places()
-        array = np.empty((places.size() // 6, 2, 3))
-        if places.size() > 0:
-            memcpy(cnp.PyArray_DATA(<cnp.ndarray>array), places.data(), places.size() * sizeof(double))
-        return array
+        packed = PackedPictures.missing(planes, rows.size() // PICTURE_COLUMNS)
+        if rows.size() > 0:
+            memcpy(cnp.PyArray_DATA(<cnp.ndarray>packed.pictures), rows.data(), rows.size() * sizeof(int64_t))
+            memcpy(
+                cnp.PyArray_DATA(<cnp.ndarray>packed.places), places.data(), places.size() * sizeof(double))
+        return packed
 
     def refused(self):
-        """(position, reason) of each file that somebody else has to decode."""
+        """(position, reason) of each file that another decoder has to decode."""
         reasons = self.decoder.get().reasons()
         return [(i, reason.decode("utf-8", "replace")) for i, reason in enumerate(reasons) if reason]

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""The native executor of a plan: checked, GIL-free calls into csrc/core/render.hpp.
+"""The native executor of a plan: checked, GIL-free calls into csrc/core/render/render.hpp.
 
 Defined by reference/render.py.
 """
@@ -10,17 +10,15 @@ from libcpp.memory cimport unique_ptr
 from libcpp.vector cimport vector
 cimport numpy as cnp
 
-from yolofast.kernels._core cimport PictureView, Planes, PlaneView
+from yolofast.kernels._core cimport MAX_GAIN, MAX_LEVEL, MAX_SIDE, PictureView, Planes
+from yolofast.kernels._pictures cimport numbers, picture_view
 
 import numpy as np
-
-from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
-from yolofast.types import Picture, Ycc
 
 cnp.import_array()
 
 
-cdef extern from "render.hpp" namespace "yf" nogil:
+cdef extern from "core/render/render.hpp" namespace "yf" nogil:
     struct Tile:
         PictureView picture
         double* matrix
@@ -31,72 +29,6 @@ cdef extern from "render.hpp" namespace "yf" nogil:
         Renderer() except +
         void render(
             const Tile* tiles, size_t count, double mix, const double* colour, Planes dst) except +
-
-
-cdef int MAX_SIDE = 2**24
-cdef int MAX_BYTES = 2**30
-cdef double MAX_MATRIX = 1e12
-cdef double MAX_GAIN = 7.99  # fixed point: see ColourRow in csrc/core/render_colours.hpp
-cdef double MAX_LEVEL = 2047.0
-
-
-cdef PlaneView _view(name, plane) except *:
-    if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8 or plane.ndim != 2 or plane.size == 0:
-        got = f"{plane.dtype} {plane.shape}" if isinstance(plane, np.ndarray) else type(plane).__name__
-        raise ValueError(f"{name} is {got}; expected uint8 [H, W], not empty")
-    if max(plane.shape) > MAX_SIDE:
-        raise ValueError(f"{name} is {plane.shape[1]} x {plane.shape[0]}; expected sides up to {MAX_SIDE}")
-    if plane.shape[1] > 1 and plane.strides[1] != 1:
-        raise ValueError(f"{name} has strides {plane.strides}; expected pixels packed within each row")
-    # A broadcast plane has a stride of 0.
-    if plane.shape[0] * max(abs(plane.strides[0]), plane.shape[1]) > MAX_BYTES:
-        raise ValueError(f"{name} has more than {MAX_BYTES} bytes from end to end; expected a smaller plane")
-    cdef PlaneView view
-    view.data = <const uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>plane)
-    view.stride = plane.strides[0]
-    view.height, view.width = plane.shape
-    return view
-
-
-cdef PictureView _picture_view(name, picture) except *:
-    if isinstance(picture, Ycc):
-        picture = Picture.of(picture)
-    if not isinstance(picture, Picture):
-        raise TypeError(f"{name} is {type(picture).__name__}; expected a Picture or Ycc")
-    ycc = picture.ycc
-    if ycc.subsampling not in _FACTORS:
-        known = ", ".join(_FACTORS)
-        raise ValueError(f"{name} has subsampling '{ycc.subsampling}'; expected one of {known}")
-    cdef PictureView view
-    view.factor_x, view.factor_y = _FACTORS[ycc.subsampling]
-    view.y = _view(f"{name}.y", ycc.y)
-    view.cb.data = view.cr.data = NULL
-    if ycc.subsampling != "gray":
-        view.cb, view.cr = _view(f"{name}.cb", ycc.cb), _view(f"{name}.cr", ycc.cr)
-        wanted = (
-            (view.y.height + view.factor_y - 1) // view.factor_y,
-            (view.y.width + view.factor_x - 1) // view.factor_x,
-        )
-        if ycc.cb.shape != wanted or ycc.cr.shape != wanted:
-            raise ValueError(
-                f"{name} has chroma {ycc.cb.shape} and {ycc.cr.shape}; expected {wanted} for a luma plane of "
-                f"{ycc.y.shape} and subsampling {ycc.subsampling}"
-            )
-    place = _numbers(f"{name}.place", picture.place, (2, 3))
-    cdef double[:, ::1] values = place
-    cdef int i
-    for i in range(6):
-        view.place[i] = values[i // 3, i % 3]
-    return view
-
-
-def _numbers(name, values, shape, limit=MAX_MATRIX):
-    array = np.ascontiguousarray(values, dtype=np.float64)
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape}")
-    if array.size and not np.abs(array).max() <= limit:  # NaN fails too
-        raise ValueError(f"{name} has a value that is not finite or above {limit:g} in magnitude")
-    return array
 
 
 def _whole(name, values, shape, low, high):
@@ -121,19 +53,19 @@ def checked_plan(plan):
     sample = _whole("plan.tile_sample", plan.tile_sample, (tiles,), 0, samples - 1)
     if (np.diff(sample) < 0).any():
         raise ValueError("plan.tile_sample is not ascending")
-    colour = _numbers("plan.colour", plan.colour, (samples, 3, 4))
+    colour = numbers("plan.colour", plan.colour, (samples, 3, 4))
     reach = np.abs(colour[..., :3]).sum(axis=2) * 128
     centre = np.abs(colour[..., 3] + colour[..., :3].sum(axis=2) * 128)
     if samples and (np.abs(colour[..., :3]).max() > MAX_GAIN or (reach + centre).max() > MAX_LEVEL):
         raise ValueError(
             f"plan.colour is out of range; expected gains up to {MAX_GAIN} and levels up to {MAX_LEVEL}"
         )
-    mix = _numbers("plan.mix", plan.mix, (samples,), 1.0)
+    mix = numbers("plan.mix", plan.mix, (samples,), 1.0)
     if samples and mix.min() < 0:
         raise ValueError(f"plan.mix is {mix.min()}; expected 0..1")
     return (
-        _numbers("plan.tile_matrix", plan.tile_matrix, (tiles, 3, 3)),
-        _numbers("plan.tile_window", plan.tile_window, (tiles, 4), MAX_SIDE),
+        numbers("plan.tile_matrix", plan.tile_matrix, (tiles, 3, 3)),
+        numbers("plan.tile_window", plan.tile_window, (tiles, 4), MAX_SIDE),
         sample,
         _whole("plan.tile_layer", plan.tile_layer, (tiles,), 0, 1),
         mix,
@@ -184,7 +116,7 @@ def render(plan, images, out=None):
         number = int(plan.tile_image[t])
         if number not in pictures:
             pictures[number] = images[number]  # held while their planes are read
-        tile.picture = _picture_view(f"images[{number}]", pictures[number])
+        tile.picture = picture_view(f"images[{number}]", pictures[number])
         for i in range(9):
             tile.matrix[i] = matrices[t, i // 3, i % 3]
         for i in range(4):

@@ -7,9 +7,9 @@ from yolofast.kernels.parsed_labels import LabelError
 FINE: int
 UNREADABLE: int
 EMPTY: int
-FOREIGN: int
+UNKNOWN_FORMAT: int
 REFUSED: int
-ODD: int
+UNUSUAL: int
 FORMATS: tuple[str, ...]
 MODES: tuple[str, ...]
 

@@ -1,5 +1,5 @@
 # distutils: language = c++
-"""Headers of many image files, rows of many label files: GIL-free calls into csrc/core/file_scan.cpp."""
+"""Headers of many image files, rows of many label files: GIL-free calls into csrc/core/files."""
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
@@ -13,7 +13,7 @@ from yolofast.kernels._labels import LONGEST_TEXT as _LONGEST_TEXT
 from yolofast.kernels.parsed_labels import LabelError, keypoint_shape
 
 
-cdef extern from "file_scan.hpp" namespace "yf" nogil:
+cdef extern from "core/files/file_scan.hpp" namespace "yf" nogil:
     struct PackedPaths:
         const char* data
         size_t size
@@ -62,7 +62,7 @@ cdef extern from "file_scan.hpp" namespace "yf" nogil:
         PackedPaths paths, CKeypointShape keypoints, LabelRows* rows) except +
 
 
-FINE, UNREADABLE, EMPTY, FOREIGN, REFUSED, ODD = range(6)
+FINE, UNREADABLE, EMPTY, UNKNOWN_FORMAT, REFUSED, UNUSUAL = range(6)
 FORMATS = ("", "jpeg", "png", "bmp", "webp", "tiff")
 MODES = ("L", "LA", "RGB", "RGBA", "P", "CMYK")
 
@@ -108,10 +108,10 @@ def scan_headers(bytes paths):
         paths: the names in the file system's encoding, each with a NUL byte behind it.
 
     Returns:
-        A dict of arrays [N]: `status` int8 (FINE; UNREADABLE: see `error`; EMPTY; FOREIGN: none of the
-        formats; REFUSED: a JPEG that `decode_jpeg` does not read; ODD: of `format`, but only decoding can
+        A dict of arrays [N]: `status` int8 (FINE; UNREADABLE: see `error`; EMPTY; UNKNOWN_FORMAT: none of the
+        formats; REFUSED: a JPEG that `decode_jpeg` does not read; UNUSUAL: of `format`, but only decoding can
         tell more), `error` int32 (errno), `format` int8 (index into FORMATS), `mode` int8 (into MODES),
-        `bits` int32 of a sample, `height`, `width` int32 as the picture is read (EXIF orientation applied:
+        `bits` int32 per sample, `height`, `width` int32 as the picture is read (EXIF orientation applied:
         JPEG's alone), `orientation` int8, `bytes` int64 (the file's size), `complete` bool. The last seven
         count where `status` is FINE.
 

@@ -1,7 +1,7 @@
 """Matching of detections to ground truth by the COCO rule, for all classes and thresholds at once.
 
-The part of mAP that cannot be vectorised: each detection takes a ground truth from those after it. It is
-native (csrc/core/coco), so that the first evaluation of a process waits for no compiler.
+The part of mAP that cannot be vectorised: a ground truth that one detection matched is no longer available to
+the next. It is native (csrc/core/coco), so the first evaluation of a process does not wait for a compiler.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ IOU_THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """Which detection found which ground truth, at T thresholds, for the K detections that count.
+    """Which detection matched which ground truth, at T thresholds, for the K detections that count.
 
     `detections` int64 [K]: index of each, by class and then descending score; those beyond `max_det`
     in their class are left out. `ground_truths` int64 [T, K]: index of the ground truth, or -1.
-    `ignored` bool [T, K]: the detection is neither right nor wrong (a crowd region took it).
+    `ignored` bool [T, K]: the detection counts neither as right nor as wrong (it matched a crowd
+    region or an ignored ground truth).
     """
 
     detections: NDArray[np.int64]
@@ -44,7 +45,7 @@ def _checked(name: str, values: ArrayLike | None, dtype: type[Any], shape: tuple
 
 
 def _classes(dt_classes: NDArray[np.int64], gt_classes: NDArray[np.int64]) -> tuple[NDArray[np.int32], ...]:
-    """The classes as small numbers in the same order, whatever they were."""
+    """The classes as consecutive numbers from 0, in the same order."""
     _, numbers = np.unique(np.concatenate([dt_classes, gt_classes]), return_inverse=True)
     return tuple(np.split(numbers.astype(np.int32), [len(dt_classes)]))
 
@@ -64,7 +65,7 @@ def match_detections(
 ) -> Matches:
     """Match the detections of one image to its ground truth, class by class, as pycocotools does.
 
-    Detections are taken in descending score (earlier first among equals), at most `max_det` a class.
+    Detections are taken in descending score (earlier first among equals), at most `max_det` per class.
     Each takes the free ground truth of its class with the largest IoU not below the threshold, the
     later one among equals; an ignored one only when no other fits. A crowd region is never used up.
     IoU is float64 in the arithmetic of pycocotools' mask module, so the results agree to the last
@@ -82,7 +83,7 @@ def match_detections(
         dt_ignore: bool [D], detections that do not count as wrong when nothing matches them (outside
             an area range).
         thresholds: IoU thresholds [T].
-        max_det: most detections of a class, at least 0.
+        max_det: detections per class at most; at least 0.
 
     Returns:
         Matches. Boxes with a NaN coordinate match nothing, and a pair of boxes whose IoU is not a

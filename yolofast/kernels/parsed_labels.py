@@ -14,10 +14,10 @@ QUAD = 2
 KEYPOINTS = 3
 
 
-MOST_KEYPOINTS = 1_000_000
-MOST_ERRORS = 10_000
-"""What has more bad lines than this is no label file."""
-HOPELESS = f"more than {MOST_ERRORS:,} lines are no objects: no label file"
+MAX_KEYPOINTS = 1_000_000
+MAX_LABEL_ERRORS = 10_000
+"""A file with more bad lines than this is not a label file."""
+TOO_MANY_ERRORS = f"more than {MAX_LABEL_ERRORS:,} lines are not objects: not a label file"
 
 
 def keypoint_shape(keypoints: tuple[int, int] | None) -> tuple[int, int]:
@@ -25,9 +25,9 @@ def keypoint_shape(keypoints: tuple[int, int] | None) -> tuple[int, int]:
     if keypoints is None:
         return 0, 0
     count, numbers = keypoints
-    if not 1 <= count <= MOST_KEYPOINTS or numbers not in (2, 3):
+    if not 1 <= count <= MAX_KEYPOINTS or numbers not in (2, 3):
         raise ValueError(
-            f"keypoints: got {keypoints}, expected (1 to {MOST_KEYPOINTS}, 2 or 3), such as (17, 3)"
+            f"keypoints: got {keypoints}, expected (1 to {MAX_KEYPOINTS}, 2 or 3), such as (17, 3)"
         )
     return count, numbers
 
@@ -45,7 +45,7 @@ class LabelError(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ParsedLabels:
-    """The objects of one label file, in file order, and the lines that are none.
+    """The objects of one label file, in file order, and the lines that are not objects.
 
     `classes` int64 [N]; `boxes` float64 [N, 4] xywhn as written (for a polygon the box around its
     points); `lines` int64 [N], from 1; `kinds` int8 [N]: 0 = box, 1 = polygon, 2 = four points (an oriented

@@ -51,7 +51,7 @@ def postprocess(
         agnostic: boxes of different classes suppress each other too.
         multi_label: every class whose score is above `conf` gives a candidate (the protocol of
             evaluation); otherwise only an anchor's best class of all, the lowest among equals, does.
-        max_candidates: most candidates an image that go into suppression, the best ones.
+        max_candidates: candidates per image that go into NMS at most, the best ones.
 
     Returns:
         B Detections, best score first, boxes float32 xyxy in network pixels, not clipped. Equal

@@ -32,17 +32,17 @@ def letterbox_batch(
     Args:
         images: B tensors uint8 [H, W, 3] on one device, each of its own size.
         size: side of a square target, or (height, width), in pixels.
-        fill: level around the pictures, 0..255.
+        fill: level around the images, 0..255.
         dtype: torch.uint8 for levels 0..255 (the default); float16, bfloat16 or float32 for level / 255, the
             float32 quotient rounded to that type.
         out: tensor [B, 3, h, w] to fill, contiguous, on the images' device; its dtype is the one used.
 
     Returns:
-        ([B, 3, h, w], the `Letterbox` of each image). On a CUDA device one launch on its current stream does
-        all, and nothing waits for it.
+        ([B, 3, h, w], the `Letterbox` of each image). On a CUDA device it is one launch on the current
+        stream, and nothing waits for it.
 
     Raises:
-        ValueError: no image and no `out`, an empty image, a size that is none.
+        ValueError: neither images nor `out`, an empty image, an invalid size.
         RuntimeError: an image, fill or `out` that does not fit; says what came and what was wanted.
     """
     target = (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) else (int(size), int(size))

@@ -16,29 +16,29 @@
 | `letterbox_(out, images, placed, fill=114)` | writes `out` [B, 3, H, W]; see `torch_letterbox` |
 
 Values are those of the functions of the same name in `yolofast.kernels`, whose docstrings say what they
-mean and what becomes of degenerate boxes. Unlike those functions, the operators convert no dtype: boxes and
+mean and how degenerate boxes are treated. Unlike those functions, the operators convert no dtype: boxes and
 scores are float32 (`box_iou` and `transform_boxes` also take float64, both arguments alike), classes int64.
 They take any strides. `postprocess` pads each image to `max_det` rows, with zeros and class -1, so that its
 shapes are fixed. A wrong argument is a RuntimeError that says what came and what was wanted.
 
 `match_detections` is the COCO matching of a padded batch, as `postprocess` gives it: boxes [B, D, 4] and
-gt_boxes [B, G, 4] are xyxy (float32 or float64; matched in float64), of which each image's first `counts` and
-`gt_counts` are somebody. Detections need not be sorted. `ranks` counts from 0 in an image and class, best first;
-a detection that does not count (padding, a NaN score, `max_det` better ones of its class) has rank -1, finds
+gt_boxes [B, G, 4] are xyxy (float32 or float64; matched in float64), of which the first `counts` and
+`gt_counts` of each image are used. Detections need not be sorted. `ranks` counts from 0 in an image and class, best first;
+a detection that does not count (padding, a NaN score, `max_det` better ones of its class) has rank -1, matches
 nothing and is ignored. So `(ground_truths >= 0) & ~ignored` are right and `(ground_truths < 0) & ~ignored` wrong.
-For an area range, `gt_ignore` bool [B, G] and `dt_ignore` bool [B, D] say who is outside; `thresholds` are at
-most 16 (`yolofast.kernels.matching.IOU_THRESHOLDS.tolist()`).
+For an area range, `gt_ignore` bool [B, G] and `dt_ignore` bool [B, D] say which are outside; there may be up to 16
+`thresholds` (`yolofast.kernels.matching.IOU_THRESHOLDS.tolist()`).
 
-On CUDA tensors: all but `soft_nms`, where yolofast was built with nvcc at hand. Results equal those on CPU, to the
-bit except for the last one of a ciou, whose angles other functions work out. Work goes to the current stream of
-the tensors' device. `nms` and `batched_nms` wait for the device once, to learn how many boxes stay; the others
+On CUDA tensors: all but `soft_nms`, if yolofast was built with nvcc available. Results equal those on the CPU bit
+for bit, except for the last bit of a ciou, whose angles are computed by other functions. Work goes to the current stream of
+the tensors' device. `nms` and `batched_nms` wait for the device once, to learn how many boxes are kept; the others
 never do, except `render_` and `letterbox_` on devices that walk the host's page tables (Grace Hopper). A CUDA
-graph can hold those that take nothing from the CPU: `box_iou`, `postprocess`, `match_detections`.
+graph can capture those that take nothing from the CPU: `box_iou`, `postprocess`, `match_detections`.
 
-No operator has a gradient. The suppressing ones give results that require none; going backward through
+No operator has a gradient. Results of NMS, postprocess and matching do not require one; backward through
 `box_iou` or `transform_boxes` is a NotImplementedError, rather than a loss that learns nothing. All work
-under `torch.compile` and `torch.export`; those that find how many boxes to keep have a result of unknown length there, for which `torch.compile` wants
-`torch._dynamo.config.capture_dynamic_output_shape_ops = True`.
+under `torch.compile` and `torch.export`; the NMS operators have a result of data-dependent length there, for
+which `torch.compile` needs `torch._dynamo.config.capture_dynamic_output_shape_ops = True`.
 
 Raises on import: MissingExtraError, when torch is not installed or yolofast was built without it.
 """  # noqa: E501
@@ -62,7 +62,7 @@ def _load_library() -> None:
     found = importlib.util.find_spec("yolofast.kernels._torch_ops")
     if found is None or found.origin is None:
         raise MissingExtraError(
-            "torch.ops.yolofast is not built: yolofast was installed where torch >= 2.11 was not to be seen. "
+            "torch.ops.yolofast is not built: torch >= 2.11 was missing where yolofast was built. "
             "Install torch first, then yolofast with `pip install --no-build-isolation`; in a source folder, "
             "run `python setup.py build_ext --inplace`"
         )
@@ -82,7 +82,7 @@ _ON_CUDA = (
 
 
 def _load_cuda_library() -> str | None:
-    """Registers the operators on CUDA tensors; or why that cannot be."""
+    """Register the operators on CUDA tensors; returns why that is impossible, or None."""
     found = importlib.util.find_spec("yolofast.kernels._torch_ops_cuda")
     if found is None or found.origin is None:
         return (
@@ -93,8 +93,8 @@ def _load_cuda_library() -> str | None:
         return "torch found no CUDA device when yolofast.kernels.torch_ops was imported"
     try:
         torch.ops.load_library(found.origin)  # type: ignore[no-untyped-call]
-    except OSError as error:  # the operators on CPU do not suffer from it
-        return f"{found.origin} does not load ({error}). Build yolofast again, beside this torch"
+    except OSError as error:  # the CPU operators work all the same
+        return f"{found.origin} does not load ({error}). Build yolofast again with this torch installed"
     return None
 
 
@@ -106,7 +106,7 @@ def _refuse_cuda(name: str, reason: str) -> None:
 
 
 def _unknown_length(like: Tensor, dtype: torch.dtype) -> Tensor:
-    """A result [K] whose K only the values tell."""
+    """A result [K] whose K depends on the values."""
     return like.new_empty([torch.library.get_ctx().new_dynamic_size()], dtype=dtype)
 
 
@@ -227,7 +227,7 @@ def _register() -> None:
         torch.library.register_fake(f"yolofast::{name}", _nothing)
     for name in (*_SHAPES, *_IN_PLACE):
         if _MISSING or name not in _ON_CUDA:
-            _refuse_cuda(name, _MISSING or "this operator has no CUDA form")
+            _refuse_cuda(name, _MISSING or "this operator has no CUDA kernel")
 
 
 def why_no_cuda() -> str | None:

@@ -1,4 +1,4 @@
-"""Loading: from files to batches. Plans are drawn in `plan`, rendered by native threads behind `Loader`."""
+"""Loading: from image files to batches; README.md in this folder explains how."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from yolofast.config import AugmentConfig
 from yolofast.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from yolofast.load.configured import create_loader
     from yolofast.load.dataset import YOLODataset
+    from yolofast.load.hooks import Hook, hook
     from yolofast.load.index import SINGLE_CLASS_NAMES
     from yolofast.load.lazy import LazyDataset, stream_process_dataset
     from yolofast.load.loader import Loader
     from yolofast.load.monitor import DataFlowMonitor
-    from yolofast.load.torch_loader import TorchLoader, create_dataloader, create_loader, custom_collate_fn
+    from yolofast.load.tensors import custom_collate_fn
+    from yolofast.load.torch_dataloader import TorchLoader, create_dataloader
 
 __all__ = [
     "SINGLE_CLASS_NAMES",
     "AugmentConfig",
     "DataFlowMonitor",
+    "Hook",
     "LazyDataset",
     "Loader",
     "TorchLoader",
@@ -26,15 +30,19 @@ __all__ = [
     "create_dataloader",
     "create_loader",
     "custom_collate_fn",
+    "hook",
     "stream_process_dataset",
 ]
 
 _HOMES = {
+    "configured": ("create_loader",),
     "dataset": ("YOLODataset",),
+    "hooks": ("Hook", "hook"),
     "index": ("SINGLE_CLASS_NAMES",),
     "lazy": ("LazyDataset", "stream_process_dataset"),
     "loader": ("Loader",),
     "monitor": ("DataFlowMonitor",),
-    "torch_loader": ("TorchLoader", "create_dataloader", "create_loader", "custom_collate_fn"),
+    "tensors": ("custom_collate_fn",),
+    "torch_dataloader": ("TorchLoader", "create_dataloader"),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

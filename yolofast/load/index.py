@@ -1,12 +1,11 @@
-"""What a loader keeps of every image: path, shape and labels, packed so that a million cost about 100 MB.
+"""What a loader keeps of every image: path, shape and labels, packed so that a million take about 100 MB.
 
-One array a fact, with offsets where its length differs; no object an image. Processes that are forked share
-it, and native threads read it as it is.
+One array per property, with offsets where lengths differ, and no Python object per image: forked processes
+share it, and native threads read it in place.
 """
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -17,32 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.formats.boxes import xyxy_to_xywhn
-from yolofast.formats.yolo_split import ReadChunk
-from yolofast.types import ImageRecord
+from yolofast.formats.yolo.split import ReadChunk
+from yolofast.kernels import render_labels
+from yolofast.kernels.packed_paths import PackedPaths, pack_paths, path_ends
+from yolofast.types import BatchPlan, ImageRecord
 
-_TOGETHER = 1024
-"""Images whose labels are worked out at once."""
+_CHUNK = 1024
+"""Records packed at once."""
 SINGLE_CLASS_NAMES = ("object",)
-"""Class names of a dataset that is taken as one class (`single_cls`)."""
-
-
-class PackedPaths(Sequence[str]):
-    """Paths in one run of bytes: `data` uint8, each NUL-ended, the i-th from `offsets[i]` (int64 [n + 1])."""
-
-    def __init__(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
-        self.data, self.offsets = data, offsets
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"path {index} of {len(self)}")
-        index %= len(self)
-        return os.fsdecode(self.data[self.offsets[index] : self.offsets[index + 1] - 1].tobytes())
-
-    def __iter__(self) -> Iterator[str]:
-        return (self[index] for index in range(len(self)))
+"""Class names of a dataset whose classes are merged into one (`single_cls`)."""
 
 
 class PackedLabels(Sequence[NDArray[np.float32]]):
@@ -61,32 +43,32 @@ class PackedLabels(Sequence[NDArray[np.float32]]):
         return self.rows[self.offsets[index] : self.offsets[index + 1]]
 
 
-class ImageIndex:
-    """Paths, shapes (int32 [n, 2] height, width) and labels of n images."""
+class PackedIndex:
+    """Paths, shapes (int32 [n, 2] height, width of the upright image) and labels of n images."""
 
     def __init__(self, records: Iterable[ImageRecord], *, single_cls: bool = False) -> None:
-        """Takes in one record after the other. `single_cls` makes every class 0."""
-        self._pack(_blocks(records), single_cls)
+        """Packs one record after the other. `single_cls` makes every class 0."""
+        self._pack(_pack_records(records), single_cls)
 
     @staticmethod
-    def of_chunks(chunks: Iterable[ReadChunk], *, single_cls: bool = False) -> ImageIndex:
+    def of_chunks(chunks: Iterable[ReadChunk], *, single_cls: bool = False) -> PackedIndex:
         """The usable images of chunks."""
-        index = ImageIndex.__new__(ImageIndex)
-        index._pack(map(_block, chunks), single_cls)
+        index = PackedIndex.__new__(PackedIndex)
+        index._pack(map(_usable_images, chunks), single_cls)
         return index
 
-    def _pack(self, blocks: Iterable[_Block], single_cls: bool) -> None:
+    def _pack(self, chunks: Iterable[_Images], single_cls: bool) -> None:
         data, path_offsets, label_offsets = bytearray(), array("q", [0]), array("q", [0])
         shapes, rows = array("i"), array("f")
-        for block in blocks:
-            for path in block.paths:
-                data += os.fsencode(path) + b"\0"
-                path_offsets.append(len(data))
-            label_offsets.frombytes((label_offsets[-1] + np.cumsum(block.counts)).tobytes())
-            shapes.frombytes(block.sizes[:, ::-1].astype(np.int32).tobytes())
-            labels = np.zeros((len(block.boxes), 5), dtype=np.float32)
-            labels[:, 0] = 0 if single_cls else block.classes
-            labels[:, 1:] = xyxy_to_xywhn(block.boxes, np.repeat(block.sizes, block.counts, axis=0))
+        for chunk in chunks:
+            packed = pack_paths(chunk.paths)
+            path_offsets.frombytes((len(data) + path_ends(packed)).tobytes())
+            data += packed
+            label_offsets.frombytes((label_offsets[-1] + np.cumsum(chunk.counts)).tobytes())
+            shapes.frombytes(chunk.sizes[:, ::-1].astype(np.int32).tobytes())
+            labels = np.zeros((len(chunk.boxes), 5), dtype=np.float32)
+            labels[:, 0] = 0 if single_cls else chunk.classes
+            labels[:, 1:] = xyxy_to_xywhn(chunk.boxes, np.repeat(chunk.sizes, chunk.counts, axis=0))
             rows.frombytes(labels.tobytes())
         self.paths = PackedPaths(np.frombuffer(data, np.uint8), np.frombuffer(path_offsets, np.int64))
         self.shapes: NDArray[np.int32] = np.frombuffer(shapes, np.int32).reshape(-1, 2)
@@ -99,14 +81,18 @@ class ImageIndex:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the index takes."""
+        """Bytes of its arrays."""
         arrays = (self.paths.data, self.paths.offsets, self.shapes, self.labels.rows, self.labels.offsets)
         return sum(a.nbytes for a in arrays)
 
+    def targets(self, plan: BatchPlan, *, filtered: bool) -> NDArray[np.float32]:
+        """Labels of a plan's samples, float32 [N, 6] sample, class, xywhn; see `kernels.render_labels`."""
+        return render_labels(plan, self.labels.rows, self.labels.offsets, self.shapes, filtered=filtered)
 
-class _Block(NamedTuple):
-    """Some images: paths [N], sizes int64 [N, 2] width and height, boxes a picture int64 [N], and these boxes
-    [R, 4] xyxy pixels with their classes [R], one image's behind the other's."""
+
+class _Images(NamedTuple):
+    """N images: paths [N]; sizes int64 [N, 2], width and height; boxes per image int64 [N]; all boxes in the
+    images' order, float64 [R, 4] xyxy pixels, with their classes int64 [R]."""
 
     paths: Sequence[str | Path]
     sizes: NDArray[np.int64]
@@ -115,10 +101,10 @@ class _Block(NamedTuple):
     classes: NDArray[np.int64]
 
 
-def _blocks(records: Iterable[ImageRecord]) -> Iterator[_Block]:
+def _pack_records(records: Iterable[ImageRecord]) -> Iterator[_Images]:
     stream = iter(records)
-    while taken := list(islice(stream, _TOGETHER)):
-        yield _Block(
+    while taken := list(islice(stream, _CHUNK)):
+        yield _Images(
             [record.path for record in taken],
             np.array([(record.width, record.height) for record in taken], dtype=np.int64),
             np.array([len(record.boxes) for record in taken], dtype=np.int64),
@@ -127,8 +113,8 @@ def _blocks(records: Iterable[ImageRecord]) -> Iterator[_Block]:
         )
 
 
-def _block(chunk: ReadChunk) -> _Block:
-    """The usable images of a chunk; those that are not have no boxes."""
+def _usable_images(chunk: ReadChunk) -> _Images:
+    """The usable images of a chunk; those left out have no boxes."""
     paths: list[str] = [image for image, good in zip(chunk.images, chunk.usable, strict=True) if good]
     counts = np.diff(chunk.offsets)[chunk.usable]
-    return _Block(paths, chunk.sizes[chunk.usable], counts, chunk.boxes, chunk.classes)
+    return _Images(paths, chunk.sizes[chunk.usable], counts, chunk.boxes, chunk.classes)

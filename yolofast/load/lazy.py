@@ -1,4 +1,12 @@
-"""For who looks at a dataset rather than trains on it: samples on access, or one bounded pass over all."""
+"""For inspecting a dataset rather than training on it: samples on access, or one bounded pass over all.
+
+Example::
+
+    dataset = LazyDataset("data.yaml", "valid", imgsz=640, capacity=64)
+    print(dataset[3].path, dataset[3].labels)
+    for batch in stream_process_dataset("data.yaml", batch_size=32):
+        print(batch.images.shape, batch.targets.shape)
+"""
 
 from __future__ import annotations
 
@@ -13,23 +21,24 @@ import numpy as np
 from yolofast.config import at_least
 from yolofast.errors import DataError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
-from yolofast.formats.yolo_split import iter_yolo_records
-from yolofast.load._engine import Engine, RenderJobs
+from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.load.dataset import YOLODataset
-from yolofast.load.index import ImageIndex
-from yolofast.load.plan import plan_batch
+from yolofast.load.execute._engine import Engine
+from yolofast.load.execute.executor import make_batch, render_plan
+from yolofast.load.index import PackedIndex
+from yolofast.load.plan.plan import plan_batch
 from yolofast.types import Batch, ImageRecord, Sample, Split
 
 _log = logging.getLogger(__name__)
 
 
 class LazyDataset:
-    """Letterboxed samples that are loaded when they are asked for; the last `capacity` stay in memory.
+    """Letterboxed samples, loaded on access; the `capacity` last used stay in memory.
 
     data      data.yaml (path or already read)
     split     'train', 'valid' or 'test'
     imgsz     side of the square sample in pixels
-    capacity  samples kept, the longest unused going first
+    capacity  samples kept; the least recently used goes first
 
     `hits` and `misses` count accesses. Raises as `YOLODataset` does.
     """
@@ -68,24 +77,22 @@ class LazyDataset:
 def stream_process_dataset(
     path: str | Path, batch_size: int = 16, *, split: Split = "train", imgsz: int = 640
 ) -> Iterator[Batch]:
-    """One pass over a split in file order: letterboxed batches and labels, in memory for one batch.
+    """One pass over a split in file order: letterboxed batches with labels, in the memory of one batch.
 
-    Unlike a dataset it indexes nothing beforehand: headers and labels are read batch by batch. Unreadable
-    images and label rows are left out with a warning, so a batch may be smaller; the paths say which images
-    it holds.
+    Unlike `YOLODataset` it builds no index: headers and labels are read batch by batch. Unreadable images and
+    label rows are left out with a warning, so a batch may be smaller; its paths say which images it has.
 
-    path  data.yaml, or the folder that holds it
+    path  data.yaml, or the folder that contains it
 
-    Raises `ConfigError` for a batch_size under 1, `DataError` for data that cannot be used or when no image
-    can be read.
+    Raises `ConfigError` for a batch_size below 1, `DataError` for unusable data or when no image can be read.
     """
     at_least(batch_size=(batch_size, 1))
-    place = Path(path)
-    data = read_data_yaml(place / "data.yaml" if place.is_dir() else place)
+    path = Path(path)
+    data = read_data_yaml(path / "data.yaml" if path.is_dir() else path)
     records = _records(data, split)
     readable = 0
     while chunk := list(islice(records, batch_size)):
-        batch = _load_chunk(ImageIndex(chunk), imgsz)
+        batch = _letterboxed(PackedIndex(chunk), imgsz)
         readable += len(batch)
         if len(batch):
             yield batch
@@ -95,32 +102,22 @@ def stream_process_dataset(
 
 def _records(data: DataYaml, split: Split) -> Iterator[ImageRecord]:
     for record, findings in iter_yolo_records(data, split):
-        for finding in findings if record is not None else findings[:1]:  # the others are of its rows
+        for finding in findings if record is not None else findings[:1]:  # the others are about its rows
             _log.warning("left out: %s" if record is None else "%s", finding)
         if record is not None:
             yield record
 
 
-def _load_chunk(index: ImageIndex, imgsz: int) -> Batch:
+def _letterboxed(index: PackedIndex, imgsz: int) -> Batch:
     """All readable images of an index, letterboxed."""
-    from yolofast.load.labels import render_labels
-
-    readable = np.arange(len(index), dtype=np.int64)
-    images = np.empty((len(index), 3, imgsz, imgsz), dtype=np.uint8)
-    plan = plan_batch(readable, readable, index.shapes, (imgsz, imgsz), None, seed=0, epoch=0)
-    engine = Engine(index.paths, index.shapes, imgsz)
-    jobs = RenderJobs(plan, images)
-    engine.expect(plan.tile_image)
-    engine.run(jobs)
-    failures = jobs.failures()
+    images = np.arange(len(index), dtype=np.int64)
+    plan = plan_batch(images, images, index.shapes, (imgsz, imgsz), None, seed=0, epoch=0)
+    jobs = render_plan(Engine(index.paths, index.shapes, imgsz), plan)
+    pixels, failures = jobs.out, jobs.failures()
     if failures:
         for _, image, reason in failures:
             _log.warning("left out: %s: %s", index.paths[image], reason)
-        readable = np.setdiff1d(readable, [sample for sample, _, _ in failures])
-        images = images[readable]
-        plan = plan_batch(
-            readable, np.arange(len(readable)), index.shapes, (imgsz, imgsz), None, seed=0, epoch=0
-        )
-    targets = render_labels(plan, index.labels.rows, index.labels.offsets, index.shapes, filtered=False)
-    paths = tuple(index.paths[image] for image in plan.images.tolist())
-    return Batch(images, targets, paths, index.shapes[plan.images].astype(np.int64))
+        readable = np.setdiff1d(images, [sample for sample, _, _ in failures])
+        pixels = pixels[readable]
+        plan = plan_batch(images, readable, index.shapes, (imgsz, imgsz), None, seed=0, epoch=0)
+    return make_batch(index, plan, pixels, index.targets(plan, filtered=False))

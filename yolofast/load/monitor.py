@@ -1,16 +1,13 @@
 """DataFlowMonitor: where the time between a file and a training step goes, and which side waits.
 
-The loader tells it of every batch, and the consumer of its own work. Kept are sums and a history that is
-made coarser as it grows, so a monitor takes the same memory after a minute and after a month.
+The loader reports every batch to it, and the consumer its own work. It keeps sums and a history that gets
+coarser as it grows, so a monitor takes the same memory after a minute and after a month.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import os
-import resource
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,17 +17,18 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from yolofast.errors import ConfigError, DataError
-from yolofast.load.monitor_chart import WORKER_WAIT, FlowPoint, draw_flow, merge_pairs
+from yolofast.load.monitor_chart import WORKER_WAIT, FlowPoint, merge_pairs, plot_flow
+from yolofast.process_memory import peak_resident_mib, resident_mib
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 PROCESSING = "processing"
-"""The name under which a consumer measures its own step."""
+"""The name under which a consumer measures its training step."""
 NOTABLE_WAIT = 0.05
-"""Share of the time below which a consumer's waiting is not worth naming."""
+"""Share of the time below which a consumer's waiting does not count."""
 HISTORY = 512
-"""Points kept; at twice as many, neighbours are merged."""
+"""Points kept; at twice as many, neighbouring points are merged."""
 
 
 @dataclass
@@ -42,21 +40,21 @@ class _Sums:
     first_samples: int = 0
     first_wait_s: float = 0.0
     depths: float = 0.0
-    least_depth: int | None = None
+    min_depth: int | None = None
     stages: dict[str, float] = field(default_factory=dict)
     calls: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """Name -> how often it was measured, seconds in all."""
+    """Name -> number of calls, total seconds."""
 
 
 class DataFlowMonitor:
-    """Times of the stages, waiting, queue depth, samples a second and memory of a data flow.
+    """Stage times, waiting, queue depth, samples per second and memory of a data flow.
 
-    A `Loader` calls `record_batch`; a consumer measures what it does itself:
+    A `Loader` calls `record_batch`; a consumer measures its own work:
 
         with monitor.measure("processing"):
             train_step(batch)
 
-    interval_s   seconds between two points of the history at first; it grows with the run
+    interval_s   seconds between two points of the history at the start; it grows with the run
 
     All methods can be called from any thread. Raises `ConfigError` for an interval that is not above 0.
     """
@@ -72,14 +70,14 @@ class DataFlowMonitor:
         self._point_began = 0.0
         self._open = FlowPoint()
         self._history: list[FlowPoint] = []
-        self._start_mb = _memory_mb()
+        self._start_mb = resident_mib()
 
-    # ------------------------------------------------------------ taking in
+    # ------------------------------------------------------------ recording
 
     def record_batch(
         self, samples: int, *, wait_s: float, queue_depth: int, stages: Mapping[str, float]
     ) -> None:
-        """Take in a batch as the consumer gets it.
+        """Record a batch when the consumer gets it.
 
         wait_s        seconds that the consumer waited for it
         queue_depth   batches that were ready when the consumer asked
@@ -91,7 +89,7 @@ class DataFlowMonitor:
             sums.batch_samples += samples
             sums.wait_s += wait_s
             sums.depths += queue_depth
-            sums.least_depth = queue_depth if sums.least_depth is None else min(sums.least_depth, queue_depth)
+            sums.min_depth = queue_depth if sums.min_depth is None else min(sums.min_depth, queue_depth)
             for name, seconds in stages.items():
                 sums.stages[name] = sums.stages.get(name, 0.0) + seconds
             if not self._start(samples, wait_s):
@@ -101,7 +99,7 @@ class DataFlowMonitor:
 
     @contextmanager
     def measure(self, name: str = PROCESSING, samples: int = 0) -> Iterator[None]:
-        """Time a block of the consumer's work; also when it raises.
+        """Time a block of the consumer's work, even if it raises.
 
         `samples` adds to the samples processed: for flows without a `Loader`, which counts them itself.
         """
@@ -130,7 +128,7 @@ class DataFlowMonitor:
         return decorate
 
     def _start(self, samples: int, wait_s: float) -> bool:
-        """Whether this is the first record: time runs from it, so what led to it is not counted in rates."""
+        """Whether this is the first record. Time runs from it, so startup does not count in rates."""
         self._sums.samples += samples
         if self._first is not None:
             return False
@@ -150,30 +148,30 @@ class DataFlowMonitor:
             self._interval_s *= 2
 
     def _closed(self) -> FlowPoint:
-        """The point that is being filled, as it is now."""
+        """The current point, as it is now."""
         point = self._open
         return FlowPoint(
-            self._last - self._point_began, point.samples, point.depths, point.batches, _memory_mb()
+            self._last - self._point_began, point.samples, point.depths, point.batches, resident_mib()
         )
 
-    # ------------------------------------------------------------ giving out
+    # ------------------------------------------------------------ reporting
 
     @property
     def avg_loading_time(self) -> float:
-        """Seconds that the consumer waited for a batch, on average; NaN before the first."""
+        """Mean seconds per batch that the consumer waited; NaN before the first batch."""
         with self._lock:
             return self._sums.wait_s / self._sums.batches if self._sums.batches else math.nan
 
     @property
     def avg_processing_time(self) -> float:
-        """Seconds that a block measured as 'processing' took, on average; NaN when none was."""
+        """Mean seconds per block measured as 'processing'; NaN when there is none."""
         calls, seconds = self._sums.calls.get(PROCESSING, (0, 0.0))
         return seconds / calls if calls else math.nan
 
     @property
     def peak_memory_usage(self) -> float:
-        """Most memory (MiB, resident) that this process has held since it started."""
-        return _peak_memory_mb()
+        """Peak resident memory of this process since it started, in MiB."""
+        return peak_resident_mib()
 
     @property
     def total_samples_processed(self) -> int:
@@ -182,7 +180,7 @@ class DataFlowMonitor:
 
     @property
     def throughput(self) -> float:
-        """Samples a second between the first and the last record; NaN until there are two."""
+        """Samples per second between the first and the last record; NaN until there are two."""
         with self._lock:
             wall = self._wall_s()
             return (self._sums.samples - self._sums.first_samples) / wall if wall > 0 else math.nan
@@ -191,11 +189,11 @@ class DataFlowMonitor:
         return 0.0 if self._first is None else self._last - self._first
 
     def report(self) -> dict[str, Any]:
-        """All figures so far, fit for JSON: seconds, MiB, shares 0..1; None where there is none yet.
+        """All figures so far, ready for JSON: seconds, MiB, shares 0..1; None where there is no figure yet.
 
         `stages` has total_s, ms_per_sample and share (of worker time) of each; `measured` has calls,
         total_s and mean_s of the consumer's own blocks; `limited_by` is 'loader', 'consumer' or None.
-        `wall_s`, `wait_share` and `throughput` run from the first record: the start does not count.
+        `wall_s`, `wait_share` and `throughput` run from the first record: startup does not count.
         """
         with self._lock:
             sums, wall = self._sums, self._wall_s()
@@ -223,18 +221,18 @@ class DataFlowMonitor:
                 "wall_s": wall,
                 "wait_share": wait_share,
                 "limited_by": _limited_by(wait_share, sums, worker_s),
-                "queue_depth": {"mean": _ratio(sums.depths, sums.batches), "min": sums.least_depth},
+                "queue_depth": {"mean": _ratio(sums.depths, sums.batches), "min": sums.min_depth},
                 "memory_mb": {"start": self._start_mb, "peak": self.peak_memory_usage},
                 "stages": stages,
                 "measured": measured,
             }
 
     def format_report(self) -> str:
-        """The report as a table to read, with a sentence on what limits the flow."""
+        """The report as a readable table, with a sentence on what limits the flow."""
         return format_report(self.report())
 
     def plot(self, path: str | Path) -> Path:
-        """Draw samples a second, queue depth and memory over time and the stages' shares, as a PNG.
+        """Plot samples per second, queue depth and memory over time and the stages' shares, as a PNG.
 
         Raises `MissingExtraError` without matplotlib, and `DataError` when fewer than two batches were
         recorded or `path` cannot be written.
@@ -243,10 +241,10 @@ class DataFlowMonitor:
             points = [*self._history, *([self._closed()] if self._last > self._point_began else [])]
         if not points:
             raise DataError(
-                "data flow: got fewer than two records, expected a run to draw. Load more batches."
+                "data flow: got fewer than two records, expected a run to plot. Load more batches."
             )
         report = self.report()
-        return draw_flow(verdict(report), points, report["stages"], Path(path))
+        return plot_flow(verdict(report), points, report["stages"], Path(path))
 
 
 def _ratio(part: float, whole: float) -> float | None:
@@ -265,41 +263,17 @@ def _limited_by(wait_share: float | None, sums: _Sums, worker_s: float) -> str |
     return "loader" if wait_share > max(NOTABLE_WAIT, workers_wait) else "consumer"
 
 
-# ---------------------------------------------------------------- memory
-
-
-def _memory_mb() -> float:
-    """MiB that this process holds now; its peak where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return _peak_memory_mb()
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _peak_memory_mb() -> float:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-
-
-# ---------------------------------------------------------------- words
+# ---------------------------------------------------------------- text
 
 
 def verdict(report: Mapping[str, Any]) -> str:
     """What limits the flow, in a sentence."""
     if report["limited_by"] is None:
-        return "Too few batches to say what limits the flow."
+        return "Too few batches to tell what limits the flow."
     waiting = f"{report['wait_share']:.0%} of the time"
     if report["limited_by"] == "loader":
-        return f"The consumer waits for the loader, {waiting}: faster loading would speed it up."
-    return f"The loader waits for the consumer, which spends {waiting} waiting for data."
+        return f"Training waits for data {waiting}: faster loading would speed it up."
+    return f"The loader is fast enough: training waits for data {waiting}."
 
 
 def format_report(report: Mapping[str, Any]) -> str:
@@ -309,10 +283,10 @@ def format_report(report: Mapping[str, Any]) -> str:
         verdict(report),
         f"{report['total_samples_processed']} samples in {report['batches']} batches, "
         f"{report['wall_s']:.1f} s, {_shown(report['throughput'], '.1f')} samples/s",
-        f"consumer waits {_shown(report['avg_loading_time'], '.4f')} s a batch, "
+        f"consumer waits {_shown(report['avg_loading_time'], '.4f')} s per batch, "
         f"processes {_shown(report['avg_processing_time'], '.4f')} s",
-        f"queue depth {_shown(depth['mean'], '.1f')} on average, {_shown(depth['min'], 'd')} at least",
-        f"memory {memory['start']:.0f} MiB at the start, {memory['peak']:.0f} MiB at most",
+        f"queue depth {_shown(depth['mean'], '.1f')} on average, {_shown(depth['min'], 'd')} minimum",
+        f"memory {memory['start']:.0f} MiB at the start, {memory['peak']:.0f} MiB peak",
         "",
         f"{'stage':<12} {'total s':>10} {'ms/sample':>10} {'of worker time':>15}",
     ]
@@ -320,7 +294,7 @@ def format_report(report: Mapping[str, Any]) -> str:
         each, share = _shown(row["ms_per_sample"], ".3f"), _shown(row["share"], ".1%")
         lines.append(f"{name:<12} {row['total_s']:>10.2f} {each:>10} {share:>15}")
     if report["measured"]:
-        lines += ["", f"{'measured':<12} {'total s':>10} {'calls':>10} {'s a call':>15}"]
+        lines += ["", f"{'measured':<12} {'total s':>10} {'calls':>10} {'s/call':>15}"]
     for name, row in report["measured"].items():
         lines.append(f"{name:<12} {row['total_s']:>10.2f} {row['calls']:>10} {row['mean_s']:>15.4f}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The picture of a data flow: samples a second, queue depth and memory over time, and the stages' shares."""
+"""The chart of a data flow: samples per second, queue depth and memory over time, and the stages' shares."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolofast.errors import missing_extra
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WORKER_WAIT = "wait"
 """The stage in which loader threads wait for the consumer to take a batch."""
-POINTS_SHOWN = 160
-"""More steps than this across the picture are noise."""
-WRITTEN_SHARE = 0.03
-"""Pieces of the bar below this share have no room for a number."""
+MAX_POINTS = 160
+"""More steps than this across the chart are noise."""
+MIN_LABELLED_SHARE = 0.03
+"""Segments of the bar below this share have no room for a number."""
 
 STAGE_COLOURS = {
     "read": ("#56b4e9", "black"),
@@ -56,18 +56,18 @@ class FlowPoint:
 
 
 def merge_pairs(points: Sequence[FlowPoint]) -> list[FlowPoint]:
-    """Half as many points, twice as long each; an odd last one stays as it is."""
+    """Half as many points, each twice as long; a last point without a neighbour stays as it is."""
     pairs = [one.merged(two) for one, two in zip(points[::2], points[1::2], strict=False)]
     return pairs + list(points[2 * len(pairs) :])
 
 
-def draw_flow(
+def plot_flow(
     title: str,
     points: Sequence[FlowPoint],
     stages: Mapping[str, Mapping[str, float | None]],
     path: Path,
 ) -> Path:
-    """Draw the PNG `path`; `stages` has `share` and `ms_per_sample` of each stage.
+    """Write the chart to `path` as a PNG; `stages` has `share` and `ms_per_sample` of each stage.
 
     Raises `MissingExtraError` without matplotlib, and `DataError` when `path` cannot be written.
     """
@@ -75,20 +75,19 @@ def draw_flow(
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError:
-        raise missing_extra("matplotlib", "plots", "Drawing the data flow") from None
-    while len(points) > POINTS_SHOWN:
+        raise missing_extra("matplotlib", "plots", "Plotting the data flow") from None
+    while len(points) > MAX_POINTS:
         points = merge_pairs(points)
     figure = Figure(figsize=(10.0, 8.5), dpi=120, layout="constrained")
     figure.suptitle(title, fontsize=12, x=0.01, ha="left", fontweight="bold")
     rate, depth, memory, shares = figure.subplots(4, 1, height_ratios=[3, 2, 2, 1.3])
     edges, unit = _time_axis([point.seconds for point in points])
     mean = sum(p.samples for p in points) / sum(p.seconds for p in points)
-    _steps(
-        rate, edges, [p.samples / p.seconds for p in points], "#0072b2", f"samples a second (mean {mean:.0f})"
-    )
+    rates = [p.samples / p.seconds for p in points]
+    _steps(rate, edges, rates, "#0072b2", f"samples per second (mean {mean:.0f})")
     rate.axhline(mean, color="0.3", linestyle="--", linewidth=1)
     depths = [p.depths / p.batches if p.batches else math.nan for p in points]
-    _steps(depth, edges, depths, "#009e73", "batches ready when the consumer asks (0 = it has to wait)")
+    _steps(depth, edges, depths, "#009e73", "batches ready when requested (0 = training has to wait)")
     depth.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     depth.set_ylim(top=1.08 * max([1.0, *(d for d in depths if d > 1)]))
     _steps(memory, edges, [p.memory_mb for p in points], "#d55e00", "memory of this process, MiB")
@@ -96,13 +95,13 @@ def draw_flow(
     for axes in (rate, depth):
         axes.tick_params(labelbottom=False)
     _stage_bar(shares, stages)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png")
     return path
 
 
 def _time_axis(seconds: Sequence[float]) -> tuple[list[float], str]:
-    """Edges of the points in a unit that suits the whole time, and the unit's name."""
+    """Edges of the points in a unit that suits the whole duration, and the unit's name."""
     edges = list(accumulate(seconds, initial=0.0))
     scale, unit = (1, "s") if edges[-1] < 300 else (60, "min") if edges[-1] < 18_000 else (3600, "h")
     return [edge / scale for edge in edges], unit
@@ -119,7 +118,7 @@ def _steps(axes: Axes, edges: Sequence[float], values: Sequence[float], colour: 
 
 
 def _stage_bar(axes: Axes, stages: Mapping[str, Mapping[str, float | None]]) -> None:
-    """One bar, a piece a stage; the key below has all the numbers."""
+    """One bar with a segment per stage; the legend below has all the numbers."""
     axes.set_title("worker time by stage", loc="left", fontsize=10)
     axes.axis("off")
     axes.set_xlim(0, 1)
@@ -127,12 +126,12 @@ def _stage_bar(axes: Axes, stages: Mapping[str, Mapping[str, float | None]]) -> 
     left = 0.0
     for name, row in stages.items():
         share, each = row["share"] or 0.0, row["ms_per_sample"] or 0.0
-        place = others.index(name) if name in others else 0
-        colour, ink = STAGE_COLOURS.get(name, OTHER_COLOURS[place % len(OTHER_COLOURS)])
+        number = others.index(name) if name in others else 0
+        colour, ink = STAGE_COLOURS.get(name, OTHER_COLOURS[number % len(OTHER_COLOURS)])
         shown = "wait for the consumer" if name == WORKER_WAIT else name
-        label = f"{shown}: {each:.2f} ms a sample, {share:.1%}"
+        label = f"{shown}: {each:.2f} ms per sample, {share:.1%}"
         axes.barh(0, share, left=left, color=colour, edgecolor="white", linewidth=0.8, label=label)
-        if share >= WRITTEN_SHARE:
+        if share >= MIN_LABELLED_SHARE:
             axes.text(left + share / 2, 0, f"{share:.0%}", color=ink, ha="center", va="center", fontsize=9)
         left += share
     if left:

@@ -1,12 +1,12 @@
-"""Which anchor points learn which ground-truth box: task-aligned assignment.
+"""Task-aligned assignment: which anchor points learn which ground-truth box.
 
 TOOD (Feng et al. 2021): a point's alignment with a box is t = s^alpha u^beta, s its score for the
 box's class, u the IoU of its predicted box; each box takes its `TOP_K` best aligned points.
 
-The work is laid out over the boxes of the whole batch, [boxes, A], not padded to the fullest image,
-[B, most boxes, A], and runs in slices of bounded size: one crowded image costs no more than its
-own boxes. Choices are made on integer keys that hold the value and the index, so that ties fall to
-the lowest index and the same inputs always give the same result.
+Tensors have one row per box of the whole batch, [boxes, A], instead of being padded to the image with the
+most boxes, [B, max boxes, A], and are processed in slices of bounded size: a crowded image costs no more
+than its own boxes. Choices use integer keys that hold the value and the index, so ties go to the lowest
+index and the same inputs always give the same result.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from yolofast.models.iou import paired_iou
 TOP_K = 10
 ALPHA = 0.5
 BETA = 6.0
-FLOOR = 0.1
-"""Least soft target of a box's best point; see `assign`."""
-SLICE = 1 << 21
-"""Most (box, anchor point) pairs looked at in one go: about 150 MB in the worst case."""
+MIN_BEST_SCORE = 0.1
+"""Lower bound of the soft target of a box's best point; see `assign`."""
+MAX_PAIRS = 1 << 21
+"""(Box, anchor point) pairs processed at a time: about 150 MB in the worst case."""
 
 
 class GroundTruth(NamedTuple):
-    """The boxes of a batch, all images in one list."""
+    """The boxes of all images of a batch."""
 
     sample: Tensor
-    """int64 [N]: image in the batch."""
+    """int64 [N]: index of the image in the batch."""
     classes: Tensor
     """int64 [N]."""
     boxes: Tensor
@@ -39,7 +39,7 @@ class GroundTruth(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """The P positive anchor points; no point is in it twice."""
+    """The P positive anchor points, each at most once."""
 
     point: Tensor
     """int64 [P]: image * A + anchor point."""
@@ -50,9 +50,9 @@ class Assignment(NamedTuple):
 
 
 def _rank_key(value: Tensor, index: Tensor, count: int) -> Tensor:
-    """int64 keys, positive, in the order of `value` (float32, >= 0); equal values: low index first.
+    """Positive int64 keys, ordered as `value` (float32, >= 0); for equal values, a lower index ranks higher.
 
-    The bits of a non-negative float32 order as the number does; below them goes count - index.
+    The bits of a non-negative float32 are ordered as the number is; the low bits hold count - index.
     """
     return (value.contiguous().view(torch.int32).long() << 32) + (count - index)
 
@@ -60,7 +60,7 @@ def _rank_key(value: Tensor, index: Tensor, count: int) -> Tensor:
 def _candidates(
     truth: GroundTruth, class_logits: Tensor, boxes: Tensor, centres: Tensor, min_side: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The best aligned points of each box: point, alignment, IoU, all [n, k], and taken, bool [n, k]."""
+    """The best aligned points of each box: point, alignment, IoU, and a mask of those taken, all [n, k]."""
     count = centres.shape[1]
     middle = (truth.boxes[:, :2] + truth.boxes[:, 2:]) / 2
     half = ((truth.boxes[:, 2:] - truth.boxes[:, :2]) / 2).clamp(min=min_side / 2)
@@ -86,29 +86,29 @@ def _candidates(
 def assign(
     truth: GroundTruth, class_logits: Tensor, boxes: Tensor, centres: Tensor, min_side: float
 ) -> Assignment:
-    """Give ground-truth boxes to anchor points.
+    """Assign ground-truth boxes to anchor points.
 
-    truth         N boxes with area.
+    truth         N boxes with positive area.
     class_logits  float32 [B, nc, A].
     boxes         float32 [B, 4, A] predicted boxes, xyxy in network pixels.
     centres       float32 [2, A] anchor points in network pixels.
     min_side      the finest stride, in pixels.
 
-    A point may take a box when it lies inside (low edges included). A box narrower than `min_side`
-    could hold no point at all and would never be learned; for this test alone such a side is
-    widened to `min_side` about the box's centre, so that the nearest points of the finest level
-    count as inside. Of these points the box takes the `TOP_K` best aligned; a point that several
-    boxes took goes to the one it overlaps most (by IoU). Two tiny boxes that share their only point
-    cannot both have it: the one with less overlap gets none in this step.
+    The candidates of a box are the points inside it (low edges included). A box narrower than `min_side`
+    may contain no point and would never be learned; for this test only, such a side is widened to
+    `min_side` around the box's centre, so that the nearest points of the finest level count as inside. Of
+    its candidates the box takes the `TOP_K` best aligned; a point taken by several boxes goes to the one
+    with the highest IoU. Of two tiny boxes that share their only point, the one with the lower IoU gets
+    none in this step.
 
-    The soft target of a point is t / max t * max(max IoU, FLOOR), the maxima over the box's own points:
-    the best point of a box is asked to score the box's best IoU (TOOD, section 3.3). The floor is ours:
-    the target is also the box's weight in the loss, so a tiny box, whose first predictions overlap it by
-    well under one per cent, would have next to no weight, and so would never get better predictions.
-    Past an IoU of 0.1 it changes nothing. Where t underflows to 0 at all points of a box, they are equal.
+    The soft target of a point is t / max t * max(max IoU, MIN_BEST_SCORE), with maxima over the box's own
+    points: the target of a box's best point is the box's best IoU (TOOD, section 3.3). The lower bound is
+    ours: the target is also the box's weight in the loss, so a tiny box, whose first predictions overlap it
+    by well under one per cent, would have almost no weight and would never get better predictions. Above an
+    IoU of 0.1 it changes nothing. If t underflows to 0 at all points of a box, they share the same target.
     """
     number, count = len(truth.boxes), centres.shape[1]
-    rows = max(1, SLICE // count)
+    rows = max(1, MAX_PAIRS // count)
     slices = [
         _candidates(
             GroundTruth(*(part[start : start + rows] for part in truth)),
@@ -134,5 +134,5 @@ def assign(
     alignment, iou = alignment.where(taken, 0.0), iou.where(taken, 0.0)
     top = alignment.amax(dim=1, keepdim=True)
     relative = (alignment / top).where(top > 0, taken.float())
-    score = relative * iou.amax(dim=1, keepdim=True).clamp(min=FLOOR)
+    score = relative * iou.amax(dim=1, keepdim=True).clamp(min=MIN_BEST_SCORE)
     return Assignment(point[taken], owner[taken], score[taken])

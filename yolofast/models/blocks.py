@@ -64,7 +64,7 @@ class Bottleneck(nn.Module):
 
 
 class CSPBlock(nn.Module):
-    """Cross-stage partial block whose bottlenecks' outputs are all kept.
+    """Cross-stage partial block that keeps the outputs of all its bottlenecks.
 
     A 1x1 unit makes two halves of `channels_out // 2`; a chain of bottlenecks runs on the second;
     both halves and every bottleneck's output are concatenated and fused by a 1x1 unit.

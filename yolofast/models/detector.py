@@ -1,4 +1,4 @@
-"""The detector: images in; boxes and scores, or the loss, out."""
+"""The detector: maps images to boxes and scores, or to the loss."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def check_images(images: Tensor) -> None:
 class Detector(nn.Module):
     """Anchor-free YOLO: CSP backbone, path-aggregation neck, decoupled head.
 
-    Weights start from the seed of torch's global generator; see `build_model`. Runs in either memory
-    format; channels_last is the faster one on most devices.
+    Initial weights come from torch's global generator; see `build_model`. Runs in either memory format;
+    channels_last is faster on most devices.
     """
 
     strides = STRIDES
@@ -59,21 +59,21 @@ class Detector(nn.Module):
         self.head = Head(spec, self.num_classes)
 
     def predict_maps(self, images: Tensor) -> HeadOutput:
-        """The head's logits for images [B, 3, H, W]: what both the boxes and the loss are made of."""
-        # While a graph is captured, sizes are symbols, and asking about them would fix them in it.
+        """The head's logits for images [B, 3, H, W], from which both boxes and loss are computed."""
+        # While a graph is being captured, sizes are symbolic, and a check would specialise the graph to them.
         if all(type(side) is int for side in images.shape):
             check_images(images)
         output: HeadOutput = self.head(self.neck(self.backbone(images)))
         return output
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
-        """Raw predictions, or the loss when there are targets; the same in train and eval mode.
+        """Raw predictions, or the loss if `targets` are given; the same in train and eval mode.
 
         images   float [B, 3, H, W], RGB in 0..1, H and W multiples of 32.
         targets  float [N, 6]: sample, class, xywhn; N may be 0.
 
         Without targets: float32 [B, 4 + nc, A], box centre x, centre y, width, height in network pixels
-        and the classes' scores in 0..1, before any suppression. With: float32 [3], the box, class and
+        and the classes' scores in 0..1, before NMS. With: float32 [3], the box, class and
         distribution losses times their gains, a mean that does not grow with the batch size (see
         `detection_loss`). Raises ValueError for wrong shapes, `DataError` for numbers out of range.
         """
@@ -93,7 +93,7 @@ class Detector(nn.Module):
         return torch.cat((decode_xywh(output), output.class_logits.sigmoid()), dim=1)
 
     def metadata(self) -> dict[str, str]:
-        """What a weights file says about its model: enough to build it again."""
+        """The header of a weights file: enough to rebuild the model."""
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -120,11 +120,11 @@ def build_model(
 
     name         size: p, n, s, m, l or x.
     num_classes  at least 1.
-    class_names  one name a class; by default class0, class1, ...
-    seed         the same seed gives the same weights and leaves torch's global generator alone.
+    class_names  one name per class; omitted means class0, class1, ...
+    seed         makes the weights reproducible and leaves torch's global generator alone.
 
-    Convolutions keep torch's Kaiming-uniform start (He et al. 2015): a batch norm follows each, so their
-    scale does not matter to the output; the head's biases start from a prior (see `Head`).
+    Convolutions keep torch's Kaiming-uniform initialisation (He et al. 2015): each is followed by a batch
+    norm, so their scale does not affect the output; the head's biases start from a prior (see `Head`).
     Raises `ConfigError` for an unknown size or a wrong number of classes or names.
     """
     spec = model_spec(name)
@@ -133,7 +133,7 @@ def build_model(
     names = tuple(class_names) if class_names is not None else tuple(f"class{i}" for i in range(num_classes))
     if len(names) != num_classes:
         raise ConfigError(
-            f"class_names: got {len(names)} names, expected {num_classes} (num_classes): one name a class."
+            f"class_names: got {len(names)} names, expected {num_classes} (num_classes): one name per class."
         )
     if seed is None:
         return Detector(spec, names, gains)

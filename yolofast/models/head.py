@@ -1,8 +1,8 @@
 """Anchor-free, decoupled head: box distributions and class scores for every anchor point.
 
-An anchor point is the centre of a cell of a feature map. For each point the head gives a
+An anchor point is the centre of a cell of a feature map. For each point the head outputs a
 distribution over `BINS` distances for each side of a box (distribution focal regression, Li et
-al. 2020, "Generalized Focal Loss") and one logit a class. The decoupled branches follow YOLOX (Ge
+al. 2020, "Generalized Focal Loss") and one logit per class. The decoupled branches follow YOLOX (Ge
 et al. 2021), anchor points follow FCOS (Tian et al. 2019).
 """
 
@@ -19,11 +19,11 @@ from yolofast.models.blocks import ConvUnit
 from yolofast.models.spec import STRIDES, ModelSpec
 
 BINS = 16
-"""Distances 0, 1, ..., 15, in strides, that a side's distribution is over."""
+"""Each side has a distribution over the distances 0, 1, ..., 15, in strides."""
 
 
 class HeadOutput(NamedTuple):
-    """What the head says of a batch; A anchor points, finest level first, rows before columns."""
+    """The head's output for a batch; A anchor points, finest level first, row by row."""
 
     box_logits: Tensor
     """float32 [B, 4 * BINS, A]: left, top, right, bottom, `BINS` logits each."""
@@ -83,9 +83,9 @@ class Head(nn.Module):
         )
 
     def _set_biases(self, num_classes: int) -> None:
-        """Start from the prior of about 5 objects in a 640-pixel image, spread over the classes.
+        """Initialise to the prior of about 5 objects in a 640-pixel image, spread over the classes.
 
-        Without it the many background points swamp the first steps (focal loss, Lin et al. 2017).
+        Without it the many background points dominate the first steps (focal loss, Lin et al. 2017).
         """
         for box, cls, stride in zip(self.box_branches, self.class_branches, STRIDES, strict=True):
             nn.init.constant_(box.get_submodule("2").get_parameter("bias"), 1.0)

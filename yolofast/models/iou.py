@@ -1,6 +1,6 @@
-"""Overlap of paired boxes, differentiable: IoU and complete IoU.
+"""Differentiable overlap of paired boxes: IoU and complete IoU.
 
-Boxes are float32 [N, 4] xyxy; pair i is (a[i], b[i]). Both figures do not depend on the unit.
+Boxes are float32 [N, 4] xyxy in any unit; pair i is (a[i], b[i]).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 EPS = 1e-7
-"""Keeps quotients finite for boxes without area."""
+"""Keeps quotients finite for boxes of zero area."""
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """The detection loss: CIoU and distribution focal loss for boxes, cross entropy for classes.
 
-Always float32, whatever autocast says: products of small probabilities and IoUs underflow in half
-precision.
+Always float32, even under autocast: products of small probabilities and IoUs underflow in half precision.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from yolofast.models.spec import STRIDES
 
 @dataclass(frozen=True, slots=True)
 class LossGains:
-    """Weights of the three parts of the loss."""
+    """Weights of the three loss terms."""
 
     box: float = 7.5
     cls: float = 0.5
@@ -29,7 +28,7 @@ class LossGains:
 
 
 def ground_truth(targets: Tensor, batch: int, num_classes: int, height: int, width: int) -> GroundTruth:
-    """The boxes of `targets` [N, 6] (sample, class, xywhn) in pixels; boxes without area are left out.
+    """The boxes of `targets` [N, 6] (sample, class, xywhn) in pixels; boxes without area are dropped.
 
     Raises `DataError` for a sample or class number out of range, ValueError for a wrong shape.
     """
@@ -47,7 +46,7 @@ def ground_truth(targets: Tensor, batch: int, num_classes: int, height: int, wid
         if low_c < 0 or high_c >= num_classes:
             raise DataError(
                 f"targets: got classes {low_c}..{high_c}, expected 0..{num_classes - 1}. Build the model "
-                "with the number of classes in the dataset's data.yaml, or mend the labels."
+                "with the number of classes in the dataset's data.yaml, or fix the labels."
             )
     scale = targets.new_tensor((width, height))
     centre, half = targets[:, 2:4] * scale, targets[:, 4:6] * scale / 2
@@ -59,7 +58,7 @@ def distribution_focal_loss(logits: Tensor, distances: Tensor) -> Tensor:
     """Distribution focal loss of distances under their distributions (Li et al. 2020, equation 6).
 
     logits [..., BINS], distances [...] in strides, clipped to 0..BINS-1 -> loss [...]. The target's
-    mass lies on the two bins beside the distance y: -(i + 1 - y) log p(i) - (y - i) log p(i + 1).
+    mass lies on the two bins next to the distance y: -(i + 1 - y) log p(i) - (y - i) log p(i + 1).
     """
     distances = distances.clamp(0, BINS - 1)
     left = distances.floor().clamp(max=BINS - 2)
@@ -83,16 +82,16 @@ def _assign(output: HeadOutput, truth: GroundTruth) -> Assignment:
 
 
 def detection_loss(output: HeadOutput, targets: Tensor, height: int, width: int, gains: LossGains) -> Tensor:
-    """Loss float32 [3]: box, class and distribution parts, each times its gain.
+    """Loss float32 [3]: box, class and distribution terms, each times its gain.
 
     output         of the head, for images of `height` x `width` pixels.
     targets        float [N, 6]: sample, class, xywhn; N may be 0.
 
-    Each part is a sum over the batch divided by the sum S of the soft targets (at least 1):
+    Each term is a sum over the batch divided by the sum S of the soft targets (at least 1):
     box = sum t (1 - CIoU) / S over positive points; class = sum of the binary cross entropy over all
-    points and classes / S; distribution = sum t (mean of DFL over four sides) / S. So the size of the
-    loss does not depend on the batch size; a trainer whose learning rates are meant for summed losses
-    multiplies by it. Without boxes the box and distribution parts are 0 and still have a gradient (0).
+    points and classes / S; distribution = sum t (mean of DFL over four sides) / S. So the loss
+    does not scale with the batch size; a trainer whose learning rates assume summed losses multiplies by it.
+    Without boxes the box and distribution terms are 0 and still have a gradient (0).
     """
     output = HeadOutput(*(part.float() for part in output))
     batch, classes, count = output.class_logits.shape
@@ -102,7 +101,7 @@ def detection_loss(output: HeadOutput, targets: Tensor, height: int, width: int,
         total = positive.score.sum().clamp(min=1)
         sample, point = positive.point // count, positive.point % count
 
-        # BCE(x, t) = softplus(x) - x t, and t is 0 but for the positives: no dense target is needed.
+        # BCE(x, t) = softplus(x) - x t, and t is 0 except at positives: no dense target is needed.
         hits = output.class_logits[sample, truth.classes[positive.truth], point]
         cls = F.softplus(output.class_logits).sum() - (hits * positive.score).sum()
 

@@ -43,7 +43,7 @@ class Backbone(nn.Module):
 
 
 class PathAggregation(nn.Module):
-    """Mixes the three levels, coarse to fine and back; channels of each level stay as they are."""
+    """Merges the three levels, coarse to fine and back; the channels of each level stay the same."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

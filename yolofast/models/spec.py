@@ -1,7 +1,6 @@
-"""The sizes of the detector: one frozen dataclass, one row a size.
+"""The sizes of the detector: one row per size.
 
-All sizes are the same network; a size only sets how many blocks a stage repeats and how many
-channels it has.
+All sizes are the same network; they differ only in the number of blocks per stage and of channels.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ class ModelSpec:
 
     name: str
     title: str
-    """The size as a word."""
+    """The long name of the size."""
     depth: float
-    """Multiplies the number of bottlenecks in a stage (at least one stays)."""
+    """Multiplies the number of bottlenecks in a stage (at least 1)."""
     width: float
     """Multiplies the number of channels of a layer."""
     max_channels: int
@@ -62,7 +61,7 @@ MODEL_SPECS: Mapping[str, ModelSpec] = MappingProxyType(
 
 
 def model_spec(name: str) -> ModelSpec:
-    """The size called `name`. Raises `ConfigError` for a name that is none of them."""
+    """The size called `name`. Raises `ConfigError` for an unknown name."""
     if name in MODEL_SPECS:
         return MODEL_SPECS[name]
     words = {word: spec.name for spec in MODEL_SPECS.values() for word in (spec.title, spec.name)}

@@ -1,9 +1,8 @@
-"""Weights files: safetensors that say in their header which model they are of.
+"""Weights files: safetensors with a header that describes their model.
 
-No pickle: a file is numbers and text, nothing in it is executed. A file is written under a temporary
-name and renamed when it is whole, so a file under its own name is never half-written by us.
-The trainer's checkpoints are read too: their tensors are called `ema/NAME` (averaged weights),
-`model/NAME` and others; averaged weights come first, and what is not the model's is left alone.
+No pickle: a file is numbers and text, and nothing in it is executed. Files are written atomically. The
+trainer's checkpoints can be read too: their tensors are named `ema/NAME` (averaged weights), `model/NAME`
+and others; averaged weights are preferred, and tensors of other groups are ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from yolofast.errors import CheckpointError, ConfigError
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 from yolofast.models.detector import FORMAT, FORMAT_VERSION, Detector, build_model
 
 PREFIXES = ("ema/", "model/")
@@ -26,14 +25,14 @@ PREFIXES = ("ema/", "model/")
 
 @dataclass(frozen=True, slots=True)
 class TransferReport:
-    """What `transfer_weights` did."""
+    """The result of `transfer_weights`."""
 
     loaded: int
-    """Tensors taken over from the file."""
+    """Tensors loaded from the file."""
     total: int
-    """Tensors of the model."""
+    """Tensors in the model."""
     skipped: Mapping[str, str]
-    """Every other tensor of the model or of the file, and why it was left out."""
+    """Every other tensor of the model or of the file, and why it was skipped."""
 
     def __str__(self) -> str:
         return f"{self.loaded} of {self.total} tensors loaded, {len(self.skipped)} skipped"
@@ -60,18 +59,20 @@ def save_weights(
     if model.fused:
         raise CheckpointError(
             f"{path}: got a fused model, expected one with its batch norms: fused weights cannot be trained "
-            "or loaded again. Save the model that `fused_copy` was made from."
+            "or loaded again. Save the model that `fused_copy` was called with."
         )
     metadata = model.metadata()
     taken = sorted(metadata.keys() & (extra or {}).keys())
     if taken:
-        raise ConfigError(f"extra: got the key '{taken[0]}', which the format itself uses. Use another name.")
+        raise ConfigError(f"extra: got the key '{taken[0]}', which is reserved. Use another name.")
     tensors = {name: _on_disk(tensor, half) for name, tensor in model.state_dict().items()}
-    with whole_file(path, CheckpointError) as temporary:
+    with atomic_file(path, CheckpointError) as temporary:
         try:
             save_file(tensors, temporary, {**metadata, **(extra or {})})
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path}: the weights cannot be written ({error}). Make room.") from error
+            raise CheckpointError(
+                f"{path}: the weights cannot be written ({error}). Free some disk space."
+            ) from error
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -79,10 +80,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        what = "a folder" if path.is_dir() else "nothing"
-        raise CheckpointError(
-            f"{path}: found {what} there, expected a .safetensors weights file. Check the path."
-        )
+        problem = "is a folder" if path.is_dir() else "file not found"
+        raise CheckpointError(f"{path}: {problem}, expected a .safetensors weights file. Check the path.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
@@ -93,7 +92,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             tensors = {n.removeprefix(prefix): file.get_tensor(n).clone() for n in chosen}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: cannot be read as safetensors ({error}): the file is of another kind, or was cut short "
+            f"{path}: cannot be read as safetensors ({error}): it is in another format, or was truncated "
             "while it was copied. Copy it again, or use another checkpoint."
         ) from error
     found = metadata.get("format", "no format name")
@@ -112,7 +111,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The header of a weights file or checkpoint: model, num_classes, class_names and what was added.
+    """The header of a weights file or checkpoint: model, num_classes, class_names and extra entries.
 
     Raises `CheckpointError` as `load_weights` does.
     """
@@ -120,7 +119,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def _differences(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> dict[str, str]:
-    """Tensors that the two do not share by name and shape, and why."""
+    """Tensors without a counterpart of the same name and shape, and why."""
     reasons = {name: "not in the file" for name in model if name not in file}
     for name, tensor in file.items():
         if name not in model:
@@ -132,10 +131,10 @@ def _differences(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> dic
 
 
 def load_weights(path: str | Path) -> Detector:
-    """The detector that `path` holds, built from the file alone, float32, on the CPU, in train mode.
+    """The detector in `path`, built from the file alone, float32, on the CPU, in train mode.
 
     Reads files of `save_weights` and checkpoints of the trainer. Raises `CheckpointError` for a file that
-    is missing, half-written, of another format, or whose tensors do not fit the model it names.
+    is missing, truncated, in another format, or whose tensors do not fit the model it names.
     """
     path = Path(path)
     metadata, tensors = _read(path)
@@ -162,11 +161,11 @@ def load_weights(path: str | Path) -> Detector:
 
 
 def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
-    """Take over every tensor of `path` that agrees with one of `model` in name and shape, in place.
+    """Load, in place, every tensor of `path` that matches one of `model` in name and shape.
 
-    For a start from weights with other classes: backbone and neck come over, and what depends on the
-    number of classes keeps its random start. Raises `CheckpointError` as `load_weights` does, and when
-    nothing agrees; then `model` is unchanged.
+    For fine-tuning from weights with other classes: backbone and neck are loaded, and layers that depend on
+    the number of classes keep their random weights. Raises `CheckpointError` as `load_weights` does, and if
+    nothing matches; `model` is then unchanged.
     """
     path = Path(path)
     metadata, tensors = _read(path)
@@ -176,7 +175,7 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
     if not shared:
         raise CheckpointError(
             f"{path}: none of its tensors fits: the file is of model '{metadata.get('model')}', "
-            f"the model to fill is '{model.spec.name}'. Use weights of the same size."
+            f"expected '{model.spec.name}'. Use weights of the same model size."
         )
     model.load_state_dict(shared, strict=False)
     return TransferReport(len(shared), len(own), skipped)

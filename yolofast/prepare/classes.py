@@ -1,4 +1,4 @@
-"""Classes renamed, merged and dropped while a dataset is prepared."""
+"""Renames, merges and drops classes while a dataset is prepared."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.config import PrepareConfig
 from yolofast.errors import DataError, nearest
 from yolofast.formats.boxes import row_finding, rows_numbered_by
-from yolofast.prepare.settings import Settings
 from yolofast.types import Finding, ImageRecord
 
 
 @dataclass(frozen=True, slots=True)
 class ClassMap:
-    """From the classes of the source to those of the prepared dataset.
+    """Maps the classes of the source to those of the prepared dataset.
 
-    `old` and `new` are the class names; `table` int64 [len(old)] gives the new id of each old one, -1 where
-    the class is dropped. `merges` says whether two old classes become one.
+    `old` and `new` are the class names; `table` int64 [len(old)] is the new id of each old class, -1 where it
+    is dropped. `merges` is True when two old classes become one.
     """
 
     old: tuple[str, ...]
@@ -29,28 +29,27 @@ class ClassMap:
 
     @property
     def changes(self) -> bool:
-        """Whether anything is done to labels at all."""
+        """Whether any label changes."""
         return bool((self.table != np.arange(len(self.old))).any())
 
     @staticmethod
-    def of(names: Sequence[str], settings: Settings) -> ClassMap:
-        """The map that the settings ask for; new ids in the order in which the new names come up in `names`.
+    def of(names: Sequence[str], config: PrepareConfig) -> ClassMap:
+        """The map for a config; new ids follow the order in which the new names first occur in `names`.
 
-        `rename`, `drop` and `keep` are about the source's names. Raises `DataError` for a name that the
-        source does not have, for contradictions, and when no class is left.
+        `rename`, `drop` and `keep` refer to the names of the source. Raises `DataError` for a name that the
+        source does not have, an invalid new name, a class that is renamed and dropped, and when no class is
+        left.
         """
-        rename = dict(settings.rename)
-        asked = {"rename": list(rename), "drop": list(settings.drop), "keep": list(settings.keep or ())}
+        rename = dict(sorted((config.rename or {}).items()))
+        asked = {"rename": list(rename), "drop": sorted(config.drop), "keep": sorted(config.keep or ())}
         for option, wanted in asked.items():
             for name in wanted:
                 if name not in names:
                     raise DataError(
-                        f"{option}: got '{name}', which is no class of this dataset.{nearest(name, names)} "
-                        f"Its classes: {_listed(names)}."
+                        f"{option}: got '{name}', which is not a class of this dataset."
+                        f"{nearest(name, names)} Its classes: {_listed(names)}."
                     )
-        if settings.drop and settings.keep is not None:
-            raise DataError("drop and keep: got both, expected one: what is not kept is dropped.")
-        gone = set(settings.drop) if settings.keep is None else set(names) - set(settings.keep)
+        gone = set(config.drop) if config.keep is None else set(names) - set(config.keep)
         for name, target in rename.items():
             if not target.strip() or not target.isprintable():
                 raise DataError(f"rename: got {target!r} for class '{name}', expected a name.")
@@ -67,10 +66,10 @@ class ClassMap:
         return ClassMap(tuple(names), new, np.array(table, dtype=np.int64), len(new) < len(kept))
 
     def apply(self, record: ImageRecord) -> tuple[ImageRecord, tuple[Finding, ...]]:
-        """The record with new classes, and a finding for each row that is left out.
+        """The record with its new classes, and a finding for each dropped row.
 
-        A row goes because its class is dropped (`box-class-dropped`), or because it equals an earlier row now
-        that their classes are one (`box-duplicate`); the others keep their order.
+        A row is dropped because its class is (`box-class-dropped`), or because it equals an earlier row now
+        that their classes are merged (`box-duplicate`); the others keep their order.
         """
         classes = self.table[record.classes]
         if not self.merges and (classes >= 0).all():
@@ -98,7 +97,7 @@ class ClassMap:
 
 
 def _with(record: ImageRecord, rows: slice | NDArray[np.int64], classes: NDArray[np.int64]) -> ImageRecord:
-    """Some rows of a record, with other classes."""
+    """Some rows of a record, with new classes."""
     return ImageRecord(
         record.path,
         record.width,
@@ -111,6 +110,6 @@ def _with(record: ImageRecord, rows: slice | NDArray[np.int64], classes: NDArray
     )
 
 
-def _listed(names: Sequence[str], most: int = 20) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+def _listed(names: Sequence[str], limit: int = 20) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

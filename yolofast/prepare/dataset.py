@@ -1,138 +1,119 @@
-"""From any readable dataset to the YOLO layout."""
+"""From any supported dataset to the YOLO layout."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from yolofast.config import PrepareConfig
 from yolofast.errors import DataError
-from yolofast.formats.data_yaml import write_data_yaml
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
+from yolofast.formats.yolo.writer import write_data_yaml
 from yolofast.prepare.classes import ClassMap
-from yolofast.prepare.current import current_manifest, fingerprint
 from yolofast.prepare.folder import building, check_output, default_output
-from yolofast.prepare.manifest import described_by, write_manifest
-from yolofast.prepare.place import image_file, label_file
-from yolofast.prepare.settings import Link, Settings
+from yolofast.prepare.image_writer import image_file, label_file
+from yolofast.prepare.manifest import dataset_from_manifest, write_manifest
+from yolofast.prepare.outcome import PrepareOutcome, first_problem
+from yolofast.prepare.settings import manifest_settings, with_options
 from yolofast.prepare.stratify import choose_valid
-from yolofast.prepare.stream import place_images
-from yolofast.prepare.tally import Tally
+from yolofast.prepare.up_to_date import fingerprint, up_to_date_manifest
+from yolofast.prepare.write_images import write_images
 from yolofast.types import PreparedDataset
 
 
 def prepare_dataset(
-    path: str | Path,
+    path: str | Path | FileTree,
     out: str | Path | None = None,
     *,
-    val_fraction: float = 0.2,
-    seed: int = 0,
-    link: Link = "hard",
-    label_format: str | None = None,
-    restart_rows: int = 0,
-    rename: Mapping[str, str] | None = None,
-    drop: Sequence[str] = (),
-    keep: Sequence[str] | None = None,
-    drop_empty: bool = False,
-    max_side: int | None = None,
-    quality: int = 90,
+    config: PrepareConfig | None = None,
+    **options: Any,
 ) -> PreparedDataset:
     """Write a dataset in the YOLO layout: `{train,valid,test}/{images,labels}`, data.yaml, manifest.json.
 
+        prepare_dataset("raw", val_fraction=0.1, seed=1, link="copy")
+        prepare_dataset("raw", "out", config=PrepareConfig(max_side=1280))
+
     Args:
-        path: folder with images and labels of any registered format. It is only read.
-        out: output folder; default: `<name>_yolo` beside the source. A dataset prepared there before is
+        path: folder with images and labels of any registered format, or its scanned tree. It is only read.
+        out: output folder; default: `<name>_yolo` next to the source. A dataset prepared there earlier is
             replaced; anything else is refused.
-        val_fraction: share of the training images that become `valid` when the source names no such
-            split (or no train split: then its splits are ignored): round(val_fraction * images), at least
-            one, not all. Each class gets its share, and images of the same content stay on one side
-            (`stratify.choose_valid`). The choice depends on the seed and on each image's relative path,
-            classes and content only.
-        seed: another seed gives another choice.
-        link: 'hard' links images where the file system can (no extra space) and copies where it cannot;
-            'copy' always copies; 'symlink' points at the images by absolute path, and breaks when they move.
-        label_format: which labels count when there are several kinds, such as 'yolo', 'coco' or 'voc'.
-        restart_rows: 0, or rewrite the JPEGs without loss with a restart marker after every so many rows of
-            MCUs (`kernels.rewrite_jpeg`): new files instead of links. An image found to be damaged is left
-            out; one that decodes but cannot be rewritten is placed as it is, with a note in manifest.json.
-        rename: old class name -> new one. Several classes of one new name become one class; boxes that
-            repeat each other by that are dropped. New ids count in the order in which names first come up.
-        drop: classes (by their old names) whose boxes are left out.
-        keep: classes (by their old names) whose boxes stay; those of all others are left out.
-        drop_empty: leave out images that lose all their boxes by `drop` or `keep`. They stay as background
-            otherwise, as do images that have no boxes in the source.
-        max_side: images whose longer side is larger are made so small, upright, as new files: PNG stays
-            PNG, all others become JPEG, without metadata. Labels, as shares of the sides, stay. An image
-            found to be damaged is left out. None: no image is decoded.
-        quality: of those JPEGs, 1 to 100.
+        config: the settings; default: `PrepareConfig()`.
+        options: fields of `PrepareConfig` by name; they take precedence over `config`. The defaults are
+            val_fraction=0.2, seed=0, link="hard", label_format=None, restart_rows=0, rename=None, drop=(),
+            keep=None, drop_empty=False, max_side=None, quality=90.
 
-    Nothing is done where `out` already is what it would become (`prepared_is_current`). Every box and
-    image that is left out is in `dropped`, with file, line and reason, and in manifest.json;
-    `source_boxes` is the sum of the boxes kept and those dropped. The same input gives the same bytes. A
-    failure, or a kill, leaves `out` as it was, or such that the next run puts it right.
+    Validation split: when the source names no `valid` split (or no `train` split: its splits are then
+    ignored), round(val_fraction * images) training images become `valid`, at least one and not all. Each
+    class gets its share, and images of the same content stay on one side (`stratify.choose_valid`). The
+    choice depends only on the seed and on the relative path, classes and content of each image.
 
-    Raises `DatasetNotFoundError` when there is no such folder and `DataError` for everything else.
+    Classes: new ids follow the order in which the new names first occur. Boxes that repeat each other after a
+    merge are dropped. Images without boxes in the source stay as background, and so do images that lose all
+    their boxes, unless `drop_empty`.
+
+    Images: links and copies are the original files. `restart_rows` rewrites JPEGs losslessly
+    (`kernels.rewrite_jpeg`); an image that decodes but cannot be rewritten stays as it is, with a note in
+    manifest.json. `max_side` writes larger images downscaled and upright: PNG stays PNG, all others become
+    JPEG, without metadata. An image that turns out to be damaged is skipped.
+
+    Nothing is done when `out` is up to date (`prepared_is_up_to_date`). Every box and image that is left out
+    is in `dropped`, with file, line and reason, and in manifest.json; `source_boxes` is the sum of the boxes
+    kept and dropped. The same input gives the same bytes. After a failure or a kill, `out` is as it was, or
+    the next run recovers it.
+
+    Raises `DatasetNotFoundError` when there is no such folder, `ConfigError` for invalid settings,
+    `TypeError` for an unknown option, and `DataError` for everything else.
     """
-    settings = Settings.of(
-        val_fraction=val_fraction,
-        seed=seed,
-        link=link,
-        label_format=label_format,
-        restart_rows=restart_rows,
-        rename=rename,
-        drop=drop,
-        keep=keep,
-        drop_empty=drop_empty,
-        max_side=max_side,
-        quality=quality,
-    )
+    settings = with_options(config, options)
     tree = scan_dataset(path)
     target = Path(os.path.abspath(out)) if out is not None else default_output(tree.root)  # noqa: PTH100
     check_output(tree.root, target)
-    manifest = current_manifest(target, tree, settings)
-    return described_by(target, manifest) if manifest else _build(target, tree, settings)
+    manifest = up_to_date_manifest(target, tree, settings)
+    return dataset_from_manifest(target, manifest) if manifest else _build(target, tree, settings)
 
 
-def _build(target: Path, tree: FileTree, settings: Settings) -> PreparedDataset:
-    """Make the prepared dataset at `target`."""
+def _build(target: Path, tree: FileTree, config: PrepareConfig) -> PreparedDataset:
+    """Write the prepared dataset to `target`."""
     root, state = tree.root, fingerprint(tree)
-    dataset = open_dataset(tree, settings.label_format)
-    classes = ClassMap.of(dataset.names, settings)
+    dataset = open_dataset(tree, config.label_format)
+    classes = ClassMap.of(dataset.names, config)
     with building(target) as work:
-        tally = place_images(work, dataset, tree, classes, settings)
-        if not any(entry.boxes for entry in tally.entries):
-            raise DataError(f"{root}: no usable box in {len(tree.images)} images.{tally.first_problem}")
-        if not any(entry.split == "valid" for entry in tally.entries):
-            _take_valid(root, work, tally, settings)
+        outcome = write_images(work, dataset, tree, classes, config)
+        if not any(image.boxes for image in outcome.images):
+            problem = first_problem(outcome.dropped)
+            raise DataError(f"{root}: no usable box in {len(tree.images)} images.{problem}")
+        if not any(image.split == "valid" for image in outcome.images):
+            _move_to_valid(root, work, outcome, config)
         folders = {split: f"{split}/images" for split in SPLITS}
         write_data_yaml(work / "data.yaml", folders, classes.new)
         write_manifest(
-            work, root, tally, label_format=dataset.format, names=classes.new,
-            source_names=dataset.names, settings=settings.entry(), fingerprint=state,
+            work, root, outcome, label_format=dataset.format, names=classes.new,
+            source_names=dataset.names, settings=manifest_settings(config), fingerprint=state,
         )  # fmt: skip
-    return tally.described(target, classes.new)
+    return outcome.to_dataset(target, classes.new)
 
 
-def _take_valid(root: Path, work: Path, tally: Tally, settings: Settings) -> None:
+def _move_to_valid(root: Path, work: Path, outcome: PrepareOutcome, config: PrepareConfig) -> None:
     """Move a deterministic share of the training images to valid."""
-    train = [entry for entry in tally.entries if entry.split == "train"]
+    train = [image for image in outcome.images if image.split == "train"]
     if len(train) < 2:
         raise DataError(
             f"{root}: got {len(train)} usable training image, expected at least 2: one to train on, one to "
-            f"validate.{tally.first_problem}"
+            f"validate.{first_problem(outcome.dropped)}"
         )
     chosen = choose_valid(
-        [os.fsencode(entry.source) for entry in train],
-        [entry.classes for entry in train],
-        [entry.sha256 for entry in train],
-        count=min(max(1, round(settings.val_fraction * len(train))), len(train) - 1),
-        seed=settings.seed,
+        [os.fsencode(image.source) for image in train],
+        [image.classes for image in train],
+        [image.sha256 for image in train],
+        count=min(max(1, round(config.val_fraction * len(train))), len(train) - 1),
+        seed=config.seed,
     )
     folder = str(work)
     for i in sorted(chosen):
-        entry = train[i]
-        for place in (image_file, label_file):
-            os.rename(place(folder, "train", entry.name), place(folder, "valid", entry.name))  # noqa: PTH104
-        entry.split = "valid"
+        image = train[i]
+        for file in (image_file, label_file):
+            os.rename(file(folder, "train", image.name), file(folder, "valid", image.name))  # noqa: PTH104
+        image.split = "valid"

@@ -1,4 +1,4 @@
-"""The output folder: what may be replaced, and how a finished dataset takes its place at once."""
+"""The output folder: what may be replaced, and how a finished dataset replaces it atomically."""
 
 from __future__ import annotations
 
@@ -11,59 +11,55 @@ from typing import Any
 from yolofast.errors import DataError
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, is_cache, read_manifest
-from yolofast.work_folder import settle_killed, whole_folder
+from yolofast.work_folder import atomic_folder, recover_killed
 
 _OURS = frozenset({*SPLITS, "data.yaml", MANIFEST})
 
 
-def _real(path: Path) -> Path:
-    return path.resolve()
-
-
 def default_output(source: Path, to: str = "yolo") -> Path:
-    """Where a dataset goes when nothing else is said: `<name>_yolo` (or another format) beside the source."""
+    """The default output folder: `<name>_yolo` (or the name of another format) next to the source."""
     absolute = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would follow a link elsewhere
     return absolute.with_name(f"{absolute.name}_{to}")
 
 
 def check_output(source: Path, out: Path, ours: frozenset[str] = _OURS) -> None:
-    """Refuse an output folder that would touch the source or somebody's files; raises `DataError`.
+    """Refuse an output folder that overlaps the source or has files of the user; raises `DataError`.
 
-    What a killed run left beside it is put right first: where the dataset is found complete, nothing else
-    would. `ours`: the names in a folder made before that may be replaced.
+    First recovers from a killed run: when the dataset turns out to be complete, nothing else would. `ours`
+    are the names in an earlier output folder that may be replaced.
     """
-    inner, outer = _real(out), _real(source)
+    inner, outer = out.resolve(), source.resolve()
     if inner == outer or outer in inner.parents or inner in outer.parents:
         raise DataError(
-            f"{out}: got an output folder that is, holds or lies in the source {source}. "
-            "Choose another output folder (--out), outside of it."
+            f"{out}: got an output folder that is, contains or is inside the source {source}. "
+            "Choose an output folder outside of it (--out)."
         )
-    with suppress(OSError):  # what cannot be put right does not matter unless something is to be built
-        settle_killed(out)
+    with suppress(OSError):  # a failed recovery only matters if something has to be built
+        recover_killed(out)
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir() or out.is_symlink():
-        raise DataError(f"{out}: exists and is no folder. Choose another output folder (--out).")
+        raise DataError(f"{out}: exists and is not a folder. Choose another output folder (--out).")
     names = sorted(entry.name for entry in out.iterdir())
     if not names:
         return
     manifest = read_manifest(out)
     if manifest is None:
         raise DataError(
-            f"{out}: the folder is not empty and was not made by '{MADE_BY}' (it holds '{names[0]}'). "
+            f"{out}: the folder is not empty and was not made by '{MADE_BY}' (it contains '{names[0]}'). "
             "Choose another output folder (--out), or empty this one."
         )
-    foreign = [name for name in names if name not in ours and not name.endswith(".cache")]
-    foreign = foreign or _added(out, manifest)
-    if foreign:
+    added = [name for name in names if name not in ours and not name.endswith(".cache")]
+    added = added or _added_files(out, manifest)
+    if added:
         raise DataError(
-            f"{out}: holds '{foreign[0]}', which preparing again would delete. Move it elsewhere, or choose "
+            f"{out}: contains '{added[0]}', which preparing again would delete. Move it elsewhere, or choose "
             "another output folder (--out)."
         )
 
 
-def _added(out: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """The files in a prepared folder's splits that its manifest does not have; caches do not count."""
+def _added_files(out: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """The files in the splits of a prepared folder that its manifest does not list, except caches."""
     entries = [entry for entry in manifest.get("images", ()) if entry.get("split") in SPLITS]
     known = {f"{entry['split']}/images/{entry.get('name')}" for entry in entries}
     known |= {f"{os.path.splitext(name)[0]}.txt".replace("/images/", "/labels/", 1) for name in known}  # noqa: PTH122
@@ -77,18 +73,17 @@ def _added(out: Path, manifest: Mapping[str, Any]) -> list[str]:
 
 @contextmanager
 def building(out: Path) -> Iterator[Path]:
-    """A folder to build in, which becomes `out` when the block ends well.
+    """A folder to build in, which becomes `out` when the block succeeds.
 
-    Whatever goes wrong, `out` is the old dataset or the complete one (`whole_folder`). Raises
-    `DataError` when it cannot be written.
+    On any failure `out` is the old dataset or the complete new one (`atomic_folder`). Raises `DataError` when
+    it cannot be written.
     """
     try:
-        with whole_folder(out) as work:
+        with atomic_folder(out) as work:
             work.mkdir()
             yield work
     except OSError as error:
-        place = error.filename or out
         raise DataError(
-            f"{out}: cannot be written: {error.strerror} ('{place}'). "
-            "Choose another output folder (--out): one that you may write to, with enough space."
+            f"{out}: cannot be written: {error.strerror} ('{error.filename or out}'). "
+            "Choose another output folder (--out) that is writable and has enough space."
         ) from None

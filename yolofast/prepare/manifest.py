@@ -1,6 +1,7 @@
-"""manifest.json: where a prepared dataset came from, every file in it and all that was left out.
+"""manifest.json: where a prepared dataset comes from, its files, and everything that was dropped.
 
-One item a line, written as it goes, so that it stays small in memory and can be searched by line.
+Lists have one item per line and are written as a stream: memory stays small, and the file can be searched by
+line.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from yolofast.prepare.tally import Entry, Tally, described, noticed
+from yolofast.prepare.outcome import PreparedImage, PrepareOutcome, noticed, prepared_dataset
 from yolofast.types import Finding, PreparedDataset
 
 MANIFEST = "manifest.json"
@@ -21,12 +22,12 @@ MADE_BY = "yolofast prepare"
 
 
 def is_cache(name: str) -> bool:
-    """Whether a file in a prepared folder is what loaders put there, or hidden: no part of the dataset."""
+    """Whether a file in a prepared folder is hidden or a cache of a loader: not part of the dataset."""
     return name.startswith(".") or name.endswith((".cache", ".npy"))
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
-    """The manifest of a prepared dataset; None when there is none, or it is not ours."""
+    """The manifest of a prepared dataset; None when there is none, or another program wrote it."""
     try:
         content = json.loads((out / MANIFEST).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -35,13 +36,13 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
 
 
 def write_manifest(
-    work: Path, root: Path, tally: Tally, *, label_format: str, names: Iterable[str],
+    work: Path, root: Path, outcome: PrepareOutcome, *, label_format: str, names: Iterable[str],
     source_names: Iterable[str], settings: Mapping[str, Any], fingerprint: str,
 ) -> None:  # fmt: skip
-    """Write the manifest of the source `root` into the folder `work`; the same bytes for the same input.
+    """Write the manifest of the source `root` into the folder `work`; the same input gives the same bytes.
 
-    `fingerprint` is the source's from before it was read, so that a change meanwhile shows. It does not
-    cover files outside of the source; with such files there is none.
+    `fingerprint` was taken before the source was read, so that a change in the meantime is detected. It does
+    not cover files outside the source; with such files, the manifest has none.
     """
     head = {
         "made_by": MADE_BY,
@@ -50,20 +51,20 @@ def write_manifest(
         "classes": list(names),
         "source_classes": list(source_names),
         "settings": settings,
-        "fingerprint": None if tally.outside else fingerprint,
-        "source_boxes": tally.rows,
-        "kept_boxes": sum(entry.boxes for entry in tally.entries),
-        "dropped_boxes": sum(f.code.startswith("box-") for f in tally.dropped),
-        "dropped_by_code": dict(sorted(Counter(f.code for f in tally.dropped).items())),
-        "notes_by_code": dict(sorted(Counter(f.code for f in tally.notes).items())),
+        "fingerprint": None if outcome.outside else fingerprint,
+        "source_boxes": outcome.rows,
+        "kept_boxes": sum(image.boxes for image in outcome.images),
+        "dropped_boxes": sum(f.code.startswith("box-") for f in outcome.dropped),
+        "dropped_by_code": dict(sorted(Counter(f.code for f in outcome.dropped).items())),
+        "notes_by_code": dict(sorted(Counter(f.code for f in outcome.notes).items())),
     }
     write_listed(
         work / MANIFEST,
         head,
         {
-            "dropped": (finding_entry(f, root) for f in tally.dropped),
-            "notes": (finding_entry(f, root) for f in tally.notes),
-            "images": map(_image_entry, tally.entries),
+            "dropped": (finding_entry(f, root) for f in outcome.dropped),
+            "notes": (finding_entry(f, root) for f in outcome.notes),
+            "images": map(_image_entry, outcome.images),
         },
     )
 
@@ -71,7 +72,7 @@ def write_manifest(
 def write_listed(
     path: Path, head: Mapping[str, Any], lists: Mapping[str, Iterable[Mapping[str, Any]]]
 ) -> None:
-    """Write a JSON object: the entries of `head`, then `lists`, an item a line, as they come."""
+    """Stream a JSON object: the entries of `head`, then `lists` with one item per line."""
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.write(json.dumps(head, indent=1).removesuffix("\n}"))
         for key, items in lists.items():
@@ -88,21 +89,21 @@ def _write_list(file: TextIO, key: str, items: Iterable[Mapping[str, Any]]) -> N
     file.write("\n ]")
 
 
-def _image_entry(entry: Entry) -> dict[str, Any]:
+def _image_entry(image: PreparedImage) -> dict[str, Any]:
     return {
-        "source": entry.source,
-        "split": entry.split,
-        "name": entry.name,
-        "boxes": entry.boxes,
-        "bytes": entry.size,
-        "sha256": entry.sha256.hex(),
-        "label_bytes": entry.label_size,
-        "label_sha256": entry.label_sha256.hex(),
+        "source": image.source,
+        "split": image.split,
+        "name": image.name,
+        "boxes": image.boxes,
+        "bytes": image.size,
+        "sha256": image.sha256.hex(),
+        "label_bytes": image.label_size,
+        "label_sha256": image.label_sha256.hex(),
     }
 
 
 def finding_entry(finding: Finding, root: Path) -> dict[str, Any]:
-    """A finding as the manifest holds it: its file from the root, where it lies there."""
+    """A finding as the manifest stores it: its file is relative to the root where it is below it."""
     file, prefix = finding.file, os.path.join(root, "")  # noqa: PTH118 - ends with a separator
     return {
         "severity": finding.severity,
@@ -118,10 +119,10 @@ def _finding(entry: dict[str, Any], root: Path) -> Finding:
     return finding if finding.file is None else dataclasses.replace(finding, file=str(root / finding.file))
 
 
-def described_by(target: Path, manifest: dict[str, Any]) -> PreparedDataset:
-    """The prepared dataset that a manifest tells of."""
+def dataset_from_manifest(target: Path, manifest: dict[str, Any]) -> PreparedDataset:
+    """The prepared dataset that a manifest describes."""
     root = Path(manifest["source"])
-    return described(
+    return prepared_dataset(
         target,
         tuple(manifest["classes"]),
         ((item["split"], item["boxes"]) for item in manifest["images"]),

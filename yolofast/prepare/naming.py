@@ -1,6 +1,6 @@
-"""Names and order that depend on nothing but a file's relative path.
+"""File names that depend only on the relative path of each image.
 
-So the prepared dataset is the same whatever order the files are read in, on any machine.
+So the prepared dataset is the same on any machine, whatever order the files are read in.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from yolofast.formats.discover import FileTree
 
 MAX_NAME_BYTES = 255
-"""The longest file name that common file systems take."""
+"""The longest file name that common file systems support."""
 
 
 class PathKeys:
-    """Gives each image its path from the dataset's root; one that lies elsewhere keeps its own."""
+    """Paths relative to the root of a dataset, as strings; files elsewhere keep their own path."""
 
     def __init__(self, root: Path) -> None:
         self._prefix = os.path.join(root, "")  # noqa: PTH118 - ends with a separator
@@ -26,23 +26,23 @@ class PathKeys:
         return str(path).removeprefix(self._prefix)
 
     def outside(self, path: Path | None) -> bool:
-        """Whether a file lies outside of the root."""
+        """Whether a file is outside the root; False for None."""
         return path is not None and not str(path).startswith(self._prefix)
 
 
 def _shortened(stem: str, size: int) -> str:
-    """As many of the first characters as fit into `size` bytes."""
+    """The first characters that fit into `size` bytes."""
     while len(os.fsencode(stem)) > size:
         stem = stem[:-1]
     return stem
 
 
 class TargetNames:
-    """Gives each image a file name of its own.
+    """Gives each image a unique file name.
 
-    A name that several images share (in any folder, in any case, with any suffix, because a.jpg and a.png
-    would share one label file) gets a suffix made from the image's path, and loses its last characters
-    where it would be too long for a file system; all others stay.
+    A name that several images share (in any folder, ignoring case and suffix, because a.jpg and a.png would
+    share one label file) gets an ending derived from the path of the image, and is shortened where it would
+    be too long for a file system; all others stay.
     """
 
     def __init__(self, tree: FileTree) -> None:
@@ -50,7 +50,7 @@ class TargetNames:
         self._taken: set[str] = set()
 
     def of(self, image: Path, key: str) -> str:
-        """The file name of an image, whose path from the root is `key`; call it once for each."""
+        """The file name of an image with the relative path `key`; call it once per image."""
         own, suffix = _parts(image)
         stem, folded, length = own, own.casefold(), 0
         shared = self._count[folded] > 1
@@ -64,5 +64,5 @@ class TargetNames:
 
 
 def _parts(image: Path) -> tuple[str, str]:
-    """Stem and suffix, without what `Path` does for each."""
+    """Stem and suffix, without the cost of `Path`."""
     return os.path.splitext(os.path.basename(str(image)))  # noqa: PTH119, PTH122

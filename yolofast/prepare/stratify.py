@@ -1,20 +1,20 @@
-"""The choice of validation images: random-looking, repeatable, with every class in its share.
+"""Chooses the validation images: pseudo-random, repeatable, with a fair share of every class.
 
 Iterative stratification (Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data, 2011) on
 the sets of classes of the images:
 
-1. Images of the same content are one unit, so that no picture is on both sides (unless there is only one
-   content at all). Units without boxes are a class of their own.
-2. The class with the fewest units that are not dealt yet is dealt next, the first such class when several
-   have so few (background the last). Its units come in the order of a hash of the seed and their path.
-3. A unit goes to the side that lacks most of that class; when equal, to the side that lacks most of all;
-   then to training. A class with two units or more asks for at least one on each side.
-4. A side that has its number of images is full. Exactly `count` images are chosen, where units of several
-   images allow it.
-5. A class that still is on one side only gets a unit moved there against another one of the same size,
-   where no other class loses its last unit on a side by that.
+1. Images of the same content are one unit, so that no image is on both sides (unless all images are equal).
+   Units without boxes form a class of their own.
+2. The class with the fewest unassigned units is assigned next; ties go to the lower class (background last).
+   Its units are taken in the order of a hash of the seed and their path.
+3. A unit goes to the side that lacks most of that class; on a tie, to the side that lacks most images; then
+   to training. A class with two units or more demands at least one on each side.
+4. A side that has reached its number of images is full. Exactly `count` images are chosen, unless units of
+   several images prevent it.
+5. When a class is still on one side only, one of its units is swapped with a unit of the same size on the
+   other side, provided no other class loses its last unit on a side.
 
-All of it is integer arithmetic: the same on every platform, whatever the order of the images.
+All arithmetic is in integers: the result is the same on every platform, whatever the order of the images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BACKGROUND = -1
 
 @dataclass(slots=True)
 class _Unit:
-    """Images that stay together."""
+    """Images that stay on one side."""
 
     order: bytes
     classes: tuple[int, ...]
@@ -47,14 +47,14 @@ def choose_valid(
     count: int,
     seed: int,
 ) -> set[int]:
-    """The positions of `count` images for validation, the others being for training.
+    """The indices of `count` images for validation; all others are for training.
 
     Args:
-        keys: relative path of each image, no two the same.
-        class_sets: the classes of its boxes, each once.
-        contents: something that is equal for images of the same content (a digest).
+        keys: relative path of each image, unique.
+        class_sets: the classes of the boxes of each image, each once.
+        contents: a digest of each image, equal for images of the same content.
         count: images to choose, 1 to len(keys) - 1. Images of the same content stay together: with many of
-            them it can be missed, by less than the largest such group.
+            them, the result can differ from `count` by less than the largest such group.
         seed: another seed gives another choice.
     """
     units = _units(keys, class_sets, contents, seed)
@@ -62,7 +62,7 @@ def choose_valid(
     for unit in units:
         for label in unit.classes:
             holders.setdefault(label, []).append(unit)
-    _deal(units, holders, len(keys), count)
+    _assign(units, holders, len(keys), count)
     for side in (TRAIN, VALID):
         if all(unit.side != side for unit in units):  # large units can crowd the others out
             min(units, key=lambda unit: unit.size).side = side
@@ -73,7 +73,7 @@ def choose_valid(
 def _units(
     keys: Sequence[bytes], class_sets: Sequence[tuple[int, ...]], contents: Sequence[bytes], seed: int
 ) -> list[_Unit]:
-    """The units in dealing order."""
+    """The units in the order of assignment."""
     prefix = b"%d:" % seed
     if len(set(contents)) == 1:
         contents = keys
@@ -93,38 +93,38 @@ def _units(
     return sorted(by_content.values(), key=lambda unit: unit.order)
 
 
-def _deal(units: list[_Unit], holders: dict[int, list[_Unit]], total: int, count: int) -> None:
-    """Give every unit its side (points 2 to 4); shares are in units of 1 / total."""
-    lacks: dict[int, list[int]] = {}
+def _assign(units: list[_Unit], holders: dict[int, list[_Unit]], total: int, count: int) -> None:
+    """Assign every unit to a side (points 2 to 4); shares are in units of 1 / total."""
+    demand: dict[int, list[int]] = {}
     for label, having in holders.items():
         number = len(having)
         share = count * number
         if number > 1:
             share = min(max(share, total), (number - 1) * total)
-        lacks[label] = [number * total - share, share]
-    room = [total - count, count]
-    waiting = {label: len(having) for label, having in holders.items()}
-    while waiting:
-        label = min(waiting, key=lambda c: (waiting[c], c == _BACKGROUND, c))
-        mine = lacks[label]
+        demand[label] = [number * total - share, share]
+    free = [total - count, count]
+    unassigned = {label: len(having) for label, having in holders.items()}
+    while unassigned:
+        label = min(unassigned, key=lambda c: (unassigned[c], c == _BACKGROUND, c))
+        mine = demand[label]
         for unit in holders[label]:
             if unit.side >= 0:
                 continue
-            better = mine[VALID] - mine[TRAIN] or room[VALID] - room[TRAIN]
+            better = mine[VALID] - mine[TRAIN] or free[VALID] - free[TRAIN]
             side = VALID if better > 0 else TRAIN
-            if room[side] < unit.size:
-                side = VALID if room[VALID] > room[TRAIN] else TRAIN
+            if free[side] < unit.size:
+                side = VALID if free[VALID] > free[TRAIN] else TRAIN
             unit.side = side
-            room[side] -= unit.size
+            free[side] -= unit.size
             for other in unit.classes:
-                lacks[other][side] -= total
-                if other in waiting:
-                    waiting[other] -= 1
-        del waiting[label]
+                demand[other][side] -= total
+                if other in unassigned:
+                    unassigned[other] -= 1
+        del unassigned[label]
 
 
 def _fill_gaps(units: list[_Unit], holders: dict[int, list[_Unit]], side: int) -> None:
-    """Give each class with two units or more one on `side`, where that can be had (point 5)."""
+    """Give each class with two units or more one on `side`, where possible (point 5)."""
     held = {label: [0, 0] for label in holders}
     for unit in units:
         for label in unit.classes:
@@ -133,24 +133,24 @@ def _fill_gaps(units: list[_Unit], holders: dict[int, list[_Unit]], side: int) -
         if held[label][side] or len(holders[label]) < 2:
             continue
         there = [unit for unit in units if unit.side == side]
-        for comes in holders[label]:
-            leaves = _partner(comes, there, held, side)
-            if leaves is not None:
-                for unit, place in ((comes, side), (leaves, 1 - side)):
-                    unit.side = place
+        for incoming in holders[label]:
+            outgoing = _swap_partner(incoming, there, held, side)
+            if outgoing is not None:
+                for unit, new_side in ((incoming, side), (outgoing, 1 - side)):
+                    unit.side = new_side
                     for other in unit.classes:
-                        held[other][place] += 1
-                        held[other][1 - place] -= 1
+                        held[other][new_side] += 1
+                        held[other][1 - new_side] -= 1
                 break
 
 
-def _partner(comes: _Unit, there: list[_Unit], held: dict[int, list[int]], side: int) -> _Unit | None:
-    """The first of the units on `side` that can be given for `comes`: no class may lose its last anywhere."""
+def _swap_partner(incoming: _Unit, there: list[_Unit], held: dict[int, list[int]], side: int) -> _Unit | None:
+    """The first unit on `side` that can be swapped for `incoming`: no class may lose its last unit."""
     for unit in there:
-        if unit.size != comes.size:
+        if unit.size != incoming.size:
             continue
-        given = all(held[c][side] > 1 or c in comes.classes for c in unit.classes)
-        taken = all(held[c][1 - side] > 1 or c in unit.classes for c in comes.classes)
-        if given and taken:
+        can_leave = all(held[c][side] > 1 or c in incoming.classes for c in unit.classes)
+        can_come = all(held[c][1 - side] > 1 or c in unit.classes for c in incoming.classes)
+        if can_leave and can_come:
             return unit
     return None

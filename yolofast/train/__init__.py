@@ -1,4 +1,4 @@
-"""Training: one `Trainer` over any loader and any model that gives a loss."""
+"""Training: one `Trainer` for any loader and any model that returns its losses."""
 
 from yolofast.train.amp import mixed_precision
 from yolofast.train.checkpoint import CheckpointManager, TrainingState

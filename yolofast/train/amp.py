@@ -1,4 +1,4 @@
-"""Mixed precision: where it is on, and in which type."""
+"""Mixed precision: on which devices it is used, and in which dtype."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from yolofast.errors import ConfigError
 
 
 def mixed_precision(amp: Amp, device: torch.device) -> torch.dtype | None:
-    """The type to compute in, or None for plain float32.
+    """The dtype to compute in, or None for float32.
 
-    `auto`: bfloat16 on CUDA devices that have it, float16 on older ones, bfloat16 on CPUs with
-    native bfloat16 products (AVX512-BF16 or AMX), else off. `on` insists, and raises `ConfigError`
-    on a device without any.
+    `auto`: bfloat16 on CUDA devices that support it, float16 on older ones, bfloat16 on CPUs with
+    native bfloat16 products (AVX512-BF16 or AMX), else off. `on` forces it, and raises `ConfigError`
+    on a device that supports none.
     """
     if amp == "off":
         return None

@@ -1,10 +1,10 @@
-"""Checkpoints: everything a run needs to go on, in one safetensors file with a JSON header.
+"""Checkpoints: everything a run needs to resume, in one safetensors file with a JSON header.
 
 `last.safetensors` holds weights (`model/`), averaged weights (`ema/`), optimizer and RNG tensors;
 the rest (epoch, schedule, history, config) is JSON in the file's header. One file, flushed to disk
 under a temporary name and then renamed: a reader sees the old checkpoint or the new one, never
-half of one. The one before is kept as `previous.safetensors`, for the case that a disk damages
-the last. `best.safetensors` is the averaged model alone, ready for inference.
+half of one. The one before is kept as `previous.safetensors`, in case the disk damages the last.
+`best.safetensors` is the averaged model alone, ready for inference.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from yolofast.errors import CheckpointError
-from yolofast.files import whole_file
+from yolofast.files import atomic_file
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 _STATE_KEY, _CHECKSUM_KEY = "yolofast_training", "yolofast_crc32"
@@ -33,9 +33,9 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A moment of a run, between two epochs.
+    """The state of a run between two epochs.
 
-    `tensors` are named `model/...`, `ema/...`, `optimizer/...`, `rng/...`; `values` is plain JSON.
+    `tensors` are named `model/...`, `ema/...`, `optimizer/...`, `rng/...`; `values` is JSON.
     """
 
     tensors: Tensors
@@ -73,12 +73,12 @@ class CheckpointManager:
     def save(self, state: TrainingState, *, is_best: bool) -> None:
         """Write `last`, and `best` from the averaged weights when `is_best`.
 
-        Raises `CheckpointError` when they cannot be written; the checkpoints before are then kept.
+        Raises `CheckpointError` when they cannot be written; the earlier checkpoints are then kept.
         """
         if is_best:
-            with whole_file(self.best, CheckpointError, sync=True) as temporary:
+            with atomic_file(self.best, CheckpointError, sync=True) as temporary:
                 self._write(temporary, state.group("ema"), {})
-        with whole_file(self.last, CheckpointError, sync=True) as temporary:
+        with atomic_file(self.last, CheckpointError, sync=True) as temporary:
             self._write(temporary, state.tensors, self._state(state))
             if self.last.exists():
                 self.last.replace(self.directory / PREVIOUS)
@@ -86,9 +86,9 @@ class CheckpointManager:
             leftover.unlink()
 
     def load_latest(self) -> TrainingState | None:
-        """The last whole checkpoint, or None where the run has none.
+        """The last intact checkpoint, or None when the run has none.
 
-        A damaged `last` is reported and the one before is taken. Raises `CheckpointError` when
+        A damaged `last` is logged and the one before it is used. Raises `CheckpointError` when
         there are checkpoints and none can be read.
         """
         found = [p for p in (self.last, self.directory / PREVIOUS) if p.exists()]
@@ -110,11 +110,13 @@ class CheckpointManager:
         return {_STATE_KEY: json.dumps(state.values), _CHECKSUM_KEY: _checksum(state.tensors)}
 
     def _write(self, path: Path, tensors: Tensors, extra: Mapping[str, str]) -> None:
-        whole = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         try:
-            save_file(whole, path, metadata={**self.model_metadata, **extra})
+            save_file(stored, path, metadata={**self.model_metadata, **extra})
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{path}: the checkpoint cannot be written: {error}. Make room.") from None
+            raise CheckpointError(
+                f"{path}: the checkpoint cannot be written: {error}. Free some disk space."
+            ) from None
 
 
 def _read(path: Path) -> TrainingState:
@@ -122,17 +124,19 @@ def _read(path: Path) -> TrainingState:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if _STATE_KEY not in metadata:
-                raise CheckpointError(f"{path}: weights without a training state; use it with --weights.")
+                raise CheckpointError(
+                    f"{path}: weights without a training state, expected a checkpoint; use it with --weights."
+                )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         if metadata.get(_CHECKSUM_KEY) != _checksum(tensors):
-            raise CheckpointError(f"{path}: not a whole checkpoint: its tensors are damaged.")
+            raise CheckpointError(f"{path}: damaged checkpoint: the checksum of its tensors does not match.")
         return TrainingState(tensors, json.loads(metadata[_STATE_KEY]))
     except (OSError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: not a whole checkpoint: {error}.") from None
+        raise CheckpointError(f"{path}: damaged checkpoint: {error}.") from None
 
 
 def _checksum(tensors: Tensors) -> str:
-    """CRC-32 over names and bytes: a damaged disk changes tensors without changing the file's form."""
+    """CRC-32 over names and bytes: a damaged disk can change tensors and leave the file readable."""
     total = 0
     for name in sorted(tensors):
         data = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
@@ -151,9 +155,9 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Put tensors of `optimizer_tensors` back; the groups' settings stay the optimizer's own.
+    """Restore what `optimizer_tensors` returned; the groups' settings stay the optimizer's own.
 
-    Raises `CheckpointError` when they are of an optimizer with other weights.
+    Raises `CheckpointError` when they belong to an optimizer of other weights.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
@@ -161,8 +165,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
         index, name = key.split("/", 1)
         weight = weights[int(index)] if int(index) < len(weights) else None
         if weight is None or (value.ndim and value.shape != weight.shape):
-            raise CheckpointError("the checkpoint's optimizer is of another model; start a new run.")
-        # In the memory layout of its weight: a file holds all tensors contiguous.
+            raise CheckpointError("the checkpoint's optimizer belongs to another model; start a new run.")
+        # In the memory layout of its weight: in a file all tensors are contiguous.
         laid_out = torch.empty_like(weight).copy_(value) if value.ndim else value
         state.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,4 +1,4 @@
-"""Exponential moving average of weights: the model that is evaluated and exported."""
+"""Exponential moving average of the weights: the model that is evaluated and exported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ModelEma:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the weights after an optimizer step."""
+        """Update the average after an optimizer step."""
         self.updates += 1
         share = 1 - self.decay * (1 - math.exp(-self.updates / self.tau))
         averages, weights = [], []

@@ -1,4 +1,4 @@
-"""TrainingMonitor: what a run says of itself, to the log and to results.csv."""
+"""TrainingMonitor: the metrics of a run, in the log and in results.csv."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import csv
 import io
 import logging
 import math
-import resource
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from yolofast.files import write_text
+from yolofast.process_memory import peak_resident_mib
 
 _log = logging.getLogger(__name__)
 
@@ -41,15 +40,14 @@ def peak_memory_mb(device: torch.device) -> float:
     """Peak memory so far in MiB: of the GPU on CUDA, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    return peak_resident_mib()
 
 
 class TrainingMonitor:
-    """Writes one row an epoch to `directory/results.csv` and a line to the log.
+    """Writes one row per epoch to `directory/results.csv` and logs a line every `log_interval` epochs.
 
-    directory     where results.csv goes; None = log only
-    log_interval  epochs between two lines in the log (the file gets every epoch)
+    directory     folder of results.csv; None = log only
+    log_interval  log every N epochs (results.csv has every epoch)
     """
 
     def __init__(self, directory: Path | None = None, log_interval: int = 1) -> None:
@@ -58,12 +56,12 @@ class TrainingMonitor:
         self.history: list[dict[str, float]] = []
 
     def resume(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Start from the rows of a resumed run; rows of epochs after its checkpoint go."""
+        """Start from the history of a resumed run; rows of epochs after its checkpoint are dropped."""
         self.history = [dict(row) for row in history]
         self._write()
 
     def log_metrics(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Take in the figures of an epoch (counted from 0); names in `COLUMNS`."""
+        """Record the metrics of an epoch (counted from 0); `COLUMNS` lists the names that results.csv has."""
         row = {"epoch": float(epoch), **metrics}
         self.history.append(row)
         self._write()

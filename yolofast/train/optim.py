@@ -1,4 +1,4 @@
-"""Optimizers with proper parameter groups, and the learning rate of every step."""
+"""Optimizers with decay and no-decay parameter groups, and the learning rate of every step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def build_optimizer(
     """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter, arXiv:1711.05101).
 
     Only weights of two or more dimensions decay; biases and norm weights do not. `steps` is the
-    length of the run: `auto` takes AdamW up to 10,000 steps, whose per-weight step size suits short
+    length of the run: `auto` means AdamW up to 10,000 steps, whose per-weight step size suits short
     runs, and SGD for longer ones.
     """
     kind = config.optimizer
@@ -42,7 +42,7 @@ def build_optimizer(
 
 @dataclass
 class Plateau:
-    """Cuts the rate when the validation loss stops falling (as torch's ReduceLROnPlateau)."""
+    """Reduces the learning rate when the validation loss stops falling (as torch's ReduceLROnPlateau)."""
 
     factor: float = 0.1
     patience: int = 10
@@ -52,7 +52,7 @@ class Plateau:
     waited: int = 0
 
     def step(self, loss: float) -> None:
-        """Take in the validation loss of an epoch."""
+        """Record the validation loss of an epoch."""
         if loss < self.best * (1 - self.threshold):
             self.best, self.waited = loss, 0
             return
@@ -66,7 +66,7 @@ class Plateau:
 class LearningRate:
     """Learning rate and momentum of every step: warm-up from zero, then the schedule.
 
-    A pure function of the step, but for the plateau schedule, whose state is in `plateau`.
+    A pure function of the step, except for the plateau schedule, whose state is in `plateau`.
     """
 
     config: TrainingConfig

@@ -1,4 +1,4 @@
-#include "accumulate.hpp"
+#include "core/coco/accumulate.hpp"
 
 #include <algorithm>
 #include <bit>

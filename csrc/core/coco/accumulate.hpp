@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ranking.hpp"
+#include "core/coco/ranking.hpp"
 
 namespace yf::coco {
 

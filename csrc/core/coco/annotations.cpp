@@ -1,4 +1,4 @@
-#include "annotations.hpp"
+#include "core/coco/annotations.hpp"
 
 #include <algorithm>
 #include <stdexcept>
@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "json.hpp"
+#include "core/coco/json.hpp"
 
 namespace yf::coco {
 namespace {

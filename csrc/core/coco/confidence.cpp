@@ -1,4 +1,4 @@
-#include "confidence.hpp"
+#include "core/coco/confidence.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "json.hpp"
+#include "core/coco/json.hpp"
 
 #include <algorithm>
 #include <charconv>

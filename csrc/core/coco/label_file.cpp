@@ -1,8 +1,8 @@
-#include "coco/label_file.hpp"
+#include "core/coco/label_file.hpp"
 
 #include <string_view>
 
-#include "coco/json.hpp"
+#include "core/coco/json.hpp"
 
 namespace yf::coco {
 namespace {
@@ -65,7 +65,7 @@ class Reader {
         out.file_names = std::move(images_.file_names);
         out.name_ends = std::move(images_.name_ends);
         out.sizes = std::move(images_.sizes);
-        out.odd_images = std::move(images_.odd_images);
+        out.unusual_images = std::move(images_.unusual_images);
         out.categories = categories_;
         out.missing = !has_images ? "images" : !has_annotations ? "annotations" : "";
         return out;
@@ -95,17 +95,17 @@ class Reader {
     // Reads an object by member(name), which takes the value and says whether it is as usual. Otherwise the
     // object is skipped. Returns whether all of it was, and where it stands.
     template <typename Member>
-    bool read_usual(Place& place, const Member& member) {
+    bool read_usual(Span& span, const Member& member) {
         json_.peek();
-        place.begin = json_.offset();
+        span.begin = json_.offset();
         json_.expect('{');
         bool usual = true;
         for (bool first = true; usual && json_.next('}', first);) usual = member(json_.key(scratch_));
         if (!usual) {
-            json_ = Json(data_, size_, place.begin);
+            json_ = Json(data_, size_, span.begin);
             json_.skip();
         }
-        place.end = json_.offset();
+        span.end = json_.offset();
         return usual;
     }
 
@@ -113,8 +113,8 @@ class Reader {
         LabelFile& out = images_;
         bool has_id = false, has_name = false;
         std::int64_t id = 0, width = -1, height = -1;
-        Place place;
-        const bool usual = read_usual(place, [&](std::string_view name) {
+        Span span;
+        const bool usual = read_usual(span, [&](std::string_view name) {
             if (name == "id") return has_id = json_.whole(id);
             if (name == "width") return json_.whole(width);
             if (name == "height") return json_.whole(height);
@@ -127,7 +127,7 @@ class Reader {
             return true;
         });
         if (!usual || !has_id || !has_name) {
-            out.odd_images.push_back({out.images.size(), place});
+            out.unusual_images.push_back({out.images.size(), span});
             id = width = height = 0;
             name_.clear();
         }
@@ -143,8 +143,8 @@ class Reader {
         bool has_image = false, has_category = false, has_box = false, crowd = false;
         std::int64_t id = static_cast<std::int64_t>(out.ids.size()), image = 0, category = 0;
         double box[4] = {};
-        Place place;
-        const bool usual = read_usual(place, [&](std::string_view name) {
+        Span span;
+        const bool usual = read_usual(span, [&](std::string_view name) {
             if (name == "image_id") return has_image = json_.whole(image);
             if (name == "category_id") return has_category = json_.whole(category);
             if (name == "bbox") return has_box = take_box(json_, box);
@@ -154,7 +154,7 @@ class Reader {
             return true;
         });
         if (!usual || !has_image || !has_category || !has_box) {
-            out.odd_annotations.push_back({out.ids.size(), place});
+            out.unusual_annotations.push_back({out.ids.size(), span});
             id = image = category = 0;
             crowd = false;
             for (double& side : box) side = 0;
@@ -170,7 +170,7 @@ class Reader {
     std::size_t size_;
     Json json_;
     LabelFile images_, annotations_;
-    Place categories_;
+    Span categories_;
     std::string scratch_, text_, name_;
 };
 

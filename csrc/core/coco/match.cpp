@@ -1,4 +1,4 @@
-#include "match.hpp"
+#include "core/coco/match.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "overlap.hpp"
+#include "core/coco/overlap.hpp"
 
 namespace yf::coco {
 namespace {
@@ -85,13 +85,13 @@ bool better(const Key& a, const Key& b) { return a.score != b.score ? a.score > 
 // Puts keys that come best first in order of label, and keeps the order within one. `spare` is scratch
 // memory.
 void sort_by_label(std::vector<Key>& keys, std::int32_t labels, std::vector<Key>& spare) {
-    constexpr std::int32_t kMostCounted = 4096;
-    if (labels > kMostCounted) {
+    constexpr std::int32_t kMaxCounted = 4096;
+    if (labels > kMaxCounted) {
         std::stable_sort(keys.begin(), keys.end(),
                          [](const Key& a, const Key& b) { return a.label < b.label; });
         return;
     }
-    std::uint32_t place[kMostCounted + 1];
+    std::uint32_t place[kMaxCounted + 1];
     std::fill(place, place + labels + 1, 0u);
     for (const Key& key : keys) ++place[key.label + 1];
     for (std::int32_t label = 0; label < labels; ++label) place[label + 1] += place[label];
@@ -120,7 +120,7 @@ void load_detections(const Detections& detections, std::int64_t begin, std::int6
         keys.push_back({score, checked_label(detections.labels[row], labels, "detection", row),
                         static_cast<std::uint32_t>(row - begin)});
     }
-    // A detector gives them best first, as a rule.
+    // Detectors usually give them best first.
     if (!std::is_sorted(keys.begin(), keys.end(), better)) std::sort(keys.begin(), keys.end(), better);
     sort_by_label(keys, labels, spare);
 }

@@ -44,7 +44,7 @@ struct Rules {
     int threshold_count;  // up to kMaxThresholds
     const double* areas;  // [area_count, 2], smallest and largest area, both inclusive
     int area_count;       // up to kMaxAreas
-    std::size_t max_det;  // most detections of a class in an image
+    std::size_t max_det;  // detections per class and image, at most
     std::int32_t labels;  // labels are 0 .. labels - 1
 };
 

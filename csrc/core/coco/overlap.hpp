@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../common.hpp"
+#include "core/common.hpp"
 
 namespace yf::coco {
 

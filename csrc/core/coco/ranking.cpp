@@ -1,11 +1,11 @@
-#include "ranking.hpp"
+#include "core/coco/ranking.hpp"
 
 #include <bit>
 #include <limits>
 #include <stdexcept>
 #include <string>
 
-#include "../radix_sort.hpp"
+#include "core/radix_sort.hpp"
 
 namespace yf::coco {
 namespace {

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "match.hpp"
+#include "core/coco/match.hpp"
 
 namespace yf::coco {
 

@@ -1,7 +1,7 @@
 // See baseline.hpp. The order of things: a row of MCUs is entropy-decoded, its blocks transformed as they
 // come, two at a time, into strips that stay in the cache, and the strips are copied or converted into the
 // outputs.
-#include "jpeg/baseline.hpp"
+#include "core/jpeg/baseline.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -10,13 +10,13 @@
 #include <optional>
 #include <vector>
 
-#include "jpeg/batch.hpp"
-#include "jpeg/entropy.hpp"
-#include "jpeg/frame.hpp"
-#include "jpeg/header.hpp"
-#include "jpeg/packed.hpp"
-#include "jpeg/plan.hpp"
-#include "jpeg/scaling.hpp"
+#include "core/jpeg/batch.hpp"
+#include "core/jpeg/entropy.hpp"
+#include "core/jpeg/frame.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/packed.hpp"
+#include "core/jpeg/plan.hpp"
+#include "core/jpeg/scaling.hpp"
 
 namespace yf {
 namespace {
@@ -85,7 +85,7 @@ class Decoder {
     template <bool kKeep>
     [[gnu::always_inline]] inline bool run(int column, int count);
     template <bool kKeep>
-    bool run_plain(int column, int count);
+    bool run_portable(int column, int count);
 #if defined(__x86_64__)
     template <bool kKeep>
     __attribute__((target("bmi,bmi2"))) bool run_bmi2(int column, int count);
@@ -203,7 +203,7 @@ bool Decoder::skip_segment() {
 }
 
 bool Decoder::decode_mcus() {
-    Run keep = &Decoder::run_plain<true>, pass = &Decoder::run_plain<false>;
+    Run keep = &Decoder::run_portable<true>, pass = &Decoder::run_portable<false>;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("bmi2") && __builtin_cpu_supports("bmi")) {
         keep = &Decoder::run_bmi2<true>;
@@ -255,7 +255,7 @@ inline bool Decoder::run(int column, int count) {
         for (int b = 0; b < block_count_; ++b) {
             const McuBlock& place = blocks_[b];
             Channel& channel = channels_[place.channel];
-            if (reader.at >= source_.hungry()) [[unlikely]] {
+            if (reader.at >= source_.refill_at()) [[unlikely]] {
                 if (source_.ended()) {
                     reader_ = reader;
                     return false;
@@ -287,7 +287,7 @@ inline bool Decoder::run(int column, int count) {
 }
 
 template <bool kKeep>
-bool Decoder::run_plain(int column, int count) {
+bool Decoder::run_portable(int column, int count) {
     return run<kKeep>(column, count);
 }
 

@@ -6,7 +6,7 @@
 // result.
 #pragma once
 
-#include "jpeg/jpeg.hpp"
+#include "core/jpeg/jpeg.hpp"
 
 namespace yf {
 

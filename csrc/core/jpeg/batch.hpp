@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "jpeg/idct.hpp"
+#include "core/jpeg/idct.hpp"
 
 namespace yf {
 
@@ -25,7 +25,7 @@ class BlockBatch {
         blocks_[count_] = {coefficients, quantisers, out, stride};
         const int kind = (last > 0) + (last > kLastOfLow);
         by_kind_[kind][counts_[kind]++] = static_cast<std::uint8_t>(count_);
-        if (++count_ == kMost) flush();
+        if (++count_ == kMax) flush();
     }
 
     // A block alone, at a smaller size.
@@ -50,7 +50,7 @@ class BlockBatch {
     enum Kind { kFlat, kLow, kFull };
     // In zigzag order the coefficients up to here lie in the first four rows and columns.
     static constexpr int kLastOfLow = 9;
-    static constexpr int kMost = 32;
+    static constexpr int kMax = 32;
 
     void transform(Kind kind, void (*form)(const Block&, const Block&)) {
         const int count = counts_[kind];
@@ -58,15 +58,15 @@ class BlockBatch {
         for (int i = 0; i + 1 < count; i += 2) form(blocks_[which[i]], blocks_[which[i + 1]]);
         if (count % 2 == 0) return;
         const Block& last = blocks_[which[count - 1]];
-        form(last, {coefficients_[kMost], last.quantisers, unseen_, 8});
+        form(last, {coefficients_[kMax], last.quantisers, unseen_, 8});
     }
 
-    alignas(64) std::int16_t coefficients_[kMost + 1][64];  // the last one stays zero
+    alignas(64) std::int16_t coefficients_[kMax + 1][64];  // the last one stays zero
     std::uint8_t unseen_[64];
     const Transforms& forms_;
     int count_ = 0, counts_[3] = {0, 0, 0};
-    std::uint8_t by_kind_[3][kMost];
-    Block blocks_[kMost];
+    std::uint8_t by_kind_[3][kMax];
+    Block blocks_[kMax];
 };
 
 }  // namespace yf

@@ -1,16 +1,16 @@
 // See bits.hpp.
-#include "jpeg/bits.hpp"
+#include "core/jpeg/bits.hpp"
 
 #include <algorithm>
 
 namespace yf {
 namespace {
 
-// Copies up to `most` bytes, to the first 0xFF, and says how many. Behind those, but not past `most`,
-// anything may be written.
-std::size_t copy_plain(const std::uint8_t* from, std::size_t most, std::uint8_t* to) {
+// Copies up to `size` bytes, stopping at the first 0xFF, and returns how many. Behind those, but not past
+// `size`, anything may be written.
+std::size_t copy_to_marker(const std::uint8_t* from, std::size_t size, std::uint8_t* to) {
     std::size_t done = 0;
-    while (most - done >= 8) {
+    while (size - done >= 8) {
         std::uint64_t word;
         std::memcpy(&word, from + done, sizeof word);
         std::memcpy(to + done, &word, sizeof word);
@@ -20,7 +20,7 @@ std::size_t copy_plain(const std::uint8_t* from, std::size_t most, std::uint8_t*
         if (found != 0) break;
         done += 8;
     }
-    while (done < most && from[done] != 0xFF) {
+    while (done < size && from[done] != 0xFF) {
         to[done] = from[done];
         ++done;
     }
@@ -35,10 +35,10 @@ void SegmentBytes::refill(const std::uint8_t* at) noexcept {
     std::uint8_t* to = buffer_ + kept;
     std::uint8_t* const full = buffer_ + kPiece;
     while (marker_ == 0 && to < full) {
-        const std::size_t most = std::min(static_cast<std::size_t>(full - to), size_ - next_);
-        const std::size_t plain = copy_plain(data_ + next_, most, to);
-        to += plain;
-        next_ += plain;
+        const std::size_t room = std::min(static_cast<std::size_t>(full - to), size_ - next_);
+        const std::size_t copied = copy_to_marker(data_ + next_, room, to);
+        to += copied;
+        next_ += copied;
         if (to == full) break;
         const int after = size_ - next_ >= 2 ? data_[next_ + 1] : kNoMarker;
         if (after == 0) {
@@ -51,7 +51,7 @@ void SegmentBytes::refill(const std::uint8_t* at) noexcept {
     end_ = to;
     std::memset(end_, 0, kSlack);
     // With nothing more to come a reader may go on to the end, and eight bytes beyond it in its buffer.
-    hungry_ = ended() ? end_ + sizeof(std::uint64_t) : end_ - kMostOfBlock;
+    refill_at_ = ended() ? end_ + sizeof(std::uint64_t) : end_ - kMaxBlockBytes;
 }
 
 void SegmentBytes::skip() noexcept {

@@ -1,7 +1,7 @@
 // Bits of a scan: stuffing taken out a piece at a time, then read from a 64-bit buffer without a branch.
 //
-// Why no read leaves memory: the piece is followed by kSlack readable bytes. Between two looks at `hungry`,
-// which come once a block, no more than kMostOfBlock bytes can be used or loaded.
+// Why no read leaves memory: the piece is followed by kSlack readable bytes. Between two checks of
+// `refill_at`, one per block, no more than kMaxBlockBytes bytes can be used or loaded.
 #pragma once
 
 #include <bit>
@@ -15,10 +15,10 @@ namespace yf {
 class SegmentBytes {
   public:
     // 63 coefficients and the DC, each of at most 16 bits of code and 15 of value, in bytes; and one load.
-    static constexpr std::size_t kMostOfBlock = 64 * 31 / 8 + 8;
+    static constexpr std::size_t kMaxBlockBytes = 64 * 31 / 8 + 8;
     static constexpr std::size_t kPiece = 4096;
     static constexpr std::size_t kSlack = 512;
-    static_assert(kSlack >= kMostOfBlock + 2 * sizeof(std::uint64_t));
+    static_assert(kSlack >= kMaxBlockBytes + 2 * sizeof(std::uint64_t));
 
     // Begins the segment at `offset` of `data`.
     void begin(const std::uint8_t* data, std::size_t size, std::size_t offset) {
@@ -31,8 +31,8 @@ class SegmentBytes {
     }
 
     const std::uint8_t* start() const { return buffer_; }
-    // Above this address a reader has to come back, for more bytes or to be told that there are none.
-    const std::uint8_t* hungry() const { return hungry_; }
+    // A reader that has reached this address has to refill, or learns that there are no more bytes.
+    const std::uint8_t* refill_at() const { return refill_at_; }
     const std::uint8_t* end() const { return end_; }
     bool ended() const { return marker_ != 0; }
     // The marker behind the segment, 0 when it has not come into sight; kNoMarker when the data ends before
@@ -53,7 +53,7 @@ class SegmentBytes {
     const std::uint8_t* data_ = nullptr;
     std::size_t size_ = 0, next_ = 0;
     int marker_ = 0;
-    const std::uint8_t* hungry_ = nullptr;
+    const std::uint8_t* refill_at_ = nullptr;
     std::uint8_t* end_ = nullptr;
     alignas(64) std::uint8_t buffer_[kPiece + kSlack];
 };

@@ -10,7 +10,7 @@
 //   16 bits (pmaddubsw): high = 44 u + 91 v and low = 13 u + 105 v. As floors nest,
 //     (-256 high - low + 16384) / 32768 = (low * -256 / 65536 - high + 64) / 128,
 //   a high product (pmulhw) and a rounded one by 256.
-#include "colour.hpp"
+#include "core/jpeg/colour.hpp"
 
 #include <algorithm>
 #include <array>
@@ -51,8 +51,8 @@ void in_groups(Kernel kernel, const std::uint8_t* y, const std::uint8_t* cb, con
 
 // In groups of fixed size, each colour by itself, so that the compiler finds vectors where it has any.
 template <PixelOrder order>
-void groups_plain(const std::uint8_t* y, const std::uint8_t* cb, const std::uint8_t* cr, int count,
-                  std::uint8_t* out) {
+void groups_portable(const std::uint8_t* y, const std::uint8_t* cb, const std::uint8_t* cr, int count,
+                     std::uint8_t* out) {
     constexpr int red_at = order == PixelOrder::rgb ? 0 : 2, blue_at = 2 - red_at;
     std::uint8_t red[16], green[16], blue[16];
     for (std::ptrdiff_t at = 0; at < count; at += 16) {
@@ -72,9 +72,9 @@ void groups_plain(const std::uint8_t* y, const std::uint8_t* cb, const std::uint
 }
 
 template <PixelOrder order>
-void pack_plain(const std::uint8_t* y, const std::uint8_t* cb, const std::uint8_t* cr, int count,
-                std::uint8_t* out) {
-    in_groups<16>(groups_plain<order>, y, cb, cr, count, out);
+void pack_portable(const std::uint8_t* y, const std::uint8_t* cb, const std::uint8_t* cr, int count,
+                   std::uint8_t* out) {
+    in_groups<16>(groups_portable<order>, y, cb, cr, count, out);
 }
 
 #if defined(__x86_64__)
@@ -156,7 +156,7 @@ inline void put_pixels(Vector a, Vector b, Vector c, std::uint8_t* out) {
     _mm_storeu_si128(to + 2, c);
 }
 
-#include "colour_lanes.hpp"
+#include "core/jpeg/colour_lanes.hpp"
 
 }  // namespace sse41
 
@@ -206,7 +206,7 @@ inline void put_pixels(Vector a, Vector b, Vector c, std::uint8_t* out) {
     _mm256_storeu_si256(to + 2, _mm256_permute2x128_si256(b, c, 0x31));
 }
 
-#include "colour_lanes.hpp"
+#include "core/jpeg/colour_lanes.hpp"
 
 }  // namespace avx2
 
@@ -223,17 +223,17 @@ PackRow of_form(PackForm form) {
             return avx2::pack<order>;
         case PackForm::sse41:
             return sse41::pack<order>;
-        case PackForm::plain:
+        case PackForm::portable:
             break;
     }
-    return pack_plain<order>;
+    return pack_portable<order>;
 }
 
 #else
 
 template <PixelOrder order>
 PackRow of_form(PackForm) {
-    return pack_plain<order>;
+    return pack_portable<order>;
 }
 
 #endif
@@ -245,7 +245,7 @@ PackForm best_pack_form() {
     if (__builtin_cpu_supports("avx2")) return PackForm::avx2;
     if (__builtin_cpu_supports("sse4.1")) return PackForm::sse41;
 #endif
-    return PackForm::plain;
+    return PackForm::portable;
 }
 
 PackRow pack_row_function(PixelOrder order, PackForm form) {

@@ -8,7 +8,7 @@ namespace yf {
 enum class PixelOrder : int { rgb = 0, bgr };
 
 // Forms of the kernel, worst first. Each machine has those up to `best_pack_form()`.
-enum class PackForm : int { plain = 0, sse41, avx2 };
+enum class PackForm : int { portable = 0, sse41, avx2 };
 
 PackForm best_pack_form();
 

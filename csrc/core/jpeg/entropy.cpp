@@ -1,5 +1,5 @@
 // See entropy.hpp.
-#include "jpeg/entropy.hpp"
+#include "core/jpeg/entropy.hpp"
 
 namespace yf {
 

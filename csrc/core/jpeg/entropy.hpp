@@ -5,8 +5,8 @@
 // block one that is often wrong, at its end. README.md has the figures.
 #pragma once
 
-#include "jpeg/bits.hpp"
-#include "jpeg/huffman.hpp"
+#include "core/jpeg/bits.hpp"
+#include "core/jpeg/huffman.hpp"
 
 namespace yf {
 
@@ -36,7 +36,7 @@ LongSymbol decode_long(BitReader reader, const LongCodes& codes) noexcept;
 constexpr int kBadBlock = -1;
 
 // Decodes a block: the DC difference and the AC coefficients, into `block` (64 zeros before) at their natural
-// places when kKeep. Gives the zigzag index of the last one, or kBadBlock. Uses at most kMostOfBlock bytes.
+// places when kKeep. Gives the zigzag index of the last one, or kBadBlock. Uses at most kMaxBlockBytes bytes.
 template <bool kKeep>
 [[gnu::always_inline]] inline int decode_block(BitReader& reader, const DcTable& dc, const AcTable& ac,
                                                int& difference, std::int16_t* block) {

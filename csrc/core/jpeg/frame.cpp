@@ -1,5 +1,5 @@
 // See frame.hpp.
-#include "jpeg/frame.hpp"
+#include "core/jpeg/frame.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,5 +1,5 @@
 // See header.hpp.
-#include "jpeg/header.hpp"
+#include "core/jpeg/header.hpp"
 
 #include <cstdio>
 #include <cstring>

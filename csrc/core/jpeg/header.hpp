@@ -1,7 +1,7 @@
 // The facts in a JPEG's header, read with no decoder: bounds-checked, and content with a file's first bytes.
 #pragma once
 
-#include "jpeg/jpeg.hpp"
+#include "core/jpeg/jpeg.hpp"
 
 namespace yf {
 

@@ -1,5 +1,5 @@
 // See huffman.hpp.
-#include "jpeg/huffman.hpp"
+#include "core/jpeg/huffman.hpp"
 
 #include <algorithm>
 #include <cstring>

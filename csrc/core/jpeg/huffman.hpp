@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "jpeg/frame.hpp"
+#include "core/jpeg/frame.hpp"
 
 namespace yf {
 

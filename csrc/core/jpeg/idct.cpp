@@ -1,11 +1,11 @@
 // The 8x8 inverse DCTs: the algorithm of Loeffler, Ligtenberg and Moschytz (ICASSP 1989) with 12
 // multiplications in 13-bit fixed point, as libjpeg has it; see idct.hpp.
-#include "idct.hpp"
+#include "core/jpeg/idct.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "idct_plain.hpp"
+#include "core/jpeg/idct_portable.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -29,7 +29,7 @@ constexpr int kRounding1 = 1 << (kShift1 - 1), kRounding2 = 1 << (kShift2 - 1);
     return rows_are_zero(coefficients, 1, 8);
 }
 
-// ------------------------------------------------------------------------------------------ plain C++
+// ------------------------------------------------------------------------------------------ portable C++
 
 std::int16_t wrap16(std::int32_t value) { return static_cast<std::int16_t>(value); }
 
@@ -63,7 +63,7 @@ void transform_line(const std::int16_t* in, int step, int shift, std::int32_t* o
     }
 }
 
-void transform_plain(const Block& block) {
+void transform_portable(const Block& block) {
     std::int16_t in[64], between[64];
     std::int32_t line[8];
     for (int k = 0; k < 64; ++k) in[k] = wrap16(block.coefficients[k] * block.quantisers[k]);
@@ -82,9 +82,9 @@ void transform_plain(const Block& block) {
     std::memset(block.coefficients, 0, 64 * sizeof *block.coefficients);
 }
 
-void transform_plain_pair(const Block& a, const Block& b) {
-    transform_plain(a);
-    transform_plain(b);
+void transform_portable_pair(const Block& a, const Block& b) {
+    transform_portable(a);
+    transform_portable(b);
 }
 
 void transform_flat(int dc, int quantiser, std::uint8_t* out, std::ptrdiff_t stride) {
@@ -93,7 +93,7 @@ void transform_flat(int dc, int quantiser, std::uint8_t* out, std::ptrdiff_t str
     for (int row = 0; row < 8; ++row) std::memcpy(out + row * stride, &samples, 8);
 }
 
-constexpr Transforms kPlain = {transform_plain_pair, transform_plain_pair, transform_flat};
+constexpr Transforms kPortable = {transform_portable_pair, transform_portable_pair, transform_flat};
 
 #if defined(__x86_64__)
 
@@ -169,7 +169,7 @@ inline Vector first_row(Vector in, const Block& a, const Block&) {
     return _mm_srai_epi16(_mm_slli_epi16(in, 2), 2);
 }
 
-#include "idct_lanes.hpp"
+#include "core/jpeg/idct_lanes.hpp"
 
 void pair(const Block& a, const Block& b) {
     transform_lanes(a, a);
@@ -277,7 +277,7 @@ inline Vector first_row(Vector in, const Block& a, const Block& b) {
     return _mm256_blendv_epi8(in, _mm256_srai_epi16(_mm256_slli_epi16(in, 2), 2), cut);
 }
 
-#include "idct_lanes.hpp"
+#include "core/jpeg/idct_lanes.hpp"
 
 void pair(const Block& a, const Block& b) { transform_lanes(a, b); }
 
@@ -298,7 +298,7 @@ constexpr Transforms kAvx2 = {avx2::pair, avx2::pair_low, transform_flat};
 }  // namespace
 
 const Transforms* transforms_named(std::string_view name) {
-    if (name == "portable") return &kPlain;
+    if (name == "portable") return &kPortable;
 #if defined(__x86_64__)
     if (name == "sse2") return &kSse2;
     if (name == "avx2" && __builtin_cpu_supports("avx2")) return &kAvx2;
@@ -310,7 +310,7 @@ const Transforms& transforms() {
     static const Transforms* const fastest = [] {
         for (const char* name : {"avx2", "sse2"})
             if (const Transforms* found = transforms_named(name)) return found;
-        return &kPlain;
+        return &kPortable;
     }();
     return *fastest;
 }

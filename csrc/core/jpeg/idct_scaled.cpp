@@ -9,8 +9,8 @@
 #include <array>
 #include <cstring>
 
-#include "idct.hpp"
-#include "idct_plain.hpp"
+#include "core/jpeg/idct.hpp"
+#include "core/jpeg/idct_portable.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -1,12 +1,12 @@
 // Who decodes. See jpeg.hpp for the contract and README.md for the safety rules.
-#include "jpeg/jpeg.hpp"
+#include "core/jpeg/jpeg.hpp"
 
 #include <cstdio>
 #include <cstring>
 
-#include "jpeg/baseline.hpp"
-#include "jpeg/header.hpp"
-#include "jpeg/turbo.hpp"
+#include "core/jpeg/baseline.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/turbo.hpp"
 
 namespace yf {
 namespace {

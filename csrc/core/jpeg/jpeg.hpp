@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "common.hpp"
+#include "core/common.hpp"
 
 namespace yf {
 
@@ -63,7 +63,7 @@ struct JpegPlan {
     int scale;        // DCT scale, eighths
     int orientation;  // applied to packed pixels: 1 when nothing is to be done
     Region window;    // what is decoded, in the stored frame at that scale
-    int channels;     // bytes a pixel: 3 (rgb, bgr), 1 (gray, planes)
+    int channels;     // bytes per pixel: 3 (rgb, bgr), 1 (gray, planes)
     int outputs;      // arrays written: 1 (packed), 1 or 3 (planes)
     int height[3];    // of each output, after orientation and of the region alone
     int width[3];

@@ -1,12 +1,12 @@
 // Strips to packed rows. Where chroma is blended down, the upper luma row of a pair needs the chroma row
 // above and the lower one the row below. So a new chroma row completes two luma rows: the lower one of the
 // pair before, kept since then when it was the last of its strip, and the upper one of its own.
-#include "packed.hpp"
+#include "core/jpeg/packed.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "upsample.hpp"
+#include "core/jpeg/upsample.hpp"
 
 namespace yf {
 namespace {

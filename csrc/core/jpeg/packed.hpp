@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "../common.hpp"
-#include "colour.hpp"
+#include "core/common.hpp"
+#include "core/jpeg/colour.hpp"
 
 namespace yf {
 

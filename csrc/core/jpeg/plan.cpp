@@ -1,11 +1,11 @@
 // See plan.hpp.
-#include "jpeg/plan.hpp"
+#include "core/jpeg/plan.hpp"
 
 #include <cstdio>
 #include <cstring>
 #include <utility>
 
-#include "jpeg/header.hpp"
+#include "core/jpeg/header.hpp"
 
 namespace yf {
 namespace {

@@ -1,7 +1,7 @@
 // What both decoders decide alike: the scale, and the sizes that come out.
 #pragma once
 
-#include "jpeg/jpeg.hpp"
+#include "core/jpeg/jpeg.hpp"
 
 namespace yf {
 

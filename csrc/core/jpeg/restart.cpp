@@ -1,19 +1,19 @@
 // See restart.hpp for the contract and README.md for the safety rules.
 //
 // libjpeg-turbo reads and writes the coefficients: a second Huffman encoder would not earn its place.
-#include "jpeg/restart.hpp"
+#include "core/jpeg/restart.hpp"
 
 #include <algorithm>
 #include <exception>
 
-#include "jpeg/turbo_session.hpp"
+#include "core/jpeg/turbo_session.hpp"
 
 namespace yf {
 namespace {
 
 constexpr unsigned kMaxInterval = 65535;      // MCUs, in 16 bits of the DRI segment
 constexpr unsigned kMaxSegment = 0xFFFF;      // bytes of an APPn or COM segment
-constexpr std::size_t kLeastBytes = 1 << 12;  // of the output, to begin with
+constexpr std::size_t kFirstBytes = 1 << 12;  // of the output, to begin with
 
 // libjpeg's own memory destination keeps its buffer where nobody can free it after an error. This one fills a
 // vector of the caller's.
@@ -54,7 +54,7 @@ void add_room(j_compress_ptr cinfo, std::size_t more) {
     d->manager.free_in_buffer = more;
 }
 
-void on_start(j_compress_ptr cinfo) { add_room(cinfo, kLeastBytes); }
+void on_start(j_compress_ptr cinfo) { add_room(cinfo, kFirstBytes); }
 
 boolean on_full(j_compress_ptr cinfo) {
     add_room(cinfo, reinterpret_cast<Destination*>(cinfo->dest)->bytes->size());

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "jpeg/jpeg.hpp"
+#include "core/jpeg/jpeg.hpp"
 
 namespace yf {
 

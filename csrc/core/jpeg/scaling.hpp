@@ -1,9 +1,9 @@
 // How far each component's transform is scaled down, and the planes that come of it.
 #pragma once
 
-#include "jpeg/frame.hpp"
-#include "jpeg/header.hpp"
-#include "jpeg/idct.hpp"
+#include "core/jpeg/frame.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/idct.hpp"
 
 namespace yf {
 

@@ -1,18 +1,18 @@
 // See structure.hpp.
-#include "jpeg/structure.hpp"
+#include "core/jpeg/structure.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <numeric>
 
-#include "jpeg/header.hpp"
-#include "jpeg/huffman.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/huffman.hpp"
 
 namespace yf {
 namespace {
 
-constexpr int kMostScans = 100;
-constexpr int kMostTables = 4;
+constexpr int kMaxScans = 100;
+constexpr int kMaxTables = 4;
 
 const JpegStatus kFine{JpegError::none, {}};
 
@@ -68,8 +68,7 @@ class Walk {
         while (size > 0) {
             if (size < 17) return corrupt("a table of Huffman codes is cut off");
             const int kind = p[0] >> 4, number = p[0] & 15;
-            if (kind > 1 || number >= kMostTables)
-                return corrupt("a table of Huffman codes has a bad number");
+            if (kind > 1 || number >= kMaxTables) return corrupt("a table of Huffman codes has a bad number");
             std::uint8_t counts[16];
             std::memcpy(counts, p + 1, sizeof counts);
             if (!is_prefix_code(counts)) return corrupt("there are more Huffman codes than fit");
@@ -88,7 +87,7 @@ class Walk {
     JpegStatus take_quantisers(const std::uint8_t* p, std::size_t size) {
         while (size > 0) {
             const int wide = p[0] >> 4, number = p[0] & 15;
-            if (wide > 1 || number >= kMostTables) return corrupt("a quantisation table has a bad number");
+            if (wide > 1 || number >= kMaxTables) return corrupt("a quantisation table has a bad number");
             const std::size_t length = 1 + 64 * (1 + static_cast<std::size_t>(wide));
             if (size < length) return corrupt("a quantisation table is cut off");
             has_quantisers_[number] = true;
@@ -119,7 +118,7 @@ class Walk {
         for (int i = 0; i < components_; ++i) {
             names_[i] = p[6 + 3 * i];
             quantisers_[i] = p[8 + 3 * i];
-            if (quantisers_[i] >= kMostTables) return corrupt("a component has a bad quantisation table");
+            if (quantisers_[i] >= kMaxTables) return corrupt("a component has a bad quantisation table");
             if (std::find(names_, names_ + i, names_[i]) != names_ + i)
                 return corrupt("two components have one name");
         }
@@ -132,7 +131,7 @@ class Walk {
             return unusual("the colours are not YCbCr");
         if (size < 1 || p[0] == 0 || p[0] > components_ || size != 4 + 2 * static_cast<std::size_t>(p[0]))
             return corrupt("a scan header has an impossible length");
-        if (++scans_ > kMostScans) return unusual("there are too many scans");
+        if (++scans_ > kMaxScans) return unusual("there are too many scans");
         scan_components_ = p[0];
         const int first = p[size - 3], last = p[size - 2], before = p[size - 1] >> 4, bit = p[size - 1] & 15;
         const bool progressive = marker_ == 0xC2;
@@ -142,14 +141,15 @@ class Walk {
             return corrupt("a scan is of coefficients that cannot be");
         for (int k = 0, next = 0; k < scan_components_; ++k) {
             const int dc = p[2 + 2 * k] >> 4, ac = p[2 + 2 * k] & 15,
-                      most = marker_ == 0xC0 ? 2 : kMostTables;
+                      max_tables = marker_ == 0xC0 ? 2 : kMaxTables;
             const int i =
                 static_cast<int>(std::find(names_ + next, names_ + components_, p[1 + 2 * k]) - names_);
             if (i == components_)
                 return corrupt("a scan is of components that are not, or not in their order");
             next = i + 1;
             if (!has_quantisers_[quantisers_[i]]) return corrupt("a quantisation table is missing");
-            if (dc >= most || ac >= most) return corrupt("a scan has a bad table of Huffman codes");
+            if (dc >= max_tables || ac >= max_tables)
+                return corrupt("a scan has a bad table of Huffman codes");
             if ((first == 0 && before == 0 && !has_dc_[dc]) || (last > 0 && !has_ac_[ac]))
                 return corrupt("a table of Huffman codes is missing");
             if (first == 0) is_coded_[i] = true;
@@ -199,7 +199,7 @@ class Walk {
     int height_ = 0, width_ = 0, across_ = 1, down_ = 1;
     int marker_ = 0, names_[3] = {}, quantisers_[3] = {};
     bool is_adobe_ycc_ = true, is_named_rgb_ = false, is_coded_[3] = {};
-    bool has_dc_[kMostTables] = {}, has_ac_[kMostTables] = {}, has_quantisers_[kMostTables] = {};
+    bool has_dc_[kMaxTables] = {}, has_ac_[kMaxTables] = {}, has_quantisers_[kMaxTables] = {};
 };
 
 }  // namespace

@@ -2,7 +2,7 @@
 // nothing is decoded, so a pass costs little more than reading the bytes.
 #pragma once
 
-#include "jpeg/jpeg.hpp"
+#include "core/jpeg/jpeg.hpp"
 
 namespace yf {
 

@@ -1,13 +1,13 @@
 // See turbo.hpp, and README.md for the safety rules.
-#include "jpeg/turbo.hpp"
+#include "core/jpeg/turbo.hpp"
 
 #include <cstring>
 
-#include "jpeg/header.hpp"
-#include "jpeg/packed.hpp"
-#include "jpeg/plan.hpp"
-#include "jpeg/turbo_session.hpp"
-#include "ycc.hpp"
+#include "core/image/ycc.hpp"
+#include "core/jpeg/header.hpp"
+#include "core/jpeg/packed.hpp"
+#include "core/jpeg/plan.hpp"
+#include "core/jpeg/turbo_session.hpp"
 
 namespace yf {
 namespace {
@@ -29,7 +29,8 @@ int min_dct_size(const jpeg_decompress_struct& cinfo) {
 }
 
 // Subsampling of the planes that `jpeg_read_raw_data` will give at the chosen scale (libjpeg may scale chroma
-// less than luma), or `other` when they are not plain YCbCr planes and have to be made from converted rows.
+// less than luma), or `other` when they are not ordinary YCbCr planes and have to be made from converted
+// rows.
 Subsampling raw_subsampling(const jpeg_decompress_struct& cinfo) {
     if (cinfo.jpeg_color_space == JCS_GRAYSCALE) return Subsampling::gray;
     if (cinfo.jpeg_color_space != JCS_YCbCr) return Subsampling::other;

@@ -1,7 +1,7 @@
 // JPEG decoding over libjpeg-turbo: for all files, and the judge of those that our own decoder does not take.
 #pragma once
 
-#include "jpeg/jpeg.hpp"
+#include "core/jpeg/jpeg.hpp"
 
 namespace yf {
 

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "jpeg/header.hpp"
+#include "core/jpeg/header.hpp"
 
 // clang-format off: jpeglib.h needs <cstdio> before it, and jerror.h (the message codes) comes after it.
 #include <jpeglib.h>

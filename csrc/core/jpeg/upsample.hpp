@@ -9,7 +9,7 @@
 #include <bit>
 #include <cstring>
 
-#include "../common.hpp"
+#include "core/common.hpp"
 
 namespace yf::upsample {
 

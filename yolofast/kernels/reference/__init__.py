@@ -9,6 +9,7 @@ from yolofast.kernels.reference.boxes import (
     xyxy_to_xywhn,
 )
 from yolofast.kernels.reference.image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
+from yolofast.kernels.reference.labels import render_labels
 from yolofast.kernels.reference.metrics import average_precision, coco_iou, match_image
 from yolofast.kernels.reference.nms import batched_nms, nms, soft_nms
 from yolofast.kernels.reference.postprocess import postprocess
@@ -28,6 +29,7 @@ __all__ = [
     "parse_yolo_labels",
     "postprocess",
     "render",
+    "render_labels",
     "soft_nms",
     "transform_boxes",
     "visible_boxes",

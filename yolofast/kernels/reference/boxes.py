@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from yolofast.kernels.parsed_labels import (
     BOX,
-    HOPELESS,
     KEYPOINTS,
-    MOST_ERRORS,
+    MAX_LABEL_ERRORS,
     POLYGON,
     QUAD,
+    TOO_MANY_ERRORS,
     LabelError,
     ParsedLabels,
 )
@@ -115,8 +115,8 @@ def parse_yolo_labels(data: bytes, *, keypoints: tuple[int, int] | None = None) 
         if code:
             shown = line.encode("latin-1").decode("utf-8", "replace")[:80]
             errors.append(LabelError(number, code, shown))
-            if len(errors) > MOST_ERRORS:
-                raise ValueError(HOPELESS)
+            if len(errors) > MAX_LABEL_ERRORS:
+                raise ValueError(TOO_MANY_ERRORS)
         else:
             rows.append(values)
             lines.append(number)

@@ -1,0 +1,172 @@
+// A TIFF's size and kind of picture from its first directory, wherever that lies. See image_header.hpp.
+#include <algorithm>
+
+#include "core/files/header_fields.hpp"
+
+namespace yf {
+namespace {
+
+constexpr std::size_t kMaxEntries = 512;  // of a directory; ordinary ones have some twenty
+
+// What the first directory of a TIFF says; `is_common` is false once a value is unusual.
+struct Directory {
+    std::uint64_t width = 0, height = 0, bits = 1, coding = 1, photometric = 99, samples = 1, planes = 1,
+                  orientation = 1;
+    std::uint64_t last_piece = 0, last_size = 0;  // the last strip or tile, and its bytes
+    bool is_common = true;
+
+    // The field of a tag's value; null for tags that do not matter here.
+    std::uint64_t* value_of(std::uint64_t tag) {
+        switch (tag) {
+            case 256:
+                return &width;
+            case 257:
+                return &height;
+            case 258:
+                return &bits;
+            case 259:
+                return &coding;
+            case 262:
+                return &photometric;
+            case 273:
+            case 324:
+                return &last_piece;
+            case 274:
+                return &orientation;
+            case 277:
+                return &samples;
+            case 279:
+            case 325:
+                return &last_size;
+            case 284:
+                return &planes;
+            default:
+                return nullptr;
+        }
+    }
+};
+
+std::size_t type_size(std::uint64_t type) { return type == 3 ? 2 : type == 4 ? 4 : type == 16 ? 8 : 0; }
+
+// Copies `count` bytes of a TIFF from anywhere; false when they are not there. `failed` is -errno, if any.
+bool fetch(HeaderFile& file, std::uint64_t at, std::uint8_t* to, std::size_t count, std::ptrdiff_t* failed) {
+    if (at > file.header.bytes || file.header.bytes - at < count) return false;
+    if (at <= file.head_size && file.head_size - at >= count) {
+        std::memcpy(to, file.head + at, count);
+        return true;
+    }
+    const std::ptrdiff_t got = file.source.read(at, to, count);
+    if (got < 0) *failed = got;
+    return got >= 0 && static_cast<std::size_t>(got) == count;
+}
+
+// One entry of a directory: tag, type, how many values, and where they are unless they are few.
+struct Entry {
+    const Fields& fields;
+    std::size_t at;
+    bool big;
+
+    std::uint64_t tag() const { return fields.number(at, 2); }
+    std::uint64_t count() const { return fields.number(at + 4, big ? 8 : 4); }
+
+    // Its value number `index`, which is below `count`; false when it is no whole number, or not there.
+    bool value(HeaderFile& file, std::uint64_t index, std::uint64_t* out, std::ptrdiff_t* failed) const {
+        const std::size_t bytes = type_size(fields.number(at + 2, 2)), room = big ? 8 : 4;
+        const std::size_t begin = at + (big ? 12 : 8);
+        if (bytes == 0) return false;
+        if (count() <= room / bytes) {
+            *out = fields.number(begin + static_cast<std::size_t>(index) * bytes, bytes);
+            return true;
+        }
+        const std::uint64_t start = fields.number(begin, room);
+        std::uint8_t text[8];
+        if (start > file.header.bytes || index > file.header.bytes / bytes) return false;  // so no overflow
+        if (!fetch(file, start + index * bytes, text, bytes, failed)) return false;
+        *out = Fields(text, bytes, fields.little()).number(0, bytes);
+        return true;
+    }
+};
+
+Directory read_directory(HeaderFile& file, const Fields& fields, std::size_t count, bool big,
+                         std::ptrdiff_t* failed) {
+    Directory directory;
+    std::uint64_t last_tag = 0;
+    for (std::size_t i = 0; i < count && directory.is_common; ++i) {
+        const Entry entry{fields, i * (big ? 20 : 12), big};
+        const std::uint64_t tag = entry.tag(), values = entry.count();
+        directory.is_common = i == 0 || tag > last_tag;  // in order and each once, as the format wants it
+        last_tag = tag;
+        std::uint64_t* value = directory.value_of(tag);
+        if (value == nullptr || !directory.is_common) continue;
+        const bool pieces = value == &directory.last_piece || value == &directory.last_size;
+        const bool single = !pieces && value != &directory.bits;
+        directory.is_common = values >= 1 && !(single && values != 1) &&
+                              entry.value(file, pieces ? values - 1 : 0, value, failed);
+    }
+    return directory;
+}
+
+// Whether OpenCV reads all pictures of this kind, and as they are stored: sides are not swapped.
+bool is_usual(const Directory& directory) {
+    const std::uint64_t bits = directory.bits, coding = directory.coding;
+    return directory.is_common && (bits == 1 || bits == 2 || bits == 4 || bits == 8 || bits == 16) &&
+           ((coding >= 1 && coding <= 5) || coding == 7 || coding == 8 || coding == 32946 ||
+            coding == 32773) &&
+           directory.planes == 1 && directory.orientation <= 4;
+}
+
+// False where what the picture is made of is not as usual.
+bool name_mode(const Directory& directory, PixelMode* mode) {
+    const bool more = directory.samples > 1;
+    switch (directory.photometric) {
+        case 0:
+        case 1:
+            *mode = more ? PixelMode::gray_alpha : PixelMode::gray;
+            return directory.samples <= 2;
+        case 2:
+            *mode = directory.samples > 3 ? PixelMode::rgba : PixelMode::rgb;
+            break;
+        case 3:
+            *mode = PixelMode::palette;
+            return !more;
+        case 5:
+            *mode = PixelMode::cmyk;
+            return directory.samples >= 4;
+        case 6:
+            *mode = PixelMode::rgb;
+            break;
+        default:
+            return false;
+    }
+    return directory.samples == 3 || directory.samples == 4;
+}
+
+}  // namespace
+
+ImageHeader read_tiff(HeaderFile& file, bool little, bool big) {
+    const Fields head = file.fields(little);
+    if (!head.has(0, big ? 16 : 8) || (big && (head.number(4, 2) != 8 || head.number(6, 2) != 0)))
+        return file.end(HeaderStatus::unusual);
+    const std::uint64_t start = head.number(big ? 8 : 4, big ? 8 : 4);
+    std::uint8_t bytes[kMaxEntries * 20];
+    std::ptrdiff_t failed = 0;
+    const std::size_t lead = big ? 8 : 2;
+    bool there = fetch(file, start, bytes, lead, &failed);
+    const std::uint64_t count = there ? Fields(bytes, lead, little).number(0, lead) : 0;
+    const std::size_t size =
+        static_cast<std::size_t>(std::min<std::uint64_t>(count, kMaxEntries)) * (big ? 20 : 12);
+    there = there && count <= kMaxEntries && fetch(file, start + lead, bytes, size, &failed);
+    Directory directory;
+    if (there)
+        directory =
+            read_directory(file, Fields(bytes, size, little), static_cast<std::size_t>(count), big, &failed);
+    if (failed < 0) return file.fail(failed);
+    if (!there || !is_usual(directory) || !name_mode(directory, &file.header.mode))
+        return file.end(HeaderStatus::unusual);
+    file.header.complete = directory.last_piece <= file.header.bytes &&
+                           file.header.bytes - directory.last_piece >= directory.last_size;
+    file.header.bits = static_cast<std::int32_t>(directory.bits);
+    return file.sized(directory.width, directory.height);
+}
+
+}  // namespace yf

@@ -1,0 +1,21 @@
+// The limits of what images, planes, matrices and files may be. They are checked where values come in (the
+// Cython modules and csrc/torch); what lies behind relies on them, so that no index, sum or fixed-point
+// product overflows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace yf {
+
+constexpr std::int64_t kMaxSide = std::int64_t{1} << 24;  // pixels of an image, a plane, a target or a window
+constexpr std::int64_t kMaxPlaneBytes = std::int64_t{1}
+                                        << 30;  // from end to end: the renderer's offsets are 32-bit
+constexpr std::int64_t kMaxChromaFactor = 4;    // luma samples per chroma sample along an axis
+constexpr double kMaxMatrix = 1e12;             // magnitude of an entry of a matrix
+constexpr double kMaxGain = 7.99;               // of colour: see ColourRow in render/colours.hpp
+constexpr double kMaxLevel = 2047.0;            // that a colour matrix may reach, in magnitude
+constexpr std::int64_t kMaxPixels = std::int64_t{1} << 28;   // of a JPEG, unless the caller says otherwise
+constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30;  // of an image file
+
+}  // namespace yf

@@ -1,0 +1,102 @@
+"""From command-line arguments to dataclasses: spelling, types, sections, and what overrides what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from yolofast.cli.arguments import BenchNmsArgs, ExportArgs, PrepareArgs, TrainArgs
+from yolofast.cli.commands import train_defaults
+from yolofast.cli.parser import build, parse
+from yolofast.config import PrepareConfig, Section, YOLOConfig
+from yolofast.errors import ConfigError
+
+
+def parsed(kind: type[Section], *arguments: str) -> Section:
+    return build(kind, parse(kind, "yolofast x", arguments))
+
+
+def test_only_what_was_given_is_returned() -> None:
+    given = parse(TrainArgs, "yolofast train", ["--epochs", "3", "--data=a.yaml", "--no-plots"])
+    assert given == {"epochs": 3, "data": "a.yaml", "plots": False}
+
+
+@pytest.mark.parametrize("flag", ["--close-mosaic", "--close_mosaic", "--close_mosaic=4"])
+def test_flags_may_be_written_with_underscores(flag: str) -> None:
+    arguments = [flag] if "=" in flag else [flag, "4"]
+    args = parsed(TrainArgs, *arguments, "--name", "my_run")
+    assert isinstance(args, TrainArgs)
+    assert (args.augment.close_mosaic, args.logging.name) == (4, "my_run")
+
+
+def test_values_get_the_types_of_their_fields() -> None:
+    args = parsed(TrainArgs, "--lr0", "1e-3", "--workers", "None", "--weights", "w.safetensors", "--rect")
+    assert isinstance(args, TrainArgs)
+    assert (args.training.lr0, args.dataset.workers) == (0.001, None)
+    assert (args.model.weights, args.dataset.rect) == (Path("w.safetensors"), True)
+    bench = parsed(BenchNmsArgs, "--boxes", "10", "20", "--peers")
+    assert isinstance(bench, BenchNmsArgs)
+    assert (bench.boxes, bench.peers) == ((10, 20), ())
+    assert parsed(BenchNmsArgs) == BenchNmsArgs()
+
+
+def test_positions_and_flags_mix() -> None:
+    for arguments in (["raw", "--seed", "3"], ["--seed", "3", "raw"]):
+        assert parsed(PrepareArgs, *arguments) == PrepareArgs(Path("raw"), output=PrepareConfig(seed=3))
+
+
+def test_hints_name_no_positional_argument() -> None:
+    with pytest.raises(ConfigError, match=r"unknown argument '--path'\. See"):
+        parsed(PrepareArgs, "--path", "raw")
+
+
+def test_nothing_after_two_dashes_is_a_flag() -> None:
+    assert parsed(PrepareArgs, "--seed=3", "--", "--my_set") == PrepareArgs(
+        Path("--my_set"), output=PrepareConfig(seed=3)
+    )
+
+
+def test_flags_override_the_config_file(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("training: {epochs: 9, batch: 8}")
+    given = parse(TrainArgs, "yolofast train", ["--config", str(path), "--epochs", "2"])
+    args = build(TrainArgs, given, train_defaults(given))
+    assert (args.training.epochs, args.training.batch) == (2, 8)
+    assert args.config == path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights"], "x: argument --weights: expected one argument. See yolofast x --help."),
+        (["--json"], "x: the following arguments are required: --weights. See yolofast x --help."),
+        (
+            ["--weights", "w", "--fromat=onnx"],
+            "x: unknown argument '--fromat=onnx'. Did you mean '--format'?",
+        ),
+        (["-w", "w"], "x: unknown argument '-w'. See"),
+        (["--weights", ""], "weights: got '', expected a path."),
+        (["--weihgts", "w"], "x: unknown argument '--weihgts'. Did you mean '--weights'?"),
+        (["--weights", "w", "more"], "x: unknown argument 'more'."),
+        (["--weights", "w", "--", "more"], "x: unknown argument 'more'."),
+        (["--weights", "w", "--opset", "18.5"], "opset: got '18.5', expected a whole number."),
+    ],
+)
+def test_mistakes_name_the_argument(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(ExportArgs, *arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_help_shows_texts_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(TrainArgs, "yolofast train", ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--batch INT Batch size. (default: 16)" in text
+    assert "--lr0 FLOAT Peak learning rate; omitted means" in text
+    defaults = YOLOConfig()
+    assert (
+        f"--name TEXT Name of this run: results go to PROJECT/NAME. (default: {defaults.logging.name})"
+        in text
+    )

@@ -1,0 +1,1 @@
+"""What happens to detections: NMS and postprocessing, and COCO evaluation."""

@@ -1,0 +1,1 @@
+"""The loader: how fast it is alone, and compared with other loaders."""

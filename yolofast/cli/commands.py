@@ -1,0 +1,255 @@
+"""What each command does, and what it prints for people; the work itself is in the stages.
+
+Stages are imported inside the commands: `yolofast --help` loads none of them, and the data commands no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolofast.cli.arguments import (
+    AnalyzeArgs,
+    CheckArgs,
+    ConvertArgs,
+    DemoArgs,
+    ExportArgs,
+    FetchArgs,
+    PredictArgs,
+    PrepareArgs,
+    TrainArgs,
+    ValArgs,
+)
+from yolofast.cli.output import one_line, print_json
+from yolofast.config import DatasetConfig, LoggingConfig, YOLOConfig
+from yolofast.errors import CheckpointError
+from yolofast.types import Finding, PreparedDataset
+
+if TYPE_CHECKING:
+    from yolofast.prepare import ConvertedDataset
+
+MAX_FINDINGS_SHOWN = 20
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    for finding in findings[:MAX_FINDINGS_SHOWN]:
+        print(f"  {one_line(str(finding))}")
+    if len(findings) > MAX_FINDINGS_SHOWN:
+        print(f"  ... and {len(findings) - MAX_FINDINGS_SHOWN} more (--json lists all)")
+
+
+def demo(args: DemoArgs) -> None:
+    from yolofast.demo import run_demo
+
+    summary = run_demo(args.project, report=functools.partial(print, flush=True))
+    print("\nDone.")
+    print(f"  mAP50 {summary['map50']:.3f}   mAP50-95 {summary['map50_95']:.3f}   (validation split)")
+    print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in summary["seconds"].items()))
+    for name, exported in summary["export"].items():
+        print(
+            f"  {name:12} {exported['path']}  (differs from torch by at most {exported['max_rel_diff']:.1e})"
+        )
+    for name, path in summary["files"].items():
+        print(f"  {name:12} {path}")
+
+
+def fetch(args: FetchArgs) -> None:
+    from yolofast.ingest import fetch_dataset
+
+    folder = fetch_dataset(args.source, args.out, sha256=args.sha256, size=args.size, retries=args.retries)
+    print(f"{folder}\nNext: yolofast analyze {folder}")
+
+
+def analyze(args: AnalyzeArgs) -> None:
+    from yolofast.analyze import analyze_dataset, validate_dataset_input
+
+    validate_dataset_input(args.path)
+    info = analyze_dataset(args.path)
+    if args.json:
+        print_json(dataclasses.asdict(info) | {"class_count": info.class_count})
+        return
+    print(f"{info.root}: {info.structure_type} structure ({info.layout}), {info.label_format} labels")
+    for sentence in info.evidence:
+        print(f"  {one_line(sentence)}")
+    print(f"images   {info.total_images} ({_counts(info.image_formats)})")
+    print(f"boxes    {info.total_boxes}")
+    print(f"splits   {_counts(info.splits) or 'none'}")
+    print(f"classes  {info.class_count}: {_counts(info.class_counts)}")
+    if info.findings:
+        print("notes")
+        _print_findings(info.findings)
+
+
+def _counts(counts: Any) -> str:
+    return one_line(", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def check(args: CheckArgs) -> None:
+    from yolofast.analyze import check_data_quality, validate_dataset_input, write_html_report
+
+    validate_dataset_input(args.path)
+    report = check_data_quality(args.path, decode=args.decode, label_format=args.label_format)
+    if args.html is not None:
+        write_html_report(report, args.html)
+    if args.json:
+        entries = dataclasses.asdict(dataclasses.replace(report, examples=()))
+        del entries["examples"]
+        print_json(entries | {"errors": report.errors})
+        return
+    print(
+        f"{report.root}: {report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
+    )
+    for title, findings in (
+        ("images", report.image_issues),
+        ("labels", report.label_issues),
+        ("formats", report.format_issues),
+        ("recommendations", report.recommendations),
+    ):
+        if findings:
+            print(f"{title}: {len(findings)}")
+            _print_findings(findings)
+    if report.summary:
+        print("summary")
+    for entry in report.summary:
+        print(f"  {entry}")
+    if args.html is not None:
+        print(f"written to {args.html}")
+
+
+def prepare(args: PrepareArgs) -> None:
+    from yolofast.prepare import prepare_dataset
+
+    done = prepare_dataset(args.path, args.out, config=args.output)
+    if args.json:
+        print_json(dataclasses.asdict(done))
+        return
+    _print_converted(done)
+    print(f"{done.data_yaml}\nNext: yolofast train --data {done.data_yaml}")
+
+
+def convert(args: ConvertArgs) -> None:
+    from yolofast.prepare import convert_dataset
+
+    done = convert_dataset(args.path, args.out, to=args.to, link=args.link, label_format=args.label_format)
+    if args.json:
+        print_json(dataclasses.asdict(done))
+        return
+    _print_converted(done)
+    print(done.root)
+
+
+def _print_converted(done: PreparedDataset | ConvertedDataset) -> None:
+    """Images and boxes per split, what was dropped, and what else deserves a look."""
+    width = max(6, *map(len, done.images))
+    for split, count in done.images.items():
+        print(f"{split:{width}} {count} images, {done.boxes[split]} boxes")
+    dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"
+    print(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
+    _print_findings(done.dropped)
+    if done.noticed:
+        print(f"also worth checking ({len(done.noticed)})")
+        _print_findings(done.noticed)
+
+
+def train_defaults(given: Mapping[str, Any]) -> TrainArgs:
+    """The settings that the flags of `train` override: those of the run to resume, or of --config."""
+    if given.get("resume"):
+        from yolofast.pipeline import resumed_config
+
+        run = {name: given[name] for name in ("project", "name") if name in given}
+        config = resumed_config(LoggingConfig(**run))
+    elif given.get("config") is not None:
+        config = YOLOConfig.from_yaml(given["config"])
+    else:
+        config = YOLOConfig()
+    return TrainArgs(None, config.model, config.dataset, config.training, config.augment, config.logging)
+
+
+def train(args: TrainArgs) -> None:
+    from yolofast.pipeline import train_run
+    from yolofast.train import fitness
+
+    config = YOLOConfig(args.model, args.dataset, args.training, args.augment, args.logging)
+    folder, result = train_run(config)
+    best = max(result["training_history"], key=fitness)
+    weights = folder / "weights" / "best.safetensors"
+    if args.json:
+        print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
+        return
+    print(f"best epoch {best['epoch'] + 1:.0f}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f}")
+    print(f"{weights}\nNext: yolofast val --weights {weights} --data {config.dataset.data}")
+
+
+def _trained_imgsz(weights: Path, imgsz: int | None) -> int:
+    """`imgsz` if given, else the size in the weights file's header, else the default; checked."""
+    from yolofast.models import read_metadata
+
+    stored = read_metadata(weights).get("imgsz", str(DatasetConfig.imgsz))
+    if imgsz is None and not stored.isdecimal():
+        raise CheckpointError(
+            f"{weights}: imgsz in its header is '{stored}', expected a number. Give --imgsz."
+        )
+    return DatasetConfig(imgsz=int(stored) if imgsz is None else imgsz).imgsz
+
+
+def val(args: ValArgs) -> None:
+    from yolofast.pipeline import evaluate_run
+
+    config = YOLOConfig().replace(
+        data=args.data,
+        imgsz=_trained_imgsz(args.weights, args.imgsz),
+        batch=args.batch,
+        device=args.device,
+        workers=args.workers,
+    )
+    folder = args.project / args.name
+    result = evaluate_run(args.weights, config, split=args.split, save_dir=folder)
+    if args.json:
+        print_json(result.to_dict())
+        return
+    print(result.table())
+    if args.metrics == "coco":
+        print(f"\n{result.coco_table()}")
+    print(f"written to {folder}")
+
+
+def predict(args: PredictArgs) -> None:
+    from yolofast.pipeline import predict_run
+
+    folder = args.project / args.name
+    found = predict_run(
+        args.weights,
+        args.source,
+        folder,
+        imgsz=_trained_imgsz(args.weights, args.imgsz),
+        conf=args.conf,
+        iou=args.iou,
+        max_det=args.max_det,
+        device=args.device,
+    )
+    if args.json:
+        print_json(found)
+        return
+    for entry in found:
+        print(f"{entry['path']}: {len(entry['detections'])} objects")
+    print(f"written to {folder}")
+
+
+def export(args: ExportArgs) -> None:
+    from yolofast.pipeline import export_run
+
+    config = YOLOConfig(export=args.export).replace(
+        data=args.data, imgsz=_trained_imgsz(args.weights, args.imgsz)
+    )
+    result = export_run(args.weights, config, args.out)
+    if args.json:
+        print_json(dataclasses.asdict(result))
+        return
+    print(f"{result.path} ({result.size_bytes / 2**20:.1f} MiB, {result.seconds:.1f} s)")
+    if result.max_rel_diff is None:
+        print("not compared with torch: give --data to check it on real images")
+    else:
+        print(f"differs from torch by at most {result.max_rel_diff:.1e} on {result.images_checked} images")

@@ -1,0 +1,148 @@
+"""The entry point: finds the command, parses its arguments, runs it, and turns errors into exit codes.
+
+A user's mistake is one line on stderr and exit code 2; a traceback is a bug of ours.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yolofast import __version__
+from yolofast.cli import bench, commands
+from yolofast.cli.arguments import (
+    AnalyzeArgs,
+    BenchLoaderArgs,
+    BenchMapArgs,
+    BenchNmsArgs,
+    CheckArgs,
+    ConvertArgs,
+    DemoArgs,
+    ExportArgs,
+    FetchArgs,
+    PredictArgs,
+    PrepareArgs,
+    TrainArgs,
+    ValArgs,
+)
+from yolofast.cli.output import one_line
+from yolofast.cli.parser import build, parse, summary
+from yolofast.config import Section
+from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
+
+USER_ERROR = 2
+INTERRUPTED = 130
+TRAIN_PACKAGES = ("torch", "safetensors")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand; `defaults` gives the settings that its flags override, from the flags themselves."""
+
+    arguments: type[Section]
+    run: Callable[[Any], None]
+    defaults: Callable[[Mapping[str, Any]], Section | None] = lambda given: None
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command(DemoArgs, commands.demo),
+    "fetch": Command(FetchArgs, commands.fetch),
+    "analyze": Command(AnalyzeArgs, commands.analyze),
+    "check": Command(CheckArgs, commands.check),
+    "prepare": Command(PrepareArgs, commands.prepare),
+    "convert": Command(ConvertArgs, commands.convert),
+    "train": Command(TrainArgs, commands.train, commands.train_defaults),
+    "val": Command(ValArgs, commands.val),
+    "predict": Command(PredictArgs, commands.predict),
+    "export": Command(ExportArgs, commands.export),
+    "bench loader": Command(BenchLoaderArgs, bench.bench_loader),
+    "bench nms": Command(BenchNmsArgs, bench.bench_nms),
+    "bench map": Command(BenchMapArgs, bench.bench_map),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that are not UTF-8 are shown escaped, not fatal
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        _run(argv)
+    except YolofastError as error:
+        return _fail(error)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_PACKAGES:
+            raise
+        return _fail(missing_extra(error.name, "train", f"yolofast {argv[0]}"))
+    except BrokenPipeError:
+        # The reader of our output (head, say) has closed it: there is nobody left to print to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        file = f"{error.filename}: " if error.filename is not None else ""
+        return _fail(f"{file}{error.strerror or error}")
+    except KeyboardInterrupt:
+        print("yolofast: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _run(argv: Sequence[str]) -> None:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+    elif argv[0] in ("-V", "--version"):
+        print(__version__)
+    elif argv[1:2] in (["-h"], ["--help"]) and _subcommands(argv[0]):
+        print(_help(argv[0]))
+    else:
+        name, arguments = _split_command(argv)
+        command = COMMANDS[name]
+        try:
+            given = parse(command.arguments, f"yolofast {name}", arguments)
+        except SystemExit:  # --help
+            sys.stdout.flush()
+            raise
+        command.run(build(command.arguments, given, command.defaults(given)))
+    sys.stdout.flush()
+
+
+def _help(group: str = "") -> str:
+    """The commands, or those of a group such as `bench`."""
+    named = {name: summary(entry.arguments) for name, entry in COMMANDS.items() if name.startswith(group)}
+    usage = f"usage: yolofast {group + ' ' if group else ''}COMMAND [options]"
+    lines = [f"yolofast {__version__}: from raw images to a trained, exported YOLO detector", "", usage, ""]
+    lines += [f"  {name:13} {what}" for name, what in named.items()]
+    return "\n".join([*lines, "", "`yolofast COMMAND --help` explains the options of a command."])
+
+
+def _subcommands(group: str) -> list[str]:
+    return [name.split()[1] for name in COMMANDS if name.startswith(f"{group} ")]
+
+
+def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command's name in `COMMANDS` and its arguments. Raises `ConfigError` for an unknown one."""
+    first = argv[0]
+    if first in COMMANDS:
+        return first, argv[1:]
+    if subcommands := _subcommands(first):
+        known = f"{', '.join(subcommands[:-1])} or {subcommands[-1]}"
+        if len(argv) == 1:
+            raise ConfigError(f"{first}: missing subcommand: {known}.")
+        if argv[1] not in subcommands:
+            hint = nearest(argv[1], subcommands)
+            raise ConfigError(f"{first}: unknown subcommand '{argv[1]}', expected {known}.{hint}")
+        return f"{first} {argv[1]}", argv[2:]
+    names = sorted({name.split()[0] for name in COMMANDS})
+    raise ConfigError(f"unknown command '{first}'.{nearest(first, names)} Known: {', '.join(names)}.")
+
+
+def _fail(error: object) -> int:
+    print(f"yolofast: error: {one_line(str(error))}", file=sys.stderr)
+    return USER_ERROR

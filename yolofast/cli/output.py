@@ -1,0 +1,39 @@
+"""Printing: JSON for machines, and text that cannot take over a terminal for people."""
+
+from __future__ import annotations
+
+import json
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def one_line(text: str) -> str:
+    r"""`text` on one line, with control characters and line ends escaped (\x1b, \n).
+
+    File names and label lines come from other people and could hold terminal escape sequences.
+    """
+    return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_shown(c: str) -> bool:
+    return c.isprintable() or unicodedata.category(c) == "Zs"  # spaces of any width occur in names
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object; values that JSON does not know become null or text."""
+    print(json.dumps(_strict(value), indent=2, default=str, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    """`value` with None for NaN and infinity, which JSON does not have, and lists for arrays."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    return [_strict(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,130 @@
+"""Reads CSV labels: TensorFlow's columns with a header, or RetinaNet's six columns without one.
+
+One row is one box; the rows of an image may be anywhere in the file. A row with an image and nothing else is
+an image without boxes. Coordinates that do not exceed 1 are normalised by the image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from yolofast.errors import DataError
+from yolofast.formats.boxes import row_finding
+from yolofast.formats.csv.columns import CsvLayout, class_map, csv_layout
+from yolofast.formats.dataset import LabelledDataset
+from yolofast.formats.discover import FileTree
+from yolofast.formats.names.order import sorted_names
+from yolofast.formats.tables.images import Table, table_dataset, tables_by_split
+from yolofast.formats.tables.rows import RowColumns, parse_box, read_rows
+from yolofast.types import Finding
+
+_BOX = ("x1", "y1", "x2", "y2")
+_UNLABELLED = "no row of a CSV names this image (a picture without boxes is a row with the path alone)"
+
+
+def find_csv(tree: FileTree) -> tuple[Path, ...]:
+    """The tables with boxes, recognised by their header or the form of their first rows."""
+    return tuple(path for path in tree.tables if csv_layout(path) is not None)
+
+
+class _Labels:
+    """Numbers class names in order of appearance; where a class file lists names, only those."""
+
+    def __init__(self, known: Mapping[str, int] | None, source: str) -> None:
+        self.known, self.source = known, source
+        self.numbers: dict[str, int] = {}
+
+    def number(self, name: str) -> int | str:
+        """The number of a name, or why it has none."""
+        if not name:
+            return "a row without a class name"
+        if self.known is not None and name not in self.known:
+            return f"class '{name}': not in {self.source}"
+        return self.numbers.setdefault(name, len(self.numbers))
+
+
+def _read_columns(path: Path, layout: CsvLayout, labels: _Labels) -> RowColumns:
+    """The rows of a file; labels are those of `labels`."""
+    columns, at = RowColumns(), layout.columns
+    wanted = max(at.values()) + 1 if layout.header else 6
+    needed = max(at[key] for key in ("image", "class", *_BOX)) + 1
+    sizes = "width" in at and "height" in at
+    rows = read_rows(path, layout.delimiter)
+    if layout.header:
+        next(rows, None)
+    for line, row in rows:
+        name = row[at["image"]] if at["image"] < len(row) else ""
+        stated = (row[at["width"]], row[at["height"]]) if sizes and len(row) >= wanted else None
+        image = columns.add_image(name, line, stated if stated and all(stated) else None)
+        if name and not any(row[i] for i in (at["class"], *(at[key] for key in _BOX)) if i < len(row)):
+            continue  # an image without boxes
+        box: list[float] | str = f"got {len(row)} fields, expected {wanted}"
+        if len(row) >= needed:
+            box = parse_box([row[at[key]] for key in _BOX], "xmin, ymin, xmax, ymax")
+        if isinstance(box, str):
+            columns.drop_row(image, row_finding("error", "box-columns", box, path, line))
+            continue
+        label = labels.number(row[at["class"]])
+        if isinstance(label, str):
+            columns.drop_row(image, row_finding("error", "box-class", label, path, line))
+            continue
+        columns.add_row(image, label, line, box)
+    return columns
+
+
+def _class_files(tree: FileTree) -> tuple[Mapping[str, int] | None, str, tuple[Finding, ...]]:
+    """The first class file (`name,id`), its path, and findings about class files that contradict it."""
+    maps = {path: found for path in tree.tables if (found := class_map(path)) is not None}
+    if not maps:
+        return None, "", ()
+    first = next(iter(maps))
+    notes = tuple(
+        Finding(
+            "error",
+            "names-conflict",
+            f"has other classes than {tree.relative(first)}, which counts. Keep one of the two.",
+            str(path),
+        )
+        for path, found in maps.items()
+        if found != maps[first]
+    )
+    return maps[first], tree.relative(first), notes
+
+
+def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
+    """The CSV files of a tree as one dataset; a file is a split when its path names one.
+
+    Class names come from a class file (`name,id` per line) where there is one, else from the rows, sorted.
+
+    Raises `DataError` for a file whose quotes are broken, and when no row has a class.
+    """
+    known, source, notes = _class_files(tree)
+    labels = _Labels(known, source)
+    tables = []
+    for path, split in tables_by_split(tree, files):
+        layout = csv_layout(path)
+        if layout is not None:
+            columns = _read_columns(path, layout, labels)
+            tables.append(Table(path, columns, columns.are_normalised(), split))
+    names = tuple(sorted(known, key=lambda name: known[name])) if known else sorted_names(labels.numbers)
+    if not names:
+        first = next((f for t in tables for found in t.columns.dropped.values() for f in found), None)
+        problem = f" The first problem: {first}." if first else ""
+        raise DataError(f"{tree.root}: {len(files)} CSV file(s) contain no box with a class.{problem}")
+    classes = [names.index(name) for name in labels.numbers]
+    normalised = [tree.relative(t.path) for t in tables if t.normalised]
+    return table_dataset(
+        "csv",
+        tree,
+        tables,
+        names,
+        classes,
+        unlabelled=_UNLABELLED,
+        findings=notes,
+        evidence=(
+            f"{len(files)} CSV file(s) with boxes, {sum(len(t.columns) for t in tables)} rows",
+            *([f"class names and ids from {source}"] if known else []),
+            *([f"coordinates of {', '.join(normalised)} are normalised"] if normalised else []),
+        ),
+    )

@@ -1,0 +1,114 @@
+"""Parses LabelMe JSON: the shapes of one image, each as the box around it.
+
+A rectangle, polygon, circle or mask becomes its bounding box. Points and lines have no area: they are
+dropped and reported. `imageData`, a copy of the image, is never decoded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from yolofast.formats.boxes import row_finding
+from yolofast.formats.dataset import LabelFileError, RawRows
+from yolofast.formats.json_files import contains_keys, read_json
+from yolofast.types import Finding
+
+MAX_BYTES = 64 << 20
+"""A larger file is assumed not to be LabelMe's: real ones, with the image inside, have a few MB."""
+NUMBERED = "annotation"
+"""`lines` are the shapes of a file, from 1, in this format."""
+Box = tuple[float, float, float, float]
+Points = list[tuple[float, float]]
+
+
+def is_labelme_file(path: Path) -> bool:
+    """Whether a JSON file has LabelMe's `shapes` and `imagePath`."""
+    return contains_keys(path, (b'"shapes"', b'"imagePath"'), MAX_BYTES)
+
+
+def parse_file(path: Path) -> dict[str, Any]:
+    """The content of a LabelMe file, with its list of `shapes`; raises `LabelFileError`."""
+    content = read_json(path, MAX_BYTES)
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        raise LabelFileError("not a LabelMe file: expected 'shapes' to be a list")
+    return content
+
+
+def _around(points: Points) -> Box:
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _around_circle(points: Points) -> Box:
+    """LabelMe stores the centre of a circle and a point on it."""
+    (x, y), rim = points
+    radius = math.hypot(rim[0] - x, rim[1] - y)
+    return x - radius, y - radius, x + radius, y + radius
+
+
+_SHAPES: Mapping[str, tuple[str, Callable[[int], bool], Callable[[Points], Box]]] = MappingProxyType(
+    {
+        "rectangle": ("2 corners or all 4", lambda n: n in (2, 4), _around),
+        "mask": ("2 corners", lambda n: n == 2, _around),
+        "polygon": ("3 or more points", lambda n: n >= 3, _around),
+        "rotation": ("4 corners", lambda n: n == 4, _around),
+        "circle": ("its centre and a point on it", lambda n: n == 2, _around_circle),
+    }
+)
+"""Shape type -> what its points are, whether their number is valid, and the box around them."""
+_WITHOUT_AREA = frozenset({"point", "points", "line", "linestrip"})
+
+
+def _points(value: object) -> Points | None:
+    if not isinstance(value, list):
+        return None
+    points = []
+    for point in value:
+        if not isinstance(point, list) or len(point) != 2:
+            return None
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in point):
+            return None
+        try:
+            points.append((float(point[0]), float(point[1])))
+        except OverflowError:
+            return None
+    return points
+
+
+def parse_shape(shape: object) -> tuple[str, Box] | tuple[str, str, None]:
+    """(class name, box xyxy) of a shape, or (code, why it has no box, None)."""
+    if not isinstance(shape, dict):
+        return "box-syntax", f"got {str(shape)[:80]}, expected an object with 'label' and 'points'", None
+    kind, label = shape.get("shape_type", "polygon"), shape.get("label")
+    if not isinstance(label, str) or not label:
+        return "box-class", f"label {label!r}: expected the name of a class", None
+    if kind in _WITHOUT_AREA:
+        return "box-shape", f"'{label}' is a {kind}: it has no area, so no box. Draw a rectangle.", None
+    if not isinstance(kind, str) or kind not in _SHAPES:
+        return "box-shape", f"'{label}': shape {kind!r}: expected one of {', '.join(_SHAPES)}", None
+    wanted, fits, around = _SHAPES[kind]
+    points = _points(shape.get("points"))
+    if points is None or not fits(len(points)):
+        got = f"{len(points)} points" if points is not None else "points that are not pairs of numbers"
+        return "box-columns", f"'{label}' is a {kind} of {got}, expected {wanted}", None
+    if not all(math.isfinite(value) for point in points for value in point):
+        return "box-nan", f"'{label}' has a point with NaN or infinity, expected numbers", None
+    return label, around(points)
+
+
+def shape_rows(
+    path: Path, shapes: list[object], classes: Mapping[str, int]
+) -> tuple[RawRows, tuple[Finding, ...]]:
+    """The rows of a file, and findings about the shapes that have no box; `lines` count shapes from 1."""
+    rows, dropped = [], []
+    for number, shape in enumerate(shapes, 1):
+        found = parse_shape(shape)
+        if len(found) == 3:
+            dropped.append(row_finding("error", found[0], found[1], path, number, NUMBERED))
+        else:
+            rows.append((found[1], classes[found[0]], number))
+    return RawRows.collect(rows), tuple(dropped)

@@ -1,0 +1,46 @@
+"""The target folder of a fetched dataset, which is created atomically."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from yolofast.errors import DataError
+from yolofast.work_folder import atomic_folder
+
+
+def check_target(target: Path) -> None:
+    """Refuse a target that is a file or a folder that is not empty; raises `DataError`."""
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise DataError(f"{target}: exists and is not a folder. Choose another folder for the dataset.")
+    if target.is_dir() and any(target.iterdir()):
+        raise DataError(f"{target}: the folder is not empty. Use it, remove it, or choose another.")
+
+
+@contextmanager
+def install_folder(target: Path) -> Iterator[Path]:
+    """The path of a folder to create, which becomes `target` when the block succeeds.
+
+    When it contains a single folder, that folder becomes `target`. Raises `DataError` when `target` is not
+    empty or cannot be written.
+    """
+    check_target(target)
+    try:
+        with atomic_folder(target) as work:
+            yield work
+            entries = list(work.iterdir())
+            if len(entries) == 1 and entries[0].is_dir():
+                only = entries[0].rename(work.with_name("only"))
+                work.rmdir()
+                only.rename(work)
+    except OSError as error:
+        raise write_error(target, error) from None
+
+
+def write_error(target: Path, error: OSError) -> DataError:
+    """The `DataError` for an `OSError` while `target` was written."""
+    return DataError(
+        f"{target}: cannot be written: {error.strerror} ('{error.filename or target}'). "
+        "Choose a writable folder with enough space."
+    )

@@ -1,0 +1,56 @@
+"""Samples one at a time, in the caller's thread: what indexing a dataset gives."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from yolofast.load.execute._engine import Engine
+from yolofast.load.execute.executor import (
+    PlannedDataset,
+    final_targets,
+    hooked_labels,
+    make_batch,
+    make_engine,
+    render_plan,
+)
+from yolofast.load.execute.repair import repair
+from yolofast.load.plan.shards import Positions
+from yolofast.types import Batch
+
+IDLE_BYTES = 256 * 2**20
+"""Decoded pictures kept for the samples that may be asked for next."""
+
+
+class SampleRenderer:
+    """Renders samples of one dataset with an engine that each process makes for itself.
+
+    The dataset is an argument, not an attribute: it owns the renderer, and a cycle of the two would keep its
+    memory until the garbage collector comes. Pickling leaves the engine behind.
+    """
+
+    def __init__(self) -> None:
+        self._engine: tuple[int, Engine] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_engine": None}
+
+    def render(
+        self, dataset: PlannedDataset, epoch: int, positions: Positions, size: tuple[int, int]
+    ) -> Batch:
+        """The samples at `positions`, which have one size (height, width).
+
+        Raises `DataError` when too many images are unreadable, `HookError` when a hook fails.
+        """
+        known = self._engine
+        if known is None or known[0] != os.getpid():  # a forked process may inherit locks that stay held
+            known = self._engine = os.getpid(), make_engine(dataset, IDLE_BYTES)
+        engine, plan = known[1], dataset.plan(epoch, positions, size)
+        try:
+            jobs = render_plan(engine, plan, hooked=hooked_labels(dataset, plan, epoch, positions))
+            plan = repair(dataset, engine, jobs, epoch, positions)
+            targets = final_targets(dataset, engine, plan, jobs)
+        except BaseException:
+            self._engine = None  # it may wait for ever for an image whose decoding was interrupted
+            raise
+        return make_batch(dataset.index, plan, jobs.out, targets)

@@ -1,0 +1,95 @@
+"""What a preparation wrote and dropped: one entry per image, no boxes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yolofast.formats.boxes import rows_numbered_by, rows_without_image
+from yolofast.formats.splits import SPLITS
+from yolofast.types import Finding, ImageRecord, PreparedDataset, Severity, Split
+
+
+@dataclass(slots=True)
+class PreparedImage:
+    """An image in the prepared dataset."""
+
+    source: str
+    """Path relative to the root of the source."""
+    name: str
+    split: Split
+    boxes: int
+    classes: tuple[int, ...]
+    """The classes of its boxes, each once, ascending."""
+    size: int
+    """Bytes of the image file."""
+    sha256: bytes
+    label_size: int
+    label_sha256: bytes
+
+
+@dataclass(slots=True)
+class PrepareOutcome:
+    """The images written so far, the label rows read, and the findings."""
+
+    images: list[PreparedImage] = field(default_factory=list)
+    rows: int = 0
+    dropped: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    outside: bool = False
+    """An image or a label file is outside the source folder."""
+
+    def to_dataset(self, target: Path, names: tuple[str, ...]) -> PreparedDataset:
+        """The dataset that was prepared at `target`."""
+        counts = ((image.split, image.boxes) for image in self.images)
+        return prepared_dataset(target, names, counts, self.rows, tuple(self.dropped), noticed(self.notes))
+
+
+def prepared_dataset(
+    target: Path,
+    names: tuple[str, ...],
+    counts: Iterable[tuple[Split, int]],
+    source_boxes: int,
+    dropped: tuple[Finding, ...],
+    noted: tuple[Finding, ...],
+) -> PreparedDataset:
+    """A prepared dataset from (split, number of boxes) of each image."""
+    images, boxes = Counter[Split](), Counter[Split]()
+    for split, number in counts:
+        images[split] += 1
+        boxes[split] += number
+    return PreparedDataset(
+        root=target,
+        data_yaml=target / "data.yaml",
+        class_names=names,
+        images={split: images[split] for split in SPLITS},
+        boxes={split: boxes[split] for split in SPLITS},
+        source_boxes=source_boxes,
+        dropped=dropped,
+        noticed=noted,
+    )
+
+
+def noticed(notes: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The errors, then the warnings among notes: what users should see next to the result."""
+    problems = [note for note in notes if note.severity != "info"]
+    return tuple(sorted(problems, key=lambda note: note.severity != "error"))
+
+
+def first_problem(dropped: list[Finding]) -> str:
+    """A sentence about the first finding, to end an error message with; empty without one."""
+    return f" The first problem: {dropped[0]}" if dropped else ""
+
+
+def skipped_image(
+    record: ImageRecord, code: str, message: str, severity: Severity = "warning"
+) -> tuple[Finding, ...]:
+    """Findings for a readable image that is skipped, and for each of its boxes."""
+    source = record.label_file or record.path
+    why = f"its image '{record.path.name}' is left out: {message}"
+    return (
+        Finding(severity, code, message, str(record.path)),
+        *rows_without_image(record.lines, why, source, rows_numbered_by(source)),
+    )
