@@ -45,7 +45,7 @@ OUTPUT = "OUTPUT"
 # only exception flags change, and without them GCC leaves the box and image loops scalar.
 FLOATS = ["-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno"]
 COMMON = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", *FLOATS, "-Icsrc"]
-CHECKED = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", "-DYOLOFAST_NO_MULTIVERSION"]
+CHECKED = ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", "-DYOLOFAST_NO_MULTIVERSION"]
 SANITIZERS = {
     "address": ["-fsanitize=address,undefined,float-cast-overflow"],
     "thread": ["-fsanitize=thread"],

@@ -8,7 +8,7 @@ from pathlib import Path
 from support.native_build import REPOSITORY, native
 
 EMULATION = REPOSITORY / "tests" / "emulation"
-FLAGS = ["-O1", "-g", "-Werror", "-Wno-unknown-pragmas", "-Itests/emulation"]  # "unroll" is nvcc's
+FLAGS = ["-O1", "-g1", "-Werror", "-Wno-unknown-pragmas", "-Itests/emulation"]  # "unroll" is nvcc's
 SHARED_MEMORY = f"-Wl,-T,{EMULATION / 'shared_memory.ld'}"
 
 
