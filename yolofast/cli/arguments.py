@@ -146,7 +146,8 @@ class ValArgs(Section):
     weights: Path
     """Weights file (.safetensors)."""
     data: Path
-    """data.yaml or dataset folder."""
+    """data.yaml, or a dataset folder; one that is not in the YOLO layout is prepared first, in FOLDER_yolo
+    next to it."""
     imgsz: int | None = None
     """Image size: side of the square in pixels; omitted means the size the weights were trained at."""
     batch: int = bounded(16, 1)
