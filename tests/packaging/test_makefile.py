@@ -105,3 +105,8 @@ def test_an_old_python_is_refused_first(version: str, old: bool, programs: Path)
     assert "make setup PYTHON=python3.12" in first
     assert "Traceback" not in done.stderr
     assert apt_calls(programs) == []
+
+
+def test_the_readme_names_the_same_packages() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert f"sudo apt-get install -y {PACKAGES}\n" in readme

@@ -197,7 +197,7 @@ class PredictArgs(Section):
 
 @dataclass(frozen=True)
 class ExportArgs(Section):
-    """Export trained weights to ONNX or TorchScript and compare the result with torch."""
+    """Export trained weights to ONNX or TorchScript; with --data the result is compared with torch."""
 
     weights: Path
     """Weights file (.safetensors)."""

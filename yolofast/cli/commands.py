@@ -104,9 +104,10 @@ def check(args: CheckArgs) -> int:
     if args.html is not None:
         write_html_report(report, args.html)
     if args.json:
-        pictures = dict.fromkeys(("examples", "samples", "rare_samples"), ())
-        entries = dataclasses.asdict(dataclasses.replace(report, **pictures))
-        print_json({key: entries[key] for key in entries if key not in pictures} | {"errors": report.errors})
+        entries = dataclasses.asdict(dataclasses.replace(report, examples=(), samples=(), rare_samples=()))
+        for pictures in ("examples", "samples", "rare_samples"):
+            del entries[pictures]
+        print_json(entries | {"errors": report.errors})
     else:
         _print_report(report)
         if args.html is not None:
