@@ -17,6 +17,7 @@ from support.dataset_files import image_bytes, tree_digest, write_text, write_yo
 
 from yolofast.analyze import check_data_quality, write_html_report
 from yolofast.analyze.report import MAX_IMAGES, MAX_LOCATIONS
+from yolofast.analyze.report_images import Layer, picture
 from yolofast.analyze.samples import MAX_RANDOM, MAX_RARE
 from yolofast.cli import main
 from yolofast.errors import DataError
@@ -114,11 +115,11 @@ def test_pictures_show_the_boxes_meant(tmp_path: Path) -> None:
         tmp_path / "set", {"images/a.jpg": "0 .5 .5 .5 .5\n0 .8 .5 .8 .5\n"}, "train: images\nnames: [a]"
     )
     _, read = page(root, tmp_path / "report.html")
-    picture = pixels(read.sources()[0])
-    assert picture.shape == (256, 512, 3)
-    red, green, blue = picture[70:186, 200:210].reshape(-1, 3).T  # the left side of the row that is refused
+    image = pixels(read.sources()[0])
+    assert image.shape == (256, 512, 3)
+    red, green, blue = image[70:186, 200:210].reshape(-1, 3).T  # the left side of the row that is refused
     assert np.mean((red > 150) & (green < 120)) > 0.2
-    red, green, blue = picture[70:186, 127:130].mean(axis=(0, 1))  # of the other box, in blue
+    red, green, blue = image[70:186, 127:130].mean(axis=(0, 1))  # of the other box, in blue
     assert blue > red + 30
 
 
@@ -137,9 +138,9 @@ def test_small_boxes_are_shown_large(suffix: str, tmp_path: Path) -> None:
     Image.fromarray(blank).save(root / f"images/a.{suffix}")
     _, read = page(root, tmp_path / "report.html")
     assert "part 368–432 × 368–432 px of 1600×800 px" in read.text
-    picture = pixels(read.sources()[0])
-    assert picture.shape == (512, 512, 3)
-    red, green, blue = picture.transpose(2, 0, 1)
+    image = pixels(read.sources()[0])
+    assert image.shape == (512, 512, 3)
+    red, green, blue = image.transpose(2, 0, 1)
     green_rows, green_columns = np.nonzero((green > red + 80) & (green > blue + 80))
     assert np.ptp(green_rows) == pytest.approx(80, abs=6)  # 10 px of the image
     assert np.median(green_columns) == pytest.approx(256, abs=6)
@@ -148,6 +149,22 @@ def test_small_boxes_are_shown_large(suffix: str, tmp_path: Path) -> None:
     assert np.ptp(red_columns) == pytest.approx(163, abs=8)
     assert not np.any(blue > red + 60)
     assert read.tags.count(("input", {"type": "checkbox", "aria-label": "Enlarge"})) == len(read.sources())
+
+
+def test_a_part_of_a_rotated_image_is_upright(tmp_path: Path) -> None:
+    """The box is in pixels of the upright image, and so is the part."""
+    upright = np.full((1600, 800, 3), 100, np.uint8)
+    upright[1000:1020, 300:340] = (20, 220, 20)
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(np.rot90(upright, 1)).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    box = Layer(np.array([[300, 1000, 340, 1020]], np.float32), (230, 40, 48), 1)
+    shown = picture(tmp_path / "a.jpg", [], box)
+    assert shown.note == "part 260–380 × 950–1070 px of 800×1600 px"
+    red, green, _ = pixels(f",{shown.jpeg}").transpose(2, 0, 1)
+    rows, columns = np.nonzero(green > red + 80)
+    assert (rows.mean(), columns.mean()) == pytest.approx((256, 256), abs=4)
+    assert (np.ptp(rows), np.ptp(columns)) == pytest.approx((85, 170), abs=10)
 
 
 def captions(text: str, heading: str) -> list[str]:

@@ -323,9 +323,7 @@ def test_check_can_fail(
     assert main(arguments) == code
     out, err = capsys.readouterr()
     json.loads(out)
-    failed = (
-        f"yolofast: check failed: 1 errors{' and warnings' * (fail_on == 'warning')} (--fail-on {fail_on})"
-    )
+    failed = f"yolofast: check failed: 1 finding that --fail-on {fail_on} counts"
     assert err.splitlines()[-1:] == ([failed] if code else [])
 
 

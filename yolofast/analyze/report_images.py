@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.images import read_header, read_image
 from yolofast.kernels import decode_jpeg
+from yolofast.types import ImageHeader
 
 SIDE = 512
 """Long side of a picture in pixels; the page shows it smaller, and whole when it is clicked."""
@@ -62,14 +63,14 @@ def picture(path: Path, layers: Sequence[Layer], focus: Layer | None = None) -> 
         size = header.width, header.height
         part = _part(size, focus.boxes) if focus is not None else (0, 0, *size)
         scale = SIDE / max(part[2] - part[0], part[3] - part[1])
-        pixels = _read(path, header.format == "jpeg", size, scale)
+        pixels = _read(path, header, part)
     except ImageError as error:
         return Picture("", str(error).removeprefix(f"{path}: "))
     except OSError as error:
         return Picture("", f"cannot be read: {error.strerror}")
     if pixels is None:
         return Picture("", f"{header.width}x{header.height} px: too large for a picture")
-    view = _cut(pixels, part, size, scale)
+    view = _resized(pixels, round((part[2] - part[0]) * scale), round((part[3] - part[1]) * scale))
     offset = np.array([part[0], part[1]] * 2, dtype=np.float32)
     whole = part == (0, 0, *size)
     for layer in [*layers, *([focus] if focus is not None else [])]:
@@ -104,32 +105,30 @@ def _part(size: tuple[int, int], boxes: Boxes) -> tuple[int, int, int, int]:
     return x0, y0, x0 + across, y0 + down
 
 
-def _read(path: Path, is_jpeg: bool, size: tuple[int, int], scale: float) -> NDArray[np.uint8] | None:
-    """The image, a JPEG at a size that suffices for `scale`; None if it is too large. RGB [H, W, 3]."""
-    width, height = size
-    if is_jpeg:
-        least = min(1.0, scale)
+def _read(path: Path, header: ImageHeader, part: tuple[int, int, int, int]) -> NDArray[np.uint8] | None:
+    """The part of an image, or None if the image is too large to read; RGB [H, W, 3].
+
+    A whole JPEG is decoded at a reduced size that suffices for a picture.
+    """
+    width, height = header.width, header.height
+    if header.format == "jpeg":
+        scale = min(1.0, SIDE / max(width, height))
+        least = (round(height * scale), round(width * scale))
         with warnings.catch_warnings():  # the report already says that it is damaged
             warnings.simplefilter("ignore", RuntimeWarning)
-            return decode_jpeg(
-                path.read_bytes(), min_size=(round(height * least), round(width * least)), salvage=True
-            )
-    return read_image(path) if width * height <= MAX_PIXELS else None
+            if part == (0, 0, width, height):
+                return decode_jpeg(path.read_bytes(), min_size=least, salvage=True)
+            return decode_jpeg(path.read_bytes(), region=part, salvage=True)
+    x0, y0, x1, y1 = part
+    return read_image(path)[y0:y1, x0:x1] if width * height <= MAX_PIXELS else None
 
 
-def _cut(
-    pixels: NDArray[np.uint8], part: tuple[int, int, int, int], size: tuple[int, int], scale: float
-) -> NDArray[np.uint8]:
-    """`part` of the image, in pixels of its full `size` (width, height), times `scale`; BGR [H, W, 3]."""
+def _resized(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """RGB to BGR [height, width, 3]."""
     import cv2
 
-    across, down = pixels.shape[1] / size[0], pixels.shape[0] / size[1]
-    x0, x1 = round(part[0] * across), max(round(part[2] * across), round(part[0] * across) + 1)
-    y0, y1 = round(part[1] * down), max(round(part[3] * down), round(part[1] * down) + 1)
-    width = max(1, round((part[2] - part[0]) * scale))
-    height = max(1, round((part[3] - part[1]) * scale))
-    smooth = cv2.INTER_AREA if width < x1 - x0 else cv2.INTER_CUBIC
-    view = cv2.resize(pixels[y0:y1, x0:x1], (width, height), interpolation=smooth)
+    smooth = cv2.INTER_AREA if width < pixels.shape[1] else cv2.INTER_CUBIC
+    view = cv2.resize(pixels, (max(1, width), max(1, height)), interpolation=smooth)
     return np.ascontiguousarray(view[:, :, ::-1], dtype=np.uint8)
 
 

@@ -123,8 +123,8 @@ def _failed_check(report: QualityReport, fail_on: Severity | None) -> int:
     failing = counts["error"] + (counts["warning"] if fail_on == "warning" else 0)
     if not failing:
         return 0
-    which = "errors" if fail_on == "error" else "errors and warnings"
-    print(f"yolofast: check failed: {failing} {which} (--fail-on {fail_on})", file=sys.stderr)
+    found = "1 finding" if failing == 1 else f"{failing} findings"
+    print(f"yolofast: check failed: {found} that --fail-on {fail_on} counts", file=sys.stderr)
     return CHECK_FAILED
 
 
