@@ -47,6 +47,18 @@ def test_a_raw_dataset_is_prepared_beside_it(tmp_path: Path) -> None:
     assert {p.name: p.read_bytes() for p in raw.iterdir()} == before
 
 
+def test_where_a_raw_dataset_is_prepared_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    raw = make_sample_dataset(tmp_path / "raw", count=4)
+    with caplog.at_level("INFO", "yolofast.pipeline"):
+        resolve_data(raw)
+        resolve_data(raw)
+        resolve_data(tmp_path / "raw_yolo")
+    assert caplog.messages == [
+        f"{raw}: not in the YOLO layout yet; preparing it in {raw}_yolo (the source is not changed)",
+        f"{raw}: already prepared, up to date; using {raw}_yolo",
+    ]
+
+
 def test_a_linked_dataset_is_prepared_beside_the_link(tmp_path: Path) -> None:
     raw = make_sample_dataset(tmp_path / "elsewhere" / "raw", count=4)
     (tmp_path / "mine").symlink_to(raw)

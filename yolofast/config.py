@@ -176,7 +176,8 @@ class DatasetConfig(Section):
     """The dataset and how it is loaded."""
 
     data: Path | None = None
-    """The dataset's data.yaml, or a folder that holds a dataset."""
+    """The dataset's data.yaml, or a folder that holds a dataset; one that is not in the YOLO layout is
+    prepared first, in FOLDER_yolo next to it."""
     imgsz: int = bounded(640, 32)
     """Side of the square training image in pixels, a multiple of 32."""
     workers: int | None = bounded(None, 0)

@@ -85,7 +85,9 @@ def _prepared(root: Path) -> Path:
     tree = scan_dataset(root)
     out = default_output(tree.root)
     if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
+        _log.info("%s: already prepared, up to date; using %s", root, out)
         return out
+    _log.info("%s: not in the YOLO layout yet; preparing it in %s (the source is not changed)", root, out)
     return prepare_dataset(tree, out).root
 
 
