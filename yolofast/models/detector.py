@@ -86,8 +86,8 @@ class Detector(nn.Module):
     def with_loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Raw predictions and loss sums of one forward pass, for validation.
 
-        Raw as `forward` returns it, and float32 [4]: the sums of the box, class and distribution terms and the
-        sum that they are to be divided by (see `loss_sums`), which add up over the batches of a dataset.
+        Raw as `forward` returns it, and float32 [4]: the sums of the box, class and distribution terms and
+        the sum that they are to be divided by (see `loss_sums`), which add up over the batches of a dataset.
         """
         output = self.predict_maps(images)
         sums = loss_sums(output, targets, images.shape[2], images.shape[3], self.gains)

@@ -59,8 +59,9 @@ def save_weights(
 ) -> None:
     """Write the weights of `model` (not fused) to `path`, float32, or float16 when `half`.
 
-    The header holds `model.metadata()`, the date and `extra` (other keys than those). Raises `CheckpointError` for
-    a fused model or a folder that cannot be written, `ConfigError` for a key of `extra` that is taken.
+    The header holds `model.metadata()`, the date and `extra` (other keys than those). Raises
+    `CheckpointError` for a fused model or a folder that cannot be written, `ConfigError` for a key of `extra`
+    that is taken.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -171,9 +172,8 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
     """Load, in place, every tensor of `path` that matches one of `model` in name and shape.
 
     For fine-tuning from weights with other classes. The rows of the class scores are taken by the name of
-    their class (upper and lower case alike), whatever its number: classes that only the file or only the model
-    has change nothing, and a class without a row in the file keeps its random weights, as do all layers whose
-    size depends on the number of classes and differs.
+    their class (upper and lower case alike), whatever its number. A class that the file does not have keeps
+    its random weights, as do all layers whose size depends on the number of classes and differs.
 
     Raises `CheckpointError` as `load_weights` does, and when less than half of the model's weights are in the
     file, because it is of another size; `model` is then unchanged.
