@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.dataset_files import write_text, write_yolo
+from support.dataset_files import write_image, write_text, write_yolo
 
 from yolofast.cli import COMMANDS, main
+from yolofast.cli.output import command_line
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +39,26 @@ def test_help_of_a_group_names_its_commands(capsys: pytest.CaptureFixture[str]) 
     assert "predict" not in text
 
 
+@pytest.mark.parametrize("words", [["train"], ["bench"], ["bench", "loader"], ["completion"]])
+def test_help_before_a_command_is_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for arguments in (["help", *words], ["--help", *words], [*words, "--help"]):
+        with contextlib.suppress(SystemExit):  # with code 0: see test_every_command_explains_itself
+            assert main(arguments) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0].startswith(("usage: yolofast", "yolofast"))
+    assert f"yolofast {' '.join(words)}" in texts[0]
+    assert texts[0] == texts[1] == texts[2]
+    assert main(["help"]) == 0
+    assert "usage: yolofast COMMAND" in capsys.readouterr().out
+
+
 MISTAKES = [
+    (["help", "trian"], "unknown command 'trian'. Did you mean 'train'?"),
+    (["detect", "train", "data=x.yaml"], "unknown command 'detect'. Did you mean 'train'?"),
+    (["evaluate"], "unknown command 'evaluate'. Did you mean 'val'?"),
+    (["completion", "tcsh"], "shell: got 'tcsh', expected one of bash, zsh, fish."),
+    (["check", ".", "--fail-on", "info"], "fail_on: got 'info', expected one of error, warning"),
     (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
     (["bench"], "bench: missing subcommand: loader, nms or map."),
     (
@@ -267,3 +288,49 @@ def test_prepare_and_convert_show_what_is_worth_checking(
     for command in commands:
         assert main([*command, str(raw), "--out", str(tmp_path / command[0])]) == 0
         assert expected in capsys.readouterr().out
+
+
+def test_the_next_command_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also from a folder whose name has spaces, quotes or control characters."""
+    for name in ("plain", "my $set's", "a\tb'c"):
+        raw = write_yolo(tmp_path / name, {f"images/{i}.jpg": "0 .5 .5 .1 .1\n" for i in range(2)})
+        assert main(["prepare", str(raw)]) == 0
+        line = capsys.readouterr().out.splitlines()[-1]
+        assert line.isprintable()
+        command = line.removeprefix("Next: yolofast ")
+        split = subprocess.check_output(["bash", "-c", f"printf '%s\\0' {command}"], text=True)
+        assert split.split("\0")[:-1] == ["train", "--data", f"{raw}_yolo/data.yaml"]
+    assert "'" not in command_line("yolofast", "train", "--data", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fail_on", "code"),
+    [
+        ("0 .5 .5 .2 .2\n", None, 0),
+        ("0 .5 .5 .2 .2\n", "warning", 0),
+        ("0 .5 x .2 .2\n", None, 0),
+        ("0 .5 x .2 .2\n", "error", 1),
+        ("0 .5 x .2 .2\n", "warning", 1),
+    ],
+)
+def test_check_can_fail(
+    rows: str, fail_on: str | None, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yolo(
+        tmp_path, {"images/a.jpg": rows, "images/b.jpg": "0 .5 .5 .2 .2\n"}, "train: images\nnames: [a]"
+    )
+    arguments = ["check", str(tmp_path), "--json", *(["--fail-on", fail_on] if fail_on else [])]
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    json.loads(out)
+    failed = (
+        f"yolofast: check failed: 1 errors{' and warnings' * (fail_on == 'warning')} (--fail-on {fail_on})"
+    )
+    assert err.splitlines()[-1:] == ([failed] if code else [])
+
+
+def test_check_fails_on_a_warning_only_when_told(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"images/a.jpg": "0 .5 .5 .2 .2\n"}, "train: images\nnames: [a]")
+    write_image(tmp_path / "images/a.jpg", 20, 20)
+    assert main(["check", str(tmp_path), "--fail-on", "error"]) == 0
+    assert main(["check", str(tmp_path), "--fail-on", "warning"]) == 1

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +25,17 @@ from yolofast.cli.arguments import (
     TrainArgs,
     ValArgs,
 )
-from yolofast.cli.output import one_line, print_json
+from yolofast.cli.output import command_line, one_line, print_json
 from yolofast.config import DatasetConfig, LoggingConfig, YOLOConfig
 from yolofast.errors import CheckpointError
-from yolofast.types import Finding, PreparedDataset
+from yolofast.types import Finding, PreparedDataset, QualityReport, Severity
 
 if TYPE_CHECKING:
     from yolofast.prepare import ConvertedDataset
 
 MAX_FINDINGS_SHOWN = 20
+CHECK_FAILED = 1
+"""Exit code of `check --fail-on` when there is such a finding."""
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
@@ -39,6 +43,10 @@ def _print_findings(findings: Sequence[Finding]) -> None:
         print(f"  {one_line(str(finding))}")
     if len(findings) > MAX_FINDINGS_SHOWN:
         print(f"  ... and {len(findings) - MAX_FINDINGS_SHOWN} more (--json lists all)")
+
+
+def _print_next(*words: object) -> None:
+    print(f"Next: {command_line('yolofast', *words)}")
 
 
 def demo(args: DemoArgs) -> None:
@@ -60,7 +68,8 @@ def fetch(args: FetchArgs) -> None:
     from yolofast.ingest import fetch_dataset
 
     folder = fetch_dataset(args.source, args.out, sha256=args.sha256, size=args.size, retries=args.retries)
-    print(f"{folder}\nNext: yolofast analyze {folder}")
+    print(one_line(str(folder)))
+    _print_next("analyze", folder)
 
 
 def analyze(args: AnalyzeArgs) -> None:
@@ -87,7 +96,7 @@ def _counts(counts: Any) -> str:
     return one_line(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def check(args: CheckArgs) -> None:
+def check(args: CheckArgs) -> int:
     from yolofast.analyze import check_data_quality, validate_dataset_input, write_html_report
 
     validate_dataset_input(args.path)
@@ -98,10 +107,29 @@ def check(args: CheckArgs) -> None:
         entries = dataclasses.asdict(dataclasses.replace(report, examples=()))
         del entries["examples"]
         print_json(entries | {"errors": report.errors})
-        return
-    print(
-        f"{report.root}: {report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
-    )
+    else:
+        _print_report(report)
+        if args.html is not None:
+            print(f"written to {args.html}")
+    return _failed_check(report, args.fail_on)
+
+
+def _failed_check(report: QualityReport, fail_on: Severity | None) -> int:
+    """The exit code of `check --fail-on`."""
+    if fail_on is None:
+        return 0
+    counts = Counter(finding.severity for finding in (*report.findings, *report.recommendations))
+    failing = counts["error"] + (counts["warning"] if fail_on == "warning" else 0)
+    if not failing:
+        return 0
+    which = "errors" if fail_on == "error" else "errors and warnings"
+    print(f"yolofast: check failed: {failing} {which} (--fail-on {fail_on})", file=sys.stderr)
+    return CHECK_FAILED
+
+
+def _print_report(report: QualityReport) -> None:
+    counts = f"{report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
+    print(f"{one_line(str(report.root))}: {counts}")
     for title, findings in (
         ("images", report.image_issues),
         ("labels", report.label_issues),
@@ -115,8 +143,6 @@ def check(args: CheckArgs) -> None:
         print("summary")
     for entry in report.summary:
         print(f"  {entry}")
-    if args.html is not None:
-        print(f"written to {args.html}")
 
 
 def prepare(args: PrepareArgs) -> None:
@@ -127,7 +153,8 @@ def prepare(args: PrepareArgs) -> None:
         print_json(dataclasses.asdict(done))
         return
     _print_converted(done)
-    print(f"{done.data_yaml}\nNext: yolofast train --data {done.data_yaml}")
+    print(one_line(str(done.data_yaml)))
+    _print_next("train", "--data", done.data_yaml)
 
 
 def convert(args: ConvertArgs) -> None:
@@ -180,7 +207,8 @@ def train(args: TrainArgs) -> None:
         print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
         return
     print(f"best epoch {best['epoch'] + 1:.0f}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f}")
-    print(f"{weights}\nNext: yolofast val --weights {weights} --data {config.dataset.data}")
+    print(one_line(str(weights)))
+    _print_next("val", "--weights", weights, "--data", config.dataset.data)
 
 
 def _trained_imgsz(weights: Path, imgsz: int | None) -> int:
