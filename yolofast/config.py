@@ -264,8 +264,9 @@ class TrainingConfig(Section):
     """Early stopping: epochs without a better mAP50-95 before training stops; 0 = never."""
     seed: int = bounded(0, 0, 2**63 - 1)
     """Random seed for initial weights, image order and augmentation."""
-    resume: bool = False
-    """Resume the run --name from its last checkpoint with its settings; other flags override them."""
+    resume: bool = field(default=False, metadata={"optional_value": "run"})
+    """Resume a run from its last checkpoint with its settings; other flags override them. RUN is its folder;
+    omitted means the run --name, or the newest unfinished run in --project."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

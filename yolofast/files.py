@@ -22,9 +22,9 @@ def atomic_file(
 ) -> Iterator[Path]:
     """A temporary file next to `path`: renamed to `path` when the block succeeds, else removed.
 
-    Creates the folder. The file's mode follows the umask, whatever wrote it. `sync` flushes the file to disk before the rename, so that a power cut leaves either
-    the old file or the new one. Raises `error` when the file cannot be written before, in or after the block;
-    other exceptions of the block propagate.
+    Creates the folder. The file's mode follows the umask, whatever wrote it. `sync` flushes the file to disk
+    before the rename, so that a power cut leaves either the old file or the new one. Raises `error` when the
+    file cannot be written before, in or after the block; other exceptions of the block propagate.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

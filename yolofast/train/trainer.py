@@ -188,7 +188,7 @@ class Trainer:
         self.model.train()
         self.loader.set_epoch(self.epoch)
         totals = torch.zeros(3, device=self.device)
-        rate, images, accumulated, largest = 0.0, 0, 0, 0
+        rate, images, accumulated = 0.0, 0, 0
         first_step = self.epoch * len(self.loader)
         title = f"epoch {self.epoch + 1}/{self.config.epochs}"
         with tqdm(
@@ -211,9 +211,8 @@ class Trainer:
                 if accumulated >= self.config.nbs or is_last:
                     self._update()
                     accumulated = 0
-                if is_last and number > 1:
-                    self._tell_about_the_rest(len(batch), largest)
-                largest = max(largest, len(batch))
+                if is_last:
+                    self._tell_about_the_rest(len(batch), joined=number < len(self.loader))
         mean = (totals / images).tolist()
         return {
             **{f"train_{name}": value for name, value in zip(LOSSES, mean, strict=True)},
@@ -263,17 +262,15 @@ class Trainer:
             )
         return f"resumed after epoch {self.epoch} of {epochs}"
 
-    def _tell_about_the_rest(self, images: int, batch: int) -> None:
-        """Say once what became of a last batch of one image."""
-        if images > batch:
-            text = f"the last batch would be a single image: it joins the one before, which has {images}"
-        elif images == 1 and batch > 1:
-            text = "the last batch is a single image of a size of its own, which is trained alone"
-        else:
+    def _tell_about_the_rest(self, images: int, *, joined: bool) -> None:
+        """Say once what became of a last batch of one image: see `epoch_batches`."""
+        alone = images == 1 and self.config.batch > 1 and len(self.loader) > 1
+        if self._told_about_the_rest or not (joined or alone):
             return
-        if not self._told_about_the_rest:
-            self._told_about_the_rest = True
-            self.monitor.report(text)
+        self._told_about_the_rest = True
+        fate = f"is trained with the one before, {images} images together" if joined else "is trained alone"
+        why = "" if joined else ", because its size is another"
+        self.monitor.report(f"the last batch of an epoch has a single image, which {fate}{why}")
 
     def _hint_at_no_gain(self) -> None:
         """Say once, when the warm-up should be over, that no object was found in any epoch."""
@@ -283,17 +280,17 @@ class Trainer:
         if self.epoch == due and max(scores) < 0.0005:
             steps = self.epoch * len(self.loader)
             self.monitor.report(
-                f"mAP50 is still 0 after {self.epoch} epochs ({steps} steps). A few hundred steps without a "
-                "hit are usual. If it stays so: do the boxes in train_batch1.png fit the objects? Are the "
-                "classes in labels.png right? Then train longer (--epochs) or start from trained --weights."
+                f"mAP50 is 0 up to epoch {self.epoch} (step {steps}). A few hundred steps without a hit are "
+                "usual. If it stays so: do the boxes in train_batch1.png fit the objects? Are the classes in "
+                "labels.png right? Then train longer (--epochs) or start from trained --weights."
             )
 
     def _advice_on_divergence(self, loss: float, step: int) -> str:
         advice = f"Lower --lr0 (now {self.config.lr0:g})"
         advice += " or try --amp off" if self.amp is not None else ""
         saved = self.checkpoints is not None and self.epoch > 0
-        rest = f"and --resume after epoch {self.epoch}, which is saved" if saved else "and start again"
-        return f"the loss became {loss} in epoch {self.epoch + 1}, step {step}. {advice} {rest}."
+        rest = f"and --resume: epoch {self.epoch} is saved" if saved else "and start again"
+        return f"the loss became {loss} in epoch {self.epoch + 1}, step {step}. {advice}, {rest}."
 
     # ------------------------------------------------------------ state
 
