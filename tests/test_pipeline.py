@@ -9,20 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from yolofast.config import LoggingConfig, YOLOConfig
+from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError, DataError
 from yolofast.models import save_weights
 from yolofast.pipeline import (
     auto_prepare_dataset_if_needed,
     evaluate_run,
     loader_device,
-    new_run,
     resolve_data,
-    resumed_config,
     start_model,
     train_model,
     train_run,
 )
+from yolofast.runs import resumed_config
 from yolofast.sample import make_sample_dataset
 from yolofast.stopwatch import Stopwatch
 from yolofast.train import CheckpointManager, TrainingMonitor
@@ -68,20 +67,6 @@ def test_no_folder_says_what_to_create(tmp_path: Path) -> None:
         auto_prepare_dataset_if_needed(tmp_path / "none")
     with pytest.raises(ConfigError, match="model_type: got 'rcnn', expected yolo"):
         auto_prepare_dataset_if_needed(tmp_path, "rcnn")
-
-
-def test_runs_never_share_a_folder_and_resume_goes_back(tmp_path: Path) -> None:
-    config = YOLOConfig().replace(project=tmp_path, name="a", epochs=3)
-    names = []
-    for _ in range(3):
-        made = new_run(config)
-        names.append(made.logging.name)
-        made.to_yaml(made.logging.run_dir / "config.yaml")
-    assert names == ["a", "a-2", "a-3"]
-    resumed = resumed_config(LoggingConfig(project=tmp_path, name="a-2"))
-    assert (resumed.logging.name, resumed.training.epochs, resumed.training.resume) == ("a-2", 3, True)
-    with pytest.raises(CheckpointError, match="no run to resume"):
-        resumed_config(LoggingConfig(project=tmp_path, name="b"))
 
 
 def test_train_model_returns_what_is_promised(sample_yolo: Path, tmp_path: Path) -> None:
@@ -151,12 +136,12 @@ def test_batches_are_rendered_where_the_config_says(sample_yolo: Path, tmp_path:
 def test_a_finished_run_continues_with_more_epochs(sample_yolo: Path, tmp_path: Path) -> None:
     config = small_run(sample_yolo, tmp_path)
     train_run(config)
-    logging = LoggingConfig(project=tmp_path)
-    assert train_run(resumed_config(logging))[1]["final_epoch"] == 1
-    folder, result = train_run(resumed_config(logging).replace(epochs=3))
-    assert (folder.name, result["final_epoch"]) == ("train", 3)
-    assert [row["epoch"] for row in result["training_history"]] == [0, 1, 2]
-    assert resumed_config(logging).training.epochs == 3
+    run = tmp_path / "train"
+    assert train_run(resumed_config(run))[1]["final_epoch"] == 1
+    folder, result = train_run(resumed_config(run).replace(epochs=3))
+    assert (folder, result["final_epoch"]) == (run, 3)
+    assert [row["epoch"] for row in result["training_history"]] == [1, 2, 3]
+    assert resumed_config(run).training.epochs == 3
 
 
 def test_without_validation_boxes_the_best_epoch_has_the_lowest_loss(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError, YolofastError
@@ -36,8 +38,8 @@ def open_run(config: YOLOConfig) -> Iterator[YOLOConfig]:
         folder = config.logging.project / name
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         with contextlib.ExitStack() as stack:
-            stack.callback(_remove_if_empty, folder, missing)
             if _claim(folder, stack, resume=resume):
+                stack.callback(_remove_if_empty, folder, missing)  # while the lock is still held
                 yield config.replace(name=name)
                 return
         if resume:
@@ -64,7 +66,15 @@ def _claim(folder: Path, stack: contextlib.ExitStack, *, resume: bool) -> bool:
         held = stack.enter_context(file_lock(lock))
     except OSError:  # a file system without locks: whoever makes the folder has it
         return made or resume
-    return held and (resume or _is_free(folder))
+    return held and _is_at(lock, folder / LOCK_NAME) and (resume or _is_free(folder))
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether an open file is still the one at `path`: the run before may have removed its folder."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except OSError:
+        return False
 
 
 def _is_free(folder: Path) -> bool:
