@@ -239,6 +239,8 @@ def train_model(
         on_batch=pictures.add_batch if pictures is not None else None,
     )
     config = replace(config, training=trainer.config)
+    if checkpoint_manager is not None:
+        checkpoint_manager.model_metadata |= weights_metadata(config)
     for line in training_header(config, trainer, loader.dataset, valid.dataset):
         monitor.report(line)
     if folder is not None:
@@ -291,7 +293,7 @@ def train_run(
         else:  # everything is in the checkpoint: the weights that the run started from may be gone
             check_same_classes(saved, class_names, data.path, checkpoints.best)
             model = start_model(config.replace(weights=None), class_names)
-        checkpoints.model_metadata = weights_metadata(model.metadata(), config)
+        checkpoints.model_metadata = model.metadata()
         monitor = TrainingMonitor(folder, config.logging.log_interval, report)
         try:
             result = train_model(model, config, checkpoints, monitor, data=data, progress=progress)

@@ -55,8 +55,8 @@ def training_header(
     ]
 
 
-def weights_metadata(model: Mapping[str, str], config: YOLOConfig) -> dict[str, str]:
-    """What the weights files of a run say of it: `model` (its metadata), imgsz and the settings, as JSON.
+def weights_metadata(config: YOLOConfig) -> dict[str, str]:
+    """What the weights files of a run say of it, besides their model: imgsz, and the settings as JSON.
 
     Settings that are paths are left out: they are of one machine.
     """
@@ -65,7 +65,7 @@ def weights_metadata(model: Mapping[str, str], config: YOLOConfig) -> dict[str, 
         for section, values in asdict(config).items()
         if section not in ("logging", "export")
     }
-    return {**model, "imgsz": str(config.dataset.imgsz), "settings": json.dumps(settings)}
+    return {"imgsz": str(config.dataset.imgsz), "settings": json.dumps(settings)}
 
 
 def check_same_classes(header: Mapping[str, str], names: Sequence[str], data: Path, weights: Path) -> None:
