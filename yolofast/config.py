@@ -229,7 +229,8 @@ class TrainingConfig(Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     optimizer: Optimizer = "auto"
-    """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum."""
+    """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum; a resumed run keeps
+    its optimizer."""
     lr0: float | None = None
     """Peak learning rate; omitted means 0.01 for SGD and 0.01 / (4 + classes) for AdamW."""
     lrf: float = bounded(0.01, 0.0, 1.0)
@@ -241,7 +242,7 @@ class TrainingConfig(Section):
     schedule: Schedule = "linear"
     """Learning-rate schedule after the warm-up: linear, cosine, or plateau (steps on val loss)."""
     warmup_epochs: float = bounded(3.0, 0.0)
-    """Warm-up length in epochs."""
+    """Warm-up length in epochs, at most 30 % of the run."""
     warmup_momentum: float = bounded(0.8, 0.0, 1.0)
     """Momentum at the first step."""
     nbs: int = bounded(0, 0)

@@ -35,7 +35,7 @@ from yolofast.run_report import (
     training_header,
     weights_metadata,
 )
-from yolofast.runs import CONFIG_NAME, WEIGHTS_FOLDER, open_run
+from yolofast.runs import CONFIG_NAME, DATA_FLOW_NAME, WEIGHTS_FOLDER, open_run
 from yolofast.stopwatch import Report, Stopwatch
 from yolofast.types import ExportResult, PreparedDataset, Split
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 METRICS_NAME, SUMMARY_NAME = "metrics.json", "summary.json"
-DETECTIONS_NAME, DATA_FLOW_NAME = "detections.json", "dataflow.json"
+DETECTIONS_NAME = "detections.json"
 CHECK_IMAGES = 16
 MODEL_TYPES = ("yolo",)
 

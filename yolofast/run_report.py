@@ -38,9 +38,9 @@ def training_header(
     parameters = sum(p.numel() for p in trainer.model.parameters())
     names = ", ".join(train.class_names[:MAX_NAMES_SHOWN])
     more = "" if len(train.class_names) <= MAX_NAMES_SHOWN else ", ..."
-    warmup = trainer.rate.warmup_steps / trainer.rate.steps_per_epoch
-    asked = settings.warmup_epochs
-    capped = f" (--warmup-epochs {asked:g} is too long for this run)" if warmup < asked - 0.5 else ""
+    rate, asked = trainer.rate, settings.warmup_epochs
+    is_capped = rate.warmup_steps < round(asked * rate.steps_per_epoch)
+    capped = f" (--warmup-epochs {asked:g} is too long for this run)" if is_capped else ""
     shape = "rectangular" if dataset.rect else "multi-scale" if dataset.multi_scale else "square"
     return [
         f"run        {config.logging.run_dir}",
@@ -51,7 +51,8 @@ def training_header(
         f"classes    {len(train.class_names)}: {names}{more}",
         f"batch      {settings.batch} images, {dataset.imgsz} px, {shape}",
         f"epochs     {settings.epochs}, of {len(trainer.loader)} batches each",
-        f"optimizer  {settings.optimizer}, lr {settings.lr0:.3g}, warm-up {warmup:.3g} epochs{capped}",
+        f"optimizer  {settings.optimizer}, lr {settings.lr0:.3g}, warm-up "
+        f"{rate.warmup_steps / rate.steps_per_epoch:.3g} epochs{capped}",
     ]
 
 

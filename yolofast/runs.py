@@ -20,7 +20,11 @@ from yolofast.file_lock import file_lock
 
 CONFIG_NAME, WEIGHTS_FOLDER, LOCK_NAME = "config.yaml", "weights", ".lock"
 LABELS_NAME, BATCH_NAME = "labels.png", "train_batch{}.png"
-_BEFORE_THE_FIRST_EPOCH = (CONFIG_NAME, LOCK_NAME, WEIGHTS_FOLDER, LABELS_NAME, BATCH_NAME.format("*"))
+DATA_FLOW_NAME = "dataflow.json"
+_BEFORE_THE_FIRST_EPOCH = (
+    *(CONFIG_NAME, LOCK_NAME, WEIGHTS_FOLDER, LABELS_NAME, BATCH_NAME.format("*")),
+    Path(DATA_FLOW_NAME).stem + ".*",
+)
 """All that a run has written before its first epoch is over."""
 
 

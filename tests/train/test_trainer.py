@@ -194,6 +194,24 @@ def test_auto_stays_what_it_was_when_a_run_gets_longer(tmp_path: Path) -> None:
     assert isinstance(trainer(replace(longer, resume=False)).optimizer, torch.optim.SGD)
 
 
+def test_a_run_without_float16_is_resumed_on_a_device_with_it(tmp_path: Path) -> None:
+    manager = CheckpointManager(tmp_path)
+    trainer(config(epochs=1), checkpoints=manager).fit()
+    made = trainer(config(epochs=2), checkpoints=manager)
+    made.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    state = manager.load_latest()
+    assert state is not None
+    made._restore(state)
+    assert made.epoch == 1
+
+
+def test_rows_of_earlier_versions_are_numbered_from_1(tmp_path: Path) -> None:
+    monitor = TrainingMonitor(tmp_path)
+    monitor.resume([{"epoch": 0.0, "map50": 0.1}, {"epoch": 1.0, "map50": 0.2}])
+    rows = (tmp_path / "results.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["1", "2"]
+
+
 def test_the_training_loss_is_that_of_the_images() -> None:
     """A short batch counts by its images: (0 - 0)^2 for three of four, (0 - 1)^2 for one."""
     made = trainer(config(epochs=1, lr0=1e-30), loader=Loader(counts=(3, 1), sides=(4, 8), values=(0.0, 1.0)))

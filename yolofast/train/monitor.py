@@ -65,8 +65,11 @@ class TrainingMonitor:
         self.history: list[dict[str, float]] = []
 
     def resume(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Start from the history of a resumed run; rows of epochs after its checkpoint are dropped."""
-        self.history = [dict(row) for row in history]
+        """Start from the history of a resumed run; rows of epochs after its checkpoint are dropped.
+
+        There is a row per epoch, so they are numbered anew: earlier versions counted from 0.
+        """
+        self.history = [{**row, "epoch": float(number)} for number, row in enumerate(history, start=1)]
         self._write()
 
     def log_metrics(self, epoch: int, metrics: Mapping[str, float], *, epochs: int | None = None) -> None:

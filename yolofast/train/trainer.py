@@ -347,5 +347,6 @@ class Trainer:
         self.epoch = values["epoch"]
         self.ema.updates = values["ema_updates"]
         self.rate.load_state_dict(values["rate"])
-        self.scaler.load_state_dict(values["scaler"])
+        if values["scaler"]:  # there is none in a run that began without float16
+            self.scaler.load_state_dict(values["scaler"])
         self.monitor.resume(values["history"])
