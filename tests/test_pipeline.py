@@ -351,6 +351,6 @@ def test_a_run_that_is_interrupted_in_its_first_epoch_says_that_nothing_is_saved
 def test_the_next_run_takes_the_folder_of_one_that_broke_in_its_first_epoch(tmp_path: Path) -> None:
     config = small_run(tiny_data(tmp_path / "data", 2), tmp_path).replace(plots=True)
     with pytest.raises(YolofastError, match=r"the loss became inf in epoch 1, step 1.* and start again"):
-        train_run(config.replace(cls=1e38), progress=False)
+        train_run(config.replace(cls=1e39), progress=False)
     assert {path.name for path in (tmp_path / "train").iterdir()} >= {"config.yaml", "dataflow.json"}
     assert train_run(config, progress=False)[0] == tmp_path / "train"
