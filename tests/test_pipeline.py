@@ -303,7 +303,9 @@ def test_a_run_without_progress_is_silent(tmp_path: Path, capfd: pytest.CaptureF
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_raw_dataset_is_prepared_next_to_it_and_it_says_so(tmp_path: Path) -> None:
+def test_a_raw_dataset_is_prepared_next_to_it_and_it_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     raw = make_sample_dataset(tmp_path / "raw", count=6)
     lines: list[str] = []
     train_run(small_run(raw, tmp_path), report=lines.append, progress=False)
@@ -314,6 +316,9 @@ def test_a_raw_dataset_is_prepared_next_to_it_and_it_says_so(tmp_path: Path) -> 
     lines.clear()
     resolve_data(raw, lines.append)
     assert lines == [f"{raw}: no prepared dataset; using its prepared copy in {tmp_path / 'raw_yolo'}"]
+    with caplog.at_level("INFO"):
+        resolve_data(raw)
+    assert caplog.messages == lines, "other callers log it"
 
 
 def interrupt_at(epoch: int, lines: list[str]) -> Callable[[str], None]:

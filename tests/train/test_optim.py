@@ -58,7 +58,7 @@ def test_rate_warms_up_and_falls_to_its_last_share(schedule: str) -> None:
 
 @pytest.mark.parametrize(
     ("epochs", "asked", "steps"),
-    [(100, 3.0, 12), (100, 0.5, 2), (10, 3.0, 12), (5, 3.0, 6), (1, 3.0, 1), (5, 0.0, 0)],
+    [(100, 3.0, 12), (100, 0.5, 2), (10, 3.0, 12), (10, 9.0, 12), (5, 3.0, 6), (1, 3.0, 1), (5, 0.0, 0)],
 )
 def test_warm_up_is_what_was_asked_for_up_to_a_share_of_the_run(
     epochs: int, asked: float, steps: int
