@@ -310,12 +310,11 @@ def test_a_raw_dataset_is_prepared_next_to_it_and_it_says_so(
     lines: list[str] = []
     train_run(small_run(raw, tmp_path), report=lines.append, progress=False)
     assert lines[0] == (
-        f"{raw}: no prepared dataset; preparing a copy next to it, in {tmp_path / 'raw_yolo'} (the source is "
-        "not changed)"
+        f"{raw}: not in the YOLO layout yet; preparing it in {tmp_path / 'raw_yolo'} (the source is not changed)"
     )
     lines.clear()
     resolve_data(raw, lines.append)
-    assert lines == [f"{raw}: no prepared dataset; using its prepared copy in {tmp_path / 'raw_yolo'}"]
+    assert lines == [f"{raw}: already prepared, up to date; using {tmp_path / 'raw_yolo'}"]
     with caplog.at_level("INFO"):
         resolve_data(raw)
     assert caplog.messages == lines, "other callers log it"

@@ -88,9 +88,9 @@ def _prepared(root: Path, report: Report) -> Path:
     tree = scan_dataset(root)
     out = default_output(tree.root)
     if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
-        report(f"{root}: no prepared dataset; using its prepared copy in {out}")
+        report(f"{root}: already prepared, up to date; using {out}")
         return out
-    report(f"{root}: no prepared dataset; preparing a copy next to it, in {out} (the source is not changed)")
+    report(f"{root}: not in the YOLO layout yet; preparing it in {out} (the source is not changed)")
     return prepare_dataset(tree, out).root
 
 

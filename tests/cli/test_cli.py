@@ -257,6 +257,7 @@ def test_resume_of_a_finished_run_leaves_it_as_it_is(
     ("flags", "message"),
     [
         (["--resume", "--config", "x.yaml"], "--resume and --config: got both"),
+        (["--resume", "--weights", "w.safetensors"], "--resume and --weights: got both"),
         (["--resume", "runs/first", "--name", "a"], "--resume runs/first: got --project or --name, too"),
         (["--resume", "runs/none"], "runs/none: no run to resume here: it has no config.yaml"),
         (["--no-resume"], "unknown argument '--no-resume'"),
@@ -283,7 +284,7 @@ def test_train_on_a_raw_folder_says_that_it_prepares_a_copy(
     monkeypatch.chdir(tmp_path)
     make_sample_dataset(Path("raw"), count=6)
     assert main(["train", "--data", "raw", *TINY, "--epochs", "1"]) == 0
-    assert "raw: no prepared dataset; preparing a copy next to it, in " in capsys.readouterr().err
+    assert "raw: not in the YOLO layout yet; preparing it in " in capsys.readouterr().err
 
 
 def test_a_second_run_gets_a_folder_of_its_own(trained: Path, sample_yolo: Path) -> None:

@@ -196,11 +196,12 @@ def _config_of_run(given: Mapping[str, Any]) -> YOLOConfig:
     """The settings of the run that `train --resume` means. Raises `CheckpointError` when there is none."""
     from yolofast.runs import newest_unfinished, resumed_config
 
-    if given.get("config") is not None:
-        raise ConfigError(
-            "--resume and --config: got both, but a run that is resumed has its own settings. Drop --config; "
-            "single flags, such as --epochs, may change them."
-        )
+    for flag, what in (("config", "settings"), ("weights", "weights")):
+        if given.get(flag) is not None:
+            raise ConfigError(
+                f"--resume and --{flag}: got both, but a run that is resumed has its own {what}. Drop one of "
+                "them; single flags, such as --epochs, may change the settings."
+            )
     logging = LoggingConfig(**{name: given[name] for name in ("project", "name") if name in given})
     if "run" in given:
         if "project" in given or "name" in given:
