@@ -309,9 +309,8 @@ def test_a_raw_dataset_is_prepared_next_to_it_and_it_says_so(
     raw = make_sample_dataset(tmp_path / "raw", count=6)
     lines: list[str] = []
     train_run(small_run(raw, tmp_path), report=lines.append, progress=False)
-    assert lines[0] == (
-        f"{raw}: not in the YOLO layout yet; preparing it in {tmp_path / 'raw_yolo'} (the source is not changed)"
-    )
+    where = f"preparing it in {tmp_path / 'raw_yolo'} (the source is not changed)"
+    assert lines[0] == f"{raw}: not in the YOLO layout yet; {where}"
     lines.clear()
     resolve_data(raw, lines.append)
     assert lines == [f"{raw}: already prepared, up to date; using {tmp_path / 'raw_yolo'}"]
