@@ -243,7 +243,7 @@ def train_model(
         checkpoint_manager.model_metadata |= weights_metadata(config)
     for line in training_header(config, trainer, loader.dataset, valid.dataset):
         monitor.report(line)
-    if folder is not None and not trainer.is_over:
+    if folder is not None and not trainer.is_over():
         config.replace(resume=False).to_yaml(folder / CONFIG_NAME)
     if pictures is not None and not trainer.epoch:
         pictures.add_labels(loader.dataset)

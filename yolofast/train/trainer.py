@@ -150,7 +150,6 @@ class Trainer:
         """One row of metrics per epoch that is done."""
         return self.monitor.history
 
-    @property
     def is_over(self) -> bool:
         """Whether there is nothing left to train: see `fit`."""
         return is_finished(self.history, epochs=self.config.epochs, patience=self.config.patience)
@@ -163,9 +162,9 @@ class Trainer:
         """
         if self.config.resume:
             self.monitor.report(self._resumed_line())
-        while not self.is_over:
+        while not self.is_over():
             self._run_epoch()
-            if self.is_over and self.epoch < self.config.epochs:
+            if self.is_over() and self.epoch < self.config.epochs:
                 self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
         best = fitness(best_row(self.history)) if self.history else -math.inf
         return TrainResult(list(self.monitor.history), best, self.epoch)
@@ -259,7 +258,7 @@ class Trainer:
             return "nothing to resume: this run has no checkpoint yet, so it starts at epoch 1"
         if self.epoch >= epochs:
             return f"this run finished after {self.epoch} epochs; give more --epochs to continue it"
-        if self.is_over:
+        if self.is_over():
             return (
                 f"this run stopped early after {self.epoch} of {epochs} epochs (no better mAP50-95 for "
                 f"{epochs_without_gain(self.history)}); give a larger --patience to continue it"
