@@ -26,8 +26,8 @@ from yolofast.cli.arguments import (
     ValArgs,
 )
 from yolofast.cli.output import command_line, one_line, print_json
-from yolofast.config import DatasetConfig, LoggingConfig, YOLOConfig
-from yolofast.errors import CheckpointError
+from yolofast.config import DatasetConfig, LoggingConfig, TrainingConfig, YOLOConfig
+from yolofast.errors import CheckpointError, ConfigError
 from yolofast.types import Finding, PreparedDataset, QualityReport, Severity
 
 if TYPE_CHECKING:
@@ -185,10 +185,7 @@ def _print_converted(done: PreparedDataset | ConvertedDataset) -> None:
 def train_defaults(given: Mapping[str, Any]) -> TrainArgs:
     """The settings that the flags of `train` override: those of the run to resume, or of --config."""
     if given.get("resume"):
-        from yolofast.pipeline import resumed_config
-
-        run = {name: given[name] for name in ("project", "name") if name in given}
-        config = resumed_config(LoggingConfig(**run))
+        config = _config_of_run(given)
     elif given.get("config") is not None:
         config = YOLOConfig.from_yaml(given["config"])
     else:
@@ -196,18 +193,50 @@ def train_defaults(given: Mapping[str, Any]) -> TrainArgs:
     return TrainArgs(None, config.model, config.dataset, config.training, config.augment, config.logging)
 
 
+def _config_of_run(given: Mapping[str, Any]) -> YOLOConfig:
+    """The settings of the run that `train --resume` means. Raises `CheckpointError` when there is none."""
+    from yolofast.runs import newest_unfinished, resumed_config
+
+    for flag, what in (("config", "settings"), ("weights", "weights")):
+        if given.get(flag) is not None:
+            raise ConfigError(
+                f"--resume and --{flag}: got both, but a run that is resumed has its own {what}. Drop one of "
+                "them; single flags, such as --epochs, may change the settings."
+            )
+    logging = LoggingConfig(**{name: given[name] for name in ("project", "name") if name in given})
+    if "run" in given:
+        if "project" in given or "name" in given:
+            raise ConfigError(
+                f"--resume {given['run']}: got --project or --name, too. Name the run once: drop them."
+            )
+        return resumed_config(given["run"])
+    if "name" in given:
+        return resumed_config(logging.run_dir)
+    limits = TrainingConfig(**{name: given[name] for name in ("epochs", "patience") if name in given})
+    return resumed_config(
+        newest_unfinished(
+            logging.project,
+            epochs=limits.epochs if "epochs" in given else None,
+            patience=limits.patience if "patience" in given else None,
+        )
+    )
+
+
+def _report(line: str) -> None:
+    print(one_line(line), file=sys.stderr, flush=True)
+
+
 def train(args: TrainArgs) -> None:
     from yolofast.pipeline import train_run
-    from yolofast.train import fitness
+    from yolofast.train import best_row
 
     config = YOLOConfig(args.model, args.dataset, args.training, args.augment, args.logging)
-    folder, result = train_run(config)
-    best = max(result["training_history"], key=fitness)
+    folder, result = train_run(config, report=_report)
+    best = best_row(result["training_history"])
     weights = folder / "weights" / "best.safetensors"
     if args.json:
         print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
         return
-    print(f"best epoch {best['epoch'] + 1:.0f}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f}")
     print(one_line(str(weights)))
     _print_next("val", "--weights", weights, "--data", config.dataset.data)
 

@@ -53,7 +53,7 @@ def parse(kind: type[Section], prog: str, arguments: Sequence[str]) -> dict[str,
     if unknown:
         wrong = next((argument for argument in unknown if argument.startswith("-")), unknown[0])
         parser.error(f"unknown argument '{wrong}'.{flag_hint(wrong, known)}")
-    return {name: _value(name, value, kinds[name]) for name, value in vars(given).items()}
+    return {name: _value(name, value, kinds.get(name, str)) for name, value in vars(given).items()}
 
 
 def build(kind: type[SectionT], given: Mapping[str, Any], defaults: SectionT | None = None) -> SectionT:
@@ -87,6 +87,8 @@ class Argument:
     required: bool
     help: str
     """What it is for, without its default."""
+    optional_value: str | None = None
+    """The name of the value that a switch may have, such as `run` of --resume."""
 
     @property
     def flags(self) -> list[str]:
@@ -94,7 +96,7 @@ class Argument:
         if self.positional:
             return []
         flag = _flag(self.name)
-        return [flag, f"--no-{flag[2:]}"] if self.kind is bool else [flag]
+        return [flag, f"--no-{flag[2:]}"] if self.kind is bool and self.optional_value is None else [flag]
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -117,7 +119,8 @@ def _argument(field: dataclasses.Field[Any], kind: Any, docs: Mapping[str, str])
     single, is_list = _single(kind)
     positional = bool(field.metadata.get("positional"))
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    return Argument(field.name, single, is_list, positional, required, docs.get(field.name, ""))
+    text, optional = docs.get(field.name, ""), field.metadata.get("optional_value")
+    return Argument(field.name, single, is_list, positional, required, text, optional)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -155,12 +158,23 @@ def _add_fields(parser: argparse.ArgumentParser, group: Any, kind: type[Section]
             group.add_argument(field.name, metavar=field.name.upper(), help=text)
             continue
         options: dict[str, Any] = {"help": text, "required": argument.required}
-        if argument.kind is bool:
+        if (value := argument.optional_value) is not None:
+            options |= {"action": _SwitchWithValue, "nargs": "?", "const": value, "metavar": value.upper()}
+        elif argument.kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
             options["metavar"] = _metavar(argument.kind)
             options |= {"nargs": "*"} if argument.is_list else {}
         group.add_argument(_flag(field.name), **options)
+
+
+class _SwitchWithValue(argparse.Action):
+    """A switch that may have a value, which is given under a name of its own: see `Argument`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, True)
+        if values != self.const:
+            setattr(namespace, str(self.const), values)
 
 
 def _is_section(kind: Any) -> bool:
