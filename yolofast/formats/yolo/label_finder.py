@@ -76,7 +76,8 @@ class LabelFinder:
         for image in images:
             folder = os.path.dirname(image)  # noqa: PTH120
             if folder not in open_folders:
-                open_folders[folder] = folder not in usual and len(self._rule.folders(folder)) == 1
+                folders, other = self._rule.folders(folder)
+                open_folders[folder] = folder not in usual and len(folders) == 1 and other is None
             if open_folders[folder]:
                 left.add(image)
         texts = set(self._tree.texts).difference(self._usual.values())
