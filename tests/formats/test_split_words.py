@@ -226,3 +226,20 @@ def test_prepare_says_when_it_draws_and_when_it_ignores(tmp_path: Path) -> None:
         "valid: 1 of 4 training images, drawn with seed 0: the source does not split its images into train "
         "and valid",
     ]
+
+
+def test_a_list_of_other_images_is_not_used(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"train/images/a.jpg": ROW, "val/images/b.jpg": ROW})
+    lists = [write_text(tmp_path / f"{name}.txt", "x.jpg\ny.jpg\n") for name in ("train", "test")]
+    dataset, _, _ = read_all(tmp_path)
+    assert splits(tmp_path) == {"a": "train", "b": "valid"}
+    assert [str(f) for f in dataset.findings] == [
+        f"{path}: warning: none of the 2 images that it lists is here: it is not used [split-list-unused]"
+        for path in lists
+    ]
+
+
+def test_a_listed_xml_file_without_its_image_is_reported_once(tmp_path: Path) -> None:
+    write_voc(tmp_path, dict.fromkeys("abc", BOXES), {"train": ["a", "b.jpg 1", "gone"], "val": ["c"]})
+    (tmp_path / "JPEGImages" / "b.jpg").unlink()
+    assert codes(read_all(tmp_path)[2]) == ["box-no-image", "image-missing", "image-missing"]
