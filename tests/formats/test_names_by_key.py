@@ -146,6 +146,7 @@ def test_with_a_data_yaml_labels_are_where_trainers_look(tmp_path: Path) -> None
         ("b c", "https://host.org/a/b%20c.jpg?raw=true"),
         ("b c", "images%2Fb%20c.jpg"),
         ("photo", "1a2b3c4d-photo.jpg"),
+        ("photo", "/data/local-files/?d=photo.jpg"),
     ],
 )
 def test_images_of_another_spelling(tmp_path: Path, kind: str, image: str, stated: str) -> None:

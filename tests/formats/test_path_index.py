@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.dataset_files import codes, read_all, voc_xml, write_image, write_json, write_text
 
 from yolofast.formats.path_index import PathIndex
 
@@ -69,3 +70,24 @@ def test_many_folders_take_no_more_time_per_image(layout: str) -> None:
     seconds(10)
     few, many = min(seconds(40) for _ in range(3)), min(seconds(320) for _ in range(3))
     assert many < 24 * few
+
+
+@pytest.mark.parametrize("kind", ["voc", "yolo", "labelme"])
+@pytest.mark.parametrize("layout", ["pics/{} ann/{}", "{}/pics {}/ann"])
+def test_frames_of_many_folders_get_their_own_labels(tmp_path: Path, kind: str, layout: str) -> None:
+    images, labels = layout.split()
+    for n in range(5):
+        write_image(tmp_path / images.format(f"s{n}") / "0.jpg")
+        folder = tmp_path / labels.format(f"s{n}")
+        if kind == "voc":
+            write_text(folder / "0.xml", voc_xml([("cat", 10 * n, 1, 10 * n + 5, 9)], filename="old.jpg"))
+        elif kind == "yolo":
+            write_text(folder / "0.txt", f"0 {(10 * n + 2.5) / 100} 0.1 0.05 0.16\n")
+        else:
+            box = {"label": "cat", "shape_type": "rectangle", "points": [[10 * n, 1], [10 * n + 5, 9]]}
+            write_json(folder / "0.json", {"imagePath": "0.jpg", "shapes": [box]})
+    _, _, items = read_all(tmp_path)
+    records = [item.record for item in items if item.record]
+    lefts = {str(r.path.relative_to(tmp_path)): round(float(r.boxes[0, 0])) for r in records}
+    assert lefts == {f"{images.format(f's{n}')}/0.jpg": 10 * n for n in range(5)}
+    assert codes(items) == []

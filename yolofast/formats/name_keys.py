@@ -18,6 +18,8 @@ from yolofast.types import Finding
 
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
 _QUERY = re.compile(rf"({_SUFFIXES})[?#].*", re.IGNORECASE | re.DOTALL)
+_LOCAL_FILE = re.compile(r".*[?&]d=")
+"""Before the path in Label Studio's URLs of local files, `/data/local-files/?d=images/a.jpg`."""
 _PREFIX = re.compile(r"(?!(?:19|20)\d{6})[0-9a-f]{8}-(?=.)")
 """The eight hexadecimal digits with which Label Studio prefixes names; dates look the same and are kept."""
 
@@ -25,7 +27,7 @@ _PREFIX = re.compile(r"(?!(?:19|20)\d{6})[0-9a-f]{8}-(?=.)")
 def decoded(name: str) -> str:
     """A file name or path without the query of a URL and with its percent-encoding undone."""
     if "?" in name or "#" in name:
-        name = _QUERY.sub(r"\1", name)
+        name = _QUERY.sub(r"\1", _LOCAL_FILE.sub("", name))
     return unquote(name, errors="surrogateescape") if "%" in name else name
 
 
