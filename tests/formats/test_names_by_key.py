@@ -36,6 +36,8 @@ SPELLINGS = [
     ("Straße", "STRASSE"),
     ("photo", "1a2b3c4d-photo"),
     ("1a2b3c4d-photo", "photo"),
+    ("photo", "photo.jpg"),
+    ("photo.webp", "photo"),
 ]
 
 
@@ -46,6 +48,7 @@ SPELLINGS = [
         ("a.jpg", "a.jpg?token=x.y&size=2", True),
         ("1a2b3c4d-photo", "5e6f7a8b-photo", False),
         ("20240101-photo", "photo", False),
+        ("photo.webp", "photo.jpg", False),
         ("a-1", "a_1", False),
         ("what", "what?", False),
     ],
@@ -82,8 +85,8 @@ def test_the_loader_and_prepare_say_so_once(tmp_path: Path, caplog: pytest.LogCa
     for i in range(3):
         write_text(root / "labels" / f"img_{i}.txt", ROW)
     message = (
-        "3 names were matched although they differ in case, Unicode form, percent-encoding or export prefix, "
-        "such as 'IMG_0.JPG' and 'img_0.txt'"
+        "3 names were matched although they differ in case, Unicode form, percent-encoding, export prefix or "
+        "suffix, such as 'IMG_0.JPG' and 'img_0.txt'"
     )
     dataset = YOLODataset(root / "data.yaml", "train", imgsz=32)
     assert [len(labels) for labels in dataset.labels] == [1, 1, 1, 1]

@@ -136,6 +136,14 @@ def test_lists_count_before_folders(tmp_path: Path) -> None:
     assert read_all(tmp_path)[0].splits_from == "train.txt, val.txt and folder names"
 
 
+def test_lists_of_test_images_in_the_folder_of_train(tmp_path: Path) -> None:
+    """AlexeyAB/darknet#2693: test.txt lists images below ./train/obj."""
+    write_yolo(tmp_path, {f"train/obj/img_{i}.jpg": ROW for i in range(4)})
+    write_text(tmp_path / "train.txt", "".join(f"./train/obj/img_{i}.jpg\n" for i in (0, 1, 2)))
+    write_text(tmp_path / "test.txt", "./train/obj/img_3.jpg\n")
+    assert splits(tmp_path) == {"img_0": "train", "img_1": "train", "img_2": "train", "img_3": "test"}
+
+
 def test_a_list_never_takes_the_image_of_another_split(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train/1.jpg": ROW, "train/2.jpg": ROW, "val/3.jpg": ROW})
     write_text(tmp_path / "train.txt", "train/1.jpg\ntrain/2.jpg\n")
