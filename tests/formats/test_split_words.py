@@ -226,13 +226,16 @@ def test_prepare_says_where_the_splits_come_from(tmp_path: Path) -> None:
     assert "test:" not in done.data_yaml.read_text()
 
 
-def test_prepare_says_when_it_draws_and_when_it_ignores(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stray", [False, True])
+def test_prepare_says_when_it_draws_and_when_it_ignores(tmp_path: Path, stray: bool) -> None:
     write_yolo(tmp_path / "set", {f"val/images/{i}.jpg": ROW for i in range(4)})
+    if stray:
+        write_yolo(tmp_path / "set", {f"val/images/{i}.jpg": ROW for i in range(4, 9)} | {"logo.jpg": None})
     done = prepare_dataset(tmp_path / "set")
     assert [f.message for f in done.noticed] == [
-        "splits from folder names are not used: no image is in train, all are in valid",
-        "valid: 1 of 4 training images, drawn with seed 0: the source does not split its images into train "
-        "and valid",
+        "splits from folder names are not used: no image is in train, only in valid",
+        f"valid: {'2 of 10' if stray else '1 of 4'} training images, drawn with seed 0: the source does not "
+        "split its images into train and valid",
     ]
 
 

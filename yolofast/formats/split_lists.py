@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,6 +24,8 @@ from yolofast.formats.splits import SPLITS, default_split, in_split_order, split
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Finding, Split
 
+MIN_REST = 0.2
+"""The share of all images that images without a split must have to be train, where nothing names train."""
 IMAGE_SETS = "ImageSets"
 _FOLDERS = ("Main", IMAGE_SETS)
 """The folders of lists for boxes. Those of other tasks (Layout, Segmentation) are used only without these."""
@@ -90,8 +93,13 @@ class ImageSplits:
 
     @cached_property
     def named(self) -> frozenset[Split | None]:
-        """Every split of an image by lists and its own folders, and None when an image has none."""
-        return frozenset(map(self.of, self._tree.images))
+        """Every split of an image by lists and its own folders, and None when images have none.
+
+        A few stray images among those of a validation set are no training set: None is then left out.
+        """
+        counts = Counter(map(self.of, self._tree.images))
+        few = "train" not in counts and counts[None] < MIN_REST * counts.total()
+        return frozenset(split for split in counts if counts[split] and not (few and split is None))
 
     def named_with(self, label_files: Iterable[Path]) -> frozenset[Split | None]:
         """`named`, and the splits that the folders of label files name."""
