@@ -316,7 +316,7 @@ def _with_absolute_paths(config: YOLOConfig) -> YOLOConfig:
 
 
 def evaluate_run(
-    weights: Path, config: YOLOConfig, *, split: Split | None = None, save_dir: Path | None = None
+    weights: Path, config: YOLOConfig, *, split: Split | str | None = None, save_dir: Path | None = None
 ) -> Evaluation:
     """Evaluate a weights file on a split of `config.dataset.data`; omitted means the validation split.
 
