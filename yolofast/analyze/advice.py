@@ -129,6 +129,10 @@ ADVICE: dict[str, Advice] = {
     "box-clipped": Advice(
         "Boxes clipped to the image", "They reached less than 1 % beyond the image. Nothing to do."
     ),
+    "box-swapped": Advice(
+        "Boxes with swapped corners",
+        "They are put right. Correct the tool that wrote them if they were not drawn that way.",
+    ),
     "box-tiny": Advice(
         "Boxes with a side under 2 px",
         "Our detectors cannot learn them. Delete accidental boxes; for real objects use larger images.",
@@ -153,7 +157,19 @@ ADVICE: dict[str, Advice] = {
     ),
     "size-mismatch": Advice(
         "Wrong stated sizes",
-        "The actual size of the image is used. If images were resized after labelling, scale the boxes too.",
+        "The actual size of the image is used. If images were cropped after labelling, correct the boxes.",
+    ),
+    "boxes-turned": Advice(
+        "Boxes drawn on images before their EXIF rotation",
+        "The stated size is that of the file as stored, so the boxes are turned. Look at a few of them.",
+    ),
+    "boxes-scaled": Advice(
+        "Boxes drawn on images of another size",
+        "The stated size has the shape of the image, so the boxes are scaled to it. Look at a few of them.",
+    ),
+    "boxes-normalised": Advice(
+        "Coordinates from 0 to 1 in a format of pixels",
+        "They are taken as shares of the image's sides. Look at a few of them.",
     ),
     # ---- formats and files
     "split-overlap": Advice(

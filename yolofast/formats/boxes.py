@@ -27,7 +27,7 @@ class CheckedBoxes:
 
     Image i has rows `offsets[i]` to `offsets[i + 1]` of `boxes` float64 [K, 4] xyxy pixels inside the image,
     `classes` int64 [K] and `lines` int64 [K]; `offsets` int64 [N + 1]. `dropped` maps an image to one finding
-    per dropped row (their codes start with `box-`); `notes` maps an image to its clipped boxes.
+    per dropped row (their codes start with `box-`); `notes` maps an image to its clipped and swapped boxes.
     """
 
     offsets: NDArray[np.int64]
@@ -117,6 +117,8 @@ def apply_box_rules(
 ) -> CheckedBoxes:
     """Keep the valid label rows of several images, clip boxes that barely leave the image, drop the rest.
 
+    Corners that are swapped (the box was drawn from right to left, or upwards) are put right.
+
     `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] the position of each row in its
     file (a line, or the id of an annotation). The first `counts[0]` rows belong to the first image, whose
     width and height are `sizes[0]` (int64 [I, 2]) and whose rows come from `files[0]`; and so on. Rules are
@@ -131,12 +133,14 @@ def apply_box_rules(
         high = np.maximum(boxes[:, :2], boxes[:, 2:])
         beyond = np.maximum(np.maximum(-low, high - size), 0.0)  # [N, 2] pixels
         outside: NDArray[np.bool_] = np.logical_or.reduce(beyond > size * FRAME_TOLERANCE, axis=1)
+        swapped: NDArray[np.bool_] = np.logical_or.reduce(boxes[:, 2:] < boxes[:, :2], axis=1)
     finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(boxes), axis=1)
     wrong_class: NDArray[np.bool_] = (classes < 0) | (classes >= num_classes)
-    clipped = np.clip(boxes, 0.0, np.hstack([size, size]))
+    ordered = np.hstack([low, high]) if swapped.any() else boxes
+    clipped = np.clip(ordered, 0.0, np.hstack([size, size]))
     empty: NDArray[np.bool_] = ~np.logical_and.reduce(clipped[:, 2:] > clipped[:, :2], axis=1)
     keep = finite & ~wrong_class & ~outside & ~empty
-    keep[np.flatnonzero(keep)[_repeats(boxes[keep], classes[keep], images[keep])]] = False
+    keep[np.flatnonzero(keep)[_repeats(ordered[keep], classes[keep], images[keep])]] = False
 
     def explain(i: int) -> tuple[Severity, str, str]:
         box = _format_box(boxes[i])
@@ -164,6 +168,9 @@ def apply_box_rules(
     for i in np.flatnonzero(~keep).tolist():
         dropped.setdefault(int(images[i]), []).append(row_finding(*explain(i), *source(i)))
     notes: dict[int, list[Finding]] = {}
+    for i in np.flatnonzero(keep & swapped).tolist():
+        message = f"box {_format_box(boxes[i])}: swapped corners (a negative width or height) are put right"
+        notes.setdefault(int(images[i]), []).append(row_finding("warning", "box-swapped", message, *source(i)))
     for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist():
         width, height = sizes[images[i]]
         message = f"box {_format_box(boxes[i])}: clipped to the {width}x{height} image"

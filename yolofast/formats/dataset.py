@@ -21,6 +21,7 @@ from yolofast.formats.boxes import (
     rows_without_image,
 )
 from yolofast.formats.prefetch import prefetch_batches
+from yolofast.formats.stated_size import PlacedBoxes, place_boxes
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -98,13 +99,6 @@ class RawRows:
     lines: NDArray[np.int64]
     normalised: bool = False
 
-    def pixels(self, width: int, height: int) -> NDArray[np.float64]:
-        """The boxes [N, 4] in pixels of an image of this size."""
-        if not self.normalised:
-            return self.boxes
-        with np.errstate(over="ignore", invalid="ignore"):  # the rules drop boxes that overflow
-            return self.boxes * np.array([width, height, width, height], dtype=np.float64)
-
     @staticmethod
     def collect(
         rows: Iterable[tuple[tuple[float, float, float, float], int, int]], *, normalised: bool = False
@@ -152,7 +146,8 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     """Complete images in order: sizes from the headers, then the box rules. Complete items pass through.
 
     An image whose header cannot be read is skipped with all its rows. A stated size that differs from the
-    size of the image is noted. Prefetches a few batches of `found`.
+    size of the image is noted, and boxes are turned or scaled where it shows that they belong to another
+    picture (`stated_size`). Prefetches a few batches of `found`.
     """
     for items, headers in prefetch_batches(found, _headers):
         yield from _complete(items, headers, num_classes)
@@ -168,9 +163,10 @@ def _complete(
     """`headers` belong to the found images among `items`."""
     found = [item for item in items if isinstance(item, FoundImage)]
     usable = [(f, h) for f, h in zip(found, headers, strict=True) if isinstance(h, ImageHeader)]
+    placed = [place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised) for f, h in usable]
     empty = np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64)
     checked = apply_box_rules(
-        np.concatenate([f.rows.pixels(h.width, h.height) for f, h in usable] or [empty[0]]),
+        np.concatenate([p.boxes for p in placed] or [empty[0]]),
         np.concatenate([f.rows.classes for f, _ in usable] or [empty[1]]),
         np.concatenate([f.rows.lines for f, _ in usable] or [empty[2]]),
         [len(f.rows.lines) for f, _ in usable],
@@ -202,7 +198,7 @@ def _complete(
             item.split,
         )
         dropped = (*item.dropped, *checked.dropped.get(i, ()))
-        notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, header))
+        notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, placed[i]))
         yield ReadImage(item.image, record, item.count, dropped, notes, header)
 
 
@@ -228,19 +224,8 @@ def unreadable_image(
     return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))
 
 
-def _size_notes(found: FoundImage, header: ImageHeader) -> tuple[Finding, ...]:
-    if found.stated is None or tuple(map(_as_number, found.stated)) == (header.width, header.height):
+def _size_notes(found: FoundImage, placed: PlacedBoxes) -> tuple[Finding, ...]:
+    if not placed.code:
         return ()
-    message = (
-        f"image '{found.image.name}': stated as {found.stated[0]}x{found.stated[1]}, "
-        f"but it is {header.width}x{header.height}; the image counts"
-    )
-    return (Finding("warning", "size-mismatch", message, str(found.source), found.stated_line),)
-
-
-def _as_number(value: object) -> object:
-    """`value` as a float where it is a number or reads as one; anything else unchanged."""
-    try:
-        return float(value) if isinstance(value, str | int | float) else value
-    except (ValueError, OverflowError):
-        return value
+    message = f"image '{found.image.name}': {placed.reason}"
+    return (Finding("warning", placed.code, message, str(found.source), found.stated_line),)
