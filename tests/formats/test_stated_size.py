@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-
-from tests.support.dataset_files import (
-    codes,
+from support.dataset_files import (
     coco_json,
+    codes,
     read_all,
     voc_xml,
     write_image,
     write_json,
     write_text,
 )
+
 from yolofast.formats.stated_size import place_boxes, turn_boxes
 from yolofast.types import ImageHeader
 
@@ -66,7 +66,8 @@ def test_coco_boxes_of_a_rotated_image(
     write_json(tmp_path / "a.json", content)
     _, images, items = read_all(tmp_path)
     record = images["a.jpg"].record
-    assert record is not None and record.boxes.tolist() == [expected]
+    assert record is not None
+    assert record.boxes.tolist() == [expected]
     assert codes(items) == ([code] if code else [])
 
 
@@ -90,9 +91,11 @@ def test_voc_boxes_of_a_resized_image(
     write_text(tmp_path / "a.xml", voc_xml([("cat", x1, y1, x2, y2)], *size))
     _, images, items = read_all(tmp_path)
     record = images["a.jpg"].record
-    assert record is not None and np.allclose(record.boxes, [expected], atol=0.5)
+    assert record is not None
+    assert np.allclose(record.boxes, [expected], atol=0.5)
     found = [finding for item in items for finding in item.findings if finding.code == code]
-    assert len(found) == 1 and f"stated as {size[0]}x{size[1]}" in found[0].message
+    assert len(found) == 1
+    assert f"stated as {size[0]}x{size[1]}" in found[0].message
 
 
 def test_all_formats_that_state_sizes_scale(tmp_path: Path) -> None:
@@ -112,11 +115,13 @@ def test_all_formats_that_state_sizes_scale(tmp_path: Path) -> None:
             write_json(root / "a.json", labelme)
         _, images, items = read_all(root)
         record = images["a.jpg"].record
-        assert record is not None and record.boxes.tolist() == [[10, 10, 95, 45]]
+        assert record is not None
+        assert record.boxes.tolist() == [[10, 10, 95, 45]]
         assert codes(items) == ["boxes-scaled"]
 
 
 def test_header_without_exif_is_never_turned() -> None:
     header = ImageHeader("jpeg", 50, 100, "RGB", 8, 1, 1000, True)
     placed = place_boxes(np.array([[1.0, 2, 3, 4]]), (100, 50), header, normalised=False)
-    assert placed.code == "size-mismatch" and placed.boxes.tolist() == [[1, 2, 3, 4]]
+    assert placed.code == "size-mismatch"
+    assert placed.boxes.tolist() == [[1, 2, 3, 4]]

@@ -127,7 +127,8 @@ def test_an_image_in_two_splits_is_placed_once(tmp_path: Path) -> None:
     write_json(tmp_path / "set/val.json", coco_json({"a.jpg": good}, {1: "x"}))
     done = convert_dataset(tmp_path / "set", to="coco")
     assert done.images == {"train": 1}
-    assert [f.code for f in done.dropped] == ["image-repeated", "box-no-image"]
+    assert [f.code for f in done.dropped] == ["box-duplicate"]
+    assert [f.code for f in done.noticed] == ["split-overlap"]
     assert done.source_boxes == 2
 
 

@@ -124,7 +124,9 @@ ADVICE: dict[str, Advice] = {
     ),
     "box-crowd": Advice(
         "Crowd boxes",
-        "A crowd stands for many objects and cannot be a YOLO label: it is dropped. Nothing to do.",
+        "A crowd stands for many objects, so it is dropped, and in training its objects count as background. "
+        "Annotate them one by one where that matters. If a tool marks every mask as crowd (run lengths are "
+        "often written so) and each is one object, set iscrowd to 0.",
     ),
     "box-clipped": Advice(
         "Boxes clipped to the image", "They reached less than 1 % beyond the image. Nothing to do."
@@ -167,6 +169,9 @@ ADVICE: dict[str, Advice] = {
         "Boxes drawn on images of another size",
         "The stated size has the shape of the image, so the boxes are scaled to it. Look at a few of them.",
     ),
+    "boxes-from-masks": Advice(
+        "Annotations with a mask and no box", "The box around the mask is taken. Nothing to do."
+    ),
     "boxes-normalised": Advice(
         "Coordinates from 0 to 1 in a format of pixels",
         "They are taken as shares of the image's sides. Look at a few of them.",
@@ -184,6 +189,23 @@ ADVICE: dict[str, Advice] = {
     ),
     "names-unreadable": Advice(
         "Files of class names that cannot be read", "They are ignored. Fix or remove them."
+    ),
+    "names-mapped": Advice(
+        "Files that number the same classes differently",
+        "Classes are mapped by name, each file by its own list. Look at the names if that is not intended.",
+    ),
+    "names-repeated": Advice(
+        "Class names that occur twice", "The message says which id is used. Keep each name once."
+    ),
+    "names-case": Advice(
+        "Class names that differ only in case or separators",
+        "They are different classes. If one is meant, merge them: yolofast prepare --rename.",
+    ),
+    "category-root": Advice(
+        "An unused root category", "It is left out of the classes: Roboflow adds it for the project."
+    ),
+    "file-other-format": Advice(
+        "Files of another format", "They are not used. Remove them, or convert them if they hold your labels."
     ),
     "label-kinds": Advice(
         "Rows that are more than boxes",

@@ -6,7 +6,7 @@ Readers convert their boxes to pixels first, so a label means the same whatever 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,29 @@ def xyxy_to_xywhn(boxes: NDArray[np.float64], size: ArrayLike) -> NDArray[np.flo
     """
     size = np.asarray(size, dtype=np.float64)
     return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2 / size, (boxes[:, 2:] - boxes[:, :2]) / size])
+
+
+def are_shares(boxes: Iterable[NDArray[np.float64]]) -> bool:
+    """Whether all xyxy boxes of a dataset that should be in pixels are divided by the sides of their images.
+
+    `boxes` are arrays [N, 4]. They are shares when all lie between 0 and 1, within the tolerance of the
+    rules, and not all coordinates are whole numbers: `0, 0, 1, 1` may be a box of one pixel.
+    """
+    fractions = False
+    for some in boxes:
+        finite = some[np.isfinite(some).all(axis=1)]
+        if not ((finite >= -FRAME_TOLERANCE) & (finite <= 1 + FRAME_TOLERANCE)).all():
+            return False
+        fractions = fractions or bool((finite != np.round(finite)).any())
+    return fractions
+
+
+def normalised_finding(root: Path) -> Finding:
+    """What is said about the dataset at `root` whose boxes `are_shares`."""
+    message = (
+        "all coordinates are between 0 and 1: they are taken as shares of the image's sides, not as pixels"
+    )
+    return Finding("warning", "boxes-normalised", message, str(root))
 
 
 def rows_numbered_by(file: str | Path) -> str:
@@ -170,7 +193,9 @@ def apply_box_rules(
     notes: dict[int, list[Finding]] = {}
     for i in np.flatnonzero(keep & swapped).tolist():
         message = f"box {_format_box(boxes[i])}: swapped corners (a negative width or height) are put right"
-        notes.setdefault(int(images[i]), []).append(row_finding("warning", "box-swapped", message, *source(i)))
+        notes.setdefault(int(images[i]), []).append(
+            row_finding("warning", "box-swapped", message, *source(i))
+        )
     for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist():
         width, height = sizes[images[i]]
         message = f"box {_format_box(boxes[i])}: clipped to the {width}x{height} image"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import (
     apply_box_rules,
+    row_finding,
     rows_numbered_by,
     rows_without_image,
 )
@@ -200,6 +201,63 @@ def _complete(
         dropped = (*item.dropped, *checked.dropped.get(i, ()))
         notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, placed[i]))
         yield ReadImage(item.image, record, item.count, dropped, notes, header)
+
+
+def merge_repeated(items: Iterable[ReadImage]) -> Iterator[ReadImage]:
+    """Join consecutive items of one image, which several label files describe: the union of their boxes.
+
+    A box that repeats one of an earlier file is dropped (`box-duplicate`). The split is the first one named.
+    """
+    last: ReadImage | None = None
+    for item in items:
+        if last is not None and item.image is not None and item.image == last.image:
+            last = _joined(last, item)
+            continue
+        if last is not None:
+            yield last
+        last = item
+    if last is not None:
+        yield last
+
+
+def _joined(first: ReadImage, other: ReadImage) -> ReadImage:
+    rows = first.rows + other.rows
+    record, added = first.record, other.record
+    if record is None or added is None:  # the image cannot be read
+        dropped = tuple(dict.fromkeys((*first.dropped, *other.dropped)))
+        return ReadImage(first.image, None, rows, dropped, first.notes + other.notes)
+    source = added.label_file or added.path
+    known = {(c, b.tobytes()) for c, b in zip(record.classes.tolist(), record.boxes + 0.0, strict=True)}
+    fresh, repeats = [], []
+    for i, box in enumerate(added.boxes + 0.0):
+        if (int(added.classes[i]), box.tobytes()) not in known:
+            fresh.append(i)
+            continue
+        file = "another entry of the file" if source == record.label_file else record.label_file
+        why = f"an exact repeat of a box of this image in {file}"
+        line, numbered = int(added.lines[i]), rows_numbered_by(source)
+        repeats.append(row_finding("warning", "box-duplicate", why, source, line, numbered))
+    notes = [*first.notes, *other.notes]
+    if added.split is not None and record.split not in (None, added.split):
+        message = f"image '{record.path.name}' is also in {record.split}: it stays there, with all its boxes"
+        notes.append(Finding("warning", "split-overlap", message, str(source)))
+    return ReadImage(
+        first.image,
+        ImageRecord(
+            record.path,
+            record.width,
+            record.height,
+            np.concatenate([record.boxes, added.boxes[fresh]]),
+            np.concatenate([record.classes, added.classes[fresh]]),
+            np.concatenate([record.lines, added.lines[fresh]]),
+            record.label_file,
+            record.split or added.split,
+        ),
+        rows,
+        (*first.dropped, *other.dropped, *repeats),
+        tuple(notes),
+        first.header,
+    )
 
 
 def unlabelled_images(

@@ -1,4 +1,4 @@
-"""Which picture the boxes of a label file were drawn on, when the size that the file states is not the image's.
+"""Which picture boxes were drawn on, where the size that their label file states is not the image's.
 
 Two things happen after or during labelling that the stated size proves: the tool ignored EXIF orientation and
 showed the image as stored, or the images were resized later. Boxes then belong to that other picture, and are
@@ -20,7 +20,7 @@ Size = tuple[float, float]
 
 
 class PlacedBoxes(NamedTuple):
-    """Boxes float64 [N, 4] xyxy in pixels of the upright image, with the code and the reason of what was done.
+    """Boxes float64 [N, 4] xyxy in pixels of the upright image, and the code and reason of what was done.
 
     `code` is empty where the stated size is that of the image, or there is none.
     """
