@@ -229,11 +229,11 @@ def test_no_usable_box(tmp_path: Path) -> None:
 
 
 def test_class_names_that_voc_cannot_carry(tmp_path: Path) -> None:
-    source = write_yolo(tmp_path / "set", {"t/a.jpg": ROW}, "train: t\nval: t\nnames: [a, a]\n")
-    with pytest.raises(DataError, match="classes 0 and 1 are both called 'a'"):
+    source = write_yolo(tmp_path / "set", {"t/a.jpg": ROW}, "train: t\nval: t\nnames: ['a ', b]\n")
+    with pytest.raises(DataError, match=r"class 0: got the name 'a ', which VOC xml cannot carry"):
         convert_dataset(source, to="voc")
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
-    assert convert_dataset(source, to="coco").class_names == ("a", "a")
+    assert convert_dataset(source, to="coco").class_names == ("a ", "b")
 
 
 @pytest.mark.parametrize("made", ["voc", "yolo", "foreign"])

@@ -204,6 +204,14 @@ ADVICE: dict[str, Advice] = {
     "category-root": Advice(
         "An unused root category", "It is left out of the classes: Roboflow adds it for the project."
     ),
+    "yaml-several": Advice(
+        "Several data.yaml files in a folder",
+        "The message says which one is used. Give the path of another one instead of the folder's to use it.",
+    ),
+    "yaml-merged": Advice(
+        "Several data.yaml files of different images",
+        "They are merged, with classes by name. Give the path of one of them to use it alone.",
+    ),
     "file-other-format": Advice(
         "Files of another format", "They are not used. Remove them, or convert them if they hold your labels."
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,7 @@ CLASS_FILE_NAMES = frozenset(
     }
 )
 CLASS_FILE_SUFFIXES = frozenset({".names", ".pbtxt"})
+YAML_SUFFIXES = frozenset({".yaml", ".yml"})
 SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 
 
@@ -49,6 +50,8 @@ class FileTree:
     class_files: tuple[Path, ...]
     findings: tuple[Finding, ...]
     tables: tuple[Path, ...] = ()
+    data_yaml: Path | None = None
+    """The data.yaml that the user named instead of a folder: it alone describes the dataset."""
 
     def relative(self, path: Path) -> str:
         """`path` relative to the root, with forward slashes; unchanged when it lies outside the root."""
@@ -151,29 +154,45 @@ def list_folder(root: str | Path) -> FileTree:
     )
 
 
-def check_folder(path: Path) -> None:
-    """Raise `DatasetNotFoundError` when `path` does not exist, `DataError` when it is not a folder."""
+def list_dataset(path: str | Path) -> FileTree:
+    """The file tree of a dataset, given as its folder or as its data.yaml; it may be without images.
+
+    Raises `DatasetNotFoundError` when `path` does not exist, and `DataError` when it is another file, or a
+    data.yaml that is invalid.
+    """
+    path = Path(path)
     if not path.exists():
-        raise DatasetNotFoundError(f"{path}: no such folder. Give the folder with your images and labels.")
-    if not path.is_dir():
-        raise DataError(
-            f"{path}: got a file, expected a dataset folder (unpack an archive first: yolofast fetch)."
+        raise DatasetNotFoundError(
+            f"{path}: no such folder. Give the folder with your images and labels, or its data.yaml."
         )
+    if path.is_dir():
+        return list_folder(path)
+    if path.suffix.lower() not in YAML_SUFFIXES:
+        raise DataError(
+            f"{path}: got a file, expected a dataset folder or a data.yaml (unpack an archive first: "
+            "yolofast fetch)."
+        )
+    from yolofast.formats.data_yaml import (  # which lists folders with this module
+        dataset_folder,
+        read_data_yaml,
+    )
+
+    data = read_data_yaml(path)
+    return replace(list_folder(dataset_folder(data)), data_yaml=data.path)
 
 
 def scan_dataset(path: str | Path | FileTree) -> FileTree:
-    """The file tree of a dataset folder that contains images. A tree that was scanned before is returned.
+    """The file tree of a dataset (`list_dataset`) with images. A tree that was scanned before is returned.
 
-    Raises `DatasetNotFoundError` when `path` does not exist, and `DataError` when it is a file, an empty
-    folder, or a folder without a single image.
+    Raises `DatasetNotFoundError` when `path` does not exist, and `DataError` when it is a file other than a
+    data.yaml, an empty folder, or without a single image.
     """
     if isinstance(path, FileTree):
         return path
     path = Path(path)
-    check_folder(path)
-    tree = list_folder(path)
+    tree = list_dataset(path)
     if not tree.images:
-        if next(iter(path.iterdir()), None) is None:
+        if next(iter(tree.root.iterdir()), None) is None:
             raise DataError(f"{path}: the folder is empty. Put images and labels into it.")
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"{path}: no images here or in folders below. Expected files such as {suffixes}.")

@@ -35,7 +35,7 @@ from yolofast.formats.csv.reader import find_csv, open_csv
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.labelme.reader import find_labelme, open_labelme
-from yolofast.formats.names.conflicts import name_conflicts
+from yolofast.formats.names.conflicts import name_conflicts, similar_names
 from yolofast.formats.openimages.reader import find_open_images, open_open_images
 from yolofast.formats.unsupported import explain_unsupported
 from yolofast.formats.voc.reader import find_voc, open_voc
@@ -83,8 +83,10 @@ def register_reader(name: str, reader: Reader, *, replace: bool = False) -> None
 
 
 def find_label_files(tree: FileTree) -> Mapping[str, tuple[Path, ...]]:
-    """Format name -> label files, for the formats found in the tree."""
-    found = {name: reader.find(tree) for name, reader in READERS.items()}
+    """Format name -> label files, for the formats found in the tree: only YOLO's where the user named a
+    data.yaml."""
+    names = READERS if tree.data_yaml is None else ("yolo",)
+    found = {name: READERS[name].find(tree) for name in names}
     return {name: files for name, files in found.items() if files}
 
 
@@ -127,4 +129,5 @@ def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledD
     reader = READERS[name]
     dataset = reader.open(tree, files)
     conflicts = name_conflicts(tree, dataset.names, name) if reader.labels_hold_names else ()
-    return dataclasses.replace(dataset, format=name, findings=dataset.findings + conflicts)
+    findings = dataset.findings + conflicts + similar_names(dataset.names, tree.root)
+    return dataclasses.replace(dataset, format=name, findings=findings)
