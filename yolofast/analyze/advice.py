@@ -90,6 +90,12 @@ ADVICE: dict[str, Advice] = {
     "image-unlisted": Advice(
         "Images in no split", "They are skipped. Add them to a split in data.yaml, or remove them."
     ),
+    "image-rejected": Advice(
+        "Images none of whose label rows can be used",
+        "They are left out, because their objects would be taught as background. Correct the rows, or keep "
+        "the images as background (--keep-rejected).",
+    ),
+    "image-suffix": Advice("Images in formats that are not read", "Convert them to JPEG or PNG."),
     "image-label-unreadable": Advice(
         "Label files that cannot be read", "Their images are skipped. Fix or remove the files."
     ),
@@ -121,6 +127,13 @@ ADVICE: dict[str, Advice] = {
     "box-shape": Advice(
         "Shapes that are not boxes",
         "Points and lines have no area: the rows are dropped. Annotate rectangles or polygons.",
+    ),
+    "box-reserved": Advice(
+        "Shapes with a label that the tool reserves",
+        "Areas to ignore are no objects: they are dropped, and count as background in training.",
+    ),
+    "shapes-grouped": Advice(
+        "Shapes that are one object", "One box around the parts is taken, as their group says. Nothing to do."
     ),
     "box-crowd": Advice(
         "Crowd boxes",

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from yolofast.analyze.label_formats import open_all_formats
 from yolofast.errors import DataError
+from yolofast.formats.dataset import rejected_image
 from yolofast.formats.discover import list_dataset, scan_dataset
 from yolofast.formats.duplicates import DuplicateSearch
 from yolofast.formats.registry import find_label_files, open_format
@@ -29,8 +30,14 @@ def validate_dataset_input(path: str | Path) -> None:
     found = find_label_files(tree)
     if not found:
         raise DataError(f"{path}: {explain_unsupported(tree)}")
+    failed: list[DataError] = []
     for name, files in found.items():
-        open_format(tree, name, files)
+        try:
+            open_format(tree, name, files)
+        except DataError as error:
+            failed.append(error)
+    if len(failed) == len(found):  # a broken format beside a readable one is a finding
+        raise failed[0]
 
 
 def analyze_dataset(path: str | Path) -> DatasetInfo:
@@ -65,7 +72,9 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
                 else:
                     findings.append(finding)
             contents.add(item)
-            if item.record is not None:
+            if item.record is not None and item.rejected:
+                findings.append(rejected_image(item.record.path, item.rows))
+            elif item.record is not None:
                 if item.record.split is not None:
                     splits[item.record.split] += 1
                 classes.update(dataset.names[i] for i in item.record.classes.tolist())

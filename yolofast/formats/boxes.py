@@ -95,6 +95,14 @@ def row_finding(
     return Finding(severity, code, f"{numbered} {line}: {message}", str(file))
 
 
+def is_rejection(severity: str, code: str) -> bool:
+    """Whether a finding stands for a label row that is wrong.
+
+    Rows of missing images, repeats, crowds, and what a user asked to drop are not.
+    """
+    return severity == "error" and code.startswith("box-") and code != "box-no-image"
+
+
 def rows_without_image(
     lines: Sequence[int] | NDArray[np.int64], why: str, file: str | Path, numbered: str = "line"
 ) -> tuple[Finding, ...]:

@@ -48,6 +48,18 @@ class ReadImage:
     def findings(self) -> tuple[Finding, ...]:
         return self.dropped + self.notes
 
+    @property
+    def rejected(self) -> bool:
+        """Whether the image has label rows, and none of them is a box: it is no background image."""
+        return self.record is not None and self.rows > 0 and not len(self.record.boxes)
+
+
+def rejected_image(image: str | Path, rows: int) -> Finding:
+    """The finding for an image that is left out because none of its label rows can be used."""
+    none = f"none of its {rows} label rows can" if rows > 1 else "its only label row cannot"
+    message = f"{none} be used: it is left out, because training would take its objects for background"
+    return Finding("warning", "image-rejected", message, str(image))
+
 
 class LabelFileError(Exception):
     """A label file that cannot be used, and the line at fault.

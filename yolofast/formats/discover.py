@@ -14,7 +14,7 @@ from typing import Literal
 
 from yolofast.errors import DataError, DatasetNotFoundError
 from yolofast.formats.splits import split_of
-from yolofast.images import IMAGE_SUFFIXES
+from yolofast.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from yolofast.types import Finding, Split
 
 CLASS_FILE_NAMES = frozenset(
@@ -122,6 +122,12 @@ def image_names(folder: Path) -> list[str]:
     return [name for name in _walk(Path(root), []) if name.lower().endswith(suffixes)]
 
 
+def _unread_images(suffix: str, names: list[str]) -> Finding:
+    count = f"{len(names)} {suffix} image{'s are' if len(names) > 1 else ' is'} not read"
+    message = f"{count}. Convert {'them' if len(names) > 1 else 'it'} to JPEG or PNG"
+    return Finding("warning", "image-suffix", message, min(names))
+
+
 def list_folder(root: str | Path) -> FileTree:
     """All files below `root` by kind. Symlinks are followed; each real folder is entered once.
 
@@ -133,6 +139,7 @@ def list_folder(root: str | Path) -> FileTree:
     by_suffix = {".txt": "text", ".json": "json", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml"}
     by_suffix |= {".csv": "table", ".tsv": "table"}
     by_suffix |= dict.fromkeys(IMAGE_SUFFIXES, "image")
+    unread: dict[str, list[str]] = {}
     for name in _walk(root, findings):
         base = name[name.rfind(os.sep) + 1 :].lower()
         suffix = os.path.splitext(base)[1]  # noqa: PTH122
@@ -140,6 +147,9 @@ def list_folder(root: str | Path) -> FileTree:
             kinds["class"].append(name)
         elif suffix in by_suffix:
             kinds[by_suffix[suffix]].append(name)
+        elif suffix in UNREAD_SUFFIXES:
+            unread.setdefault(suffix, []).append(name)
+    findings += [_unread_images(suffix, names) for suffix, names in sorted(unread.items())]
     ordered = {kind: tuple(map(Path, in_path_order(names))) for kind, names in kinds.items()}
     return FileTree(
         root,
@@ -195,5 +205,8 @@ def scan_dataset(path: str | Path | FileTree) -> FileTree:
         if next(iter(tree.root.iterdir()), None) is None:
             raise DataError(f"{path}: the folder is empty. Put images and labels into it.")
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{path}: no images here or in folders below. Expected files such as {suffixes}.")
+        unread = "".join(f" {f.file}: {f.message}." for f in tree.findings if f.code == "image-suffix")
+        raise DataError(
+            f"{path}: no images here or in folders below. Expected files such as {suffixes}.{unread}"
+        )
     return tree

@@ -40,6 +40,7 @@ from yolofast.formats.openimages.reader import find_open_images, open_open_image
 from yolofast.formats.unsupported import explain_unsupported
 from yolofast.formats.voc.reader import find_voc, open_voc
 from yolofast.formats.yolo.reader import find_yolo, open_yolo
+from yolofast.types import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +117,36 @@ def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_f
 def open_dataset(tree: FileTree, label_format: str | None = None) -> LabelledDataset:
     """The labels of a tree, ready to stream.
 
+    Where there are several formats and none was chosen, one that cannot be opened does not count: it is a
+    finding (`format-broken`).
+
     Raises `ConfigError` for an unknown `label_format`, and `DataError` when there is no supported format,
     several and none was chosen, or when the files of the format are invalid.
     """
     found = find_label_files(tree)
+    if label_format is None and len(found) > 1:
+        return _only_sound(tree, found)
     name = choose_format(tree, found, label_format)
     return open_format(tree, name, found[name])
+
+
+def _only_sound(tree: FileTree, found: Mapping[str, tuple[Path, ...]]) -> LabelledDataset:
+    """The only one of several formats that can be opened; raises `DataError` when there are more, or none."""
+    opened: dict[str, LabelledDataset] = {}
+    broken: list[Finding] = []
+    for name, files in found.items():
+        try:
+            opened[name] = open_format(tree, name, files)
+        except DataError as error:
+            broken.append(broken_format(tree, name, error))
+    name = choose_format(tree, {name: found[name] for name in opened or found}, None)
+    return dataclasses.replace(opened[name], findings=(*opened[name].findings, *broken))
+
+
+def broken_format(tree: FileTree, name: str, error: DataError) -> Finding:
+    """The finding for a format whose files are there and cannot be opened."""
+    message = f"the {name} labels cannot be opened: {str(error).removeprefix(f'{tree.root}: ')}"
+    return Finding("error", "format-broken", message, str(tree.root))
 
 
 def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledDataset:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from yolofast import __version__
 from yolofast.config import Link, PrepareConfig
 from yolofast.errors import ConfigError, DataError, nearest
-from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.dataset import LabelledDataset, ReadImage, rejected_image
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
@@ -30,7 +30,7 @@ from yolofast.prepare.folder import building, check_output, default_output
 from yolofast.prepare.image_writer import link_or_copy
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, finding_entry, write_listed
 from yolofast.prepare.naming import PathKeys, TargetNames
-from yolofast.prepare.outcome import first_problem, noticed, skipped_image
+from yolofast.prepare.outcome import first_problem, noticed, skipped_image, unlabelled_findings
 from yolofast.types import Finding
 
 Target = Literal["coco", "voc"]
@@ -108,7 +108,8 @@ def _write_images(
 ) -> _ConvertOutcome:
     """Write every valid image and its labels."""
     names, keys = TargetNames(tree), PathKeys(tree.root)
-    outcome = _ConvertOutcome(notes=list(dataset.findings))
+    outcome = _ConvertOutcome(notes=[*tree.findings, *dataset.findings])
+    unlabelled = 0
     seen: set[Path] = set()
     items: Iterable[ReadImage] = tqdm(
         dataset.read(), "converting", len(tree.images), False, unit="img", disable=None
@@ -119,6 +120,9 @@ def _write_images(
         outcome.notes.extend(item.notes)
         record = item.record
         if record is None:
+            continue
+        if item.rejected:
+            outcome.dropped.append(rejected_image(record.path, item.rows))
             continue
         if record.path in seen:
             outcome.dropped.extend(skipped_image(record, "image-repeated", "the image is listed twice"))
@@ -131,9 +135,11 @@ def _write_images(
         folder.add(record.split, name, record, item.header.mode if item.header else "RGB")
         split = record.split or UNSPLIT
         outcome.images[split] += 1
+        unlabelled += record.label_file is None
         outcome.boxes[split] += len(record.boxes)
         outcome.written.append(_ConvertedImage(key, split, name, len(record.boxes), size, digest.hex()))
     folder.finish()
+    outcome.notes += unlabelled_findings(tree.root, unlabelled, outcome.images.total())
     return outcome
 
 
@@ -174,7 +180,8 @@ def convert_dataset(
     The splits are those of the source, called train, val and test; an image in no split stays without one.
 
     Args:
-        path: folder with images and labels of any registered format, or its scanned tree. It is only read.
+        path: folder with images and labels of any registered format, a data.yaml, or the scanned tree of
+            either. It is only read.
         out: output folder; default: `<name>_coco` or `<name>_voc` next to the source. A dataset converted
             there earlier is replaced; anything else is refused.
         to: 'coco' or 'voc'. For the YOLO layout there is `prepare_dataset`.

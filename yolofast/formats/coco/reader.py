@@ -42,16 +42,23 @@ _NO_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
 
 def _json_kind(path: Path) -> str:
     """'instances', 'keypoints' or 'other', from the keys in the text of the file (nothing is parsed)."""
-    if path.stat().st_size == 0:
+    try:
+        if path.stat().st_size == 0:
+            return "other"
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            return _kind_of(text)
+    except OSError:  # nothing says that it is a label file
         return "other"
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        if any(text.find(key) < 0 for key in (b'"images"', b'"annotations"', b'"categories"')):
-            return "other"
-        if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with its own classes
-            return "other"
-        if not any(text.find(key) >= 0 for key in _BOXES) and _NO_ANNOTATIONS.search(text) is None:
-            return "other"
-        return "keypoints" if text.find(b'"num_keypoints"') >= 0 else "instances"
+
+
+def _kind_of(text: mmap.mmap) -> str:
+    if any(text.find(key) < 0 for key in (b'"images"', b'"annotations"', b'"categories"')):
+        return "other"
+    if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with its own classes
+        return "other"
+    if not any(text.find(key) >= 0 for key in _BOXES) and _NO_ANNOTATIONS.search(text) is None:
+        return "other"
+    return "keypoints" if text.find(b'"num_keypoints"') >= 0 else "instances"
 
 
 def find_coco(tree: FileTree) -> tuple[Path, ...]:

@@ -120,8 +120,9 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     normalised = are_shares([np.frombuffer(corners, np.float64).reshape(-1, 4)])
     names = tuple(sorted(found - {""}))
     if not names:
-        first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
-        raise DataError(f"{tree.root}: {len(files)} xml files contain no object with a name.{first}")
+        first = "".join(f" The first problem: {f}." for f in [*broken.values(), *others][:1])
+        some = "".join(f" such as {tree.relative(path)}" for path in files[:1])
+        raise DataError(f"{tree.root}: {len(files)} xml files{some} contain no object with a name.{first}")
     classes = {name: i for i, name in enumerate(names)}
     finder = ImageFinder(tree)
     lists = read_image_lists(tree)
