@@ -92,7 +92,7 @@ def test_roboflow_root_category_is_no_class(tmp_path: Path) -> None:
     info = analyze_dataset(tmp_path / "set")
     assert done.class_names == info.class_names == ("helmet", "vest")
     assert info.class_counts == {"helmet": 1, "vest": 2}
-    assert [f.code for f in info.findings] == ["category-root", "category-root"]
+    assert [f.code for f in info.findings] == [f.code for f in done.noticed] == ["category-root"]
 
 
 def test_a_root_category_with_boxes_is_a_class(tmp_path: Path) -> None:
@@ -126,7 +126,12 @@ def test_boxes_of_one_image_in_two_files_are_joined(tmp_path: Path) -> None:
     done = prepare_dataset(root)
     assert (sum(done.boxes.values()), done.dropped) == (6, ())
     report = check_data_quality(root)
-    assert (report.statistics.boxes, report.label_issues) == (6, ())
+    assert report.statistics.boxes == 6
+    assert (
+        [f.message for f in report.findings]
+        == [f.message for f in done.noticed]
+        == ["3 images are listed several times (cars.json, people.json): they have all these boxes"]
+    )
 
 
 def test_repeats_in_joined_files_are_dropped(tmp_path: Path) -> None:
@@ -153,7 +158,7 @@ def test_one_image_twice_in_a_file_and_one_unreadable(tmp_path: Path) -> None:
     write_text(tmp_path / "b.jpg", "no image")
     _, images, items = read_all(tmp_path)
     assert [len(item.record.boxes) for item in images.values() if item.record] == [2]
-    assert codes(items) == ["box-no-image", "box-no-image", "image-unreadable"]
+    assert codes(items) == ["box-no-image", "box-no-image", "image-unreadable", "images-joined"]
 
 
 # ---------------------------------------------------------------- boxes

@@ -72,6 +72,23 @@ def test_coco_boxes_of_a_rotated_image(
 
 
 @pytest.mark.parametrize(
+    ("stated", "turned"), [pytest.param((100, 50), True, id="others-raw"), pytest.param((50, 100), False)]
+)
+def test_upside_down_images_follow_the_others(tmp_path: Path, stated: tuple[int, int], turned: bool) -> None:
+    """The size of an image that EXIF turns by half shows nothing, that of those turned by a quarter does."""
+    content = coco_json({name: [(1, [10, 5, 30, 10])] for name in ("half.jpg", "quarter.jpg")}, {1: "cat"})
+    content["images"][1] |= {"width": stated[0], "height": stated[1]}
+    save_rotated(tmp_path / "half.jpg", 3)
+    save_rotated(tmp_path / "quarter.jpg", 6)
+    write_json(tmp_path / "a.json", content)
+    _, images, items = read_all(tmp_path)
+    record = images["half.jpg"].record
+    assert record is not None
+    assert record.boxes.tolist() == [[60, 35, 90, 45] if turned else [10, 5, 40, 15]]
+    assert codes(items) == (["boxes-turned"] * 2 if turned else [])
+
+
+@pytest.mark.parametrize(
     ("size", "box", "expected", "code"),
     [
         pytest.param((200, 100), (20, 20, 190, 90), [10, 10, 95, 45], "boxes-scaled", id="twice"),

@@ -87,6 +87,10 @@ ADVICE: dict[str, Advice] = {
     "image-repeated": Advice(
         "Images that are listed twice", "Only the first entry is used. Merge their rows into one."
     ),
+    "images-joined": Advice(
+        "Images with labels in several places",
+        "They have the boxes of all of them, each once. Nothing to do, if each place labels something else.",
+    ),
     "image-unlisted": Advice(
         "Images in no split", "They are skipped. Add them to a split in data.yaml, or remove them."
     ),

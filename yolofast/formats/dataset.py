@@ -6,7 +6,7 @@ Nothing is lost silently: each label row of the source is either in a record or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,8 @@ from yolofast.formats.boxes import (
     rows_numbered_by,
     rows_without_image,
 )
-from yolofast.formats.prefetch import prefetch_batches
-from yolofast.formats.stated_size import PlacedBoxes, place_boxes
+from yolofast.formats.prefetch import BATCH, prefetch_batches
+from yolofast.formats.stated_size import PlacedBoxes, SizeEvidence, place_boxes, size_evidence
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -161,9 +161,47 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     An image whose header cannot be read is skipped with all its rows. A stated size that differs from the
     size of the image is noted, and boxes are turned or scaled where it shows that they belong to another
     picture (`stated_size`). Prefetches a few batches of `found`.
+
+    Images that EXIF turns without changing their size come last, because the others decide whether their
+    labels were drawn before the turn.
     """
+    held: list[tuple[FoundImage, ImageHeader]] = []
+    seen: set[SizeEvidence] = set()
     for items, headers in prefetch_batches(found, _headers):
+        if any(isinstance(header, ImageHeader) and header.orientation != 1 for header in headers):
+            items, headers = _hold_back(items, headers, held, seen)
         yield from _complete(items, headers, num_classes)
+    ignores = SizeEvidence.IGNORES_EXIF in seen and SizeEvidence.APPLIES_EXIF not in seen
+    for start in range(0, len(held), BATCH):
+        some = held[start : start + BATCH]
+        yield from _complete([item for item, _ in some], [header for _, header in some], num_classes, ignores)
+
+
+def _hold_back(
+    items: Iterable[FoundImage | ReadImage],
+    headers: Iterable[ImageHeader | ImageError],
+    held: list[tuple[FoundImage, ImageHeader]],
+    seen: set[SizeEvidence],
+) -> tuple[list[FoundImage | ReadImage], list[ImageHeader | ImageError]]:
+    """The items and headers without the images whose size shows nothing, which are added to `held`.
+
+    The evidence of the others is added to `seen`.
+    """
+    kept: list[FoundImage | ReadImage] = []
+    kept_headers: list[ImageHeader | ImageError] = []
+    next_header = iter(headers)
+    for item in items:
+        if isinstance(item, FoundImage):
+            header = next(next_header)
+            if isinstance(header, ImageHeader):
+                evidence = size_evidence(item.stated, header)
+                seen.add(evidence)
+                if evidence is SizeEvidence.EITHER:
+                    held.append((item, header))
+                    continue
+            kept_headers.append(header)
+        kept.append(item)
+    return kept, kept_headers
 
 
 def _headers(items: list[FoundImage | ReadImage]) -> list[ImageHeader | ImageError]:
@@ -171,12 +209,18 @@ def _headers(items: list[FoundImage | ReadImage]) -> list[ImageHeader | ImageErr
 
 
 def _complete(
-    items: list[FoundImage | ReadImage], headers: list[ImageHeader | ImageError], num_classes: int
+    items: Sequence[FoundImage | ReadImage],
+    headers: Sequence[ImageHeader | ImageError],
+    num_classes: int,
+    ignores_exif: bool = False,
 ) -> Iterator[ReadImage]:
     """`headers` belong to the found images among `items`."""
     found = [item for item in items if isinstance(item, FoundImage)]
     usable = [(f, h) for f, h in zip(found, headers, strict=True) if isinstance(h, ImageHeader)]
-    placed = [place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised) for f, h in usable]
+    placed = [
+        place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised, ignores_exif=ignores_exif)
+        for f, h in usable
+    ]
     empty = np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64)
     checked = apply_box_rules(
         np.concatenate([p.boxes for p in placed] or [empty[0]]),

@@ -7,6 +7,7 @@ brought onto the image as it is read.
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +31,35 @@ class PlacedBoxes(NamedTuple):
     reason: str = ""
 
 
+class SizeEvidence(Enum):
+    """What the stated size of one image shows about the tool that wrote it."""
+
+    NONE = auto()
+    """Nothing: the image is stored upright, or no size or another one is stated."""
+    IGNORES_EXIF = auto()
+    APPLIES_EXIF = auto()
+    EITHER = auto()
+    """The image is turned by EXIF, but has the same size before and after."""
+
+
+def size_evidence(stated: tuple[object, object] | None, header: ImageHeader) -> SizeEvidence:
+    """The evidence in the (width, height) that a label file states for an image."""
+    if header.orientation == 1 or stated is None:
+        return SizeEvidence.NONE
+    size, upright = _as_size(stated), (header.width, header.height)
+    stored = _stored(header)
+    if size == upright:
+        return SizeEvidence.EITHER if stored == upright else SizeEvidence.APPLIES_EXIF
+    return SizeEvidence.IGNORES_EXIF if size == stored else SizeEvidence.NONE
+
+
 def place_boxes(
-    boxes: NDArray[np.float64], stated: tuple[object, object] | None, header: ImageHeader, *, normalised: bool
+    boxes: NDArray[np.float64],
+    stated: tuple[object, object] | None,
+    header: ImageHeader,
+    *,
+    normalised: bool,
+    ignores_exif: bool = False,
 ) -> PlacedBoxes:
     """Boxes [N, 4] xyxy of a label file on the image as it is read.
 
@@ -42,15 +70,22 @@ def place_boxes(
     - `stated` has the shape of the image (or of the image as stored) and another size: they are scaled.
     - Otherwise, and where more boxes fit into the image than into the stated size, the image counts.
 
-    Orientations that keep the size (mirrored, upside down) leave no trace in it: such boxes stay.
+    Where EXIF turns an image without changing its size (upside down, mirrored, square), the size shows
+    nothing: such boxes are turned when `ignores_exif`, because other images of the dataset show it.
     """
     upright: Size = (header.width, header.height)
     size = None if stated is None else _as_size(stated)
+    if ignores_exif and size_evidence(stated, header) is SizeEvidence.EITHER:
+        turned = turn_boxes(_pixels(boxes, upright, normalised), header.orientation, upright)
+        reason = (
+            f"EXIF orientation {header.orientation}, which the labels of other images ignore: boxes turned"
+        )
+        return PlacedBoxes(turned, "boxes-turned", reason)
     if stated is None or size == upright:
         return PlacedBoxes(_pixels(boxes, upright, normalised))
     shown = f"stated as {stated[0]}x{stated[1]}, "
     differs = f"{shown}but it is {header.width}x{header.height}"
-    stored: Size = (header.height, header.width) if header.orientation >= 5 else upright
+    stored = _stored(header)
     frame = None if size is None else _frame(size, upright, stored)
     if size is None or frame is None:
         return PlacedBoxes(
@@ -61,9 +96,8 @@ def place_boxes(
             reason = f"{differs}; the boxes fit the image, which counts"
             return PlacedBoxes(boxes, "size-mismatch", reason)
         boxes = _scaled(boxes, size, frame)
-    turned = frame != upright
     placed = _pixels(boxes, frame, normalised)
-    if not turned:
+    if frame == upright:
         return PlacedBoxes(placed, "boxes-scaled", f"{differs}, the same shape: the boxes are scaled to it")
     scaled = "" if size == frame else "of the shape "
     reason = (
@@ -91,6 +125,11 @@ def turn_boxes(boxes: NDArray[np.float64], orientation: int, stored: Size) -> ND
         8: (y1, width - x2, y2, width - x1),
     }
     return np.stack(corners[orientation], axis=1)
+
+
+def _stored(header: ImageHeader) -> Size:
+    """(width, height) before EXIF orientation."""
+    return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
 
 
 def _frame(size: Size, upright: Size, stored: Size) -> Size | None:

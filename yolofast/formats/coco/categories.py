@@ -99,16 +99,19 @@ def _drop_root(
     roots = [_root_id(file, names) for file, names in zip(files, named, strict=True)]
     if any(root in ids for root, ids in zip(roots, used, strict=True) if root is not None):
         return []
-    findings = []
+    dropped = []
     for file, root, names in zip(files, roots, named, strict=True):
         if root is not None:
-            name = names.pop(root)
-            message = (
-                f"category {root} '{name}' is the root that the others have as supercategory and has no "
-                "annotation: it is no class"
-            )
-            findings.append(Finding("info", "category-root", message, str(file.path)))
-    return findings
+            dropped.append((file, root, names.pop(root)))
+    if not dropped:
+        return []
+    file, root, name = dropped[0]
+    more = f" (so in {len(dropped)} files)" if len(dropped) > 1 else ""
+    message = (
+        f"category {root} '{name}' is the root that the others have as supercategory, without annotations: "
+        f"it is no class{more}"
+    )
+    return [Finding("warning", "category-root", message, str(file.path))]
 
 
 def _root_id(file: CocoFile, names: Mapping[int, str]) -> int | None:

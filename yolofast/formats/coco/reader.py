@@ -155,6 +155,17 @@ class _Images:
                         yield self._found(image, *entry)
             yield from self._strays(rows)
         yield from unlabelled_images(self._tree.images, labelled, _UNLABELLED)
+        if self._entries_of:
+            yield ReadImage(None, None, 0, notes=(self._joined(),))
+
+    def _joined(self) -> Finding:
+        """What is said about the images that several entries name."""
+        files = dict.fromkeys(rows.file.path for each in self._entries_of.values() for rows, _ in each)
+        shown = ", ".join(self._tree.relative(path) for path in list(files)[:4])
+        message = (
+            f"{len(self._entries_of)} images are listed several times ({shown}): they have all these boxes"
+        )
+        return Finding("warning", "images-joined", message, str(next(iter(files))))
 
     def _found(self, image: Path, rows: _Rows, number: int) -> FoundImage:
         found, dropped = rows.between(*_span(rows, number))
@@ -197,7 +208,7 @@ def _findings(tree: FileTree, rows: Sequence[_Rows]) -> Iterator[Finding]:
                 f"{file.from_masks} of {len(file.ids)} annotations have no usable bbox: the box around their "
                 "segmentation is taken"
             )
-            yield Finding("info", "boxes-from-masks", message, str(file.path))
+            yield Finding("warning", "boxes-from-masks", message, str(file.path))
 
 
 def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
