@@ -62,11 +62,17 @@ def are_shares(boxes: Iterable[NDArray[np.float64]]) -> bool:
     """
     fractions = False
     for some in boxes:
-        finite = some[np.isfinite(some).all(axis=1)]
-        if not ((finite >= -FRAME_TOLERANCE) & (finite <= 1 + FRAME_TOLERANCE)).all():
+        if not are_within_1(some):
             return False
+        finite = some[np.isfinite(some)]
         fractions = fractions or bool((finite != np.round(finite)).any())
     return fractions
+
+
+def are_within_1(boxes: NDArray[np.float64]) -> bool:
+    """Whether all finite boxes [N, 4] lie between 0 and 1, within the tolerance of the rules."""
+    finite = boxes[np.isfinite(boxes).all(axis=1)]
+    return bool(((finite >= -FRAME_TOLERANCE) & (finite <= 1 + FRAME_TOLERANCE)).all())
 
 
 def normalised_finding(root: Path) -> Finding:

@@ -74,14 +74,13 @@ def place_boxes(
     nothing: such boxes are turned when `ignores_exif`, because other images of the dataset show it.
     """
     upright: Size = (header.width, header.height)
-    size = None if stated is None else _as_size(stated)
     if ignores_exif and size_evidence(stated, header) is SizeEvidence.EITHER:
         turned = turn_boxes(_pixels(boxes, upright, normalised), header.orientation, upright)
         reason = (
             f"EXIF orientation {header.orientation}, which the labels of other images ignore: boxes turned"
         )
         return PlacedBoxes(turned, "boxes-turned", reason)
-    if stated is None or size == upright:
+    if stated is None or stated == upright or (size := _as_size(stated)) == upright:
         return PlacedBoxes(_pixels(boxes, upright, normalised))
     shown = f"stated as {stated[0]}x{stated[1]}, "
     differs = f"{shown}but it is {header.width}x{header.height}"

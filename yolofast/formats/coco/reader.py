@@ -121,14 +121,20 @@ class _Images:
         self._rows, self._tree, self._finder = rows, tree, finder
         self._entries_of = self._repeated()
 
+    @property
+    def any_repeated(self) -> bool:
+        """Whether several entries name one image."""
+        return bool(self._entries_of)
+
     def _repeated(self) -> dict[Path, list[_Entry]]:
         """The images that several entries name, with these entries, those of files with a split first."""
+        names = [_base(entry.file_name) for rows in self._rows for entry in rows.file.images]
+        if len(set(names)) == len(names):
+            return {}
         by_name: dict[str, list[_Entry]] = {}
-        for rows in self._rows:
-            for number, entry in enumerate(rows.file.images):
-                name = entry.file_name
-                base = name[max(name.rfind("/"), name.rfind("\\")) + 1 :]
-                by_name.setdefault(base, []).append((rows, number))
+        entries_in_order = ((rows, i) for rows in self._rows for i in range(len(rows.file.images)))
+        for name, entry in zip(names, entries_in_order, strict=True):
+            by_name.setdefault(name, []).append(entry)
         entries_of: dict[Path, list[_Entry]] = {}
         for entries in by_name.values():
             if len(entries) > 1:
@@ -193,6 +199,11 @@ class _Images:
             yield ReadImage(None, None, len(strays), lost)
 
 
+def _base(name: str) -> str:
+    """The last part of a path with slashes or backslashes."""
+    return name[max(name.rfind("/"), name.rfind("\\")) + 1 :]
+
+
 def _span(rows: _Rows, number: int) -> tuple[int, int]:
     """The annotations of an image of a file."""
     return int(rows.file.offsets[number]), int(rows.file.offsets[number + 1])
@@ -230,8 +241,9 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     finder = ImageFinder(tree)
 
     def read_images() -> Iterator[ReadImage]:
-        found = _Images(rows, tree, finder).find()
-        return merge_repeated(complete_images(found, num_classes=len(classes.names)))
+        images = _Images(rows, tree, finder)
+        complete = complete_images(images.find(), num_classes=len(classes.names))
+        return merge_repeated(complete) if images.any_repeated else complete
 
     named = {*splits.values(), *(map(finder.split, tree.images) if None in splits.values() else ())}
     return LabelledDataset(

@@ -15,7 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from yolofast.errors import DataError
-from yolofast.formats.boxes import are_shares, normalised_finding, row_finding, rows_without_image
+from yolofast.formats.boxes import (
+    are_shares,
+    are_within_1,
+    normalised_finding,
+    row_finding,
+    rows_without_image,
+)
 from yolofast.formats.dataset import (
     FoundImage,
     LabelFileError,
@@ -103,7 +109,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     broken: dict[Path, Finding] = {}
     others: list[Finding] = []
     found: set[str] = set()
-    corners = array("d")
+    corners: array[float] | None = array("d")  # None once a box shows that they are pixels
     for path in files:
         try:
             items = _objects(parse_annotation(path))
@@ -114,10 +120,13 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             broken[path] = error.finding(path)
         else:
             found.update(item.value("name") for item in items)
-            corners.extend(side for item in items for side in _box(item) or ())
+            if corners is not None:
+                some = [box for item in items if (box := _box(item)) is not None]
+                corners.extend(side for box in some for side in box)
+                corners = corners if are_within_1(np.array(some).reshape(-1, 4)) else None
     not_voc = {finding.file for finding in others}
     files = tuple(path for path in files if str(path) not in not_voc)
-    normalised = are_shares([np.frombuffer(corners, np.float64).reshape(-1, 4)])
+    normalised = corners is not None and are_shares([np.frombuffer(corners, np.float64).reshape(-1, 4)])
     names = tuple(sorted(found - {""}))
     if not names:
         first = "".join(f" The first problem: {f}." for f in [*broken.values(), *others][:1])

@@ -52,17 +52,19 @@ def choose_data_yamls(tree: FileTree) -> ChosenYamls:
     chosen: list[DataYaml] = []
     findings: list[Finding] = []
     covered: set[Path] = set()
+    several = len(by_folder) > 1
     for folder, paths in by_folder.items():
         data = _choose(folder, paths)
         if isinstance(data, DataError):
             if not chosen or any(image not in covered for image in _images_below(tree, folder)):
                 raise data
             continue
-        images = {image for split in data.splits for image in list_images(data, split)}
-        if chosen and images <= covered:
-            continue
+        if several:  # listing the images of one file alone would be for nothing
+            images = {image for split in data.splits for image in list_images(data, split)}
+            if chosen and images <= covered:
+                continue
+            covered |= images
         chosen.append(data)
-        covered |= images
         others = [path for path in paths if path != data.path]
         if others:
             findings.append(_taken(tree, data.path, others))
