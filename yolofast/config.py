@@ -199,7 +199,8 @@ class DatasetConfig(Section):
     max_bad_share: float = bounded(0.25, 0.0, 1.0)
     """Stop when more than this share of a split's images cannot be read."""
     keep_rejected: bool = False
-    """Train on images none of whose label rows can be used, as background, instead of leaving them out."""
+    """Train on images none of whose label rows can be used, as background, instead of leaving them out. (Of
+    a folder that is prepared first they are left out: yolofast prepare has the same option.)"""
     max_rejected_labels: float = bounded(0.2, 0.0, 1.0)
     """Stop before training when more than this share of the label rows cannot be used."""
     pin_memory: bool = True

@@ -242,7 +242,7 @@ def test_run_lengths_are_the_box_of_their_pixels(height: int, width: int, data: 
         assert mask_box({"size": [height, width], "counts": counts}) == expected
 
 
-@pytest.mark.parametrize("bbox", [[], None, "missing", [1, 2, 3]])
+@pytest.mark.parametrize("bbox", [[], None, "missing", [1, 2, 3], [0, 0, 0, 0], [5, 5, 0, 7.5]])
 def test_annotations_without_a_box_take_that_of_their_mask(tmp_path: Path, bbox: Any) -> None:
     content = coco_json({"a.jpg": [(1, bbox), (1, bbox)]}, {1: "x"})
     for entry, mask in zip(content["annotations"], ([TRIANGLE], RUNS), strict=True):
@@ -253,6 +253,15 @@ def test_annotations_without_a_box_take_that_of_their_mask(tmp_path: Path, bbox:
     dataset, images, items = read_all(tmp_path)
     assert images["a.jpg"].record.boxes.tolist() == [[10, 20, 40, 45], [10, 20, 12, 25]]  # type: ignore[union-attr]
     assert (codes(items), [f.code for f in dataset.findings]) == ([], ["boxes-from-masks"])
+
+
+def test_a_box_without_area_and_without_a_mask_stays_what_it_is(tmp_path: Path) -> None:
+    content = coco_json({"a.jpg": [(1, BOX), (1, [5, 5, 0, 7])]}, {1: "x"})
+    write_coco(tmp_path, {"a.json": content})
+    _, _, items = read_all(tmp_path)
+    assert [f.message for item in items for f in item.dropped] == [
+        "annotation 101: box (5, 5, 5, 12): no area"
+    ]
 
 
 def test_a_mask_that_cannot_be_read_says_what_was_expected(tmp_path: Path) -> None:

@@ -142,3 +142,18 @@ def test_header_without_exif_is_never_turned() -> None:
     placed = place_boxes(np.array([[1.0, 2, 3, 4]]), (100, 50), header, normalised=False)
     assert placed.code == "size-mismatch"
     assert placed.boxes.tolist() == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("last", [(0.2, 0.2, 0.4, 0.4), (20.0, 20.0, 40.0, 40.0)])
+def test_voc_coordinates_from_0_to_1_are_shares(tmp_path: Path, last: tuple[float, ...]) -> None:
+    """One box in pixels shows that all are."""
+    for name, box in (("a", (0.1, 0.2, 0.5, 1.0)), ("b", last)):
+        write_image(tmp_path / f"{name}.jpg")
+        x1, y1, x2, y2 = box
+        write_text(tmp_path / f"{name}.xml", voc_xml([("cat", x1, y1, x2, y2)]))
+    dataset, images, _ = read_all(tmp_path)
+    record = images["a.jpg"].record
+    assert record is not None
+    shares = last[0] < 1
+    np.testing.assert_allclose(record.boxes, [[10, 10, 50, 50] if shares else [0.1, 0.2, 0.5, 1.0]])
+    assert [f.code for f in dataset.findings] == (["boxes-normalised"] if shares else [])

@@ -42,7 +42,8 @@ class Dataset:
 
 def read(root: Path) -> Dataset:
     dataset, _, items = read_all(root)  # checks that rows == kept + dropped for every image
-    records = {i.record.path.relative_to(root).as_posix(): i.record for i in items if i.record}
+    kept_items = (i for i in items if not i.rejected)  # the others are left out of what is written
+    records = {i.record.path.relative_to(root).as_posix(): i.record for i in kept_items if i.record}
     kept = sum(len(record.boxes) for record in records.values())
     return Dataset(root, dataset.format, dataset.names, records, kept, sum(i.rows for i in items) - kept)
 

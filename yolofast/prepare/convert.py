@@ -190,9 +190,9 @@ def convert_dataset(
         label_format: label format to read, in a folder with several.
 
     Images keep their names. A name that several images share, or that the format cannot represent, gets an
-    ending derived from the path of the image; manifest.json maps old to new names. Every box and image that
-    is left out is in `dropped` and in manifest.json. The same input gives the same bytes. A failure leaves
-    `out` unchanged.
+    ending derived from the path of the image; manifest.json maps old to new names. Images with label rows of
+    which none can be used are left out. Every box and image that is left out is in `dropped` and in
+    manifest.json. The same input gives the same bytes. A failure leaves `out` unchanged.
 
     Raises `DatasetNotFoundError` when there is no such folder, `ConfigError` for an invalid `to`, `link` or
     `label_format`, and `DataError` for everything else.

@@ -199,9 +199,10 @@ def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[st
     if annotation.get("iscrowd"):
         return CROWD
     box, category = annotation.get("bbox"), as_integer(annotation.get("category_id"))
-    has_box = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
-    around = None if has_box else mask_box(annotation.get("segmentation"))
-    if not has_box and around is None:
+    is_box = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
+    has_area = is_box and box[2] != 0 and box[3] != 0
+    around = None if has_area else mask_box(annotation.get("segmentation"))
+    if not is_box and around is None:
         return "error", "box-columns", f"bbox {box}: {_wanted(annotation.get('segmentation'))}"
     if not _is_int64(category):
         return "error", "box-class", f"category id {category!r}: not in the file's categories"
