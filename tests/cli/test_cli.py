@@ -260,8 +260,8 @@ def test_prepare_and_convert_show_what_is_worth_checking(
     first = write_text(raw / "train/labels/classes.txt", "cat\ndog\n")
     write_text(raw / "valid/labels/classes.txt", "dog\ncat\n")
     expected = (
-        f"also worth checking (1)\n  {first}: warning: names other classes than valid/labels/classes.txt: each "
-        "rules the labels of its own part, and classes are mapped by name [names-mapped]\n"
+        f"also worth checking (1)\n  {first}: warning: names other classes than valid/labels/classes.txt: "
+        "each rules the labels of its own part, and classes are mapped by name [names-mapped]\n"
     )
     commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it up to date
     for command in commands:
