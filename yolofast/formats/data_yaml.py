@@ -17,9 +17,9 @@ from types import MappingProxyType
 import yaml
 
 from yolofast.errors import DataError, DatasetNotFoundError, at
-from yolofast.formats.discover import image_names, in_path_order
-from yolofast.formats.names.order import first_repeat
 from yolofast.formats.splits import SPLITS
+from yolofast.formats.unique_names import first_repeat
+from yolofast.formats.walk import image_names, in_path_order
 from yolofast.types import Split
 
 MAX_BYTES = 4 << 20

@@ -1,19 +1,15 @@
-"""Discovers the files below a folder: a safe walk of the tree, with each file sorted by kind.
-
-This is the only module that walks the directory tree, so symlink loops, hidden files and unusual names
-are handled once. File contents are not read here.
-"""
+"""Discovers the files of a dataset, sorted by kind: below a folder, or of the data.yaml that is given."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.formats.data_yaml import dataset_folder, read_data_yaml
 from yolofast.formats.splits import split_of
+from yolofast.formats.walk import in_path_order, walk
 from yolofast.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from yolofast.types import Finding, Split
 
@@ -34,7 +30,6 @@ CLASS_FILE_NAMES = frozenset(
 )
 CLASS_FILE_SUFFIXES = frozenset({".names", ".pbtxt"})
 YAML_SUFFIXES = frozenset({".yaml", ".yml"})
-SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,66 +57,6 @@ class FileTree:
         return split_of(path.relative_to(self.root).parent)
 
 
-def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "broken", "other"]:
-    """What an entry resolves to; a link to nothing or to itself is broken, a socket is other."""
-    try:
-        if entry.is_file():
-            return "file"
-        if entry.is_dir():
-            return "folder"
-    except OSError:  # a link that leads back to itself
-        return "broken"
-    return "broken" if entry.is_symlink() else "other"
-
-
-def _walk(root: Path, findings: list[Finding]) -> Iterator[str]:
-    """Paths of all files below `root`, unordered; each real folder is entered once, so symlink loops end.
-
-    Linked folders are entered last: a folder that is also reachable without a link keeps its own name.
-    """
-    visited: set[tuple[int, int]] = set()
-    pending, linked = [os.fspath(root)], list[str]()
-    while pending or linked:
-        folder = pending.pop() if pending else linked.pop(0)
-        try:
-            status = os.stat(folder)  # noqa: PTH116 - strings are faster: runs once per folder of huge trees
-            if (status.st_dev, status.st_ino) in visited:
-                continue
-            visited.add((status.st_dev, status.st_ino))
-            others = []
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
-                        continue
-                    kind = _kind(entry)
-                    if kind == "file":
-                        yield entry.path
-                    elif kind != "other":
-                        others.append((entry.path, kind, entry.is_symlink()))
-            for path, kind, is_link in sorted(others):
-                if kind == "folder":
-                    (linked if is_link else pending).append(path)
-                else:
-                    message = f"a link to '{os.readlink(path)}', which leads nowhere"  # noqa: PTH115
-                    findings.append(Finding("warning", "link-broken", message, path))
-        except OSError as error:
-            message = f"cannot be read: {error.strerror}"
-            findings.append(Finding("error", "folder-unreadable", message, folder))
-
-
-def in_path_order(names: Iterable[str]) -> list[str]:
-    """Names sorted as `Path` sorts them, folder by folder."""
-    # No name contains NUL, which sorts below every other character: so paths compare part by part.
-    return sorted(names, key=lambda name: name.replace(os.sep, "\0"))
-
-
-def image_names(folder: Path) -> list[str]:
-    """The paths of the images of `list_folder`, unordered."""
-    suffixes = tuple(IMAGE_SUFFIXES)
-    root = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow symlinks
-    return [name for name in _walk(Path(root), []) if name.lower().endswith(suffixes)]
-
-
 def _unread_images(suffix: str, names: list[str]) -> Finding:
     count = f"{len(names)} {suffix} image{'s are' if len(names) > 1 else ' is'} not read"
     message = f"{count}. Convert {'them' if len(names) > 1 else 'it'} to JPEG or PNG"
@@ -140,7 +75,7 @@ def list_folder(root: str | Path) -> FileTree:
     by_suffix |= {".csv": "table", ".tsv": "table"}
     by_suffix |= dict.fromkeys(IMAGE_SUFFIXES, "image")
     unread: dict[str, list[str]] = {}
-    for name in _walk(root, findings):
+    for name in walk(root, findings):
         base = name[name.rfind(os.sep) + 1 :].lower()
         suffix = os.path.splitext(base)[1]  # noqa: PTH122
         if base in CLASS_FILE_NAMES or suffix in CLASS_FILE_SUFFIXES:
@@ -182,10 +117,6 @@ def list_dataset(path: str | Path) -> FileTree:
             f"{path}: got a file, expected a dataset folder or a data.yaml (unpack an archive first: "
             "yolofast fetch)."
         )
-    from yolofast.formats.data_yaml import (  # which lists folders with this module
-        dataset_folder,
-        read_data_yaml,
-    )
 
     data = read_data_yaml(path)
     return replace(list_folder(dataset_folder(data)), data_yaml=data.path)

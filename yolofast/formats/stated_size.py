@@ -46,8 +46,8 @@ def size_evidence(stated: tuple[object, object] | None, header: ImageHeader) -> 
     """The evidence in the (width, height) that a label file states for an image."""
     if header.orientation == 1 or stated is None:
         return SizeEvidence.NONE
-    size, upright = _as_size(stated), (header.width, header.height)
-    stored = _stored(header)
+    size, stored = _as_size(stated), _stored(header)
+    upright: Size = (header.width, header.height)
     if size == upright:
         return SizeEvidence.EITHER if stored == upright else SizeEvidence.APPLIES_EXIF
     return SizeEvidence.IGNORES_EXIF if size == stored else SizeEvidence.NONE
@@ -154,7 +154,8 @@ def _fitting(boxes: NDArray[np.float64], size: Size) -> int:
 
 def _scaled(boxes: NDArray[np.float64], size: Size, to: Size) -> NDArray[np.float64]:
     with np.errstate(over="ignore", invalid="ignore"):  # the rules drop boxes that overflow
-        return boxes * (np.array([*to, *to], dtype=np.float64) / np.array([*size, *size]))
+        factors: NDArray[np.float64] = np.array([*to, *to]) / np.array([*size, *size])
+        return boxes * factors
 
 
 def _pixels(boxes: NDArray[np.float64], size: Size, normalised: bool) -> NDArray[np.float64]:

@@ -199,11 +199,16 @@ def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[st
     if annotation.get("iscrowd"):
         return CROWD
     box, category = annotation.get("bbox"), as_integer(annotation.get("category_id"))
-    is_box = isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))
-    has_area = is_box and box[2] != 0 and box[3] != 0
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        box = None
+    has_area = box is not None and box[2] != 0 and box[3] != 0
     around = None if has_area else mask_box(annotation.get("segmentation"))
-    if not is_box and around is None:
-        return "error", "box-columns", f"bbox {box}: {_wanted(annotation.get('segmentation'))}"
+    if box is None and around is None:
+        return (
+            "error",
+            "box-columns",
+            f"bbox {annotation.get('bbox')}: {_wanted(annotation.get('segmentation'))}",
+        )
     if not _is_int64(category):
         return "error", "box-class", f"category id {category!r}: not in the file's categories"
     columns["category_ids"][index] = category

@@ -1,8 +1,8 @@
-"""The order of class names that come from labels, and names that occur twice in a list."""
+"""The order of class names that come from labels rather than from a list."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
 def sorted_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -11,12 +11,3 @@ def sorted_names(names: Iterable[str]) -> tuple[str, ...]:
     if all(name.isdecimal() and len(name) < 10 for name in names):
         return tuple(sorted(names, key=int))
     return tuple(sorted(names))
-
-
-def first_repeat(names: Sequence[str]) -> tuple[int, int] | None:
-    """The ids of the first two classes with the same name; None when each name occurs once."""
-    first: dict[str, int] = {}
-    for number, name in enumerate(names):
-        if first.setdefault(name, number) != number:
-            return first[name], number
-    return None

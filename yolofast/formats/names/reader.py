@@ -8,7 +8,7 @@ from pathlib import Path
 from yolofast.errors import DataError, at
 from yolofast.formats.dataset import LabelFileError
 from yolofast.formats.json_files import read_json
-from yolofast.formats.names.order import first_repeat
+from yolofast.formats.unique_names import first_repeat
 
 MAX_BYTES = 4 << 20
 """A larger file is refused: a list of 100,000 names is half of that."""

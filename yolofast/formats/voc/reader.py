@@ -121,9 +121,9 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         else:
             found.update(item.value("name") for item in items)
             if corners is not None:
-                some = [box for item in items if (box := _box(item)) is not None]
-                corners.extend(side for box in some for side in box)
-                corners = corners if are_within_1(np.array(some).reshape(-1, 4)) else None
+                boxes = [box for item in items if (box := _box(item)) is not None]
+                corners.extend(side for box in boxes for side in box)
+                corners = corners if are_within_1(np.array(boxes).reshape(-1, 4)) else None
     not_voc = {finding.file for finding in others}
     files = tuple(path for path in files if str(path) not in not_voc)
     normalised = corners is not None and are_shares([np.frombuffer(corners, np.float64).reshape(-1, 4)])
