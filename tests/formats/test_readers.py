@@ -315,7 +315,7 @@ def test_coco_entries_that_are_not_as_usual(tmp_path: Path) -> None:
         "annotation 5: bbox [0, 0, 9]: expected [x, y, width, height] in pixels",
         "annotation 6: bbox [0, 0, 10, 5, 5]: expected [x, y, width, height] in pixels",
         "annotation 7: bbox None: expected [x, y, width, height] in pixels",
-        "annotation 9: crowd: the box stands for many objects",
+        "annotation 9: crowd: the box stands for many objects (one object has iscrowd 0)",
         "annotation 11: category id 7: not in the file's categories",
         "image 'gone.jpg': no such image, or several, below the dataset's folder",
         "annotation 13: its image_id is not in the file's images",

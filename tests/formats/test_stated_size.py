@@ -137,6 +137,20 @@ def test_all_formats_that_state_sizes_scale(tmp_path: Path) -> None:
         assert codes(items) == ["boxes-scaled"]
 
 
+def test_tools_that_state_the_stored_size_and_draw_on_the_upright_image(tmp_path: Path) -> None:
+    """As in label-studio#6608: a box that fits the upright images alone decides for all of them."""
+    boxes = {"both.jpg": [10, 20, 30, 10], "upright.jpg": [10, 60, 30, 10]}
+    write_json(tmp_path / "a.json", coco_json({name: [(1, box)] for name, box in boxes.items()}, {1: "x"}))
+    for name in boxes:
+        save_rotated(tmp_path / name, 6)
+    _, images, items = read_all(tmp_path)
+    assert [images[name].record.boxes.tolist() for name in boxes] == [  # type: ignore[union-attr]
+        [[10, 20, 40, 30]],
+        [[10, 60, 40, 70]],
+    ]
+    assert codes(items) == ["size-mismatch", "size-mismatch"]
+
+
 def test_header_without_exif_is_never_turned() -> None:
     header = ImageHeader("jpeg", 50, 100, "RGB", 8, 1, 1000, True)
     placed = place_boxes(np.array([[1.0, 2, 3, 4]]), (100, 50), header, normalised=False)

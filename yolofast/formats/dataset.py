@@ -22,7 +22,7 @@ from yolofast.formats.boxes import (
     rows_without_image,
 )
 from yolofast.formats.prefetch import BATCH, prefetch_batches
-from yolofast.formats.stated_size import PlacedBoxes, SizeEvidence, place_boxes, size_evidence
+from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, place_boxes
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -162,31 +162,27 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     size of the image is noted, and boxes are turned or scaled where it shows that they belong to another
     picture (`stated_size`). Prefetches a few batches of `found`.
 
-    Images that EXIF turns without changing their size come last, because the others decide whether their
-    labels were drawn before the turn.
+    Images whose labels may have been drawn before EXIF turned the image come last: all of them together show
+    whether they were.
     """
     held: list[tuple[FoundImage, ImageHeader]] = []
-    seen: set[SizeEvidence] = set()
+    exif = ExifEvidence()
     for items, headers in prefetch_batches(found, _headers):
         if any(isinstance(header, ImageHeader) and header.orientation != 1 for header in headers):
-            items, headers = _hold_back(items, headers, held, seen)
+            items, headers = _hold_back(items, headers, held, exif)
         yield from _complete(items, headers, num_classes)
-    ignores = SizeEvidence.IGNORES_EXIF in seen and SizeEvidence.APPLIES_EXIF not in seen
     for start in range(0, len(held), BATCH):
         some = held[start : start + BATCH]
-        yield from _complete([item for item, _ in some], [header for _, header in some], num_classes, ignores)
+        yield from _complete([item for item, _ in some], [header for _, header in some], num_classes, exif)
 
 
 def _hold_back(
     items: Iterable[FoundImage | ReadImage],
     headers: Iterable[ImageHeader | ImageError],
     held: list[tuple[FoundImage, ImageHeader]],
-    seen: set[SizeEvidence],
+    exif: ExifEvidence,
 ) -> tuple[list[FoundImage | ReadImage], list[ImageHeader | ImageError]]:
-    """The items and headers without the images whose size shows nothing, which are added to `held`.
-
-    The evidence of the others is added to `seen`.
-    """
+    """The items and headers without the images that depend on `exif`, which are added to `held`."""
     kept: list[FoundImage | ReadImage] = []
     kept_headers: list[ImageHeader | ImageError] = []
     next_header = iter(headers)
@@ -194,9 +190,8 @@ def _hold_back(
         if isinstance(item, FoundImage):
             header = next(next_header)
             if isinstance(header, ImageHeader):
-                evidence = size_evidence(item.stated, header)
-                seen.add(evidence)
-                if evidence is SizeEvidence.EITHER:
+                rows = item.rows
+                if exif.add(rows.boxes, item.stated, header, normalised=rows.normalised):
                     held.append((item, header))
                     continue
             kept_headers.append(header)
@@ -212,14 +207,13 @@ def _complete(
     items: Sequence[FoundImage | ReadImage],
     headers: Sequence[ImageHeader | ImageError],
     num_classes: int,
-    ignores_exif: bool = False,
+    exif: ExifEvidence | None = None,
 ) -> Iterator[ReadImage]:
     """`headers` belong to the found images among `items`."""
     found = [item for item in items if isinstance(item, FoundImage)]
     usable = [(f, h) for f, h in zip(found, headers, strict=True) if isinstance(h, ImageHeader)]
     placed = [
-        place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised, ignores_exif=ignores_exif)
-        for f, h in usable
+        place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised, exif=exif) for f, h in usable
     ]
     empty = np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64)
     checked = apply_box_rules(

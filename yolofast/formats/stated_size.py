@@ -7,7 +7,7 @@ brought onto the image as it is read.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -31,26 +31,51 @@ class PlacedBoxes(NamedTuple):
     reason: str = ""
 
 
-class SizeEvidence(Enum):
-    """What the stated size of one image shows about the tool that wrote it."""
+@dataclass(slots=True)
+class ExifEvidence:
+    """What the labels of a dataset show about the tool that wrote them: whether it ignored EXIF orientation.
 
-    NONE = auto()
-    """Nothing: the image is stored upright, or no size or another one is stated."""
-    IGNORES_EXIF = auto()
-    APPLIES_EXIF = auto()
-    EITHER = auto()
-    """The image is turned by EXIF, but has the same size before and after."""
+    `applies` and `ignores` count the images whose stated size is the upright one, or the one as stored;
+    `only_upright` and `only_stored` count the boxes of the latter images that fit into one of the two alone.
+    """
 
+    applies: int = 0
+    ignores: int = 0
+    only_upright: int = 0
+    only_stored: int = 0
 
-def size_evidence(stated: tuple[object, object] | None, header: ImageHeader) -> SizeEvidence:
-    """The evidence in the (width, height) that a label file states for an image."""
-    if header.orientation == 1 or stated is None:
-        return SizeEvidence.NONE
-    size, stored = _as_size(stated), _stored(header)
-    upright: Size = (header.width, header.height)
-    if size == upright:
-        return SizeEvidence.EITHER if stored == upright else SizeEvidence.APPLIES_EXIF
-    return SizeEvidence.IGNORES_EXIF if size == stored else SizeEvidence.NONE
+    def add(
+        self,
+        boxes: NDArray[np.float64],
+        stated: tuple[object, object] | None,
+        header: ImageHeader,
+        *,
+        normalised: bool,
+    ) -> bool:
+        """Add an image; returns whether its boxes depend on the evidence of the whole dataset."""
+        size = None if header.orientation == 1 or stated is None else _as_size(stated)
+        if size is None:
+            return False
+        upright, stored = _upright(header), _stored(header)
+        if size == upright:
+            self.applies += stored != upright
+            return stored == upright  # turned by half, mirrored or square: the size shows nothing
+        if stored == upright or _frame(size, upright, stored) != stored:
+            return False
+        self.ignores += 1
+        if not normalised:
+            as_stored, as_shown = _fitting(boxes, size), _fitting(boxes, size[::-1])
+            self.only_stored += int(np.count_nonzero(as_stored & ~as_shown))
+            self.only_upright += int(np.count_nonzero(as_shown & ~as_stored))
+        return True
+
+    @property
+    def ignored(self) -> bool:
+        """Whether boxes of images whose size is stated as stored lie on the image as stored.
+
+        Not where they fit the upright images better: some tools draw on these, and state the other size.
+        """
+        return self.ignores > 0 and self.only_stored >= self.only_upright
 
 
 def place_boxes(
@@ -59,51 +84,62 @@ def place_boxes(
     header: ImageHeader,
     *,
     normalised: bool,
-    ignores_exif: bool = False,
+    exif: ExifEvidence | None = None,
 ) -> PlacedBoxes:
     """Boxes [N, 4] xyxy of a label file on the image as it is read.
 
     `stated` is the (width, height) in the label file, as written; `boxes` are in its pixels, or divided by
-    the sides where `normalised`.
+    the sides where `normalised`. `exif` is the evidence of the dataset, for images that depend on it.
 
-    - `stated` is the size as stored, before EXIF orientation, and not the upright one: the boxes are turned.
+    - `stated` is the size as stored, before EXIF orientation, and not the upright one: the boxes are turned,
+      if the dataset agrees.
     - `stated` has the shape of the image (or of the image as stored) and another size: they are scaled.
     - Otherwise, and where more boxes fit into the image than into the stated size, the image counts.
 
     Where EXIF turns an image without changing its size (upside down, mirrored, square), the size shows
-    nothing: such boxes are turned when `ignores_exif`, because other images of the dataset show it.
+    nothing: such boxes are turned when those of all other images are.
     """
-    upright: Size = (header.width, header.height)
-    if ignores_exif and size_evidence(stated, header) is SizeEvidence.EITHER:
-        turned = turn_boxes(_pixels(boxes, upright, normalised), header.orientation, upright)
-        reason = (
-            f"EXIF orientation {header.orientation}, which the labels of other images ignore: boxes turned"
-        )
-        return PlacedBoxes(turned, "boxes-turned", reason)
+    upright = _upright(header)
+    if exif is not None:
+        return _place_by_exif(boxes, stated, header, normalised, exif)
     if stated is None or stated == upright or (size := _as_size(stated)) == upright:
         return PlacedBoxes(_pixels(boxes, upright, normalised))
-    shown = f"stated as {stated[0]}x{stated[1]}, "
-    differs = f"{shown}but it is {header.width}x{header.height}"
-    stored = _stored(header)
-    frame = None if size is None else _frame(size, upright, stored)
-    if size is None or frame is None:
-        return PlacedBoxes(
-            _pixels(boxes, upright, normalised), "size-mismatch", f"{differs}; the image counts"
-        )
-    if not normalised:
-        if _fitting(boxes, size) < _fitting(boxes, upright):
-            reason = f"{differs}; the boxes fit the image, which counts"
-            return PlacedBoxes(boxes, "size-mismatch", reason)
-        boxes = _scaled(boxes, size, frame)
-    placed = _pixels(boxes, frame, normalised)
-    if frame == upright:
-        return PlacedBoxes(placed, "boxes-scaled", f"{differs}, the same shape: the boxes are scaled to it")
-    scaled = "" if size == frame else "of the shape "
-    reason = (
-        f"{shown}{scaled}before EXIF orientation {header.orientation}: the boxes are turned with the image, "
-        f"which is {header.width}x{header.height}"
-    )
-    return PlacedBoxes(turn_boxes(placed, header.orientation, stored), "boxes-turned", reason)
+    differs = f"stated as {stated[0]}x{stated[1]}, but it is {header.width}x{header.height}"
+    if size is None or not _same_shape(size, upright):
+        reason = f"{differs}; the image counts"
+        return PlacedBoxes(_pixels(boxes, upright, normalised), "size-mismatch", reason)
+    if not normalised and _fitting(boxes, size).sum() < _fitting(boxes, upright).sum():
+        return PlacedBoxes(boxes, "size-mismatch", f"{differs}; the boxes fit the image, which counts")
+    placed = _pixels(boxes, upright, True) if normalised else _scaled(boxes, size, upright)
+    return PlacedBoxes(placed, "boxes-scaled", f"{differs}, the same shape: the boxes are scaled to it")
+
+
+def _place_by_exif(
+    boxes: NDArray[np.float64],
+    stated: tuple[object, object] | None,
+    header: ImageHeader,
+    normalised: bool,
+    exif: ExifEvidence,
+) -> PlacedBoxes:
+    """`place_boxes` for an image whose boxes depend on `exif`."""
+    upright, stored = _upright(header), _stored(header)
+    size = (_as_size(stated) if stated is not None else None) or upright
+    turn = f"EXIF orientation {header.orientation}"
+    if size == upright:
+        if not exif.ignored or exif.applies:
+            return PlacedBoxes(_pixels(boxes, upright, normalised))
+        reason = f"{turn}, which the labels of other images ignore: the boxes are turned with the image"
+        turned = turn_boxes(_pixels(boxes, upright, normalised), header.orientation, upright)
+        return PlacedBoxes(turned, "boxes-turned", reason)
+    shape = "" if size == stored else "of the shape "
+    said = f"stated as {size[0]:g}x{size[1]:g}, {shape}before {turn}"
+    if exif.ignored:
+        placed = _pixels(boxes, stored, True) if normalised else _scaled(boxes, size, stored)
+        reason = f"{said}: the boxes are turned with the image, which is {header.width}x{header.height}"
+        return PlacedBoxes(turn_boxes(placed, header.orientation, stored), "boxes-turned", reason)
+    placed = _pixels(boxes, upright, True) if normalised else _scaled(boxes, size[::-1], upright)
+    reason = f"{said}, but the boxes of the dataset fit the images after it: they stay"
+    return PlacedBoxes(placed, "size-mismatch", reason)
 
 
 def turn_boxes(boxes: NDArray[np.float64], orientation: int, stored: Size) -> NDArray[np.float64]:
@@ -126,6 +162,11 @@ def turn_boxes(boxes: NDArray[np.float64], orientation: int, stored: Size) -> ND
     return np.stack(corners[orientation], axis=1)
 
 
+def _upright(header: ImageHeader) -> Size:
+    """(width, height) as shown."""
+    return header.width, header.height
+
+
 def _stored(header: ImageHeader) -> Size:
     """(width, height) before EXIF orientation."""
     return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
@@ -145,11 +186,13 @@ def _same_shape(size: Size, other: Size) -> bool:
     return low <= high
 
 
-def _fitting(boxes: NDArray[np.float64], size: Size) -> int:
-    """How many boxes lie inside a picture of this size, within the tolerance of the box rules."""
+def _fitting(boxes: NDArray[np.float64], size: Size) -> NDArray[np.bool_]:
+    """bool [N]: which boxes lie inside a picture of this size, within the tolerance of the box rules."""
     sides = np.array([*size, *size])
-    inside = (boxes >= -sides * FRAME_TOLERANCE) & (boxes <= sides * (1 + FRAME_TOLERANCE))
-    return int(np.count_nonzero(inside.all(axis=1)))
+    inside: NDArray[np.bool_] = np.logical_and.reduce(
+        (boxes >= -sides * FRAME_TOLERANCE) & (boxes <= sides * (1 + FRAME_TOLERANCE)), axis=1
+    )
+    return inside
 
 
 def _scaled(boxes: NDArray[np.float64], size: Size, to: Size) -> NDArray[np.float64]:
