@@ -317,7 +317,8 @@ LABEL_FAULTS = {
     ),
     "crowd": (
         crowd,
-        "c.json: info: annotation 100: crowd: the box stands for many objects (one object has iscrowd 0) [box-crowd]",
+        "c.json: info: annotation 100: crowd: the box stands for many objects (one object has iscrowd 0) "
+        "[box-crowd]",
     ),
 }
 
