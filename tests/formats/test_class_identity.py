@@ -158,6 +158,27 @@ def test_several_yaml_files_of_a_folder(tmp_path: Path, other: str, taken: str) 
     )
 
 
+def test_yaml_files_of_a_trainer_beside_a_dataset(tmp_path: Path) -> None:
+    """A clone of a trainer has the yaml files of public datasets, and images of its own."""
+    for name in ("coco.yaml", "VOC.yaml", "mine.yaml"):
+        text = "path: ../gone\ntrain: images/train2017\nval: images/val2017\nnames: [person]\n"
+        write_text(tmp_path / "trainer/data" / name, text)
+    write_image(tmp_path / "trainer/data/images/bus.jpg")
+    images = {"trainer/datasets/pets/images/a.jpg": ROW, "trainer/datasets/pets/images/b.jpg": ROW}
+    write_yolo(tmp_path, images)
+    write_text(tmp_path / "trainer/datasets/pets/pets.yaml", "train: images\nval: images\nnames: [own]\n")
+    assert read_all(tmp_path)[0].names == ("own",)
+    assert "yaml-merged" not in found(tmp_path)
+
+
+def test_lists_inside_merged_exports_are_no_contradiction(tmp_path: Path) -> None:
+    root = exports(tmp_path, "names: [helmet]", "names: [vest, helmet]")
+    write_text(root / "vests/classes.txt", "vest\nhelmet\n")
+    assert found(root) == ["yaml-merged"]
+    write_text(root / "vests/classes.txt", "vest\nboot\n")
+    assert found(root) == ["yaml-merged", "names-conflict"]
+
+
 def test_a_public_yaml_alone_counts(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"images/a.jpg": ROW})
     write_text(tmp_path / "coco.yaml", "train: images\nval: images\nnames: [person]\n")
@@ -194,6 +215,9 @@ def test_another_yaml_prepares_again(two_yamls: Path) -> None:
     assert not prepared_is_up_to_date(done.root, two_yamls / "dataset.yaml")
     assert not prepared_is_up_to_date(done.root, two_yamls)
     assert not prepared_is_up_to_date(done.root, two_yamls / "gone.yaml")
+    text = (two_yamls / "mine.yaml").read_text()
+    write_text(two_yamls / "mine.yaml", text.replace("mine", "changed"))
+    assert not prepared_is_up_to_date(done.root, two_yamls / "mine.yaml")
     assert prepare_dataset(two_yamls / "dataset.yaml").class_names == ("own",)
 
 
@@ -217,7 +241,11 @@ def test_a_yaml_away_from_its_images(tmp_path: Path) -> None:
     for path in (yaml, below):
         info = analyze_dataset(path)
         assert (info.root, info.total_images, info.findings) == (tmp_path / "data/pets", 2, ())
-    assert prepare_dataset(yaml).root == tmp_path / "data/pets_yolo"
+    done = prepare_dataset(yaml)
+    assert done.root == tmp_path / "data/pets_yolo"
+    assert prepared_is_up_to_date(done.root, yaml)
+    write_text(yaml, yaml.read_text().replace("[own]", "[other]"))
+    assert not prepared_is_up_to_date(done.root, yaml)
 
 
 def test_files_that_are_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,9 +25,8 @@ def fingerprint(tree: FileTree) -> str:
     The path of a data.yaml that the user named counts too.
     """
     digest, keys = hashlib.sha256(), PathKeys(tree.root)
-    if tree.data_yaml is not None:
-        digest.update(os.fsencode(tree.data_yaml) + b"\0")
-    files = (tree.images, tree.texts, tree.jsons, tree.xmls, tree.yamls, tree.class_files, tree.tables)
+    named = () if tree.data_yaml is None else (tree.data_yaml,)
+    files = (named, tree.images, tree.texts, tree.jsons, tree.xmls, tree.yamls, tree.class_files, tree.tables)
     for path in (path for kind in files for path in kind):
         try:
             status = os.stat(path)  # noqa: PTH116 - runs once per file of huge trees

@@ -58,15 +58,22 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def id_conflicts(
-    tree: FileTree, names: tuple[str, ...], used: Sequence[Path], severity: Severity
+    tree: FileTree,
+    names: tuple[str, ...],
+    used: Sequence[Path],
+    severity: Severity,
+    agreeing: Collection[tuple[str, ...]] = (),
 ) -> tuple[Finding, ...]:
-    """Findings about sources that name class ids otherwise than the files `used`, whose `names` are used."""
+    """Findings about sources that name class ids otherwise than the files `used`, whose `names` are used.
+
+    `agreeing` are the lists of `used` where each rules a part of the dataset: an equal list is no conflict.
+    """
     found = []
     source = " and ".join(map(tree.relative, used))
     for path, other in class_sources(tree, skip=used):
         if isinstance(other, Finding):
             found.append(other)
-        elif other != names:
+        elif other != names and other not in agreeing:
             first = next(
                 (i for i, pair in enumerate(zip(other, names, strict=False)) if pair[0] != pair[1]), None
             )

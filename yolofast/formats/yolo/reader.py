@@ -149,7 +149,10 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         conflicts = id_conflicts(tree, names, [names_from], "error")
     elif lists:
         source = f"class names from {', '.join(map(tree.relative, lists))}, each for its folder"
-        conflicts = (mapped_finding(lists, tree),)
+        conflicts = (
+            mapped_finding(lists, tree),
+            *id_conflicts(tree, names, list(lists), "error", lists.values()),
+        )
         by_folder = {path.parent: path for path in lists}
 
         def list_of(found: FoundImage) -> ClassList:
@@ -201,7 +204,8 @@ def _open_with_yamls(
                     message = f"in both {first} and {split} of {by.path.name}: it stays in {first}"
                     notes.append(Finding("warning", "split-overlap", message, str(image)))
     names, lists = merge_class_lists({data.path: data.names for data in yamls})
-    notes.extend(id_conflicts(tree, names, [data.path for data in yamls], "warning"))
+    used_lists = [data.names for data in yamls]
+    notes.extend(id_conflicts(tree, names, [data.path for data in yamls], "warning", used_lists))
     named = ", ".join(data.path.name for data in yamls[:1]) if len(yamls) == 1 else "any data.yaml"
 
     def pairs(used: set[Path | None], data: DataYaml) -> Iterator[ImageLabel | ReadImage]:

@@ -37,8 +37,8 @@ def choose_data_yamls(tree: FileTree) -> ChosenYamls:
 
     The one that the user named (`tree.data_yaml`) is the only one. Else each folder has at most one: a file
     called data.yaml, then dataset.yaml, then another YAML file with `names` and a split that can be read, and
-    copies of public datasets' files last. The file nearest to the root counts, and so do deeper ones that
-    describe images which no earlier one lists.
+    copies of public datasets' files last. The data.yaml (else the other file) that is nearest to the root
+    counts, and so do others that describe images which no earlier one lists.
 
     Raises `DataError` for a file that is invalid and would be used, and when one has numbers instead of names
     and another one does not.
@@ -46,18 +46,18 @@ def choose_data_yamls(tree: FileTree) -> ChosenYamls:
     if tree.data_yaml is not None:
         return ChosenYamls((read_data_yaml(tree.data_yaml),), ())
     by_folder: dict[Path, list[Path]] = {}
-    for path in sorted(tree.yamls, key=lambda path: (len(path.parts), path)):
-        if _describes_data(path):
+    for path in sorted(tree.yamls, key=lambda path: (not _is_data(path), len(path.parts), path)):
+        if _is_data(path) or _describes_data(path):
             by_folder.setdefault(path.parent, []).append(path)
     chosen: list[DataYaml] = []
     findings: list[Finding] = []
     covered: set[Path] = set()
+    failed: list[tuple[Path, DataError]] = []
     several = len(by_folder) > 1
     for folder, paths in by_folder.items():
         data = _choose(folder, paths)
         if isinstance(data, DataError):
-            if not chosen or any(image not in covered for image in _images_below(tree, folder)):
-                raise data
+            failed.append((folder, data))
             continue
         if several:  # listing the images of one file alone would be for nothing
             images = {image for split in data.splits for image in list_images(data, split)}
@@ -68,15 +68,22 @@ def choose_data_yamls(tree: FileTree) -> ChosenYamls:
         others = [path for path in paths if path != data.path]
         if others:
             findings.append(_taken(tree, data.path, others))
+    for folder, error in failed:
+        own = any(map(_is_data, by_folder[folder]))
+        if not chosen or (own and any(image not in covered for image in _images_below(tree, folder))):
+            raise error
     if len(chosen) > 1:
         _check_names(chosen)
         findings.append(_merged(tree, chosen))
     return ChosenYamls(tuple(chosen), tuple(findings))
 
 
+def _is_data(path: Path) -> bool:
+    return path.stem.lower() == "data"
+
+
 def _describes_data(path: Path) -> bool:
-    if path.stem.lower() == "data":
-        return True
+    """Whether a YAML file has `names` and a split."""
     try:
         keys = top_level_keys(path)
     except DataError:
@@ -91,7 +98,7 @@ def _choose(folder: Path, paths: Sequence[Path]) -> DataYaml | DataError:
         stem = path.stem.lower()
         return (
             _PUBLIC.fullmatch(stem) is not None and stem != folder.name.lower(),
-            stem != "data",
+            not _is_data(path),
             stem not in ("dataset", folder.name.lower()),
             path,
         )
@@ -102,7 +109,7 @@ def _choose(folder: Path, paths: Sequence[Path]) -> DataYaml | DataError:
             return read_data_yaml(path)
         except DataError as error:
             failed = failed or error
-            if path.stem.lower() == "data":
+            if _is_data(path):
                 break
     assert failed is not None
     return failed
