@@ -164,8 +164,7 @@ def test_prepare_says_how_many_images_have_no_label_file(
     root = write_yolo(tmp_path / "set", {f"d/{i}.jpg": GOOD if i < 2 else None for i in range(6)})
     assert main(["prepare", str(root)]) == 0
     assert "4 of 6 images have no label file and are background" in capsys.readouterr().out
-    codes = [f.code for f in convert_dataset(root, to="coco").noticed]
-    assert codes == ["labels-missing"]
+    assert "labels-missing" in [f.code for f in convert_dataset(root, to="coco").noticed]
 
 
 # ---------------------------------------------------------------- files that are not read
@@ -237,8 +236,8 @@ def test_a_broken_format_does_not_block_a_sound_one(tmp_path: Path, name: str, t
     validate_dataset_input(root)
     done = prepare_dataset(root)
     assert sum(done.boxes.values()) == 2
-    assert [f.code for f in done.noticed] == ["format-broken"]
-    assert name in done.noticed[0].message
+    (said,) = (f for f in done.noticed if f.code == "format-broken")
+    assert name in said.message
     assert [f.code for f in check_data_quality(root).format_issues] == ["format-broken"]
 
 

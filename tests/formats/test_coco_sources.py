@@ -92,7 +92,8 @@ def test_roboflow_root_category_is_no_class(tmp_path: Path) -> None:
     info = analyze_dataset(tmp_path / "set")
     assert done.class_names == info.class_names == ("helmet", "vest")
     assert info.class_counts == {"helmet": 1, "vest": 2}
-    assert [f.code for f in info.findings] == [f.code for f in done.noticed] == ["category-root"]
+    assert [f.code for f in info.findings] == ["category-root"]
+    assert "category-root" in [f.code for f in done.noticed]
 
 
 def test_a_root_category_with_boxes_is_a_class(tmp_path: Path) -> None:
@@ -127,11 +128,10 @@ def test_boxes_of_one_image_in_two_files_are_joined(tmp_path: Path) -> None:
     assert (sum(done.boxes.values()), done.dropped) == (6, ())
     report = check_data_quality(root)
     assert report.statistics.boxes == 6
-    assert (
-        [f.message for f in report.findings]
-        == [f.message for f in done.noticed]
-        == ["3 images are listed several times (cars.json, people.json): they have all these boxes"]
-    )
+    for findings in (report.findings, done.noticed):
+        assert [f.message for f in findings if f.code == "images-joined"] == [
+            "3 images are listed several times (cars.json, people.json): they have all these boxes"
+        ]
 
 
 def test_repeats_in_joined_files_are_dropped(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_an_image_in_two_splits_is_placed_once(tmp_path: Path) -> None:
     done = convert_dataset(tmp_path / "set", to="coco")
     assert done.images == {"train": 1}
     assert [f.code for f in done.dropped] == ["box-duplicate"]
-    assert [f.code for f in done.noticed] == ["split-overlap", "images-joined"]
+    assert {"split-overlap", "images-joined"} <= {f.code for f in done.noticed}
     assert done.source_boxes == 2
 
 

@@ -202,7 +202,7 @@ def test_an_image_in_two_splits_is_placed_once(tmp_path: Path) -> None:
     done = prepare_dataset(tmp_path / "set")
     assert done.images == {"train": 1, "valid": 1, "test": 0}
     assert [f.code for f in done.dropped] == ["box-duplicate"]
-    assert [f.code for f in done.noticed] == ["split-overlap", "images-joined"]
+    assert {"split-overlap", "images-joined"} <= {f.code for f in done.noticed}
     assert balanced(done)
 
 
