@@ -199,6 +199,11 @@ class DatasetConfig(Section):
     """Vary the image size of each training batch randomly within +- this share of imgsz; 0 = always imgsz."""
     max_bad_share: float = bounded(0.25, 0.0, 1.0)
     """Stop when more than this share of a split's images cannot be read."""
+    keep_rejected: bool = False
+    """Train on images none of whose label rows can be used, as background, instead of leaving them out. (Of
+    a folder that is prepared first they are left out: yolofast prepare has the same option.)"""
+    max_rejected_labels: float = bounded(0.2, 0.0, 1.0)
+    """Stop before training when more than this share of the label rows cannot be used."""
     pin_memory: bool = True
     """Use page-locked memory for batches when training on CUDA."""
     loader_device: LoaderDevice = "auto"
@@ -384,6 +389,8 @@ class PrepareConfig(Section):
     """Classes (old names) whose boxes are kept; those of all others are dropped. Omitted means all."""
     drop_empty: bool = False
     """Skip images that lose all their boxes to drop or keep, instead of keeping them as background."""
+    keep_rejected: bool = False
+    """Keep images none of whose label rows can be used, as background, instead of leaving them out."""
     max_side: int | None = bounded(None, 1, MAX_JPEG_SIDE)
     """Downscale images whose longer side exceeds this; omitted means no image is decoded."""
     quality: int = bounded(90, 1, 100)

@@ -22,6 +22,10 @@ from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+UNREAD_SUFFIXES = frozenset(
+    {".jfif", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".tga", ".ppm", ".psd", ".svg", ".dng"}
+)
+"""Suffixes of images that are not read, unless in `IMAGE_SUFFIXES`; they are named when skipped."""
 
 _JPEG = b"\xff\xd8\xff"
 _OTHERS = (b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")

@@ -26,7 +26,7 @@ from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date, rejected_labels
 from yolofast.run_report import (
     RunPictures,
     check_same_classes,
@@ -118,6 +118,23 @@ def resolve_data(data: Path | None, report: Report = _log.info) -> DataYaml:
     if not data.exists():
         raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
     return read_data_yaml(data.resolve())
+
+
+def check_labels(data: DataYaml, datasets: Iterable[YOLODataset], max_rejected: float) -> None:
+    """Raise `DataError` when more than the share `max_rejected` of label rows is wrong.
+
+    In the label files of one of `datasets`, or in the source from which their folder was prepared: objects
+    without a label are taught as background.
+    """
+    counts = [(len(dataset.rejected_rows), dataset.label_rows) for dataset in datasets]
+    source = rejected_labels(data.path.parent)
+    for rejected, rows in [*counts, *([source] if source is not None else [])]:
+        if rejected > max_rejected * rows:
+            raise DataError(
+                f"{data.path}: {rejected} of {rows} label rows ({rejected / rows:.0%}) cannot be used, more "
+                f"than {max_rejected:.0%}: their objects would be taught as background. `yolofast check` "
+                "lists them. Correct them, or allow more (--max-rejected-labels)."
+            )
 
 
 def evaluation_split(data: DataYaml) -> Split:
@@ -217,6 +234,7 @@ def train_model(
     )
     split = evaluation_split(data)
     valid = create_loader(config, split, augment=False, shuffle=False, data=data, device=device)
+    check_labels(data, (loader.dataset, valid.dataset), config.dataset.max_rejected_labels)
 
     def validate(averaged: nn.Module) -> dict[str, float]:
         evaluator = YOLOEvaluator(averaged, class_names=model.class_names, device=trainer.device)

@@ -377,11 +377,11 @@ def test_prepare_and_convert_show_what_is_worth_checking(
     raw = write_yolo(
         tmp_path / "raw", {f"{n}/images/{n}.jpg": "0 0.5 0.5 0.1 0.1\n" for n in ("train", "valid")}
     )
-    write_text(raw / "train/labels/classes.txt", "cat\ndog\n")
-    other = write_text(raw / "valid/labels/classes.txt", "dog\ncat\n")
+    first = write_text(raw / "train/labels/classes.txt", "cat\ndog\n")
+    write_text(raw / "valid/labels/classes.txt", "dog\ncat\n")
     expected = (
-        f"also worth checking (1)\n  {other}: error: class 0 is 'dog' here and 'cat' in "
-        "train/labels/classes.txt: the latter counts. Make them agree, or remove one. [names-conflict]\n"
+        f"also worth checking (1)\n  {first}: warning: names other classes than valid/labels/classes.txt: "
+        "each rules the labels of its own part, and classes are mapped by name [names-mapped]\n"
     )
     commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it up to date
     for command in commands:
@@ -422,7 +422,8 @@ def test_check_can_fail(
     assert main(arguments) == code
     out, err = capsys.readouterr()
     json.loads(out)
-    failed = f"yolofast: check failed: 1 finding that --fail-on {fail_on} counts"
+    count = "1 finding" if fail_on == "error" else "2 findings"  # the row, and that its image is left out
+    failed = f"yolofast: check failed: {count} that --fail-on {fail_on} counts"
     assert err.splitlines()[-1:] == ([failed] if code else [])
 
 

@@ -201,7 +201,8 @@ def test_an_image_in_two_splits_is_placed_once(tmp_path: Path) -> None:
     write_json(tmp_path / "set/val.json", coco_json({"a.jpg": good, "b.jpg": good}, {1: "x"}))
     done = prepare_dataset(tmp_path / "set")
     assert done.images == {"train": 1, "valid": 1, "test": 0}
-    assert [f.code for f in done.dropped] == ["image-repeated", "box-no-image"]
+    assert [f.code for f in done.dropped] == ["box-duplicate"]
+    assert {"split-overlap", "images-joined"} <= {f.code for f in done.noticed}
     assert balanced(done)
 
 

@@ -19,7 +19,7 @@ from yolofast.analyze.quality_images import check_header, decode_images, truncat
 from yolofast.analyze.samples import Samples
 from yolofast.analyze.statistics import SPLIT_ROWS, StatisticsCounter
 from yolofast.errors import ImageError
-from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.dataset import LabelledDataset, ReadImage, rejected_image
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.duplicates import DuplicateSearch
 from yolofast.images import read_headers
@@ -77,6 +77,9 @@ class _Check:
             self.readable.add(item)
         record = item.record
         if record is None:
+            return
+        if item.rejected:
+            self._add_image_finding(rejected_image(record.path, item.rows))
             return
         if record.label_file is None:
             self.unlabelled += 1

@@ -69,7 +69,7 @@ class AnalyzeArgs(Section):
     """Summarise a dataset folder: structure, format, classes, splits."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder."""
+    """Dataset folder, or its data.yaml."""
     json: bool = False
     """Machine-readable output: one JSON object."""
 
@@ -79,7 +79,7 @@ class CheckArgs(Section):
     """List the problems of a dataset, with file and line."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder."""
+    """Dataset folder, or its data.yaml."""
     decode: bool = False
     """Decode every image completely (slower; finds damaged pixel data)."""
     json: bool = False
@@ -97,7 +97,7 @@ class PrepareArgs(Section):
     """Convert a dataset to the YOLO layout with data.yaml; the source is never changed."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder (YOLO txt, COCO json, Pascal VOC xml, CSV, Open Images or LabelMe)."""
+    """Dataset folder (YOLO txt, COCO json, Pascal VOC xml, CSV, Open Images or LabelMe), or a data.yaml."""
     out: Path | None = None
     """Output folder; omitted means PATH_yolo, next to the source."""
     output: PrepareConfig = field(default_factory=PrepareConfig)
@@ -110,7 +110,7 @@ class ConvertArgs(Section):
     """Convert a dataset to COCO json or Pascal VOC xml; the source is never changed."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder, in any label format that yolofast reads."""
+    """Dataset folder, in any label format that yolofast reads, or a data.yaml."""
     to: Literal["coco", "voc"]
     """Output format. For the YOLO layout use yolofast prepare."""
     out: Path | None = None

@@ -18,9 +18,10 @@ from types import MappingProxyType
 import yaml
 
 from yolofast.errors import DataError, DatasetNotFoundError, at
-from yolofast.formats.discover import image_names, in_path_order
 from yolofast.formats.locations import read_image_list, resolve_entry
 from yolofast.formats.splits import SPLITS, WORDS, split_of_name
+from yolofast.formats.unique_names import first_repeat
+from yolofast.formats.walk import image_names, in_path_order
 from yolofast.types import Finding, Split
 
 MAX_BYTES = 4 << 20
@@ -145,6 +146,13 @@ def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, 
             f"{at(path, count_line)}: nc is {count} but names (line {line}) has {len(names)} classes. "
             "Correct one of them, or remove nc."
         )
+    repeated = first_repeat(names)
+    if repeated is not None:
+        first, second = repeated
+        raise DataError(
+            f"{where}: names: '{names[first]}' is both class {first} and class {second}, expected each name "
+            "once. Rename one of them."
+        )
     return names
 
 
@@ -252,6 +260,26 @@ def read_data_yaml(path: str | Path) -> DataYaml:
         raise DataError(f"{path}: names no images: expected 'train:' and 'val:' with an image folder each.")
     root = roots[0] if roots[0].is_dir() else path.parent
     return DataYaml(path, Path(os.path.normpath(root)), splits, names, _keypoints(path, keys))
+
+
+def dataset_folder(data: DataYaml) -> Path:
+    """The folder that holds the images and labels of a data.yaml.
+
+    `data.root` when all splits are below it, else the folder above all of them (above `images` for images).
+
+    Raises `DataError` when there is no such folder but the root of the file system.
+    """
+    locations = [location for found in data.splits.values() for location in found]
+    if all(location.is_relative_to(data.root) for location in locations):
+        return data.root
+    folder = Path(os.path.commonpath([*locations]))
+    folder = folder.parent if folder.is_file() or folder.name.lower() == "images" else folder
+    if folder.parent == folder:
+        raise DataError(
+            f"{data.path}: its splits have no folder in common ({', '.join(map(str, locations))}). Put them "
+            "below one folder."
+        )
+    return folder
 
 
 def list_image_names(data: DataYaml, split: Split, notes: list[Finding] | None = None) -> list[str]:

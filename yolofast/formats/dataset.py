@@ -6,7 +6,7 @@ Nothing is lost silently: each label row of the source is either in a record or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import (
     apply_box_rules,
+    row_finding,
     rows_numbered_by,
     rows_without_image,
 )
-from yolofast.formats.prefetch import prefetch_batches
+from yolofast.formats.prefetch import BATCH, prefetch_batches
+from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, place_boxes
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -45,6 +47,18 @@ class ReadImage:
     @property
     def findings(self) -> tuple[Finding, ...]:
         return self.dropped + self.notes
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the image has label rows, and none of them is a box: it is no background image."""
+        return self.record is not None and self.rows > 0 and not len(self.record.boxes)
+
+
+def rejected_image(image: str | Path, rows: int) -> Finding:
+    """The finding for an image that is left out because none of its label rows can be used."""
+    none = f"none of its {rows} label rows can" if rows > 1 else "its only label row cannot"
+    message = f"{none} be used: it is left out, because training would take its objects for background"
+    return Finding("warning", "image-rejected", message, str(image))
 
 
 class LabelFileError(Exception):
@@ -100,13 +114,6 @@ class RawRows:
     lines: NDArray[np.int64]
     normalised: bool = False
 
-    def pixels(self, width: int, height: int) -> NDArray[np.float64]:
-        """The boxes [N, 4] in pixels of an image of this size."""
-        if not self.normalised:
-            return self.boxes
-        with np.errstate(over="ignore", invalid="ignore"):  # the rules drop boxes that overflow
-            return self.boxes * np.array([width, height, width, height], dtype=np.float64)
-
     @staticmethod
     def collect(
         rows: Iterable[tuple[tuple[float, float, float, float], int, int]], *, normalised: bool = False
@@ -154,10 +161,44 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     """Complete images in order: sizes from the headers, then the box rules. Complete items pass through.
 
     An image whose header cannot be read is skipped with all its rows. A stated size that differs from the
-    size of the image is noted. Prefetches a few batches of `found`.
+    size of the image is noted, and boxes are turned or scaled where it shows that they belong to another
+    picture (`stated_size`). Prefetches a few batches of `found`.
+
+    Images whose labels may have been drawn before EXIF turned the image come last: all of them together show
+    whether they were.
     """
+    held: list[tuple[FoundImage, ImageHeader]] = []
+    exif = ExifEvidence()
     for items, headers in prefetch_batches(found, _headers):
+        if any(isinstance(header, ImageHeader) and header.orientation != 1 for header in headers):
+            items, headers = _hold_back(items, headers, held, exif)
         yield from _complete(items, headers, num_classes)
+    for start in range(0, len(held), BATCH):
+        some = held[start : start + BATCH]
+        yield from _complete([item for item, _ in some], [header for _, header in some], num_classes, exif)
+
+
+def _hold_back(
+    items: Iterable[FoundImage | ReadImage],
+    headers: Iterable[ImageHeader | ImageError],
+    held: list[tuple[FoundImage, ImageHeader]],
+    exif: ExifEvidence,
+) -> tuple[list[FoundImage | ReadImage], list[ImageHeader | ImageError]]:
+    """The items and headers without the images that depend on `exif`, which are added to `held`."""
+    kept: list[FoundImage | ReadImage] = []
+    kept_headers: list[ImageHeader | ImageError] = []
+    next_header = iter(headers)
+    for item in items:
+        if isinstance(item, FoundImage):
+            header = next(next_header)
+            if isinstance(header, ImageHeader):
+                rows = item.rows
+                if exif.add(rows.boxes, item.stated, header, normalised=rows.normalised):
+                    held.append((item, header))
+                    continue
+            kept_headers.append(header)
+        kept.append(item)
+    return kept, kept_headers
 
 
 def _headers(items: list[FoundImage | ReadImage]) -> list[ImageHeader | ImageError]:
@@ -165,14 +206,20 @@ def _headers(items: list[FoundImage | ReadImage]) -> list[ImageHeader | ImageErr
 
 
 def _complete(
-    items: list[FoundImage | ReadImage], headers: list[ImageHeader | ImageError], num_classes: int
+    items: Sequence[FoundImage | ReadImage],
+    headers: Sequence[ImageHeader | ImageError],
+    num_classes: int,
+    exif: ExifEvidence | None = None,
 ) -> Iterator[ReadImage]:
     """`headers` belong to the found images among `items`."""
     found = [item for item in items if isinstance(item, FoundImage)]
     usable = [(f, h) for f, h in zip(found, headers, strict=True) if isinstance(h, ImageHeader)]
+    placed = [
+        place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised, exif=exif) for f, h in usable
+    ]
     empty = np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64)
     checked = apply_box_rules(
-        np.concatenate([f.rows.pixels(h.width, h.height) for f, h in usable] or [empty[0]]),
+        np.concatenate([p.boxes for p in placed] or [empty[0]]),
         np.concatenate([f.rows.classes for f, _ in usable] or [empty[1]]),
         np.concatenate([f.rows.lines for f, _ in usable] or [empty[2]]),
         [len(f.rows.lines) for f, _ in usable],
@@ -204,7 +251,7 @@ def _complete(
             item.split,
         )
         dropped = (*item.dropped, *checked.dropped.get(i, ()))
-        notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, header))
+        notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, placed[i]))
         yield ReadImage(item.image, record, item.count, dropped, notes, header)
 
 
@@ -212,6 +259,63 @@ def notes_alone(notes: tuple[Finding, ...]) -> Iterator[ReadImage]:
     """Findings about the labels as a whole, after the last image; nothing when there are none."""
     if notes:
         yield ReadImage(None, None, 0, notes=notes)
+
+
+def merge_repeated(items: Iterable[ReadImage]) -> Iterator[ReadImage]:
+    """Join consecutive items of one image, which several label files describe: the union of their boxes.
+
+    A box that repeats one of an earlier file is dropped (`box-duplicate`). The split is the first one named.
+    """
+    last: ReadImage | None = None
+    for item in items:
+        if last is not None and item.image is not None and item.image == last.image:
+            last = _joined(last, item)
+            continue
+        if last is not None:
+            yield last
+        last = item
+    if last is not None:
+        yield last
+
+
+def _joined(first: ReadImage, other: ReadImage) -> ReadImage:
+    rows = first.rows + other.rows
+    record, added = first.record, other.record
+    if record is None or added is None:  # the image cannot be read
+        dropped = tuple(dict.fromkeys((*first.dropped, *other.dropped)))
+        return ReadImage(first.image, None, rows, dropped, first.notes + other.notes)
+    source = added.label_file or added.path
+    known = {(c, b.tobytes()) for c, b in zip(record.classes.tolist(), record.boxes + 0.0, strict=True)}
+    fresh, repeats = [], []
+    for i, box in enumerate(added.boxes + 0.0):
+        if (int(added.classes[i]), box.tobytes()) not in known:
+            fresh.append(i)
+            continue
+        file = "another entry of the file" if source == record.label_file else record.label_file
+        why = f"an exact repeat of a box of this image in {file}"
+        line, numbered = int(added.lines[i]), rows_numbered_by(source)
+        repeats.append(row_finding("warning", "box-duplicate", why, source, line, numbered))
+    notes = [*first.notes, *other.notes]
+    if added.split is not None and record.split not in (None, added.split):
+        message = f"image '{record.path.name}' is also in {record.split}: it stays there, with all its boxes"
+        notes.append(Finding("warning", "split-overlap", message, str(source)))
+    return ReadImage(
+        first.image,
+        ImageRecord(
+            record.path,
+            record.width,
+            record.height,
+            np.concatenate([record.boxes, added.boxes[fresh]]),
+            np.concatenate([record.classes, added.classes[fresh]]),
+            np.concatenate([record.lines, added.lines[fresh]]),
+            record.label_file,
+            record.split or added.split,
+        ),
+        rows,
+        (*first.dropped, *other.dropped, *repeats),
+        tuple(notes),
+        first.header,
+    )
 
 
 def unlabelled_images(
@@ -236,19 +340,8 @@ def unreadable_image(
     return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))
 
 
-def _size_notes(found: FoundImage, header: ImageHeader) -> tuple[Finding, ...]:
-    if found.stated is None or tuple(map(_as_number, found.stated)) == (header.width, header.height):
+def _size_notes(found: FoundImage, placed: PlacedBoxes) -> tuple[Finding, ...]:
+    if not placed.code:
         return ()
-    message = (
-        f"image '{found.image.name}': stated as {found.stated[0]}x{found.stated[1]}, "
-        f"but it is {header.width}x{header.height}; the image counts"
-    )
-    return (Finding("warning", "size-mismatch", message, str(found.source), found.stated_line),)
-
-
-def _as_number(value: object) -> object:
-    """`value` as a float where it is a number or reads as one; anything else unchanged."""
-    try:
-        return float(value) if isinstance(value, str | int | float) else value
-    except (ValueError, OverflowError):
-        return value
+    message = f"image '{found.image.name}': {placed.reason}"
+    return (Finding("warning", placed.code, message, str(found.source), found.stated_line),)

@@ -35,11 +35,12 @@ from yolofast.formats.csv.reader import find_csv, open_csv
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.labelme.reader import find_labelme, open_labelme
-from yolofast.formats.names.conflicts import name_conflicts
+from yolofast.formats.names.conflicts import name_conflicts, similar_names
 from yolofast.formats.openimages.reader import find_open_images, open_open_images
 from yolofast.formats.unsupported import explain_unsupported
 from yolofast.formats.voc.reader import find_voc, open_voc
 from yolofast.formats.yolo.reader import find_yolo, open_yolo
+from yolofast.types import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,10 @@ def register_reader(name: str, reader: Reader, *, replace: bool = False) -> None
 
 
 def find_label_files(tree: FileTree) -> Mapping[str, tuple[Path, ...]]:
-    """Format name -> label files, for the formats found in the tree."""
-    found = {name: reader.find(tree) for name, reader in READERS.items()}
+    """Format name -> label files, for the formats found in the tree: only YOLO's where the user named a
+    data.yaml."""
+    names = READERS if tree.data_yaml is None else ("yolo",)
+    found = {name: READERS[name].find(tree) for name in names}
     return {name: files for name, files in found.items() if files}
 
 
@@ -114,12 +117,36 @@ def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_f
 def open_dataset(tree: FileTree, label_format: str | None = None) -> LabelledDataset:
     """The labels of a tree, ready to stream.
 
+    Where there are several formats and none was chosen, one that cannot be opened does not count: it is a
+    finding (`format-broken`).
+
     Raises `ConfigError` for an unknown `label_format`, and `DataError` when there is no supported format,
     several and none was chosen, or when the files of the format are invalid.
     """
     found = find_label_files(tree)
+    if label_format is None and len(found) > 1:
+        return _only_sound(tree, found)
     name = choose_format(tree, found, label_format)
     return open_format(tree, name, found[name])
+
+
+def _only_sound(tree: FileTree, found: Mapping[str, tuple[Path, ...]]) -> LabelledDataset:
+    """The only one of several formats that can be opened; raises `DataError` when there are more, or none."""
+    opened: dict[str, LabelledDataset] = {}
+    broken: list[Finding] = []
+    for name, files in found.items():
+        try:
+            opened[name] = open_format(tree, name, files)
+        except DataError as error:
+            broken.append(broken_format(tree, name, error))
+    name = choose_format(tree, {name: found[name] for name in opened or found}, None)
+    return dataclasses.replace(opened[name], findings=(*opened[name].findings, *broken))
+
+
+def broken_format(tree: FileTree, name: str, error: DataError) -> Finding:
+    """The finding for a format whose files are there and cannot be opened."""
+    message = f"the {name} labels cannot be opened: {str(error).removeprefix(f'{tree.root}: ')}"
+    return Finding("error", "format-broken", message, str(tree.root))
 
 
 def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledDataset:
@@ -127,4 +154,5 @@ def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledD
     reader = READERS[name]
     dataset = reader.open(tree, files)
     conflicts = name_conflicts(tree, dataset.names, name) if reader.labels_hold_names else ()
-    return dataclasses.replace(dataset, format=name, findings=dataset.findings + conflicts)
+    findings = dataset.findings + conflicts + similar_names(dataset.names, tree.root)
+    return dataclasses.replace(dataset, format=name, findings=findings)

@@ -28,6 +28,27 @@ DOTA = re.compile(rf"(?:{_NUMBER}\s+){{8}}[^\s\d.+-]")
 """x1 y1 x2 y2 x3 y3 x4 y4 class difficulty, in pixels."""
 KITTI = re.compile(rf"[A-Za-z]\S*(?:\s+{_NUMBER}){{8}}")
 """type, truncated, occluded, alpha, box, dimensions, location and rotation."""
+_OTHER_JSON: tuple[tuple[tuple[bytes, ...], str], ...] = (
+    ((b'"annotations"', b'"caption"'), "captions without boxes"),
+    (
+        (b'"segments_info"', b'"annotations"'),
+        "COCO's panoptic form. Give the instances file instead",
+    ),
+    (
+        (b'"image_id"', b'"category_id"', b'"bbox"', b'"score"'),
+        "a list of COCO detections: a model's predictions, not labels. Give the ground truth",
+    ),
+    ((b'"classTitle"', b'"points"', b'"exterior"'), "a Supervisely file. Export the project as COCO or YOLO"),
+    ((b'"data_row"', b'"projects"'), "a Labelbox export. Convert it to COCO with Labelbox's own tools"),
+    ((b'"Labeled Data"', b'"Label"'), "a Labelbox export. Convert it to COCO with Labelbox's own tools"),
+    ((b'"bounding_box"', b'"annotations"', b'"item"'), "a Darwin (V7) file. Export the dataset as COCO"),
+    (
+        (b'"imgHeight"', b'"imgWidth"', b'"polygon"'),
+        "a Cityscapes file. Convert its polygons to COCO",
+    ),
+    ((b'"images"', b'"annotations"'), "like COCO, without 'categories' or without boxes and masks. Add them"),
+)
+"""Keys of a JSON file of another format, and what it is."""
 DOTA_ADVICE = (
     "a DOTA line (4 corners in pixels, class name, difficulty), which is not read. Write each as "
     "'class x1 y1 x2 y2 x3 y3 x4 y4' with a class number and coordinates divided by the image's size"
@@ -67,8 +88,9 @@ def _explain_json(path: Path) -> str | None:
         return "a VGG Image Annotator file, which is not read. Export it as COCO from that tool"
     if contains_keys(path, (b'"annotations"', b'"coordinates"', b'"label"'), _MAX_JSON):
         return "a CreateML file, which is not read. Export the dataset as COCO or YOLO"
-    if contains_keys(path, (b'"annotations"', b'"caption"'), _MAX_JSON):
-        return "captions without boxes"
+    for keys, what in _OTHER_JSON:
+        if contains_keys(path, keys, _MAX_JSON):
+            return what
     return None
 
 

@@ -59,6 +59,7 @@ def configured_dataset(
         pad=settings.pad,
         hooks=hooks,
         max_bad_share=settings.max_bad_share,
+        keep_rejected=settings.keep_rejected,
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
 from yolofast.errors import ConfigError, DataError
+from yolofast.formats.boxes import is_rejection
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.splits import as_split
 from yolofast.formats.yolo.split import ReadChunk, read_split
@@ -60,6 +61,7 @@ class YOLODataset:
     hooks          the user's own transforms, run on every sample in this order; see `yolofast.load.hooks`
     max_bad_share  more than this share of unreadable images raises `DataError`; each one is reported
                    once and replaced by the next readable image
+    keep_rejected  images with label rows of which none can be used are background; otherwise left out
 
     Raises `DataError` when the split has no readable image, `ConfigError` for settings that exclude one
     another, `HookError` for a hook that cannot be compiled.
@@ -84,6 +86,7 @@ class YOLODataset:
         pad: float = 0.5,
         hooks: Iterable[Hook | HookFunction] = (),
         max_bad_share: float = 0.25,
+        keep_rejected: bool = False,
     ) -> None:
         if rect and (shuffle or multi_scale):
             raise ConfigError(
@@ -109,8 +112,10 @@ class YOLODataset:
         self.class_names = SINGLE_CLASS_NAMES if single_cls else self.data.names
         self.epoch = 0
         self.findings: tuple[Finding, ...] = ()
-        self._unreadable = 0
-        self.index = PackedIndex.of_chunks(self._read(), single_cls=single_cls)
+        self._unreadable = self._rejected = 0
+        self.label_rows = 0
+        """Label rows in the split's files, usable or not."""
+        self.index = PackedIndex.of_chunks(self._read(keep_rejected), single_cls=single_cls)
         self._report_index()
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._aspect_order = aspect_order(self.shapes) if rect else None
@@ -123,17 +128,24 @@ class YOLODataset:
 
     # ------------------------------------------------------------ index
 
-    def _read(self) -> Iterator[ReadChunk]:
+    def _read(self, keep_rejected: bool) -> Iterator[ReadChunk]:
         """The split's images; collects the findings and logs which images are left out."""
         findings: list[Finding] = []
-        for chunk in read_split(self.data, self.split, findings):
+        for chunk in read_split(self.data, self.split, findings, keep_rejected=keep_rejected):
             for i, found in sorted(chunk.findings.items()):
                 findings.extend(found)
-                if not chunk.usable[i]:
+                if not chunk.usable[i] and not chunk.rejected[i]:
                     _log.warning("left out: %s", found[0])
-            self._unreadable += len(chunk.images) - int(np.count_nonzero(chunk.usable))
+            self._rejected += int(np.count_nonzero(chunk.rejected))
+            self._unreadable += int(np.count_nonzero(~chunk.usable & ~chunk.rejected))
+            self.label_rows += chunk.rows
             yield chunk
         self.findings = tuple(findings)
+
+    @property
+    def rejected_rows(self) -> list[Finding]:
+        """A finding for each label row that is wrong (`formats.boxes.is_rejection`)."""
+        return [finding for finding in self.findings if is_rejection(finding.severity, finding.code)]
 
     def _report_index(self) -> None:
         """Log what was found in the split. Raises `DataError` when no image is left."""
@@ -146,6 +158,16 @@ class YOLODataset:
             if len(findings) > MAX_FINDINGS_SHOWN:
                 more = len(findings) - MAX_FINDINGS_SHOWN
                 _log.warning("  ... and %d more; `yolofast check` lists all", more)
+        if self._rejected:
+            _log.warning(
+                "%s: %d images are left out: none of their label rows can be used", name, self._rejected
+            )
+        if not len(self.index) and self._rejected:
+            first = next(finding for finding in self.findings if finding.code.startswith("box-"))
+            raise DataError(
+                f"{self.data.path}: split '{self.split}': no image is left, because none of the label rows "
+                f"of {self._rejected} images can be used. The first problem: {first}"
+            )
         if not len(self.index):
             folders = ", ".join(map(str, self.data.splits.get(self.split, ()))) or "nothing (no such split)"
             raise DataError(

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from yolofast import __version__
 from yolofast.config import Link, PrepareConfig
 from yolofast.errors import ConfigError, DataError, nearest
-from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.dataset import LabelledDataset, ReadImage, rejected_image
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
@@ -30,7 +30,13 @@ from yolofast.prepare.folder import building, check_output, default_output
 from yolofast.prepare.image_writer import link_or_copy
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, finding_entry, write_listed
 from yolofast.prepare.naming import PathKeys, TargetNames
-from yolofast.prepare.outcome import first_problem, noticed, skipped_image, split_source
+from yolofast.prepare.outcome import (
+    first_problem,
+    noticed,
+    skipped_image,
+    split_source,
+    unlabelled_findings,
+)
 from yolofast.types import Finding
 
 Target = Literal["coco", "voc"]
@@ -108,7 +114,9 @@ def _write_images(
 ) -> _ConvertOutcome:
     """Write every valid image and its labels."""
     names, keys = TargetNames(tree), PathKeys(tree.root)
-    outcome = _ConvertOutcome(notes=[*split_source(dataset, tree.root, used=True), *dataset.findings])
+    source = split_source(dataset, tree.root, used=True)
+    outcome = _ConvertOutcome(notes=[*tree.findings, *source, *dataset.findings])
+    unlabelled = 0
     seen: set[Path] = set()
     items: Iterable[ReadImage] = tqdm(
         dataset.read(), "converting", len(tree.images), False, unit="img", disable=None
@@ -119,6 +127,9 @@ def _write_images(
         outcome.notes.extend(item.notes)
         record = item.record
         if record is None:
+            continue
+        if item.rejected:
+            outcome.dropped.append(rejected_image(record.path, item.rows))
             continue
         if record.path in seen:
             outcome.dropped.extend(skipped_image(record, "image-repeated", "the image is listed twice"))
@@ -131,9 +142,11 @@ def _write_images(
         folder.add(record.split, name, record, item.header.mode if item.header else "RGB")
         split = record.split or UNSPLIT
         outcome.images[split] += 1
+        unlabelled += record.label_file is None
         outcome.boxes[split] += len(record.boxes)
         outcome.written.append(_ConvertedImage(key, split, name, len(record.boxes), size, digest.hex()))
     folder.finish()
+    outcome.notes += unlabelled_findings(tree.root, unlabelled, outcome.images.total())
     return outcome
 
 
@@ -174,7 +187,8 @@ def convert_dataset(
     The splits are those of the source, called train, val and test; an image in no split stays without one.
 
     Args:
-        path: folder with images and labels of any registered format, or its scanned tree. It is only read.
+        path: folder with images and labels of any registered format, a data.yaml, or the scanned tree of
+            either. It is only read.
         out: output folder; default: `<name>_coco` or `<name>_voc` next to the source. A dataset converted
             there earlier is replaced; anything else is refused.
         to: 'coco' or 'voc'. For the YOLO layout there is `prepare_dataset`.
@@ -183,9 +197,9 @@ def convert_dataset(
         label_format: label format to read, in a folder with several.
 
     Images keep their names. A name that several images share, or that the format cannot represent, gets an
-    ending derived from the path of the image; manifest.json maps old to new names. Every box and image that
-    is left out is in `dropped` and in manifest.json. The same input gives the same bytes. A failure leaves
-    `out` unchanged.
+    ending derived from the path of the image; manifest.json maps old to new names. Images with label rows of
+    which none can be used are left out. Every box and image that is left out is in `dropped` and in
+    manifest.json. The same input gives the same bytes. A failure leaves `out` unchanged.
 
     Raises `DatasetNotFoundError` when there is no such folder, `ConfigError` for an invalid `to`, `link` or
     `label_format`, and `DataError` for everything else.

@@ -37,13 +37,14 @@ def prepare_dataset(
         prepare_dataset("raw", "out", config=PrepareConfig(max_side=1280))
 
     Args:
-        path: folder with images and labels of any registered format, or its scanned tree. It is only read.
+        path: folder with images and labels of any registered format, a data.yaml, or the scanned tree of
+            either. It is only read.
         out: output folder; default: `<name>_yolo` next to the source. A dataset prepared there earlier is
             replaced; anything else is refused.
         config: the settings; default: `PrepareConfig()`.
         options: fields of `PrepareConfig` by name; they take precedence over `config`. The defaults are
             val_fraction=0.2, seed=0, link="hard", label_format=None, restart_rows=0, rename=None, drop=(),
-            keep=None, drop_empty=False, max_side=None, quality=90.
+            keep=None, drop_empty=False, keep_rejected=False, max_side=None, quality=90.
 
     Validation split: the splits of the source are used. When it names no `valid` split (or none but `valid`
     and `test`, for all images: these are then ignored), round(val_fraction * images) training images become
@@ -53,7 +54,8 @@ def prepare_dataset(
 
     Classes: new ids follow the order in which the new names first occur. Boxes that repeat each other after a
     merge are dropped. Images without boxes in the source stay as background, and so do images that lose all
-    their boxes, unless `drop_empty`.
+    their boxes, unless `drop_empty`. An image with label rows of which none can be used is left out, because
+    its objects would be taught as background, unless `keep_rejected`.
 
     Images: links and copies are the original files. `restart_rows` rewrites JPEGs losslessly
     (`kernels.rewrite_jpeg`); an image that decodes but cannot be rewritten stays as it is, with a note in

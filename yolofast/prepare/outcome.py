@@ -41,6 +41,8 @@ class PrepareOutcome:
     notes: list[Finding] = field(default_factory=list)
     outside: bool = False
     """An image or a label file is outside the source folder."""
+    unlabelled: int = 0
+    """Images without a label file, written as background."""
 
     def to_dataset(self, target: Path, names: tuple[str, ...]) -> PreparedDataset:
         """The dataset that was prepared at `target`."""
@@ -97,6 +99,17 @@ def noticed(notes: Iterable[Finding]) -> tuple[Finding, ...]:
 def first_problem(dropped: list[Finding]) -> str:
     """A sentence about the first finding, to end an error message with; empty without one."""
     return f" The first problem: {dropped[0]}" if dropped else ""
+
+
+def unlabelled_findings(root: Path, unlabelled: int, images: int) -> tuple[Finding, ...]:
+    """What is said about the images at `root` that have no label file; none without such images."""
+    if not unlabelled:
+        return ()
+    message = (
+        f"{unlabelled} of {images} images have no label file and are background: remove those that were "
+        "never labelled"
+    )
+    return (Finding("warning", "labels-missing", message, str(root)),)
 
 
 def skipped_image(

@@ -1,13 +1,16 @@
 """Parses LabelMe JSON: the shapes of one image, each as the box around it.
 
-A rectangle, polygon, circle or mask becomes its bounding box. Points and lines have no area: they are
-dropped and reported. `imageData`, a copy of the image, is never decoded.
+A rectangle, polygon, circle or mask becomes its bounding box. Shapes with one `group_id` and label are the
+visible parts of one object: one box around them. Points and lines have no area: they are dropped and
+reported. Labels that the tool reserves (`__ignore__`, `_background_`) are no classes. `imageData`, a copy of
+the image, is never decoded.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -79,6 +82,13 @@ def _points(value: object) -> Points | None:
     return points
 
 
+def is_reserved(label: object) -> bool:
+    """Whether a label is one of LabelMe's own: areas to ignore or the background, not objects."""
+    if not isinstance(label, str):
+        return False
+    return label == "_background_" or (len(label) > 4 and label.startswith("__") and label.endswith("__"))
+
+
 def parse_shape(shape: object) -> tuple[str, Box] | tuple[str, str, None]:
     """(class name, box xyxy) of a shape, or (code, why it has no box, None)."""
     if not isinstance(shape, dict):
@@ -100,15 +110,49 @@ def parse_shape(shape: object) -> tuple[str, Box] | tuple[str, str, None]:
     return label, around(points)
 
 
-def shape_rows(
-    path: Path, shapes: list[object], classes: Mapping[str, int]
-) -> tuple[RawRows, tuple[Finding, ...]]:
-    """The rows of a file, and findings about the shapes that have no box; `lines` count shapes from 1."""
-    rows, dropped = [], []
+@dataclass(slots=True)
+class ShapeRows:
+    """The rows of a file; `dropped` are the shapes without a box, `notes` the shapes that are one object."""
+
+    rows: RawRows
+    dropped: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+
+def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> ShapeRows:
+    """The rows of a file; `lines` count shapes from 1. A group has the number of its first shape."""
+    boxes: list[tuple[Box, int, int]] = []
+    groups: dict[tuple[str, int], list[int]] = {}  # (label, group_id) -> its shapes' numbers
+    place: dict[tuple[str, int], int] = {}
+    dropped = []
     for number, shape in enumerate(shapes, 1):
+        entry = shape if isinstance(shape, dict) else {}
+        if is_reserved(entry.get("label")):
+            why = f"label '{entry['label']}' is reserved by LabelMe: no class"
+            dropped.append(row_finding("info", "box-reserved", why, path, number, NUMBERED))
+            continue
         found = parse_shape(shape)
         if len(found) == 3:
             dropped.append(row_finding("error", found[0], found[1], path, number, NUMBERED))
-        else:
-            rows.append((found[1], classes[found[0]], number))
-    return RawRows.collect(rows), tuple(dropped)
+            continue
+        (label, box), group = found, entry.get("group_id")
+        key = (label, group) if type(group) is int else None
+        if key is None or key not in groups:
+            boxes.append((box, classes[label], number))
+            if key is not None:
+                groups[key], place[key] = [number], len(boxes) - 1
+            continue
+        groups[key].append(number)
+        parts, _, first = boxes[place[key]]
+        boxes[place[key]] = (_around([parts[:2], parts[2:], box[:2], box[2:]]), classes[label], first)
+    notes = tuple(
+        Finding(
+            "info",
+            "shapes-grouped",
+            f"shapes {', '.join(map(str, numbers))} are one '{label}' (group_id {group}): one box around all",
+            str(path),
+        )
+        for (label, group), numbers in groups.items()
+        if len(numbers) > 1
+    )
+    return ShapeRows(RawRows.collect(boxes), tuple(dropped), notes)

@@ -18,7 +18,14 @@ from yolofast.formats.dataset import (
 )
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.labelme.parser import NUMBERED, is_labelme_file, parse_file, parse_shape, shape_rows
+from yolofast.formats.labelme.parser import (
+    NUMBERED,
+    is_labelme_file,
+    is_reserved,
+    parse_file,
+    parse_shape,
+    shape_rows,
+)
 from yolofast.formats.names.order import sorted_names
 from yolofast.formats.splits import default_split, in_split_order
 from yolofast.types import Finding
@@ -39,13 +46,14 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     Raises `DataError` when no shape in any file has a box.
     """
     broken: dict[Path, Finding] = {}
-    found: set[str] = set()
+    labels: set[str] = set()
     for path in files:
         try:
-            found.update(item[0] for item in map(parse_shape, parse_file(path)["shapes"]) if len(item) == 2)
+            shapes = map(parse_shape, parse_file(path)["shapes"])
+            labels.update(item[0] for item in shapes if len(item) == 2 and not is_reserved(item[0]))
         except LabelFileError as error:
             broken[path] = error.finding(path)
-    names = sorted_names(found)
+    names = sorted_names(labels)
     if not names:
         first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
         raise DataError(f"{tree.root}: {len(files)} LabelMe files contain no shape that can be a box.{first}")
@@ -81,10 +89,18 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             lost = rows_without_image(range(1, len(shapes) + 1), why, path, NUMBERED)
             return ReadImage(None, None, len(shapes), (gone, *lost))
         taken[image] = path
-        rows, dropped = shape_rows(path, shapes, classes)
+        found = shape_rows(path, shapes, classes)
         stated = (content.get("imageWidth"), content.get("imageHeight"))
         split = finder.splits.of(image, path) or rest
-        return FoundImage(image, split, path, rows, dropped, stated=None if None in stated else stated)
+        return FoundImage(
+            image,
+            split,
+            path,
+            found.rows,
+            found.dropped,
+            found.notes,
+            stated=None if None in stated else stated,
+        )
 
     def find() -> Iterator[FoundImage | ReadImage]:
         taken: dict[Path, Path] = {}

@@ -17,6 +17,10 @@ MAX_DEPTH = 32
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
 
 
+class OtherFormatError(LabelFileError):
+    """A sound XML file that is not Pascal VOC: the annotations of another tool, a settings file."""
+
+
 @dataclass(slots=True)
 class Element:
     """An XML element without its attributes."""
@@ -39,7 +43,7 @@ class Element:
 
 
 def parse_annotation(path: Path) -> Element:
-    """The `annotation` element of a file; raises `LabelFileError`."""
+    """The `annotation` element of a file; raises `LabelFileError`, or `OtherFormatError` without one."""
     with parsing():
         if path.stat().st_size > MAX_BYTES:
             raise LabelFileError(f"larger than {MAX_BYTES >> 20} MB, expected the xml of one image")
@@ -55,7 +59,8 @@ def parse_annotation(path: Path) -> Element:
             root = _parse_bytes(text.encode(), "utf-8")
     found = root.child("annotation")
     if found is None:
-        raise LabelFileError("not a VOC file: expected an 'annotation' element", 1)
+        top = root.children[0].tag if root.children else ""
+        raise OtherFormatError(f"not a VOC file: got <{top}>, expected an 'annotation' element", 1)
     return found
 
 

@@ -8,11 +8,21 @@ pixel.) Objects marked `difficult` are kept.
 from __future__ import annotations
 
 import posixpath
+import re
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from yolofast.errors import DataError
-from yolofast.formats.boxes import row_finding, rows_without_image
+from yolofast.formats.boxes import (
+    are_shares,
+    are_within_1,
+    normalised_finding,
+    row_finding,
+    rows_without_image,
+)
 from yolofast.formats.dataset import (
     FoundImage,
     LabelFileError,
@@ -27,8 +37,10 @@ from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.split_lists import ImageSplits
 from yolofast.formats.splits import default_split, in_split_order
-from yolofast.formats.voc.parser import Element, parse_annotation
+from yolofast.formats.voc.parser import Element, OtherFormatError, parse_annotation
 from yolofast.types import Finding
+
+_ANNOTATION = re.compile(rb"<annotation[\s/>]")
 
 
 def find_voc(tree: FileTree) -> tuple[Path, ...]:
@@ -39,7 +51,7 @@ def find_voc(tree: FileTree) -> tuple[Path, ...]:
                 head = file.read(4096)
         except OSError:  # the reader reports this file
             continue
-        if b"<annotation" in head.replace(b"\0", b""):
+        if _ANNOTATION.search(head.replace(b"\0", b"")):
             return tree.xmls
     return ()
 
@@ -48,22 +60,36 @@ def _objects(root: Element) -> list[Element]:
     return [c for c in root.children if c.tag == "object"]
 
 
-def _rows(path: Path, root: Element, classes: dict[str, int]) -> tuple[RawRows, tuple[Finding, ...]]:
+def _corners(item: Element) -> list[str]:
+    return [item.value("bndbox", key) for key in ("xmin", "ymin", "xmax", "ymax")]
+
+
+def _box(item: Element) -> tuple[float, float, float, float] | None:
+    """The box of an object; None when it is not four numbers."""
+    try:
+        x1, y1, x2, y2 = map(float, _corners(item))
+    except ValueError:
+        return None
+    return x1, y1, x2, y2
+
+
+def _rows(
+    path: Path, root: Element, classes: dict[str, int], normalised: bool
+) -> tuple[RawRows, tuple[Finding, ...]]:
     rows, dropped = [], []
     for item in _objects(root):
-        texts = [item.value("bndbox", key) for key in ("xmin", "ymin", "xmax", "ymax")]
-        name = item.value("name")
-        try:
-            x1, y1, x2, y2 = map(float, texts)
-        except ValueError:
-            message = f"object '{name}': bndbox {texts}: expected four numbers xmin, ymin, xmax, ymax"
+        name, box = item.value("name"), _box(item)
+        if box is None:
+            message = (
+                f"object '{name}': bndbox {_corners(item)}: expected four numbers xmin, ymin, xmax, ymax"
+            )
             dropped.append(row_finding("error", "box-columns", message, path, item.line))
             continue
         if not name:
             dropped.append(row_finding("error", "box-class", "object without a name", path, item.line))
             continue
-        rows.append(((x1, y1, x2, y2), classes[name], item.line))
-    return RawRows.collect(rows), tuple(dropped)
+        rows.append((box, classes[name], item.line))
+    return RawRows.collect(rows, normalised=normalised), tuple(dropped)
 
 
 def _stated(root: Element) -> tuple[tuple[str, str], int] | None:
@@ -84,16 +110,31 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     Raises `DataError` when no object in any file has a name.
     """
     broken: dict[Path, Finding] = {}
+    others: list[Finding] = []
     found: set[str] = set()
+    corners: array[float] | None = array("d")  # None once a box shows that they are pixels
     for path in files:
         try:
-            found.update(item.value("name") for item in _objects(parse_annotation(path)))
+            items = _objects(parse_annotation(path))
+        except OtherFormatError as error:
+            message = f"{error.message}: it is not used"
+            others.append(Finding("warning", "file-other-format", message, str(path)))
         except LabelFileError as error:
             broken[path] = error.finding(path)
+        else:
+            found.update(item.value("name") for item in items)
+            if corners is not None:
+                boxes = [box for item in items if (box := _box(item)) is not None]
+                corners.extend(side for box in boxes for side in box)
+                corners = corners if are_within_1(np.array(boxes).reshape(-1, 4)) else None
+    not_voc = {finding.file for finding in others}
+    files = tuple(path for path in files if str(path) not in not_voc)
+    normalised = corners is not None and are_shares([np.frombuffer(corners, np.float64).reshape(-1, 4)])
     names = tuple(sorted(found - {""}))
     if not names:
-        first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
-        raise DataError(f"{tree.root}: {len(files)} xml files contain no object with a name.{first}")
+        first = "".join(f" The first problem: {f}." for f in [*broken.values(), *others][:1])
+        some = "".join(f" such as {tree.relative(path)}" for path in files[:1])
+        raise DataError(f"{tree.root}: {len(files)} xml files{some} contain no object with a name.{first}")
     classes = {name: i for i, name in enumerate(names)}
     finder = ImageFinder(tree, lambda: (path.stem for path in files))
     splits = finder.splits
@@ -123,7 +164,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             gone = Finding("error", "image-missing", f"no image '{path.stem}' for this xml", str(path))
             lost = rows_without_image(lines, f"its image '{path.stem}' is missing", path)
             return ReadImage(None, None, len(lines), (gone, *lost))
-        rows, dropped = _rows(path, root, classes)
+        rows, dropped = _rows(path, root, classes, normalised)
         stated, line = _stated(root) or (None, None)
         split = splits.of(image, path) or rest
         return FoundImage(image, split, path, rows, dropped, stated=stated, stated_line=line)
@@ -146,7 +187,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         names,
         in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(classes)),
-        tuple(splits.notes),
+        (*splits.notes, *others, *([normalised_finding(tree.root)] if normalised else [])),
         (f"{len(files)} VOC xml file(s)",),
         splits.source(named),
     )
