@@ -7,15 +7,15 @@ takes the `DataYaml`. Nothing here prints: progress goes to a `report` callable,
 from __future__ import annotations
 
 import itertools
+import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from yolofast.analyze import analyze_dataset
 from yolofast.config import LoggingConfig, YOLOConfig
@@ -28,10 +28,10 @@ from yolofast.errors import (
     MissingExtraError,
 )
 from yolofast.files import write_json
-from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
+from yolofast.formats.data_yaml import YAML_KEYS, DataYaml, list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
-from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
+from yolofast.prediction import class_numbers
 from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
 from yolofast.stopwatch import Report, Stopwatch
 from yolofast.types import ExportResult, PreparedDataset, Split
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CONFIG_NAME, METRICS_NAME, SUMMARY_NAME = "config.yaml", "metrics.json", "summary.json"
-DETECTIONS_NAME, DATA_FLOW_NAME = "detections.json", "dataflow.json"
+DATA_FLOW_NAME = "dataflow.json"
 CHECK_IMAGES = 16
 MODEL_TYPES = ("yolo",)
 
@@ -115,8 +115,17 @@ def resolve_data(data: Path | None) -> DataYaml:
     return read_data_yaml(data.resolve())
 
 
-def evaluation_split(data: DataYaml) -> Split:
-    """`valid`, or `test` for a dataset that has only that. Raises `DataError` with neither."""
+def evaluation_split(data: DataYaml, name: str | None = None) -> Split:
+    """The split called `name`: train, valid (or val), or test.
+
+    None means `valid`, or `test` for a dataset that has only that. Raises `DataError` with neither,
+    `ConfigError` for another name.
+    """
+    if name is not None:
+        named = next((split for split, keys in YAML_KEYS.items() if name in (split, *keys)), None)
+        if named is None:
+            raise ConfigError(f"split: got '{name}', expected train, valid, val or test.")
+        return named
     if "valid" in data.splits:
         return "valid"
     if "test" in data.splits:
@@ -260,7 +269,11 @@ def train_run(config: YOLOConfig) -> tuple[Path, TrainResult]:
         config = new_run(config)
     folder = config.logging.run_dir
     model = start_model(config, SINGLE_CLASS_NAMES if config.dataset.single_cls else data.names)
-    metadata = {**model.metadata(), "imgsz": str(config.dataset.imgsz)}
+    metadata = {
+        **model.metadata(),
+        "imgsz": str(config.dataset.imgsz),
+        "settings": json.dumps(config.to_dict()),
+    }
     checkpoints = CheckpointManager(folder / "weights", metadata)
     monitor = TrainingMonitor(folder, config.logging.log_interval)
     result = train_model(model, config, checkpoints, monitor, data=data)
@@ -272,26 +285,77 @@ def train_run(config: YOLOConfig) -> tuple[Path, TrainResult]:
     return folder, result
 
 
+AS_TRAINED = ("batch", "rect", "stride", "pad", "single_cls")
+"""Settings of a training run that shape the images of its validation, besides imgsz."""
+
+
+def trained_config(weights: Path, **flags: Any) -> YOLOConfig:
+    """The settings at which a weights file is used: those it was trained at, then `flags` that are not None.
+
+    Of its training a file keeps imgsz, and what else decides which pixels validation sees (`AS_TRAINED`); a
+    file without imgsz gets the default, with a warning. Raises `CheckpointError` for a file that cannot be
+    read or whose header does not make sense, `ConfigError` for a setting out of range.
+    """
+    from yolofast.models import read_metadata
+
+    metadata = read_metadata(weights)
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        sections = json.loads(metadata.get("settings", "{}")).values()
+        kept = {name: section[name] for section in sections for name in AS_TRAINED if name in section}
+        if "imgsz" in metadata:
+            kept["imgsz"] = int(metadata["imgsz"])
+        trained = YOLOConfig().replace(**kept)
+    except (ValueError, TypeError, AttributeError) as error:
+        if "imgsz" not in given:
+            raise CheckpointError(
+                f"{weights}: its header has settings that make no sense ({error}). Give --imgsz."
+            ) from None
+        trained = YOLOConfig()
+    if "imgsz" not in metadata and "imgsz" not in given:
+        _log.warning(
+            "%s does not say at which image size it was trained: using %d. Give --imgsz for another.",
+            weights,
+            trained.dataset.imgsz,
+        )
+    return trained.replace(**given)
+
+
 def evaluate_run(
-    weights: Path, config: YOLOConfig, *, split: Split | None = None, save_dir: Path | None = None
+    weights: Path,
+    config: YOLOConfig,
+    *,
+    split: str | None = None,
+    save_dir: Path | None = None,
+    conf: float | None = None,
+    iou: float = 0.7,
+    max_det: int = 300,
+    classes: Sequence[str] | None = None,
+    half: bool = False,
 ) -> Evaluation:
     """Evaluate a weights file on a split of `config.dataset.data`; omitted means the validation split.
 
-    With `save_dir`, metrics.json, predictions.json and plots are written there. Raises `DataError` when the
-    dataset's classes are not the model's.
+    The images are loaded as in the validation of a training with `config`. `conf` is that of
+    `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names or
+    numbers. With `save_dir`, metrics.json, predictions.json and plots are written there; the image ids in
+    predictions.json count from 1 in the order of the split's files, as in the ground truth that
+    `convert_dataset` writes of the same dataset. Raises `DataError` when the dataset's classes are not the
+    model's.
     """
     from yolofast.evaluate import YOLOEvaluator
+    from yolofast.evaluate.evaluator import ALL_SCORES
     from yolofast.load import create_loader
     from yolofast.models import load_weights
     from yolofast.train import select_device
 
     model = load_weights(weights)
+    numbers = class_numbers(classes, model.class_names)
     data = resolve_data(config.dataset.data)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
     config = config.replace(data=data.path, single_cls=single)
     loader = create_loader(
         config,
-        split or evaluation_split(data),
+        evaluation_split(data, split),
         augment=False,
         shuffle=False,
         data=data,
@@ -303,79 +367,24 @@ def evaluate_run(
             f"{list(model.class_names)}. Use the data.yaml that the model was trained on."
         )
     evaluator = YOLOEvaluator(
-        model, class_names=model.class_names, device=select_device(config.training.device)
-    )
-    result = evaluator.evaluate_dataset(loader, save_predictions=save_dir is not None, save_dir=save_dir)
-    if save_dir is not None:
-        write_json(save_dir / METRICS_NAME, result.to_dict())
-    return result
-
-
-# ---------------------------------------------------------------- predict and export
-
-
-def predict_run(
-    weights: Path,
-    source: Path,
-    save_dir: Path,
-    *,
-    imgsz: int,
-    conf: float = 0.25,
-    iou: float = 0.7,
-    max_det: int = 300,
-    device: str = "auto",
-) -> list[dict[str, Any]]:
-    """Detect objects in an image or a folder of images, and plot them into `save_dir`.
-
-    Returns, and writes to `save_dir/detections.json`, one dict per image: path, detections (class, name,
-    score, box xyxy in pixels of the image). Images that cannot be read are logged and skipped. Raises
-    `DatasetNotFoundError` when there is nothing at `source`, `DataError` when no image can be read.
-    """
-    from yolofast.evaluate import predict_images
-    from yolofast.models import load_weights
-    from yolofast.train import select_device
-
-    if source.is_dir():
-        paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    elif source.exists():
-        paths = [source]
-    else:
-        raise DatasetNotFoundError(f"{source}: no such image or folder.")
-    if not paths:
-        raise DataError(f"{source}: no image in this folder, expected {', '.join(sorted(IMAGE_SUFFIXES))}.")
-    model = load_weights(weights)
-    found = predict_images(
         model,
-        paths,
-        imgsz=imgsz,
-        conf=conf,
+        class_names=model.class_names,
+        device=select_device(config.training.device),
+        conf=ALL_SCORES if conf is None else conf,
         iou=iou,
         max_det=max_det,
-        device=select_device(device),
-        save_dir=save_dir,
-        class_names=model.class_names,
+        classes=numbers,
+        half=half,
     )
-    result = [
-        {
-            "path": str(path),
-            "detections": [
-                {
-                    "class": int(label),
-                    "name": model.class_names[label],
-                    "score": round(float(score), 5),
-                    "box": [round(float(side), 2) for side in box],
-                }
-                for box, score, label in zip(
-                    detections.boxes, detections.scores, detections.classes, strict=True
-                )
-            ],
-        }
-        for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False)
-    ]
-    if not result:
-        raise DataError(f"{source}: none of the {len(paths)} images could be read.")
-    write_json(save_dir / DETECTIONS_NAME, result)
+    if save_dir is None:
+        return evaluator.evaluate_dataset(loader)
+    ids = {path: number for number, path in enumerate(loader.dataset.paths, 1)}
+    result = evaluator.evaluate_dataset(loader, True, save_dir, image_ids=ids)
+    write_json(save_dir / METRICS_NAME, result.to_dict())
     return result
+
+
+# ---------------------------------------------------------------- export
 
 
 def letterboxed_images(data: DataYaml, imgsz: int, count: int = CHECK_IMAGES) -> NDArray[np.uint8]:

@@ -495,7 +495,7 @@ class ConfidenceCurves:
     confidence: NDArray[np.float64] = field(repr=False)
     """Confidence thresholds [N], ascending from 0 to 1."""
     precision: NDArray[np.float64] = field(repr=False)
-    """[num_classes, N]; 0 where no detection has such a score."""
+    """[num_classes, N]; beyond a class's highest score the value at it, and 0 for a class never detected."""
     recall: NDArray[np.float64] = field(repr=False)
     f1: NDArray[np.float64] = field(repr=False)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolofast.cli.arguments import (
@@ -24,8 +23,8 @@ from yolofast.cli.arguments import (
     ValArgs,
 )
 from yolofast.cli.output import one_line, print_json
-from yolofast.config import DatasetConfig, LoggingConfig, YOLOConfig
-from yolofast.errors import CheckpointError
+from yolofast.config import LoggingConfig, YOLOConfig
+from yolofast.errors import DataError
 from yolofast.types import Finding, PreparedDataset
 
 if TYPE_CHECKING:
@@ -183,67 +182,81 @@ def train(args: TrainArgs) -> None:
     print(f"{weights}\nNext: yolofast val --weights {weights} --data {config.dataset.data}")
 
 
-def _trained_imgsz(weights: Path, imgsz: int | None) -> int:
-    """`imgsz` if given, else the size in the weights file's header, else the default; checked."""
-    from yolofast.models import read_metadata
-
-    stored = read_metadata(weights).get("imgsz", str(DatasetConfig.imgsz))
-    if imgsz is None and not stored.isdecimal():
-        raise CheckpointError(
-            f"{weights}: imgsz in its header is '{stored}', expected a number. Give --imgsz."
-        )
-    return DatasetConfig(imgsz=int(stored) if imgsz is None else imgsz).imgsz
-
-
 def val(args: ValArgs) -> None:
-    from yolofast.pipeline import evaluate_run
+    from yolofast.pipeline import evaluate_run, trained_config
+    from yolofast.run_folder import run_folder
 
-    config = YOLOConfig().replace(
+    config = trained_config(
+        args.weights,
         data=args.data,
-        imgsz=_trained_imgsz(args.weights, args.imgsz),
+        imgsz=args.imgsz,
         batch=args.batch,
+        rect=args.rect,
         device=args.device,
         workers=args.workers,
     )
-    folder = args.project / args.name
-    result = evaluate_run(args.weights, config, split=args.split, save_dir=folder)
+    with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
+        result = evaluate_run(
+            args.weights,
+            config,
+            split=args.split,
+            save_dir=folder,
+            conf=args.conf,
+            iou=args.iou,
+            max_det=args.max_det,
+            classes=args.classes,
+            half=args.half,
+        )
     if args.json:
         print_json(result.to_dict())
         return
     print(result.table())
     if args.metrics == "coco":
         print(f"\n{result.coco_table()}")
-    print(f"written to {folder}")
+    print(f"written to {folder} (confusion matrix at {result.confusion.thresholds})")
 
 
 def predict(args: PredictArgs) -> None:
-    from yolofast.pipeline import predict_run
+    from yolofast.pipeline import trained_config
+    from yolofast.prediction import predict_run
+    from yolofast.run_folder import run_folder
 
-    folder = args.project / args.name
-    found = predict_run(
-        args.weights,
-        args.source,
-        folder,
-        imgsz=_trained_imgsz(args.weights, args.imgsz),
-        conf=args.conf,
-        iou=args.iou,
-        max_det=args.max_det,
-        device=args.device,
-    )
+    config = trained_config(args.weights, imgsz=args.imgsz)
+    with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
+        found = predict_run(
+            args.weights,
+            args.source,
+            folder,
+            imgsz=config.dataset.imgsz,
+            conf=args.conf,
+            iou=args.iou,
+            max_det=args.max_det,
+            classes=args.classes,
+            half=args.half,
+            rect=args.rect,
+            batch=args.batch,
+            device=args.device,
+        )
+    failed = sum(entry["error"] is not None for entry in found)
     if args.json:
         print_json(found)
-        return
-    for entry in found:
-        print(f"{entry['path']}: {len(entry['detections'])} objects")
-    print(f"written to {folder}")
+    else:
+        for entry in found:
+            if entry["error"] is None:
+                print(one_line(f"{entry['path']}: {len(entry['detections'])} objects"))
+        print(f"written to {folder}")
+    if failed:
+        raise DataError(
+            f"{failed} of {len(found)} images could not be read; {folder / 'detections.json'} says why. "
+            "The others are done."
+        )
 
 
 def export(args: ExportArgs) -> None:
-    from yolofast.pipeline import export_run
+    from yolofast.pipeline import export_run, trained_config
 
-    config = YOLOConfig(export=args.export).replace(
-        data=args.data, imgsz=_trained_imgsz(args.weights, args.imgsz)
-    )
+    settings = dataclasses.asdict(args.export)
+    config = trained_config(args.weights, data=args.data, imgsz=args.imgsz, **settings)
     result = export_run(args.weights, config, args.out)
     if args.json:
         print_json(dataclasses.asdict(result))

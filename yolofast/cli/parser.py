@@ -146,7 +146,7 @@ def _flags(kind: type[Section]) -> list[str]:
             flags += _flags(kinds[field.name])
         elif not field.metadata.get("positional"):
             flag = _flag(field.name)
-            flags += [flag, f"--no-{flag[2:]}"] if kinds[field.name] is bool else [flag]
+            flags += [flag, f"--no-{flag[2:]}"] if _single(kinds[field.name])[0] is bool else [flag]
     return flags
 
 

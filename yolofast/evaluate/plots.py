@@ -90,7 +90,11 @@ def plot_panels(panels: Sequence[GridImage], class_names: Sequence[str], path: s
     """
     if not panels:
         raise DataError("prediction grid: got no images, expected at least one.")
-    pictures = [_panel_picture(panel, class_names) for panel in panels[:GRID_IMAGES]]
+    return write_image(tiled([_panel_picture(panel, class_names) for panel in panels[:GRID_IMAGES]]), path)
+
+
+def tiled(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """At least one picture uint8 [H, W, 3] RGB, of any sizes, on a white page that is about square."""
     height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
     rows, columns = _page(len(pictures), height, width)
     grid = np.full(
@@ -100,7 +104,7 @@ def plot_panels(panels: Sequence[GridImage], class_names: Sequence[str], path: s
         y = GRID_GAP + index // columns * (height + GRID_GAP)
         x = GRID_GAP + index % columns * (width + GRID_GAP)
         grid[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-    return write_image(grid, path)
+    return grid
 
 
 def _page(count: int, height: int, width: int) -> tuple[int, int]:
@@ -114,13 +118,14 @@ def _panel_picture(panel: GridImage, class_names: Sequence[str]) -> NDArray[np.u
     scale = GRID_CELL / max(panel.image.shape[:2])
     predicted = draw_boxes(panel.image, scale, panel.detections, class_names)
     if panel.truth is None:
-        return _titled(predicted, panel.title)
+        return titled(predicted, panel.title)
     truth = draw_boxes(panel.image, scale, panel.truth, class_names, with_scores=False)
-    left, right = _titled(truth, f"{panel.title}: ground truth"), _titled(predicted, "predicted")
+    left, right = titled(truth, f"{panel.title}: ground truth"), titled(predicted, "predicted")
     return np.concatenate((left, np.full_like(left[:, :4], 255), right), axis=1)
 
 
-def _titled(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+def titled(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+    """`picture` uint8 [H, W, 3] below a white strip with `title`, whose end is kept where room is short."""
     strip = np.full((TITLE_HEIGHT, picture.shape[1], 3), 255, np.uint8)
     shown = title
     while len(shown) > 4 and text_size(shown, 0.5)[0] > picture.shape[1] - 8:
