@@ -83,13 +83,16 @@ def test_pascal_voc_worked_out_by_hand(right: list[int], objects: int, eleven: f
 
 
 def test_confidence_curves_worked_out_by_hand() -> None:
-    """Of two objects: right at 0.9, wrong at 0.8, right at 0.7; a class without objects has no curve."""
+    """Of two objects: right at 0.9, wrong at 0.8, right at 0.7; a class without objects has no curve.
+
+    Precision holds above the highest score, where there is nothing to be right or wrong.
+    """
     metrics = CocoMetrics(2)
     metrics.update(found([BOXES[0], AWAY[0], BOXES[1]], [0.9, 0.8, 0.7], [0, 0, 0]), BOXES[:2], [0, 0])
     curves = metrics.compute().confidence_curves
     np.testing.assert_allclose(curves.confidence, np.linspace(0, 1, 1001))
     for threshold, expected in ((0, (2 / 3, 1, 0.8)), (0.65, (2 / 3, 1, 0.8)), (0.75, (0.5, 0.5, 0.5)),
-                                (0.85, (1, 0.5, 2 / 3)), (0.95, (0, 0, 0)), (1, (0, 0, 0))):  # fmt: skip
+                                (0.85, (1, 0.5, 2 / 3)), (0.95, (1, 0, 0)), (1, (1, 0, 0))):  # fmt: skip
         at = round(threshold * 1000)
         got = [rates[0, at] for rates in (curves.precision, curves.recall, curves.f1)]
         assert got == pytest.approx(expected), threshold
