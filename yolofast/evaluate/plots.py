@@ -96,15 +96,18 @@ def plot_panels(panels: Sequence[GridImage], class_names: Sequence[str], path: s
 def tiled(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """At least one picture uint8 [H, W, 3] RGB, of any sizes, on a white page that is about square."""
     height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
-    rows, columns = _page(len(pictures), height, width)
-    grid = np.full(
-        (rows * (height + GRID_GAP) + GRID_GAP, columns * (width + GRID_GAP) + GRID_GAP, 3), 255, np.uint8
-    )
-    for index, picture in enumerate(pictures):
-        y = GRID_GAP + index // columns * (height + GRID_GAP)
-        x = GRID_GAP + index % columns * (width + GRID_GAP)
-        grid[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-    return grid
+    _, columns = _page(len(pictures), height, width)
+    rows = [pictures[begin : begin + columns] for begin in range(0, len(pictures), columns)]
+    heights = [max(p.shape[0] for p in row) for row in rows]
+    shape = (sum(heights) + GRID_GAP * (len(rows) + 1), columns * (width + GRID_GAP) + GRID_GAP, 3)
+    page = np.full(shape, 255, np.uint8)
+    y = GRID_GAP
+    for row, row_height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            x = GRID_GAP + column * (width + GRID_GAP)
+            page[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+        y += row_height + GRID_GAP
+    return page
 
 
 def _page(count: int, height: int, width: int) -> tuple[int, int]:
