@@ -335,9 +335,9 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluate a weights file on a split of `config.dataset.data`; omitted means the validation split.
 
-    The images are loaded as in the validation of a training with `config`. `conf` is that of
-    `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names or
-    numbers. With `save_dir`, metrics.json, predictions.json and plots are written there; the image ids in
+    The images are loaded, and the model runs, as in the validation of a training with `config`. `conf` is
+    that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names
+    or numbers. With `save_dir`, metrics.json, predictions.json and plots are written there; the image ids in
     predictions.json count from 1 in the order of the split's files, as in the ground truth that
     `convert_dataset` writes of the same dataset. Raises `DataError` when the dataset's classes are not the
     model's.
@@ -347,6 +347,7 @@ def evaluate_run(
     from yolofast.load import create_loader
     from yolofast.models import load_weights
     from yolofast.train import select_device
+    from yolofast.train.trainer import LAYOUT
 
     model = load_weights(weights)
     numbers = class_numbers(classes, model.class_names)
@@ -367,7 +368,7 @@ def evaluate_run(
             f"{list(model.class_names)}. Use the data.yaml that the model was trained on."
         )
     evaluator = YOLOEvaluator(
-        model,
+        model.to(memory_format=LAYOUT),  # type: ignore[call-overload]
         class_names=model.class_names,
         device=select_device(config.training.device),
         conf=ALL_SCORES if conf is None else conf,

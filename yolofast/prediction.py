@@ -141,6 +141,7 @@ def predict_run(
     """
     from yolofast.models import load_weights
     from yolofast.train import select_device
+    from yolofast.train.trainer import LAYOUT
 
     paths = images_of(source)
     model = load_weights(weights)
@@ -151,7 +152,7 @@ def predict_run(
         entries[path]["error"] = str(error).removeprefix(f"{path}: ")
 
     found = predict_images(
-        model,
+        model.to(memory_format=LAYOUT),  # type: ignore[call-overload]
         paths,
         imgsz=imgsz,
         conf=conf,
