@@ -526,6 +526,9 @@ class Metrics:
     """pycocotools' arrays: `precision` and `scores` [T, R, K, A, M], `recall` [T, K, A, M] over IoU
     thresholds, recall points, classes, area ranges and detection limits."""
     confidence_curves: ConfidenceCurves = field(repr=False)
+    lvis: Mapping[str, float] | None = None
+    """lvis-api's thirteen results by its names (AP, AP50, ..., APr, APc, APf, AR@300, ...) for a ground truth
+    of LVIS, -1 without ground truth; else None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -333,11 +335,16 @@ def test_a_batch_that_does_not_fit_is_named(
         (Detections(BOXES[:1, :3], [0.5], [0]), ValueError, r"boxes has shape \(1, 3\)"),
         (Detections(BOXES[:2], [0.5], [0]), ValueError, "2 boxes, 1 scores and 1 classes"),
         (Detections(BOXES[:1], [0.5], []), ValueError, "1 boxes, 1 scores and 0 classes"),
+        (
+            {"boxes": BOXES[:1]},
+            TypeError,
+            r"got a dict; expected Detections\(boxes, scores, classes\), or a list",
+        ),
+        ([{"boxes": BOXES[:1]}], TypeError, "detections: got a dict; expected Detections"),
+        ((BOXES[:1], [0.5], [0]), TypeError, "detections: got a ndarray; expected Detections"),
     ],
 )
-def test_detections_that_do_not_fit_are_named(
-    detections: Detections, error: type[Exception], message: str
-) -> None:
+def test_detections_that_do_not_fit_are_named(detections: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         CocoMetrics(2).update(detections, BOXES[:1], [0])
 
