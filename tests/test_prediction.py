@@ -161,6 +161,7 @@ def test_images_that_failed_are_in_the_result_with_the_reason(
         path.unlink()
     with pytest.raises(DataError, match=r"none of the 2 images could be read. The first: .*cut\.jpg"):
         predict_run(weights, tmp_path, tmp_path / "none", imgsz=64, device="cpu")
+    assert len(json.loads((tmp_path / "none" / "detections.json").read_text())) == 2
 
 
 def test_only_the_chosen_classes_are_detected(files: list[Path], weights: Path, tmp_path: Path) -> None:

@@ -170,12 +170,12 @@ def predict_run(
     for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False):
         entries[path]["detections"] = _listed(detections, model.class_names)
     result = list(entries.values())
+    write_json(save_dir / DETECTIONS_NAME, result)
     if all(entry["error"] is not None for entry in result):
         raise DataError(
             f"{source}: none of the {len(paths)} images could be read. The first: "
             f"{result[0]['path']}: {result[0]['error']}."
         )
-    write_json(save_dir / DETECTIONS_NAME, result)
     return result
 
 

@@ -12,8 +12,8 @@ from yolofast.cli import main
 from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError
 from yolofast.models import build_model, save_weights
+from yolofast.output_folder import output_folder
 from yolofast.pipeline import evaluate_run, train_run, trained_config
-from yolofast.run_folder import run_folder
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,8 @@ def test_runs_of_predict_never_mix(
     assert main([*arguments, "--source", str(second), "--exist-ok"]) == 0
     assert f"written to {tmp_path / 'runs' / 'predict'}\n" in capsys.readouterr().out
     assert not (tmp_path / "runs" / "predict-4").exists()
+    assert main([*arguments, "--source", str(second), "--name", "../other"]) == 2
+    assert "name: got '../other'" in capsys.readouterr().err
 
 
 def test_images_that_failed_set_the_exit_code(
@@ -172,7 +174,7 @@ def test_runs_that_start_together_get_folders_of_their_own(tmp_path: Path) -> No
     from concurrent.futures import ThreadPoolExecutor
 
     def claim(_: int) -> Path:
-        with run_folder(tmp_path / "runs", "group/val") as folder:
+        with output_folder(tmp_path / "runs", "group/val") as folder:
             return folder
 
     with ThreadPoolExecutor(8) as pool:

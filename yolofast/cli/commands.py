@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolofast.cli.arguments import (
@@ -182,9 +184,15 @@ def train(args: TrainArgs) -> None:
     print(f"{weights}\nNext: yolofast val --weights {weights} --data {config.dataset.data}")
 
 
+def _output_folder(args: ValArgs | PredictArgs) -> AbstractContextManager[Path]:
+    from yolofast.output_folder import output_folder
+
+    checked = LoggingConfig(project=args.project, name=args.name)
+    return output_folder(checked.project, checked.name, exist_ok=args.exist_ok)
+
+
 def val(args: ValArgs) -> None:
     from yolofast.pipeline import evaluate_run, trained_config
-    from yolofast.run_folder import run_folder
 
     config = trained_config(
         args.weights,
@@ -195,7 +203,7 @@ def val(args: ValArgs) -> None:
         device=args.device,
         workers=args.workers,
     )
-    with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
+    with _output_folder(args) as folder:
         result = evaluate_run(
             args.weights,
             config,
@@ -219,10 +227,9 @@ def val(args: ValArgs) -> None:
 def predict(args: PredictArgs) -> None:
     from yolofast.pipeline import trained_config
     from yolofast.prediction import predict_run
-    from yolofast.run_folder import run_folder
 
     config = trained_config(args.weights, imgsz=args.imgsz)
-    with run_folder(args.project, args.name, exist_ok=args.exist_ok) as folder:
+    with _output_folder(args) as folder:
         found = predict_run(
             args.weights,
             args.source,

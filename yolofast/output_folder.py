@@ -1,4 +1,4 @@
-"""The folder of a run: its own, also when several runs start at the same moment."""
+"""The folder of results: its own, also when several runs start at the same moment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yolofast.errors import DataError
 
 
 @contextmanager
-def run_folder(project: Path, name: str, *, exist_ok: bool = False) -> Iterator[Path]:
+def output_folder(project: Path, name: str, *, exist_ok: bool = False) -> Iterator[Path]:
     """A new folder `project/name`, or `name-2`, `name-3`, ... where that is taken.
 
     With `exist_ok` it is `project/name` itself, whatever is in it. When the block fails before anything was
