@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ImageError, nearest
 from yolofast.files import write_json
@@ -72,8 +73,10 @@ def predict_images(
         tensors=True,
         on_error=on_error or (lambda _, error: _log.error("%s", error)),
     )
-    settings = {"conf": conf, "iou": iou, "max_det": max_det, "classes": classes, "half": half}
-    for path, detections in predict_batches(model, batches, device=device, **settings):
+    found = predict_batches(
+        model, batches, conf=conf, iou=iou, max_det=max_det, classes=classes, half=half, device=device
+    )
+    for path, detections in found:
         if save_dir is not None and class_names is not None:
             target = next(plot for file, plot in plots if file == path)  # both are in the files' order
             plot_detections(read_image(path), detections, class_names, target)
@@ -145,7 +148,9 @@ def predict_run(
 
     paths = images_of(source)
     model = load_weights(weights)
-    entries = {path: {"path": str(path), "detections": [], "error": None} for path in paths}
+    entries: dict[Path, dict[str, Any]] = {
+        path: {"path": str(path), "detections": [], "error": None} for path in paths
+    }
 
     def failed(path: Path, error: ImageError) -> None:
         _log.error("%s", error)
@@ -167,8 +172,9 @@ def predict_run(
         class_names=model.class_names,
         on_error=failed,
     )
-    for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False):
-        entries[path]["detections"] = _listed(detections, model.class_names)
+    with logging_redirect_tqdm():
+        for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False):
+            entries[path]["detections"] = _listed(detections, model.class_names)
     result = list(entries.values())
     write_json(save_dir / DETECTIONS_NAME, result)
     if all(entry["error"] is not None for entry in result):

@@ -49,6 +49,10 @@ class _Results(NamedTuple):
     boxes: NDArray[np.float64]
     scores: NDArray[np.float64]
 
+    def rows(self, kept: NDArray[np.intp]) -> _Results:
+        """The results at `kept`."""
+        return _Results(self.image_ids[kept], self.category_ids[kept], self.boxes[kept], self.scores[kept])
+
 
 def evaluate_coco(
     gt_json: str | Path | Mapping[str, Any],
@@ -124,7 +128,7 @@ def evaluate_coco(
         raise DataError(f"{_name('results', dt_json)}: the score of entry {entry} is NaN; expected a number")
     if federated:
         best = best_of_each_image(dt_images, results.scores, limits[-1])
-        results, dt_images = _Results(*(column[best] for column in results)), dt_images[best]
+        results, dt_images = results.rows(best), dt_images[best]
     columns = Columns(
         *_detections(results, dt_images, categories, len(images)), *_truths(truth, images, categories)
     )

@@ -270,8 +270,9 @@ class _Run:
                 dt = slice(*columns.dt_offsets[i : i + 2])
                 gt = slice(*columns.gt_offsets[i : i + 2])
                 own = Judgement(judged.right[dt], judged.wrong[dt], judged.missed[gt])
-                counts = (int(rows.sum()) for rows in (own.right, own.wrong, own.missed))
-                self.worst.add(*counts, partial(_judged_image, batch.images[image.row], image, own))
+                right, wrong, missed = (int(rows.sum()) for rows in (own.right, own.wrong, own.missed))
+                pixels = batch.images[image.row]
+                self.worst.add(right, wrong, missed, partial(_judged_image, pixels, image, own))
 
     def _infer(self, batch: Batch) -> torch.Tensor:
         import torch
