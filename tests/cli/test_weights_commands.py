@@ -13,7 +13,8 @@ from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError
 from yolofast.models import build_model, save_weights
 from yolofast.output_folder import output_folder
-from yolofast.pipeline import evaluate_run, train_run, trained_config
+from yolofast.pipeline import evaluate_run, train_run
+from yolofast.trained_settings import trained_config
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +65,9 @@ def test_settings_come_from_the_weights_then_from_the_flags(
     settings = config.dataset
     assert (settings.imgsz, settings.rect, settings.pad, config.training.batch) == (96, True, 0.25, 5)
     assert config.training.epochs == YOLOConfig().training.epochs, "only what validation sees is kept"
-    flags = trained_config(rect_run[0], batch=2, rect=False, imgsz=32)
-    assert (flags.dataset.imgsz, flags.dataset.rect, flags.training.batch) == (32, False, 2)
+    flags = trained_config(rect_run[0], rect=False, imgsz=32)
+    assert (flags.dataset.imgsz, flags.dataset.rect, flags.training.batch) == (32, False, 16)
+    assert trained_config(rect_run[0], batch=2).training.batch == 2
     assert not caplog.records
 
     assert trained_config(plain_weights).dataset.imgsz == 640

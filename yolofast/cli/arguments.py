@@ -139,7 +139,7 @@ class ValArgs(Section):
     imgsz: int | None = None
     """Image size: side of the square in pixels; omitted means the size the weights were trained at."""
     batch: int | None = bounded(None, 1)
-    """Batch size; omitted means that of training."""
+    """Batch size; omitted means 16, or with rectangular batches that of training."""
     rect: bool | None = None
     """Rectangular batches of similarly shaped images with little padding; omitted means as in training."""
     conf: float | None = bounded(None, 0.0, 1.0)

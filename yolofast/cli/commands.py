@@ -192,7 +192,8 @@ def _output_folder(args: ValArgs | PredictArgs) -> AbstractContextManager[Path]:
 
 
 def val(args: ValArgs) -> None:
-    from yolofast.pipeline import evaluate_run, trained_config
+    from yolofast.pipeline import evaluate_run
+    from yolofast.trained_settings import trained_config
 
     config = trained_config(
         args.weights,
@@ -225,8 +226,8 @@ def val(args: ValArgs) -> None:
 
 
 def predict(args: PredictArgs) -> None:
-    from yolofast.pipeline import trained_config
     from yolofast.prediction import predict_run
+    from yolofast.trained_settings import trained_config
 
     config = trained_config(args.weights, imgsz=args.imgsz)
     with _output_folder(args) as folder:
@@ -260,7 +261,8 @@ def predict(args: PredictArgs) -> None:
 
 
 def export(args: ExportArgs) -> None:
-    from yolofast.pipeline import export_run, trained_config
+    from yolofast.pipeline import export_run
+    from yolofast.trained_settings import trained_config
 
     settings = dataclasses.asdict(args.export)
     config = trained_config(args.weights, data=args.data, imgsz=args.imgsz, **settings)
