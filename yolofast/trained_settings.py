@@ -20,8 +20,9 @@ def trained_config(weights: Path, **flags: Any) -> YOLOConfig:
     """The settings at which a weights file is used: those it was trained at, then `flags` that are not None.
 
     Of its training a file keeps imgsz, and what else decides which pixels validation sees (`AS_TRAINED`; the
-    batch size only with rect, where the shape of a batch depends on its images); a file without imgsz gets the default, with a warning. Raises `CheckpointError` for a file that cannot be
-    read or whose header does not make sense, `ConfigError` for a setting out of range.
+    batch size only with rect, where the shape of a batch depends on its images). A file without imgsz gets
+    the default, with a warning. Raises `CheckpointError` for a file that cannot be read or whose header does
+    not make sense, `ConfigError` for a setting out of range.
     """
     from yolofast.models import read_metadata
 
