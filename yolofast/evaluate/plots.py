@@ -56,15 +56,11 @@ TRAINING_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class GridImage:
-    """One image of a grid: detections and, if known, the ground truth.
-
-    `image` uint8 [H, W, 3] RGB; boxes are xyxy in its pixels. The scores of `truth` are not shown.
-    """
+    """One image of a grid; `image` uint8 [H, W, 3] RGB, boxes are xyxy in its pixels."""
 
     title: str
     image: NDArray[np.uint8]
     detections: Detections
-    truth: Detections | None = None
 
 
 def plot_prediction_grid(
@@ -83,7 +79,7 @@ def plot_prediction_grid(
 
 
 def plot_panels(panels: Sequence[GridImage], class_names: Sequence[str], path: str | Path) -> Path:
-    """Plot up to 16 panels into one image; ground truth, where there is any, is left of the predictions.
+    """Plot up to 16 panels into one image.
 
     The suffix of `path` selects the format. Raises `DataError` for no panels or a path that cannot be
     written.
@@ -119,12 +115,7 @@ def _page(count: int, height: int, width: int) -> tuple[int, int]:
 
 def _panel_picture(panel: GridImage, class_names: Sequence[str]) -> NDArray[np.uint8]:
     scale = GRID_CELL / max(panel.image.shape[:2])
-    predicted = draw_boxes(panel.image, scale, panel.detections, class_names)
-    if panel.truth is None:
-        return titled(predicted, panel.title)
-    truth = draw_boxes(panel.image, scale, panel.truth, class_names, with_scores=False)
-    left, right = titled(truth, f"{panel.title}: ground truth"), titled(predicted, "predicted")
-    return np.concatenate((left, np.full_like(left[:, :4], 255), right), axis=1)
+    return titled(draw_boxes(panel.image, scale, panel.detections, class_names), panel.title)
 
 
 def titled(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
