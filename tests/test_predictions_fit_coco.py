@@ -36,7 +36,7 @@ class Roughly(torch.nn.Module):
             sides = np.array(box) * [width, height, width, height] * luck.uniform(0.9, 1.1, 4)
             raw[int(sample), :4, row % 64] = torch.tensor(sides, dtype=torch.float32)
             raw[int(sample), 4 + label, row % 64] = luck.uniform(0.1, 0.9)
-        return raw, torch.ones(3)
+        return raw, torch.ones(4)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from yolofast.cli.completion import Shell
 from yolofast.cli.parser import POSITIONAL
 from yolofast.config import (
     AugmentConfig,
@@ -36,6 +37,14 @@ class DemoArgs(Section):
 
     project: Path = Path("runs")
     """Parent folder of all runs; the demo writes to PROJECT/demo."""
+
+
+@dataclass(frozen=True)
+class CompletionArgs(Section):
+    """Print the completion script of a shell: eval "$(yolofast completion bash)" switches it on."""
+
+    shell: Shell = field(metadata=POSITIONAL)
+    """bash, zsh or fish."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,8 @@ class CheckArgs(Section):
     """Also write an HTML report to this file, with plots and images of the worst cases."""
     label_format: str | None = None
     """Label format to use when the folder holds several (such as yolo, coco, voc)."""
+    fail_on: Literal["error", "warning"] | None = None
+    """Exit with code 1 if there is a finding of this severity or worse; omitted means always 0."""
 
 
 @dataclass(frozen=True)
