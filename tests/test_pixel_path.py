@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from support.coloured_dataset import KINDS, encoded
+from support.coloured_dataset import KINDS, encoded, exif
 from support.property_tests import examples
 
 from yolofast.config import YOLOConfig
@@ -45,12 +46,27 @@ def busy_image(seed: int, height: int, width: int) -> NDArray[np.uint8]:
     return (image + grain).clip(0, 255).astype(np.uint8)
 
 
+def png_with_exif(data: bytes, orientation: int) -> bytes:
+    """A PNG with an eXIf chunk, behind the header."""
+    content = exif(orientation)[10:]
+    chunk = b"eXIf" + content
+    added = len(content).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    return data[:33] + added + data[33:]
+
+
+def image_file(seed: int, height: int, width: int, kind: str) -> bytes:
+    """The bytes of a busy image as one of `KINDS`, or as 'png exif'."""
+    if kind == "png exif":
+        return png_with_exif(encoded(busy_image(seed, height, width), "png"), 6)
+    return encoded(busy_image(seed, height, width), kind)
+
+
 def write_images(root: Path, images: list[tuple[int, int, str]]) -> Path:
     """data.yaml of a dataset of `images`: (height, width, kind) of each."""
     (root / "images").mkdir(parents=True)
     for number, (height, width, kind) in enumerate(images):
-        data = encoded(busy_image(number, height, width), kind)
-        (root / "images" / f"{number:03}.{'png' if kind == 'png' else 'jpg'}").write_bytes(data)
+        path = root / "images" / f"{number:03}.{'png' if 'png' in kind else 'jpg'}"
+        path.write_bytes(image_file(number, height, width, kind))
     (root / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [thing]\n")
     return root / "data.yaml"
 
@@ -66,7 +82,7 @@ def inputs_of_val(data: Path, rect: bool, batch: int) -> dict[str, torch.Tensor]
 
 
 sides = st.one_of(st.integers(2, 200), st.integers(60, 68), st.sampled_from([511, 512, 513, 1000, 1030]))
-images = st.lists(st.tuples(sides, sides, st.sampled_from(KINDS)), min_size=1, max_size=4)
+images = st.lists(st.tuples(sides, sides, st.sampled_from([*KINDS, "png exif"])), min_size=1, max_size=4)
 
 
 @examples(40)
