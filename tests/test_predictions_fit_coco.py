@@ -78,6 +78,8 @@ def test_ids_and_categories_fit_the_converted_ground_truth(
     results = json.loads((out / "predictions.json").read_text())
     done = {entry["image_id"] for entry in results}
     images = {image["id"]: image for image in document["images"]}
+    assert len(images) == 7
+    assert set(images) < set(range(1, 9)), "an image that is left out keeps its number"
     assert {e["file_name"][:10] for e in results} == {images[i]["file_name"][:10] for i in done}
     document["annotations"] = [a for a in document["annotations"] if a["image_id"] in done]
     stats = evaluate_coco(document, out / "predictions.json").stats

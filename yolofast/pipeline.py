@@ -21,8 +21,9 @@ from yolofast.analyze import analyze_dataset
 from yolofast.config import MODEL_STRIDE, YOLOConfig
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ExportError
 from yolofast.files import write_json
-from yolofast.formats.data_yaml import YAML_KEYS, DataYaml, list_images, read_data_yaml
+from yolofast.formats.data_yaml import DataYaml, list_image_names, list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
+from yolofast.formats.splits import as_split
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
 from yolofast.prediction import class_numbers
 from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
@@ -118,17 +119,8 @@ def resolve_data(data: Path | None, report: Report = _log.info) -> DataYaml:
     return read_data_yaml(data.resolve())
 
 
-def evaluation_split(data: DataYaml, name: str | None = None) -> Split:
-    """The split called `name`: train, valid (or val), or test.
-
-    None means `valid`, or `test` for a dataset that has only that. Raises `DataError` with neither,
-    `ConfigError` for another name.
-    """
-    if name is not None:
-        named = next((split for split, keys in YAML_KEYS.items() if name in (split, *keys)), None)
-        if named is None:
-            raise ConfigError(f"split: got '{name}', expected train, valid, val or test.")
-        return named
+def evaluation_split(data: DataYaml) -> Split:
+    """`valid`, or `test` for a dataset that has only that. Raises `DataError` with neither."""
     if "valid" in data.splits:
         return "valid"
     if "test" in data.splits:
@@ -339,9 +331,9 @@ def evaluate_run(
     The images are loaded, and the model runs, as in the validation of a training with `config`. `conf` is
     that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names
     or numbers. With `save_dir`, metrics.json, predictions.json and plots are written there; the image ids in
-    predictions.json count from 1 in the order of the split's files, as in the ground truth that
-    `convert_dataset` writes of the same dataset. Raises `DataError` when the dataset's classes are not the
-    model's.
+    predictions.json count from 1 in the order of the split's files, readable or not, as in the ground truth
+    that `convert_dataset` writes of the same dataset. Raises `DataError` when the dataset's classes are not
+    the model's.
     """
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.evaluate.evaluator import ALL_SCORES
@@ -357,7 +349,7 @@ def evaluate_run(
     config = config.replace(data=data.path, single_cls=single)
     loader = create_loader(
         config,
-        evaluation_split(data, split),
+        as_split(split) if split is not None else evaluation_split(data),
         augment=False,
         shuffle=False,
         data=data,
@@ -380,7 +372,8 @@ def evaluate_run(
     )
     if save_dir is None:
         return evaluator.evaluate_dataset(loader)
-    ids = {path: number for number, path in enumerate(loader.dataset.paths, 1)}
+    listed = list_image_names(data, loader.dataset.split)
+    ids = {path: number for number, path in enumerate(listed, 1)}  # as `convert_dataset` numbers them
     result = evaluator.evaluate_dataset(loader, True, save_dir, image_ids=ids)
     write_json(save_dir / METRICS_NAME, result.to_dict())
     return result

@@ -120,7 +120,7 @@ def test_val_takes_the_usual_flags(
     assert "classes: got 'stat'" in (error := capsys.readouterr().err)
     assert "Did you mean 'star'?" in error
     assert sorted(p.name for p in tmp_path.iterdir()) == ["val"], "a run that failed leaves no folder"
-    with pytest.raises(ConfigError, match="split: got 'dev', expected train, valid, val or test"):
+    with pytest.raises(ConfigError, match="split: got 'dev', expected train, val"):
         evaluate_run(plain_weights, YOLOConfig().replace(data=sample_yolo), split="dev")
 
 

@@ -6,7 +6,7 @@ Nothing is lost silently: each label row of the source is either in a record or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +83,8 @@ class LabelledDataset:
     read: Callable[[], Iterator[ReadImage]]
     findings: tuple[Finding, ...] = ()
     evidence: tuple[str, ...] = ()
+    numbers: Mapping[Path, int] | None = None
+    """The position of each image, from 1, in what its split lists (readable or not); None without lists."""
 
 
 @dataclass(frozen=True, slots=True)

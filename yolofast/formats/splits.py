@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import PurePath
 from typing import get_args
 
+from yolofast.errors import ConfigError
 from yolofast.types import Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -38,3 +39,11 @@ def split_of(path: PurePath) -> Split | None:
 def in_split_order(splits: Collection[Split | None]) -> tuple[Split, ...]:
     """The splits among `splits`, each once, in the order train, valid, test."""
     return tuple(split for split in SPLITS if split in splits)
+
+
+def as_split(name: str) -> Split:
+    """The split of a word such as 'val' or 'validation', in any case. Raises `ConfigError` for others."""
+    for split, words in _WORDS:
+        if name.lower() in words.split("|"):
+            return split
+    raise ConfigError(f"split: got '{name}', expected train, val (or valid) or test.")

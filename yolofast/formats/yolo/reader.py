@@ -180,9 +180,11 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
 def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> LabelledDataset:
     finder = LabelFinder(tree)
     listed: dict[Path, Split] = {}
+    numbers: dict[Path, int] = {}
     notes = []
     for split in data.splits:
-        for image in list_images(data, split):
+        for number, image in enumerate(list_images(data, split), 1):
+            numbers.setdefault(image, number)
             if listed.setdefault(image, split) != split:
                 message = (
                     f"in both {listed[image]} and {split} of {data.path.name}: it stays in {listed[image]}"
@@ -218,4 +220,5 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
         lambda: _read(pairs(), len(data.names), data.path, data.keypoints),
         tuple(notes),
         (f"{len(files)} YOLO label files", evidence),
+        numbers=numbers,
     )
