@@ -242,14 +242,14 @@ def train_model(
         checkpoint_manager.model_metadata |= weights_metadata(config)
     for line in training_header(config, trainer, loader.dataset, valid.dataset):
         monitor.report(line)
-    if folder is not None:
+    if folder is not None and not trainer.is_over():
         config.replace(resume=False).to_yaml(folder / CONFIG_NAME)
     if pictures is not None and not trainer.epoch:
         pictures.add_labels(loader.dataset)
     try:
         return trainer.fit()
     finally:
-        if folder is not None:
+        if folder is not None and flow.total_samples_processed:
             write_json(folder / DATA_FLOW_NAME, flow.report())
 
 

@@ -150,6 +150,10 @@ class Trainer:
         """One row of metrics per epoch that is done."""
         return self.monitor.history
 
+    def is_over(self) -> bool:
+        """Whether there is nothing left to train: see `fit`."""
+        return is_finished(self.history, epochs=self.config.epochs, patience=self.config.patience)
+
     def fit(self) -> TrainResult:
         """Train to the last epoch, or until `patience` epochs brought no better mAP50-95.
 
@@ -158,11 +162,10 @@ class Trainer:
         """
         if self.config.resume:
             self.monitor.report(self._resumed_line())
-        epochs, patience = self.config.epochs, self.config.patience
-        while not is_finished(self.history, epochs=epochs, patience=patience):
+        while not self.is_over():
             self._run_epoch()
-            if self.epoch < epochs and is_finished(self.history, epochs=epochs, patience=patience):
-                self.monitor.report(f"early stopping: no better mAP50-95 for {patience} epochs")
+            if self.is_over() and self.epoch < self.config.epochs:
+                self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
         best = fitness(best_row(self.history)) if self.history else -math.inf
         return TrainResult(list(self.monitor.history), best, self.epoch)
 
@@ -250,12 +253,12 @@ class Trainer:
     # ------------------------------------------------------------ what is said
 
     def _resumed_line(self) -> str:
-        epochs, patience = self.config.epochs, self.config.patience
+        epochs = self.config.epochs
         if not self.epoch:
             return "nothing to resume: this run has no checkpoint yet, so it starts at epoch 1"
         if self.epoch >= epochs:
             return f"this run finished after {self.epoch} epochs; give more --epochs to continue it"
-        if is_finished(self.history, epochs=epochs, patience=patience):
+        if self.is_over():
             return (
                 f"this run stopped early after {self.epoch} of {epochs} epochs (no better mAP50-95 for "
                 f"{epochs_without_gain(self.history)}); give a larger --patience to continue it"
