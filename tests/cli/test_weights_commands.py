@@ -37,21 +37,15 @@ def plain_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_val_of_a_rectangular_run_gives_the_figures_of_its_training(
-    rect_run: tuple[Path, dict[str, float]],
-    sample_yolo: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    rect_run: tuple[Path, dict[str, float]], sample_yolo: Path
 ) -> None:
     weights, row = rect_run
-    common = ["val", "--weights", str(weights), "--data", str(sample_yolo), "--json", "--workers", "0"]
-    common += ["--project", str(tmp_path), "--device", "cpu"]
-    assert main([*common, "--split", "val"]) == 0
-    overall = json.loads(capsys.readouterr().out)["overall"]
+    settings = {"data": sample_yolo, "workers": 0, "device": "cpu"}
+    overall = evaluate_run(weights, trained_config(weights, **settings), split="val").overall_metrics
     for name in ("box", "cls", "dfl", "loss"):
         assert overall[name] == pytest.approx(row[f"val_{name}"], rel=1e-6), name
     assert overall["map50"] == row["map50"]
-    assert main([*common, "--no-rect"]) == 0
-    square = json.loads(capsys.readouterr().out)["overall"]
+    square = evaluate_run(weights, trained_config(weights, rect=False, **settings)).overall_metrics
     assert abs(square["box"] - row["val_box"]) > 1e-4 * row["val_box"], "other pixels"
 
 
@@ -97,6 +91,9 @@ def test_val_takes_the_usual_flags(
     ]
     arguments += ["--imgsz", "64", "--device", "cpu", "--workers", "0", "--json"]
     more = [
+        "--split",
+        "val",
+        "--no-rect",
         "--conf",
         "1e-6",
         "--iou",
