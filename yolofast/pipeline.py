@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from yolofast.analyze import analyze_dataset
 from yolofast.config import MODEL_STRIDE, YOLOConfig
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ExportError
 from yolofast.files import write_json
-from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
+from yolofast.formats.data_yaml import DataYaml, list_image_names, list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
-from yolofast.images import IMAGE_SUFFIXES
+from yolofast.formats.splits import as_split
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
+from yolofast.prediction import class_numbers
 from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date, rejected_labels
 from yolofast.run_report import (
     RunPictures,
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 METRICS_NAME, SUMMARY_NAME = "metrics.json", "summary.json"
-DETECTIONS_NAME = "detections.json"
 CHECK_IMAGES = 16
 MODEL_TYPES = ("yolo",)
 
@@ -334,25 +333,41 @@ def _with_absolute_paths(config: YOLOConfig) -> YOLOConfig:
 
 
 def evaluate_run(
-    weights: Path, config: YOLOConfig, *, split: Split | str | None = None, save_dir: Path | None = None
+    weights: Path,
+    config: YOLOConfig,
+    *,
+    split: str | None = None,
+    save_dir: Path | None = None,
+    conf: float | None = None,
+    iou: float = 0.7,
+    max_det: int = 300,
+    classes: Sequence[str] | None = None,
+    half: bool = False,
 ) -> Evaluation:
     """Evaluate a weights file on a split of `config.dataset.data`; omitted means the validation split.
 
-    With `save_dir`, metrics.json, predictions.json and plots are written there. Raises `DataError` when the
-    dataset's classes are not the model's.
+    The images are loaded, and the model runs, as in the validation of a training with `config`. `conf` is
+    that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names
+    or numbers. With `save_dir`, metrics.json, predictions.json and plots are written there; the image ids in
+    predictions.json count from 1 in the order of the split's files, readable or not, as in the ground truth
+    that `convert_dataset` writes of the same dataset. Raises `DataError` when the dataset's classes are not
+    the model's.
     """
     from yolofast.evaluate import YOLOEvaluator
+    from yolofast.evaluate.evaluator import ALL_SCORES
     from yolofast.load import create_loader
     from yolofast.models import load_weights
     from yolofast.train import select_device
+    from yolofast.train.trainer import LAYOUT
 
     model = load_weights(weights)
+    numbers = class_numbers(classes, model.class_names)
     data = resolve_data(config.dataset.data)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
     config = config.replace(data=data.path, single_cls=single)
     loader = create_loader(
         config,
-        split or evaluation_split(data),
+        as_split(split) if split is not None else evaluation_split(data),
         augment=False,
         shuffle=False,
         data=data,
@@ -364,79 +379,25 @@ def evaluate_run(
             f"{list(model.class_names)}. Use the data.yaml that the model was trained on."
         )
     evaluator = YOLOEvaluator(
-        model, class_names=model.class_names, device=select_device(config.training.device)
-    )
-    result = evaluator.evaluate_dataset(loader, save_predictions=save_dir is not None, save_dir=save_dir)
-    if save_dir is not None:
-        write_json(save_dir / METRICS_NAME, result.to_dict())
-    return result
-
-
-# ---------------------------------------------------------------- predict and export
-
-
-def predict_run(
-    weights: Path,
-    source: Path,
-    save_dir: Path,
-    *,
-    imgsz: int,
-    conf: float = 0.25,
-    iou: float = 0.7,
-    max_det: int = 300,
-    device: str = "auto",
-) -> list[dict[str, Any]]:
-    """Detect objects in an image or a folder of images, and plot them into `save_dir`.
-
-    Returns, and writes to `save_dir/detections.json`, one dict per image: path, detections (class, name,
-    score, box xyxy in pixels of the image). Images that cannot be read are logged and skipped. Raises
-    `DatasetNotFoundError` when there is nothing at `source`, `DataError` when no image can be read.
-    """
-    from yolofast.evaluate import predict_images
-    from yolofast.models import load_weights
-    from yolofast.train import select_device
-
-    if source.is_dir():
-        paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    elif source.exists():
-        paths = [source]
-    else:
-        raise DatasetNotFoundError(f"{source}: no such image or folder.")
-    if not paths:
-        raise DataError(f"{source}: no image in this folder, expected {', '.join(sorted(IMAGE_SUFFIXES))}.")
-    model = load_weights(weights)
-    found = predict_images(
-        model,
-        paths,
-        imgsz=imgsz,
-        conf=conf,
+        model.to(memory_format=LAYOUT),  # type: ignore[call-overload]
+        class_names=model.class_names,
+        device=select_device(config.training.device),
+        conf=ALL_SCORES if conf is None else conf,
         iou=iou,
         max_det=max_det,
-        device=select_device(device),
-        save_dir=save_dir,
-        class_names=model.class_names,
+        classes=numbers,
+        half=half,
     )
-    result = [
-        {
-            "path": str(path),
-            "detections": [
-                {
-                    "class": int(label),
-                    "name": model.class_names[label],
-                    "score": round(float(score), 5),
-                    "box": [round(float(side), 2) for side in box],
-                }
-                for box, score, label in zip(
-                    detections.boxes, detections.scores, detections.classes, strict=True
-                )
-            ],
-        }
-        for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False)
-    ]
-    if not result:
-        raise DataError(f"{source}: none of the {len(paths)} images could be read.")
-    write_json(save_dir / DETECTIONS_NAME, result)
+    if save_dir is None:
+        return evaluator.evaluate_dataset(loader)
+    listed = list_image_names(data, loader.dataset.split)
+    ids = {path: number for number, path in enumerate(listed, 1)}  # as `convert_dataset` numbers them
+    result = evaluator.evaluate_dataset(loader, True, save_dir, image_ids=ids)
+    write_json(save_dir / METRICS_NAME, result.to_dict())
     return result
+
+
+# ---------------------------------------------------------------- export
 
 
 def letterboxed_images(data: DataYaml, imgsz: int, count: int = CHECK_IMAGES) -> NDArray[np.uint8]:

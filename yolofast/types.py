@@ -517,7 +517,7 @@ class ConfidenceCurves:
     confidence: NDArray[np.float64] = field(repr=False)
     """Confidence thresholds [N], ascending from 0 to 1."""
     precision: NDArray[np.float64] = field(repr=False)
-    """[num_classes, N]; 0 where no detection has such a score."""
+    """[num_classes, N]; beyond a class's highest score the value at it, and 0 for a class never detected."""
     recall: NDArray[np.float64] = field(repr=False)
     f1: NDArray[np.float64] = field(repr=False)
 
@@ -548,6 +548,9 @@ class Metrics:
     """pycocotools' arrays: `precision` and `scores` [T, R, K, A, M], `recall` [T, K, A, M] over IoU
     thresholds, recall points, classes, area ranges and detection limits."""
     confidence_curves: ConfidenceCurves = field(repr=False)
+    lvis: Mapping[str, float] | None = None
+    """lvis-api's thirteen results by its names (AP, AP50, ..., APr, APc, APf, AR@300, ...) for a ground truth
+    of LVIS, -1 without ground truth; else None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ def test_tensors_written_meanwhile_do_no_harm() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ops.box_iou(BOXES.int(), BOXES), "box_iou: a has dtype Int; expected float32 or float64"),
+        (lambda: ops.box_iou(BOXES.int(), BOXES), "box_iou: a has dtype int32; expected float32 or float64"),
         (lambda: ops.box_iou(BOXES, BOXES.double()), "box_iou: b has dtype float64; expected float32:"),
         (lambda: ops.box_iou(BOXES[0], BOXES), r"box_iou: a has shape \[4\]; expected \[\*, 4\]"),
         (

@@ -150,8 +150,20 @@ class ValArgs(Section):
     next to it."""
     imgsz: int | None = None
     """Image size: side of the square in pixels; omitted means the size the weights were trained at."""
-    batch: int = bounded(16, 1)
-    """Batch size."""
+    batch: int | None = bounded(None, 1)
+    """Batch size; omitted means 16, or with rectangular batches that of training."""
+    rect: bool | None = None
+    """Rectangular batches of similarly shaped images with little padding; omitted means as in training."""
+    conf: float | None = bounded(None, 0.0, 1.0)
+    """Confidence threshold; omitted means 0.001 for mAP, and 0.25 for plots and the confusion matrix."""
+    iou: float = bounded(0.7, 0.0, 1.0)
+    """NMS IoU threshold: of two overlapping boxes of a class, the one with the lower score is dropped."""
+    max_det: int = bounded(300, 1)
+    """Max detections per image."""
+    classes: tuple[str, ...] | None = None
+    """Classes to evaluate, by name or number; detections and labels of others do not count."""
+    half: bool = False
+    """Mixed precision: float16 on CUDA, bfloat16 on the CPU."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     workers: int | None = bounded(None, 0)
@@ -164,7 +176,9 @@ class ValArgs(Section):
     project: Path = Path("runs")
     """Parent folder of all runs."""
     name: str = "val"
-    """Results go to PROJECT/NAME."""
+    """Results go to PROJECT/NAME, or NAME-2, NAME-3, ... where that exists."""
+    exist_ok: bool = False
+    """Write to PROJECT/NAME even if it exists; files of the same names are replaced."""
     json: bool = False
     """Machine-readable output: one JSON object."""
 
@@ -179,18 +193,28 @@ class PredictArgs(Section):
     """An image or a folder of images."""
     imgsz: int | None = None
     """Image size: side of the square in pixels; omitted means the size the weights were trained at."""
+    batch: int = bounded(16, 1)
+    """Batch size."""
+    rect: bool = False
+    """Rectangular batches, just large enough for their images, instead of squares."""
     conf: float = bounded(0.25, 0.0, 1.0)
     """Confidence threshold."""
     iou: float = bounded(0.7, 0.0, 1.0)
     """NMS IoU threshold: of two overlapping boxes of a class, the one with the lower score is dropped."""
     max_det: int = bounded(300, 1)
     """Max detections per image."""
+    classes: tuple[str, ...] | None = None
+    """Classes to detect, by name or number."""
+    half: bool = False
+    """Mixed precision: float16 on CUDA, bfloat16 on the CPU."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     project: Path = Path("runs")
     """Parent folder of all runs."""
     name: str = "predict"
-    """Results go to PROJECT/NAME."""
+    """Results go to PROJECT/NAME, or NAME-2, NAME-3, ... where that exists."""
+    exist_ok: bool = False
+    """Write to PROJECT/NAME even if it exists; files of the same names are replaced."""
     json: bool = False
     """Machine-readable output: one JSON array, with the detections of each image."""
 

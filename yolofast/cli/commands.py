@@ -10,6 +10,7 @@ import functools
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,8 @@ from yolofast.cli.arguments import (
     ValArgs,
 )
 from yolofast.cli.output import command_line, one_line, print_json
-from yolofast.config import DatasetConfig, LoggingConfig, TrainingConfig, YOLOConfig
-from yolofast.errors import CheckpointError, ConfigError
+from yolofast.config import LoggingConfig, TrainingConfig, YOLOConfig
+from yolofast.errors import ConfigError, DataError
 from yolofast.types import Finding, PreparedDataset, QualityReport, Severity
 
 if TYPE_CHECKING:
@@ -245,67 +246,88 @@ def train(args: TrainArgs) -> None:
     _print_next("val", "--weights", weights, "--data", config.dataset.data)
 
 
-def _trained_imgsz(weights: Path, imgsz: int | None) -> int:
-    """`imgsz` if given, else the size in the weights file's header, else the default; checked."""
-    from yolofast.models import read_metadata
+def _output_folder(args: ValArgs | PredictArgs) -> AbstractContextManager[Path]:
+    from yolofast.output_folder import output_folder
 
-    stored = read_metadata(weights).get("imgsz", str(DatasetConfig.imgsz))
-    if imgsz is None and not stored.isdecimal():
-        raise CheckpointError(
-            f"{weights}: imgsz in its header is '{stored}', expected a number. Give --imgsz."
-        )
-    return DatasetConfig(imgsz=int(stored) if imgsz is None else imgsz).imgsz
+    checked = LoggingConfig(project=args.project, name=args.name)
+    return output_folder(checked.project, checked.name, exist_ok=args.exist_ok)
 
 
 def val(args: ValArgs) -> None:
     from yolofast.pipeline import evaluate_run
+    from yolofast.trained_settings import trained_config
 
-    config = YOLOConfig().replace(
+    config = trained_config(
+        args.weights,
         data=args.data,
-        imgsz=_trained_imgsz(args.weights, args.imgsz),
+        imgsz=args.imgsz,
         batch=args.batch,
+        rect=args.rect,
         device=args.device,
         workers=args.workers,
     )
-    folder = args.project / args.name
-    result = evaluate_run(args.weights, config, split=args.split, save_dir=folder)
+    with _output_folder(args) as folder:
+        result = evaluate_run(
+            args.weights,
+            config,
+            split=args.split,
+            save_dir=folder,
+            conf=args.conf,
+            iou=args.iou,
+            max_det=args.max_det,
+            classes=args.classes,
+            half=args.half,
+        )
     if args.json:
         print_json(result.to_dict())
         return
     print(result.table())
     if args.metrics == "coco":
         print(f"\n{result.coco_table()}")
-    print(f"written to {folder}")
+    print(f"written to {folder} (confusion matrix at {result.confusion.thresholds})")
 
 
 def predict(args: PredictArgs) -> None:
-    from yolofast.pipeline import predict_run
+    from yolofast.prediction import predict_run
+    from yolofast.trained_settings import trained_config
 
-    folder = args.project / args.name
-    found = predict_run(
-        args.weights,
-        args.source,
-        folder,
-        imgsz=_trained_imgsz(args.weights, args.imgsz),
-        conf=args.conf,
-        iou=args.iou,
-        max_det=args.max_det,
-        device=args.device,
-    )
+    config = trained_config(args.weights, imgsz=args.imgsz)
+    with _output_folder(args) as folder:
+        found = predict_run(
+            args.weights,
+            args.source,
+            folder,
+            imgsz=config.dataset.imgsz,
+            conf=args.conf,
+            iou=args.iou,
+            max_det=args.max_det,
+            classes=args.classes,
+            half=args.half,
+            rect=args.rect,
+            batch=args.batch,
+            device=args.device,
+        )
+    failed = sum(entry["error"] is not None for entry in found)
     if args.json:
         print_json(found)
-        return
-    for entry in found:
-        print(f"{entry['path']}: {len(entry['detections'])} objects")
-    print(f"written to {folder}")
+    else:
+        for entry in found:
+            if entry["error"] is None:
+                print(one_line(f"{entry['path']}: {len(entry['detections'])} objects"))
+        print(f"written to {folder}")
+    if failed:
+        raise DataError(
+            f"{failed} of {len(found)} images could not be read; {folder / 'detections.json'} says why. "
+            "The others are done."
+        )
 
 
 def export(args: ExportArgs) -> None:
     from yolofast.pipeline import export_run
+    from yolofast.trained_settings import trained_config
 
-    config = YOLOConfig(export=args.export).replace(
-        data=args.data, imgsz=_trained_imgsz(args.weights, args.imgsz)
-    )
+    settings = dataclasses.asdict(args.export)
+    config = trained_config(args.weights, data=args.data, imgsz=args.imgsz, **settings)
     result = export_run(args.weights, config, args.out)
     if args.json:
         print_json(dataclasses.asdict(result))

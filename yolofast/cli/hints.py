@@ -90,7 +90,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     # export
     "--include": ("--format",),
     "--nms": ("--include-nms", "--iou"),
-    "--fp16": ("--half-precision", "--amp on"),
+    "--fp16": ("--half", "--half-precision", "--amp on"),
     "--half": ("--half-precision", "--amp on"),
     "--opset-version": ("--opset",),
     "--dynamic-axes": ("--dynamic",),

@@ -6,7 +6,7 @@ Nothing is lost silently: each label row of the source is either in a record or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,8 @@ class LabelledDataset:
     evidence: tuple[str, ...] = ()
     splits_from: str = ""
     """Where the splits come from, such as 'ImageSets/Main/train.txt' or 'folder names'."""
+    numbers: Mapping[Path, int] | None = None
+    """The position of each image, from 1, in what its split lists (readable or not); None without lists."""
 
 
 @dataclass(frozen=True, slots=True)

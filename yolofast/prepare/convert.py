@@ -139,7 +139,8 @@ def _write_images(
         name = _target_name(record.path, key, names, folder.accepts)
         target = folder.image_file(record.split, name)
         size, digest = link_or_copy(str(record.path), str(target), link)
-        folder.add(record.split, name, record, item.header.mode if item.header else "RGB")
+        number = dataset.numbers.get(record.path) if dataset.numbers is not None else None
+        folder.add(record.split, name, record, item.header.mode if item.header else "RGB", number)
         split = record.split or UNSPLIT
         outcome.images[split] += 1
         unlabelled += record.label_file is None
@@ -182,6 +183,8 @@ def convert_dataset(
     """Write a dataset as COCO JSON or Pascal VOC XML.
 
     coco: `images/<split>/` and `annotations/instances_<split>.json`, all classes in their order, ids from 1.
+    The images that a data.yaml lists have their position in its sorted list as id, as in the predictions.json
+    of an evaluation, whatever else is left out.
     voc: `JPEGImages/`, `Annotations/` and `ImageSets/Main/<split>.txt` (and trainval.txt), with decimals
     where a coordinate is not whole. VOC cannot represent a class without boxes, or an order of classes.
     The splits are those of the source, called train, val and test; an image in no split stays without one.

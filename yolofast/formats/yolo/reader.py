@@ -17,7 +17,7 @@ from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.names.conflicts import id_conflicts
 from yolofast.formats.names.merge import ClassList, merge_class_lists, renumber
 from yolofast.formats.prefetch import prefetch_batches
-from yolofast.formats.splits import default_split, in_split_order
+from yolofast.formats.splits import SPLITS, default_split, in_split_order
 from yolofast.formats.yolo.class_files import mapped_finding, nearest_file, ruling_class_files
 from yolofast.formats.yolo.label_files import (
     ImageLabel,
@@ -185,10 +185,14 @@ def _open_with_yamls(
     """The labels that data.yaml files describe; with several of them, classes are mapped by name."""
     finder = LabelFinder(tree)
     listed: dict[Path, tuple[Split, DataYaml]] = {}
+    numbers: dict[Path, int] = {}
+    counts = dict.fromkeys(SPLITS, 0)
     notes: list[Finding] = list(findings)
     for data in yamls:
         for split in data.splits:
             for image in map(Path, list_image_names(data, split, notes)):
+                counts[split] += 1
+                numbers.setdefault(image, counts[split])
                 first, by = listed.setdefault(image, (split, data))
                 if first != split:
                     message = f"in both {first} and {split} of {by.path.name}: it stays in {first}"
@@ -239,4 +243,5 @@ def _open_with_yamls(
         tuple(notes),
         (f"{len(files)} YOLO label files", f"class names from {source}"),
         source,
+        numbers,
     )
