@@ -96,12 +96,22 @@ def test_epochs_follow_one_another_and_can_be_chosen(data: Path) -> None:
 
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("taken", [1, 3, 6])
-def test_an_iteration_that_was_left_starts_over(data: Path, threads: int, taken: int) -> None:
+def test_an_iteration_after_one_that_was_left_is_the_next_epochs(
+    data: Path, threads: int, taken: int
+) -> None:
+    """So a run of short epochs sees other samples in each of them, and a chosen epoch is what it says."""
     loader = Loader(dataset(data), 4, threads=threads)
-    for _ in range(3):
-        assert len(list(itertools.islice(loader, taken))) == taken
-    assert plain_samples(loader) == one_by_one(dataset(data), 0)
-    assert loader.epoch == 1
+    for epoch in range(3):
+        assert plain_samples(itertools.islice(loader, taken)) == one_by_one(dataset(data), epoch)[: 4 * taken]
+    loader.set_epoch(2)
+    assert plain_samples(loader) == one_by_one(dataset(data), 2)
+    assert loader.epoch == 3
+    for _ in range(2):
+        next(iter(loader))
+        loader.set_epoch(loader.epoch)
+    assert plain_samples(loader) == one_by_one(dataset(data), 3)
+    iter(loader), iter(loader)  # nothing was taken of these
+    assert plain_samples(loader) == one_by_one(dataset(data), 4)
 
 
 def test_a_new_iteration_and_a_new_epoch_end_the_old_iteration(data: Path) -> None:
@@ -111,7 +121,7 @@ def test_a_new_iteration_and_a_new_epoch_end_the_old_iteration(data: Path) -> No
     new = iter(loader)
     first = next(new)
     assert next(old, None) is None
-    assert plain_samples([first, *new]) == one_by_one(dataset(data), 0)
+    assert plain_samples([first, *new]) == one_by_one(dataset(data), 1)
     third = iter(loader)
     next(third)
     loader.set_epoch(8)

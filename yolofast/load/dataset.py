@@ -24,7 +24,7 @@ from yolofast.load.hooks import Hook, HookFunction, compiled_hooks
 from yolofast.load.index import SINGLE_CLASS_NAMES, PackedIndex
 from yolofast.load.plan import draws
 from yolofast.load.plan.bad_images import BadImages
-from yolofast.load.plan.plan import plan_batch
+from yolofast.load.plan.plan import Replace, plan_batch
 from yolofast.load.plan.sizes import FixedSize, MultiScale, RectangularSizes, Sizes, aspect_order
 from yolofast.types import BatchPlan, Finding, Sample, Split
 
@@ -225,15 +225,20 @@ class YOLODataset:
         height_width = self._size_alone(epoch, int(positions[0])) if size is None else size
         mosaic = augment is not None and not self.rect and epoch < self.epochs - augment.close_mosaic
 
-        def draw(order: NDArray[np.int64], rows: NDArray[np.int64]) -> BatchPlan:
+        def draw(rows: NDArray[np.int64], replace: Replace | None) -> BatchPlan:
             return plan_batch(
-                order, rows, self.shapes, height_width, augment, seed=self.seed, epoch=epoch, mosaic=mosaic
+                self.order(epoch),
+                rows,
+                self.shapes,
+                height_width,
+                augment,
+                seed=self.seed,
+                epoch=epoch,
+                mosaic=mosaic,
+                replace=replace,
             )
 
-        order = self.order(epoch)
-        return self.bad_images.substitute(
-            draw(order, positions), order, lambda other, row: draw(other, positions[row : row + 1])
-        )
+        return self.bad_images.substitute(positions, draw)
 
     def _size_alone(self, epoch: int, position: int) -> tuple[int, int]:
         return self.sizes(1).at(epoch, position)

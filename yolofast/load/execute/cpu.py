@@ -78,7 +78,7 @@ class CpuExecutor:
         started = time.perf_counter()
         positions, jobs, labelled = pending[0]
         pool.finish(jobs)
-        plan = repair(self.dataset, pool.engine, jobs, epoch, positions)
+        plan = repair(self.dataset, pool, jobs, epoch, positions)
         waited = time.perf_counter() - started
         targets = final_targets(self.dataset, pool.engine, plan, jobs)
         batch = make_batch(self.dataset.index, plan, jobs.out, targets)
