@@ -38,7 +38,7 @@ class Loader:
     """Iterates over the batches of an epoch; after the last one, the next iteration is the next epoch's.
 
     An iteration that is left early counts as an epoch: the next iteration is the next epoch's. Only a loaded
-    state resumes in the middle. `set_epoch` starts its epoch over, as does an iteration after one that failed.
+    state resumes in the middle. `set_epoch` starts its epoch over, as does the iteration after a failed one.
 
     dataset      whose samples
     batch_size   samples per batch; rectangular and multi-scale sizes are per batch, too
