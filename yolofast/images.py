@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
-from yolofast.kernels import decode_jpeg, jpeg_info
+from yolofast.kernels import decode_jpeg
 from yolofast.kernels._scan import FORMATS, MODES, REFUSED, UNKNOWN_FORMAT, UNREADABLE, UNUSUAL, scan_headers
 from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
@@ -98,7 +98,7 @@ def _slow_header(path: str | Path, status: int, error: int, header: ImageHeader)
             height, width, _ = _decode_other(data, path).shape
             return replace(header, width=width, height=height, mode="RGB", bits=8, complete=True)
         if status == REFUSED:
-            jpeg_info(data)
+            decode_jpeg(data)  # says why
     except ImageError as refusal:
         named = str(refusal).startswith(f"{path}: ")
         return refusal if named else ImageError(f"{path}: {refusal}")

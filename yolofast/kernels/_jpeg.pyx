@@ -114,6 +114,10 @@ _ADVICE = {
     <int>JpegError.changed: "do not write to the buffer while it is being decoded",
 }
 
+_INFO_ADVICE = _ADVICE | {
+    <int>JpegError.truncated: "pass more of the file's bytes; if these are all, get the file again",
+}
+
 _REWRITE_ADVICE = _ADVICE | {
     <int>JpegError.truncated: "the file is incomplete: get it again",
     <int>JpegError.corrupt: "the file is damaged: get it again",
@@ -251,7 +255,8 @@ def decode_jpeg(
             factors; the planes are cut at x0 / factor, and x1 / factor rounded up.
         orient: turn "rgb", "bgr" and "gray" upright by the EXIF orientation. Planes are always as stored.
         salvage: return what can be decoded of damaged or incomplete data, with a RuntimeWarning, instead of
-            raising.
+            raising. Progressive files some of whose scans are missing count as incomplete: decoders smooth
+            what they lack, so their pixels depend on the libjpeg-turbo that was linked.
         max_pixels: refuse larger pictures (stored width x height) before any memory is taken.
         decoder: "auto", or "turbo" for libjpeg-turbo alone; None takes the environment variable
             YOLOFAST_JPEG, and "auto" where it is not set.
@@ -388,7 +393,8 @@ def jpeg_info(data):
     """What a JPEG's header says, without decoding.
 
     Args:
-        data: the file's bytes, or only its first ones: 64 KB are enough for nearly every file.
+        data: the file's bytes, or only its first ones: 64 KB are enough for nearly every file, and where they
+            are not, the error says how many bytes to pass at least.
 
     Returns:
         `JpegInfo`: stored width and height, components, subsampling, progressive, EXIF orientation.
@@ -403,7 +409,7 @@ def jpeg_info(data):
     with nogil:
         status = parse_jpeg_header(<const uint8_t*>source.view.buf, source.view.len, &header)
     if status.error != JpegError.none:
-        _raise(status)
+        _raise(status, "decode", _INFO_ADVICE)
     return JpegInfo(
         width=header.width,
         height=header.height,
@@ -437,7 +443,7 @@ def rewrite_jpeg(data, *, restart_rows, max_pixels=MAX_PIXELS):
     Raises:
         ImageError: not a JPEG, incomplete (also where only its end marker is missing), damaged, 12-bit,
             lossless, over `max_pixels`, over 500 scans; or a file that decodes but that no single sequential
-            scan can say alike: incomplete progressive scans, components that do not fit into one scan.
+            scan can say alike: components that do not fit into one scan.
         ValueError, TypeError: wrong arguments.
     """
     if not isinstance(restart_rows, (int, np.integer)) or not 1 <= restart_rows <= MAX_RESTART_ROWS:

@@ -247,6 +247,5 @@ def _picture_of(file: File) -> Picture:
         except OSError as error:
             raise ImageError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
     assert not isinstance(data, str | os.PathLike)
-    info = jpeg_info(data)
-    place = stored_place(info.orientation, info.width, info.height)
-    return Picture(decode_jpeg(data, layout="ycc"), place, info.shape)
+    planes, info = decode_jpeg(data, layout="ycc"), jpeg_info(data)
+    return Picture(planes, stored_place(info.orientation, info.width, info.height), info.shape)

@@ -1,6 +1,7 @@
 // See header.hpp.
 #include "core/jpeg/header.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -73,6 +74,12 @@ JpegStatus parse_frame(int marker, const std::uint8_t* p, std::size_t size, Jpeg
     return status(JpegError::none, "");
 }
 
+// Where the segment whose marker is at `at` ends; as far as its length goes, when that is not there.
+std::size_t end_of_segment(const std::uint8_t* data, std::size_t size, std::size_t at) {
+    const bool is_there = at <= size && size - at >= 4;
+    return is_there ? at + 2 + read16(data + at + 2, false) : std::max(at, size) + 4;
+}
+
 }  // namespace
 
 bool begins_as_jpeg(const std::uint8_t* data, std::size_t size) {
@@ -133,9 +140,14 @@ JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHea
     *header = reading.header;
     if (!begins_as_jpeg(data, size))
         return status(JpegError::not_jpeg, "the data does not begin with a JPEG marker (FF D8 FF)");
-    read_segments(data + 2, size - 2, &reading);
+    const std::size_t at = 2 + read_segments(data + 2, size - 2, &reading);
     *header = reading.header;
-    return verdict(reading);
+    JpegStatus s = verdict(reading);
+    if (s.error == JpegError::truncated && !reading.ended)
+        std::snprintf(s.reason, sizeof s.reason,
+                      "the data ends before the frame header: got %zu bytes, expected at least %zu", size,
+                      end_of_segment(data, size, at));
+    return s;
 }
 
 Subsampling name_factors(int across, int down) {

@@ -6,6 +6,7 @@
 namespace yf {
 
 // Needs only the bytes up to the frame header (SOF); the EXIF orientation is found when it comes before it.
+// Where `data` ends earlier, the reason says how many bytes it takes at least to come further.
 JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader* header) noexcept;
 
 bool begins_as_jpeg(const std::uint8_t* data, std::size_t size);
@@ -31,6 +32,7 @@ Subsampling name_factors(int across, int down);
 
 JpegStatus status(JpegError error, const char* reason);
 
+inline constexpr char kScansMissing[] = "some of its progressive scans are missing";
 inline constexpr char kChanged[] = "the data changed while it was being decoded";
 
 }  // namespace yf
