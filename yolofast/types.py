@@ -149,14 +149,14 @@ class ImageHeader:
     format: str
     """'jpeg', 'png', 'bmp', 'webp' or 'tiff', by content rather than file name."""
     width: int
-    """Of the image as shown and read: EXIF orientation applied."""
+    """Of the image as shown and read: upright, `orientation` applied."""
     height: int
     mode: str
     """Pillow's names: 'L' gray, 'LA', 'RGB', 'RGBA', 'P' palette, 'CMYK'."""
     bits: int
     """Bits per channel value: mostly 8 or 16; 1, 2 and 4 occur."""
     orientation: int
-    """EXIF orientation that was applied, 1..8; 1 = as stored."""
+    """EXIF orientation (a TIFF's own tag 274) that was applied, 1..8; 1 = as stored."""
     bytes: int
     """Size of the file."""
     complete: bool
@@ -164,8 +164,13 @@ class ImageHeader:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width)."""
+        """(height, width) of the upright picture."""
         return self.height, self.width
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """(height, width) of the pixels as they are stored, before `orientation`."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
 @dataclass(frozen=True, slots=True)

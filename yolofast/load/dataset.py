@@ -270,7 +270,7 @@ class YOLODataset:
         load, threads = compact_planes(self.index, self.imgsz), os.cpu_count() or 1
         if self._cache_kind == "ram":
             return cache_in_ram(len(self), load, threads=threads, progress=True)
-        signature = f"longer side {self.imgsz}, chroma 4:2:0"
+        signature = f"longer side {self.imgsz}, chroma 4:2:0, upright"
         folder = self._cache_dir or default_cache_dir()
         name = f"{self.data.path.parent.name}-{self.split}"
         path = cache_path(folder, name, self.paths, signature)

@@ -9,6 +9,9 @@ namespace yf {
 // Where `data` ends earlier, the reason says how many bytes it takes at least to come further.
 JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader* header) noexcept;
 
+// The orientation tag (0x0112) in the first directory of a TIFF structure, such as EXIF is; 1 without it.
+int tiff_orientation(const std::uint8_t* tiff, std::size_t size) noexcept;
+
 bool begins_as_jpeg(const std::uint8_t* data, std::size_t size);
 
 // How far the reading of a header has come: it can go on with a later piece of the file.
