@@ -90,7 +90,7 @@ class Picture:
 
     @staticmethod
     def of(ycc: Ycc) -> Picture:
-        """Planes at full size that need no turning."""
+        """Planes at full size that need no turning; `kernels.decode_picture` gives others their place."""
         height, width = ycc.y.shape
         return Picture(ycc, np.eye(2, 3), (height, width))
 

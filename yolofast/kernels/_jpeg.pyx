@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from yolofast.errors import ImageError
-from yolofast.types import MAX_RESTART_ROWS, JpegInfo, Ycc
+from yolofast.kernels._pictures import stored_place
+from yolofast.types import MAX_RESTART_ROWS, JpegInfo, Picture, Ycc
 
 cnp.import_array()
 
@@ -76,6 +77,7 @@ cdef extern from "core/jpeg/jpeg.hpp" namespace "yf" nogil:
         JpegDecoder decoder
 
     struct JpegPlan:
+        int scale
         int channels
         int outputs
         int* height
@@ -248,7 +250,8 @@ def decode_jpeg(
         min_size: a side, or (height, width), in pixels of the upright picture (of the stored one without
             `orient`): decode at the smallest M/8 of full size (M = 1..8) that is at least this large on both
             sides; full size where the picture is smaller. Reduced 4:2:0 files come out as 4:4:4 planes,
-            because libjpeg then reduces chroma less than luma.
+            because libjpeg then reduces chroma less than luma. The result does not say what it was reduced
+            from: `letterbox` takes that as `source`, `decode_letterbox` and `decode_picture` see to it.
         region: (x0, y0, x1, y1), half-open, in pixels of the decoded picture (so after `min_size` and
             `orient`): only that part, as if it were cut from the whole, `[y0:y1, x0:x1]`. Rows below it are
             not read, so damage there is not seen. For "ycc" x0 and y0 have to be multiples of the chroma
@@ -269,7 +272,7 @@ def decode_jpeg(
         ImageError: not a JPEG, incomplete, damaged, 12-bit, lossless, over `max_pixels`, over 500 scans.
         ValueError, TypeError: wrong arguments, a region outside the picture.
     """
-    result, damage = _decode(
+    result, damage, _ = _decode(
         data, layout, min_size, region, orient, salvage, max_pixels, decoder, out
     )
     _warn_of_damage("", damage)
@@ -277,7 +280,7 @@ def decode_jpeg(
 
 
 def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder, out):
-    """What `decode_jpeg` returns, and what is wrong with a file that was salvaged, or ""."""
+    """What `decode_jpeg` returns; what is wrong with a file that was salvaged, or ""; the scale in eighths."""
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
     cdef JpegRequest request
@@ -326,7 +329,7 @@ def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder
         status = c_decode_jpeg(bytes_, size, request, plan, outputs)
     if status.error != JpegError.none:
         _raise(status)
-    return result, status.reason.decode("ascii", "replace")
+    return result, status.reason.decode("ascii", "replace"), plan.scale
 
 
 def _warn_of_damage(str prefix, str reason):
@@ -375,7 +378,7 @@ def decode_jpeg_batch(
         except ImageError as error:
             named = ImageError(f"datas[{position}]: {error}")
             if errors == "return":
-                return named, ""
+                return named, "", 8
             raise named from error
 
     datas = list(datas)
@@ -384,9 +387,33 @@ def decode_jpeg_batch(
     else:
         with ThreadPoolExecutor(min(int(threads), len(datas))) as pool:
             decoded = list(pool.map(decode, range(len(datas)), datas))
-    for position, (_, damage) in enumerate(decoded):
+    for position, (_, damage, _) in enumerate(decoded):
         _warn_of_damage(f"datas[{position}]: ", damage)
-    return [result for result, _ in decoded]
+    return [result for result, _, _ in decoded]
+
+
+def decode_picture(data, *, min_size=None, salvage=False, max_pixels=MAX_PIXELS, decoder=None):
+    """Decode a JPEG to its planes, and say where the upright picture lies in them.
+
+    What `decode_jpeg(data, layout="ycc")` gives says neither how it is turned nor what it was reduced from; a
+    `Picture` does, and `render` and `pack_pictures` heed it.
+
+    Args:
+        data, min_size, salvage, max_pixels, decoder: as for `decode_jpeg`.
+
+    Returns:
+        `Picture`, whose `shape` is that of the whole upright picture.
+
+    Raises:
+        ImageError, ValueError, TypeError: as `decode_jpeg`.
+    """
+    ycc, damage, eighths = _decode(
+        data, "ycc", min_size, None, True, salvage, max_pixels, decoder, None
+    )
+    _warn_of_damage("", damage)
+    info = jpeg_info(data)
+    place = stored_place(info.orientation, info.width, info.height) * (eighths / 8)
+    return Picture(ycc, place, info.shape)
 
 
 def jpeg_info(data):
