@@ -6,6 +6,7 @@ takes the `DataYaml`. Nothing here prints: progress goes to a `report` callable,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Iterable
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from yolofast.evaluate import Evaluation
+    from yolofast.load import DataFlowMonitor
     from yolofast.load.hooks import Hook, HookFunction
     from yolofast.models import Detector
     from yolofast.train import CheckpointManager, TrainingMonitor, TrainResult
@@ -174,8 +176,8 @@ def train_model(
     """Train `model` on `config.dataset.data`, validating and saving a checkpoint after every epoch.
 
     With `config.training.resume` training resumes from the manager's latest checkpoint. A monitor with a
-    folder also gets the run's config.yaml and dataflow.json (where the loader's time went) next to its
-    results.csv. `data` is the dataset if it has been read already; omitted means it is found by
+    folder also gets the run's config.yaml, and dataflow.json and .png (where the loader's time went) next to
+    its results.csv. `data` is the dataset if it has been read already; omitted means it is found by
     `resolve_data`. `hooks` are the user's own transforms of the training samples (`yolofast.load.hooks`).
     The result also reads as a mapping: `result["training_history"]` (a dict of metrics per epoch),
     `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`.
@@ -215,8 +217,15 @@ def train_model(
         config.replace(resume=False).to_yaml(monitor.directory / CONFIG_NAME)
     result = trainer.fit()
     if monitor is not None and monitor.directory is not None:
-        write_json(monitor.directory / DATA_FLOW_NAME, flow.report())
+        _write_data_flow(monitor.directory, flow)
     return result
+
+
+def _write_data_flow(folder: Path, flow: DataFlowMonitor) -> None:
+    """Where the loader's time went, as JSON and, where matplotlib is installed, as a picture."""
+    write_json(folder / DATA_FLOW_NAME, flow.report())
+    with contextlib.suppress(MissingExtraError, DataError):  # DataError: too few batches for a picture
+        flow.plot((folder / DATA_FLOW_NAME).with_suffix(".png"))
 
 
 def new_run(config: YOLOConfig) -> YOLOConfig:

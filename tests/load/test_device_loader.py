@@ -379,7 +379,7 @@ def test_an_error_that_is_not_the_images_fault_reaches_the_consumer(
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_monitor_hears_of_every_batch(data: Path, place: str, threads: int) -> None:
-    monitor = DataFlowMonitor()
+    monitor = DataFlowMonitor(warm_up=0)
     loader = device_loader(dataset(data), 4, place, threads=threads, monitor=monitor)
     list(loader)
     report = monitor.report()
@@ -387,7 +387,7 @@ def test_a_monitor_hears_of_every_batch(data: Path, place: str, threads: int) ->
     assert report["total_samples_processed"] == COUNT
     assert set(report["stages"]) == {"read", "decode", "pack", "wait", "render", "labels"}
     assert all(report["stages"][stage]["total_s"] > 0 for stage in ("read", "decode", "pack", "render"))
-    assert 1 <= report["queue_depth"]["mean"] <= 3
+    assert 0 <= report["queue_depth"]["mean"] <= 3
 
 
 # ------------------------------------------------------------ settings

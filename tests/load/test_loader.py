@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from support.loader_cases import COUNT, SIZE, dataset, one_by_one
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError
-from yolofast.load import Loader, create_dataloader, create_loader
+from yolofast.load import DataFlowMonitor, Loader, create_dataloader, create_loader
 
 PERSPECTIVE = AugmentConfig(degrees=20, shear=5, perspective=0.001, flipud=0.5, mosaic=0.7, mixup=0.5)
 AUGMENTS = {
@@ -152,6 +153,23 @@ def test_mosaics_close_at_the_same_epoch(data: Path) -> None:
 def test_wrong_settings_are_reported(data: Path, changes: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Loader(dataset(data), **changes)
+
+
+@pytest.mark.parametrize("side", ["loader", "consumer"])
+def test_the_queue_is_looked_at_before_waiting(data: Path, side: str) -> None:
+    """A consumer that always waits has found nothing ready, although each batch was there when it got it."""
+
+    def slow(image: Any, labels: Any, draws: Any) -> None:
+        if side == "loader":
+            time.sleep(0.004)
+
+    monitor = DataFlowMonitor(warm_up=0)
+    loader = Loader(dataset(data, hooks=[slow]), 4, threads=1, prefetch=2, monitor=monitor)
+    for _ in loader:
+        if side == "consumer":
+            time.sleep(0.05)
+    mean = monitor.report()["queue_depth"]["mean"]
+    assert mean < 0.5 if side == "loader" else mean > 0.8
 
 
 # ------------------------------------------------------------ shapes

@@ -204,13 +204,13 @@ class _DeviceEpoch:
         """The next batch, for the current stream."""
         self.pool.check()
         self._advance(wait=False)
+        depth = sum(each.mark.is_done() for each in self.ready)
         started = time.perf_counter()
         while not self.ready:
             self.pool.check()
             self._repair()
             self._advance(wait=not self._can_render())
         waited = time.perf_counter() - started
-        depth = sum(each.mark.is_done() for each in self.ready)
         ready = self.ready.popleft()
         ready.mark.hand_over(ready.batch.images, ready.batch.targets)
         if monitor is not None:
