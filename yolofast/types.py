@@ -66,13 +66,16 @@ class Ycc:
     """Decoded JPEG planes, full-range BT.601, before any colour conversion or orientation.
 
     `y` is uint8 [H, W]; `cb` and `cr` are uint8 [ceil(H / sy), ceil(W / sx)] for the factors of
-    `subsampling`, or None for a gray image.
+    `subsampling`, or None for a gray image. `place` and `shape` say what `Picture` says of planes that were
+    reduced or are to be turned; None for whole, upright ones.
     """
 
     y: NDArray[np.uint8]
     cb: NDArray[np.uint8] | None
     cr: NDArray[np.uint8] | None
     subsampling: str
+    place: NDArray[np.float64] | None = None
+    shape: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,13 @@ class Picture:
 
     @staticmethod
     def of(ycc: Ycc) -> Picture:
-        """Planes at full size that need no turning; `kernels.decode_picture` gives others their place."""
+        """Planes at their own place; at full size and upright if they do not say."""
         height, width = ycc.y.shape
-        return Picture(ycc, np.eye(2, 3), (height, width))
+        return Picture(
+            ycc,
+            np.eye(2, 3) if ycc.place is None else ycc.place,
+            (height, width) if ycc.shape is None else ycc.shape,
+        )
 
 
 @dataclass(frozen=True, slots=True)

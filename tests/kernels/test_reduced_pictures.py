@@ -13,10 +13,10 @@ from PIL import Image
 
 from yolofast import kernels
 from yolofast.errors import ImageError
-from yolofast.kernels import decode_jpeg, decode_letterbox, decode_picture, jpeg_info, letterbox
+from yolofast.kernels import decode_jpeg, decode_letterbox, jpeg_info, letterbox
 from yolofast.kernels.packed_pictures import pack_pictures
 from yolofast.load.plan.plan import plan_batch
-from yolofast.types import Letterbox, Picture
+from yolofast.types import Letterbox, Picture, Ycc
 
 HEIGHT, WIDTH = 301, 447
 """Odd, so that a reduced picture is a little larger than its share."""
@@ -53,8 +53,9 @@ def test_a_letterbox_of_a_reduced_picture_maps_to_the_whole_one(orientation: int
     wanted = Letterbox.fit(whole, target)
     reduced = decode_jpeg(data, min_size=wanted.inner)
     assert (reduced.shape[:2] == whole) == (size == 640)
-    image, placed = letterbox(reduced, size, source=whole)
+    image, placed = letterbox(reduced, size)
     assert placed == wanted
+    assert letterbox(np.ascontiguousarray(np.array(reduced)), size, source=whole)[1] == wanted
     np.testing.assert_allclose(placed.to_source(red_box(image)), BOX, atol=1.5 / min(1, wanted.scale))
     full, full_placed = letterbox(decode_jpeg(data), size)
     assert full_placed == placed
@@ -77,7 +78,7 @@ def test_every_reduction_of_a_decoder_is_a_reduction_of_its_source() -> None:
     for sides in [(1, 1), (3, 2), (8, 5), (1, 90), (333, 499), (500, 17)]:
         data = cv2.imencode(".jpg", np.zeros((*sides, 3), np.uint8))[1].tobytes()
         for smallest in range(1, max(sides) + 1, 1 + max(sides) // 12):
-            image = decode_jpeg(data, min_size=smallest)
+            image = np.array(decode_jpeg(data, min_size=smallest))
             assert letterbox(image, 64, source=sides)[1] == Letterbox.fit(sides, (64, 64))
 
 
@@ -97,20 +98,54 @@ def test_decode_letterbox_refuses_what_its_parts_refuse() -> None:
 @pytest.mark.parametrize("smallest", [None, 40, 200])
 def test_a_picture_knows_its_size_and_its_place(orientation: int, smallest: int | None) -> None:
     """Rendered, packed or not, it shows what the whole upright picture shows."""
-    picture = decode_picture(photo(orientation), min_size=smallest)
-    assert isinstance(picture, Picture)
+    ycc = decode_jpeg(photo(orientation), layout="ycc", min_size=smallest)
+    picture = Picture.of(ycc)
     assert picture.shape == (HEIGHT, WIDTH)
     assert (max(picture.ycc.y.shape) < WIDTH) == (smallest is not None)
     image = np.zeros(1, np.int64)
     plan = plan_batch(image, image, np.array([picture.shape]), (128, 128), None, seed=0, epoch=0)
-    shown = kernels.render(plan, [picture])[0].transpose(1, 2, 0)
+    shown = kernels.render(plan, [ycc])[0].transpose(1, 2, 0)
     placed = Letterbox.fit(picture.shape, (128, 128))
     np.testing.assert_allclose(placed.to_source(red_box(shown)), BOX, atol=8)
-    packed = pack_pictures([picture, picture.ycc])
-    assert packed.shapes.tolist() == [[HEIGHT, WIDTH], list(picture.ycc.y.shape)]
-    np.testing.assert_array_equal(packed.places[0], picture.place)
-    assert packed.select(np.array([1])).shapes.tolist() == [list(picture.ycc.y.shape)]
-    assert packed.append_missing(1).shapes.tolist()[2] == [0, 0]
+    plain = Ycc(ycc.y, ycc.cb, ycc.cr, ycc.subsampling)  # which says nothing of where it comes from
+    packed = pack_pictures([picture, ycc, plain])
+    assert packed.shapes.tolist() == [[HEIGHT, WIDTH], [HEIGHT, WIDTH], list(ycc.y.shape)]
+    for place in packed.places[:2]:
+        np.testing.assert_array_equal(place, picture.place)
+    assert packed.select(np.array([2])).shapes.tolist() == [list(ycc.y.shape)]
+    assert packed.append_missing(1).shapes.tolist()[3] == [0, 0]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_planes_of_a_part_keep_their_place(orientation: int) -> None:
+    data = photo(orientation)
+    height, width = decode_jpeg(data, layout="ycc").y.shape
+    region = (16, 24, width - 8, height - 3)
+    part = Picture.of(decode_jpeg(data, layout="ycc", region=region))
+    image = np.zeros(1, np.int64)
+    plan = plan_batch(image, image, np.array([part.shape]), (HEIGHT, WIDTH), None, seed=0, epoch=0)
+    np.testing.assert_allclose(red_box(kernels.render(plan, [part])[0].transpose(1, 2, 0)), BOX, atol=1)
+    stored = decode_jpeg(data, layout="ycc", orient=False)
+    assert stored.shape == stored.y.shape
+    np.testing.assert_array_equal(stored.place, np.eye(2, 3))
+
+
+def test_who_knows_the_whole_picture() -> None:
+    """What is derived from a reduced picture, as long as it has its shape; no part of it, nothing whole."""
+    data = photo(6)
+    reduced = decode_jpeg(data, min_size=100)
+    for alike in (reduced.copy(), reduced[::-1], np.minimum(reduced, 200), reduced):
+        assert letterbox(alike, 64)[1].source == (HEIGHT, WIDTH)
+    assert letterbox(reduced[:50, :50], 64)[1].source == (50, 50)
+    assert letterbox(np.array(reduced), 64)[1].source == reduced.shape[:2]
+    for whole in (decode_jpeg(data), decode_jpeg(data, min_size=10_000), decode_jpeg(data, min_size=HEIGHT)):
+        assert type(whole) is np.ndarray
+    assert type(decode_jpeg(data, min_size=100, region=(0, 0, 20, 30))) is np.ndarray
+    assert decode_jpeg(data, min_size=100, out=np.array(reduced)).shape == reduced.shape
+    stored = decode_jpeg(data, min_size=100, orient=False)
+    assert letterbox(stored, 64)[1].source == (WIDTH, HEIGHT)
+    (batched,) = kernels.decode_jpeg_batch([data], min_size=100)
+    assert letterbox(batched, 64)[1].source == (HEIGHT, WIDTH)
 
 
 def test_letterboxing_tensors_of_reduced_pictures() -> None:

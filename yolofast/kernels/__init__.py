@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from ._boxes import box_iou
     from ._image import color_matrix, flip, hsv_jitter, letterbox, warp_affine
-    from ._jpeg import decode_jpeg, decode_jpeg_batch, decode_picture, jpeg_info, rewrite_jpeg
+    from ._jpeg import decode_jpeg, decode_jpeg_batch, jpeg_info, rewrite_jpeg
     from ._labels import parse_yolo_labels
     from ._nms import batched_nms, nms, soft_nms
     from ._render import render
@@ -42,7 +42,6 @@ __all__ = [
     "decode_jpeg",
     "decode_jpeg_batch",
     "decode_letterbox",
-    "decode_picture",
     "flip",
     "hsv_jitter",
     "jpeg_info",
@@ -80,7 +79,7 @@ _HOMES = {
     ),
     "_boxes": ("box_iou",),
     "_image": ("color_matrix", "flip", "hsv_jitter", "letterbox", "warp_affine"),
-    "_jpeg": ("decode_jpeg", "decode_jpeg_batch", "decode_picture", "jpeg_info", "rewrite_jpeg"),
+    "_jpeg": ("decode_jpeg", "decode_jpeg_batch", "jpeg_info", "rewrite_jpeg"),
     "_labels": ("parse_yolo_labels",),
     "_nms": ("batched_nms", "nms", "soft_nms"),
     "_render": ("render",),

@@ -154,9 +154,9 @@ def letterbox(image, size, *, fill=114, layout="hwc", source=None, out=None):
         size: side of a square target, or (height, width), in pixels.
         fill: value around the picture, 0..255.
         layout: "hwc" for a [h, w, 3] result, "chw" for [3, h, w].
-        source: (height, width) of the whole upright picture when `image` is a reduced version of it, such as
-            `jpeg_info(data).shape` after `decode_jpeg(data, min_size=...)`: the placement is then that of the
-            whole picture. None: `image` is the whole picture.
+        source: (height, width) of the whole upright picture when `image` is a reduced version of it: the
+            placement is then that of the whole picture. None: what `image` says (`ReducedImage.whole`, after
+            `decode_jpeg(data, min_size=...)`), or it is the whole picture.
         out: uint8 array of the result's shape to fill; it may not share memory with `image`.
 
     Returns:
@@ -167,6 +167,7 @@ def letterbox(image, size, *, fill=114, layout="hwc", source=None, out=None):
             ratio.
         TypeError: `image` is not a uint8 array.
     """
+    whole = getattr(image, "whole", None) if source is None else source
     image = _source("image", image, "[H, W, 3]")
     target = target_size(size)
     _sides("size", *target)
@@ -174,7 +175,7 @@ def letterbox(image, size, *, fill=114, layout="hwc", source=None, out=None):
         raise ValueError(f"fill is {fill}; expected 0..255")
     if layout not in ("hwc", "chw"):
         raise ValueError(f"layout is {layout!r}; expected 'hwc' or 'chw'")
-    placed = placement("an image", (image.shape[0], image.shape[1]), target, source)
+    placed = placement("an image", (image.shape[0], image.shape[1]), target, whole)
     cdef bint planar = layout == "chw"
     result = _target(out, (3, *target) if planar else (*target, 3), planar, image)
     cdef int inner_h, inner_w, pad_y = int(placed.pad_y), pad_x = int(placed.pad_x)

@@ -4,7 +4,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.types import JpegInfo, Picture, Ycc
+from yolofast.types import JpegInfo, Ycc
 
 LAYOUTS: dict[str, int]
 SUBSAMPLINGS: tuple[str, ...]
@@ -52,14 +52,6 @@ def decode_jpeg_batch(
     errors: Literal["raise", "return"] = "raise",
     threads: int = 1,
 ) -> list[Any]: ...
-def decode_picture(
-    data: bytes | bytearray | memoryview | NDArray[np.uint8],
-    *,
-    min_size: int | tuple[int, int] | None = None,
-    salvage: bool = False,
-    max_pixels: int = ...,
-    decoder: Literal["auto", "turbo"] | None = None,
-) -> Picture: ...
 def jpeg_info(data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> JpegInfo: ...
 def rewrite_jpeg(
     data: bytes | bytearray | memoryview | NDArray[np.uint8], *, restart_rows: int, max_pixels: int = ...

@@ -18,7 +18,8 @@ import numpy as np
 
 from yolofast.errors import ImageError
 from yolofast.kernels._pictures import stored_place
-from yolofast.types import MAX_RESTART_ROWS, JpegInfo, Picture, Ycc
+from yolofast.kernels.reduced_image import reduced_image
+from yolofast.types import MAX_RESTART_ROWS, JpegInfo, Ycc
 
 cnp.import_array()
 
@@ -250,13 +251,14 @@ def decode_jpeg(
         min_size: a side, or (height, width), in pixels of the upright picture (of the stored one without
             `orient`): decode at the smallest M/8 of full size (M = 1..8) that is at least this large on both
             sides; full size where the picture is smaller. Reduced 4:2:0 files come out as 4:4:4 planes,
-            because libjpeg then reduces chroma less than luma. The result does not say what it was reduced
-            from: `letterbox` takes that as `source`, `decode_letterbox` and `decode_picture` see to it.
+            because libjpeg then reduces chroma less than luma. A result that is no `out` of the caller's knows
+            the size of the whole picture: as `ReducedImage.whole`, and `Ycc.place` and `Ycc.shape`.
         region: (x0, y0, x1, y1), half-open, in pixels of the decoded picture (so after `min_size` and
             `orient`): only that part, as if it were cut from the whole, `[y0:y1, x0:x1]`. Rows below it are
             not read, so damage there is not seen. For "ycc" x0 and y0 have to be multiples of the chroma
             factors; the planes are cut at x0 / factor, and x1 / factor rounded up.
-        orient: turn "rgb", "bgr" and "gray" upright by the EXIF orientation. Planes are always as stored.
+        orient: turn "rgb", "bgr" and "gray" upright by the EXIF orientation. Planes are always as stored, and
+            their `place` says how they are turned.
         salvage: return what can be decoded of damaged or incomplete data, with a RuntimeWarning, instead of
             raising. Progressive files some of whose scans are missing count as incomplete: decoders smooth
             what they lack, so their pixels depend on the libjpeg-turbo that was linked.
@@ -272,7 +274,7 @@ def decode_jpeg(
         ImageError: not a JPEG, incomplete, damaged, 12-bit, lossless, over `max_pixels`, over 500 scans.
         ValueError, TypeError: wrong arguments, a region outside the picture.
     """
-    result, damage, _ = _decode(
+    result, damage = _decode(
         data, layout, min_size, region, orient, salvage, max_pixels, decoder, out
     )
     _warn_of_damage("", damage)
@@ -280,7 +282,7 @@ def decode_jpeg(
 
 
 def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder, out):
-    """What `decode_jpeg` returns; what is wrong with a file that was salvaged, or ""; the scale in eighths."""
+    """What `decode_jpeg` returns, and what is wrong with a file that was salvaged, or ""."""
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}")
     cdef JpegRequest request
@@ -329,7 +331,28 @@ def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder
         status = c_decode_jpeg(bytes_, size, request, plan, outputs)
     if status.error != JpegError.none:
         _raise(status)
-    return result, status.reason.decode("ascii", "replace"), plan.scale
+    if out is None:
+        result = _with_origin(result, bytes_, size, plan.scale, request)
+    return result, status.reason.decode("ascii", "replace")
+
+
+cdef _with_origin(
+    result, const uint8_t* data, size_t size, int eighths, const JpegRequest& request
+):
+    """Decoded planes with their place, a reduced picture with its whole size."""
+    cdef JpegHeader header
+    is_planes = isinstance(result, Ycc)
+    if not is_planes and (eighths == 8 or request.region.x1 > 0):
+        return result
+    with nogil:
+        parse_jpeg_header(data, size, &header)
+    orientation = header.orientation if request.orient else 1
+    shape = (header.width, header.height) if orientation >= 5 else (header.height, header.width)
+    if not is_planes:
+        return reduced_image(result, shape)
+    place = stored_place(orientation, header.width, header.height) * (eighths / 8.0)
+    place[:, 2] -= request.region.x0, request.region.y0
+    return Ycc(result.y, result.cb, result.cr, result.subsampling, place, shape)
 
 
 def _warn_of_damage(str prefix, str reason):
@@ -378,7 +401,7 @@ def decode_jpeg_batch(
         except ImageError as error:
             named = ImageError(f"datas[{position}]: {error}")
             if errors == "return":
-                return named, "", 8
+                return named, ""
             raise named from error
 
     datas = list(datas)
@@ -387,33 +410,9 @@ def decode_jpeg_batch(
     else:
         with ThreadPoolExecutor(min(int(threads), len(datas))) as pool:
             decoded = list(pool.map(decode, range(len(datas)), datas))
-    for position, (_, damage, _) in enumerate(decoded):
+    for position, (_, damage) in enumerate(decoded):
         _warn_of_damage(f"datas[{position}]: ", damage)
-    return [result for result, _, _ in decoded]
-
-
-def decode_picture(data, *, min_size=None, salvage=False, max_pixels=MAX_PIXELS, decoder=None):
-    """Decode a JPEG to its planes, and say where the upright picture lies in them.
-
-    What `decode_jpeg(data, layout="ycc")` gives says neither how it is turned nor what it was reduced from; a
-    `Picture` does, and `render` and `pack_pictures` heed it.
-
-    Args:
-        data, min_size, salvage, max_pixels, decoder: as for `decode_jpeg`.
-
-    Returns:
-        `Picture`, whose `shape` is that of the whole upright picture.
-
-    Raises:
-        ImageError, ValueError, TypeError: as `decode_jpeg`.
-    """
-    ycc, damage, eighths = _decode(
-        data, "ycc", min_size, None, True, salvage, max_pixels, decoder, None
-    )
-    _warn_of_damage("", damage)
-    info = jpeg_info(data)
-    place = stored_place(info.orientation, info.width, info.height) * (eighths / 8)
-    return Picture(ycc, place, info.shape)
+    return [result for result, _ in decoded]
 
 
 def jpeg_info(data):

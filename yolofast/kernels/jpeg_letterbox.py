@@ -40,7 +40,6 @@ def decode_letterbox(
         ImageError: as `decode_jpeg`.
         ValueError, TypeError: wrong arguments.
     """
-    source = jpeg_info(data).shape
-    inner = Letterbox.fit(source, target_size(size)).inner
+    inner = Letterbox.fit(jpeg_info(data).shape, target_size(size)).inner
     image = decode_jpeg(data, min_size=inner, salvage=salvage)
-    return letterbox(image, size, fill=fill, layout=layout, source=source, out=out)
+    return letterbox(image, size, fill=fill, layout=layout, out=out)

@@ -121,8 +121,7 @@ def pack_pictures(
     """Copy the planes of pictures into one buffer, one after the other in their order.
 
     Args:
-        pictures: what to pack, such as `decode_picture` gives; planes alone stand for `Picture.of` them,
-            upright and whole. A plane may have any strides.
+        pictures: what to pack; planes alone stand for `Picture.of` them. A plane may have any strides.
         row_align: each row of a plane begins at a multiple of this many bytes, 1..4096.
         out: uint8 [M], contiguous, that the planes are written to, such as pinned memory; M may be more
             than is needed.
@@ -137,7 +136,7 @@ def pack_pictures(
     if not 1 <= row_align <= MAX_ROW_ALIGN:
         raise ValueError(f"row_align is {row_align}; expected 1..{MAX_ROW_ALIGN} bytes")
     planes, rows, places = pack([_with_packed_rows(picture) for picture in pictures], row_align, out)
-    shapes = [picture.shape if isinstance(picture, Picture) else picture.y.shape for picture in pictures]
+    shapes = [(p if isinstance(p, Picture) else Picture.of(p)).shape for p in pictures]
     return PackedPictures(planes, rows, places, np.array(shapes, dtype=np.int64).reshape(-1, 2))
 
 

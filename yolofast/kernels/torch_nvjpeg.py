@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ConfigError, ImageError, MissingExtraError, missing_extra
-from yolofast.kernels import decode_picture
+from yolofast.kernels import decode_jpeg
 from yolofast.kernels._nvjpeg import Decoder, Nvjpeg
 from yolofast.kernels.packed_pictures import (
     PLANE_ALIGN,
@@ -246,4 +246,4 @@ def _picture_of(file: File) -> Picture:
         except OSError as error:
             raise ImageError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
     assert not isinstance(data, str | os.PathLike)
-    return decode_picture(data)
+    return Picture.of(decode_jpeg(data, layout="ycc"))

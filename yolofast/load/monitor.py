@@ -351,9 +351,9 @@ def format_report(report: Mapping[str, Any]) -> str:
     lines = [
         " ".join(filter(None, (verdict(report), report["advice"]))),
         f"{report['total_samples_processed']} samples in {report['batches']} batches, of which "
-        f"{warm_up['batches']} to warm up: {warm_up['wall_s']:.1f} s, with "
-        f"{_shown(warm_up['avg_loading_time'], '.4f')} s waiting per batch; then",
-        f"{report['wall_s']:.1f} s, {_shown(report['throughput'], '.1f')} samples/s",
+        f"{warm_up['batches']} to warm up ({warm_up['wall_s']:.1f} s, "
+        f"{_shown(warm_up['avg_loading_time'], '.4f')} s of waiting per batch)",
+        f"then {report['wall_s']:.1f} s at {_shown(report['throughput'], '.1f')} samples/s:",
         f"consumer waits {_shown(report['avg_loading_time'], '.4f')} s per batch, "
         f"processes {_shown(report['avg_processing_time'], '.4f')} s",
         f"queue depth {_shown(depth['mean'], '.1f')} on average, {_shown(depth['min'], 'd')} minimum",

@@ -90,11 +90,11 @@ def plot_flow(
     steady = [p for p, begin in zip(points, edges, strict=False) if begin * scale >= warm_up_s] or points
     mean = sum(p.samples for p in steady) / sum(p.seconds for p in steady)
     rates = [p.samples / p.seconds for p in points]
-    _steps(rate, edges, rates, "#0072b2", f"samples per second (mean {mean:.0f})")
+    shaded = "; shaded: warm-up, not in the mean" if warm_up_s else ""
+    _steps(rate, edges, rates, "#0072b2", f"samples per second (mean {mean:.0f}{shaded})")
     rate.axhline(mean, color="0.3", linestyle="--", linewidth=1)
     if warm_up_s:
-        rate.axvspan(0, warm_up_s / scale, color="0.9", label="warm-up, not in the mean")
-        rate.legend(loc="upper right", fontsize=9, frameon=False)
+        rate.axvspan(0, warm_up_s / scale, color="0.9", zorder=0)
     depths = [p.depths / p.batches if p.batches else math.nan for p in points]
     _steps(depth, edges, depths, "#009e73", "batches ready when requested (0 = training has to wait)")
     depth.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

@@ -26,7 +26,7 @@ def batched_nms(
 ) -> NDArray[np.int64]:
     """See `yolofast.kernels.batched_nms`."""
     kept = np.zeros(len(scores), dtype=np.bool_)
-    order = np.argsort(-scores, kind="stable")
+    order: NDArray[np.intp] = np.argsort(-scores, kind="stable")
     order = order[~np.isnan(scores[order])]
     for label in np.unique(classes):
         left = order[classes[order] == label]
