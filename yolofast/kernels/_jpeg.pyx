@@ -251,8 +251,8 @@ def decode_jpeg(
         min_size: a side, or (height, width), in pixels of the upright picture (of the stored one without
             `orient`): decode at the smallest M/8 of full size (M = 1..8) that is at least this large on both
             sides; full size where the picture is smaller. Reduced 4:2:0 files come out as 4:4:4 planes,
-            because libjpeg then reduces chroma less than luma. A result that is no `out` of the caller's knows
-            the size of the whole picture: as `ReducedImage.whole`, and `Ycc.place` and `Ycc.shape`.
+            because libjpeg then reduces chroma less than luma. A result that is no `out` of yours knows the
+            size of the whole picture: as `ReducedImage.whole`, and `Ycc.place` and `Ycc.shape`.
         region: (x0, y0, x1, y1), half-open, in pixels of the decoded picture (so after `min_size` and
             `orient`): only that part, as if it were cut from the whole, `[y0:y1, x0:x1]`. Rows below it are
             not read, so damage there is not seen. For "ycc" x0 and y0 have to be multiples of the chroma

@@ -120,9 +120,9 @@ def scan_headers(bytes paths):
         A dict of arrays [N]: `status` int8 (FINE; UNREADABLE: see `error`; EMPTY; UNKNOWN_FORMAT: none of the
         formats; REFUSED: a JPEG that `decode_jpeg` does not read; UNUSUAL: of `format`, but only decoding can
         tell more), `error` int32 (errno), `format` int8 (index into FORMATS), `mode` int8 (into MODES),
-        `bits` int32 per sample, `height`, `width` int32 of the upright picture, `orientation` int8 (EXIF's, or
-        a TIFF's own), `bytes` int64 (the file's size), `complete` bool. The last seven count where `status`
-        is FINE, `orientation` also where it is UNUSUAL.
+        `bits` int32 per sample, `height`, `width` int32 of the upright picture, `orientation` int8 (EXIF's,
+        or a TIFF's own), `bytes` int64 (the file's size), `complete` bool. The last seven count where
+        `status` is FINE, `orientation` also where it is UNUSUAL.
 
     Raises:
         ValueError: the last path has no NUL behind it.

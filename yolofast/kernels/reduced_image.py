@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class ReducedImage(np.ndarray):
@@ -20,7 +21,7 @@ class ReducedImage(np.ndarray):
         self.whole = getattr(source, "whole", None) if is_alike else None
 
 
-def reduced_image(pixels: np.ndarray, whole: tuple[int, int]) -> ReducedImage:  # type: ignore[type-arg]
+def reduced_image(pixels: NDArray[np.uint8], whole: tuple[int, int]) -> ReducedImage:
     """`pixels`, in the same memory, of a picture that is `whole` (height, width)."""
     image = pixels.view(ReducedImage)
     image.whole = whole

@@ -37,7 +37,8 @@ std::vector<Scored<Real>> ranking(const Real* scores, std::size_t n) {
         if (!std::isnan(score)) order.push_back({descending_key(score), static_cast<std::uint32_t>(i)});
     }
     std::vector<Scored<Real>> spare;
-    radix_sort(order, spare, 8 * sizeof(order.front().key), [](const Scored<Real>& item) { return item.key; });
+    radix_sort(order, spare, 8 * sizeof(order.front().key),
+               [](const Scored<Real>& item) { return item.key; });
     return order;
 }
 

@@ -1,9 +1,10 @@
 // The IoU test that every NMS shares: one box against a block of boxes, without a division until one of
 // them may be near.
 //
-// What counts is `Real`, float32 or float64: IoU = inter / union, each operation rounded, compared with `limit`. The quick test
-// `inter >= limit * union` lets every such pair through: if the rounded quotient is above `limit`, the exact
-// one is, so limit * union < inter, and rounding keeps that order. Only blocks that pass are divided.
+// What counts is `Real`, float32 or float64: IoU = inter / union, each operation rounded, compared with
+// `limit`. The quick test `inter >= limit * union` lets every such pair through: if the rounded quotient is
+// above `limit`, the exact one is, so limit * union < inter, and rounding keeps that order. Only blocks that
+// pass are divided.
 #pragma once
 
 #include <cmath>

@@ -66,8 +66,8 @@ struct HeaderFile {
         if (got < 0) *failed = got;
         return got >= 0 && static_cast<std::size_t>(got) == count;
     }
-    // The end of the header: both sides as stored, which the orientation may swap. `unusual` when there can be
-    // no such picture.
+    // The end of the header: both sides as stored, which the orientation may swap. `unusual` when there can
+    // be no such picture.
     ImageHeader sized(std::uint64_t width, std::uint64_t height) {
         if (header.orientation >= 5) std::swap(width, height);
         if (width == 0 || height == 0 || width > kMaxHeaderSide || height > kMaxHeaderSide)

@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t kHeadBytes = 16 * 1024;
 constexpr std::size_t kTailBytes = 4096;
 constexpr std::size_t kProbeBytes = 4096;
-constexpr std::size_t kExifBytes = 2048;  // of EXIF data; the first directory is at their beginning
-constexpr int kMaxFarChunks = 16;         // behind the first bytes, on the way to the EXIF data
+constexpr std::size_t kExifBytes = 2048;          // of EXIF data; the first directory is at their beginning
+constexpr int kMaxFarChunks = 16;                 // behind the first bytes, on the way to the EXIF data
 constexpr std::size_t kSegmentBytes = 2 + 65535;  // a JPEG's longest, with its marker
 
 // A file's last bytes.
@@ -42,8 +42,8 @@ struct Tail {
     }
 };
 
-// The orientation in EXIF data of `size` bytes at `at`, or -errno. The first directory is looked for among the
-// first bytes.
+// The orientation in EXIF data of `size` bytes at `at`, or -errno. The first directory is looked for among
+// the first bytes.
 std::ptrdiff_t orientation_at(HeaderFile& file, std::uint64_t at, std::uint64_t size) {
     std::uint8_t exif[kExifBytes];
     std::ptrdiff_t failed = 0;
@@ -107,13 +107,13 @@ bool chunks_lead_to_end(std::string_view bytes, std::uint64_t at) {
     return false;
 }
 
-// The orientation in the EXIF chunk, or -errno. It stands in front of the pixels; where it comes behind them it
-// is found among the file's last bytes, if it is small enough to lie there.
+// The orientation in the EXIF chunk, or -errno. It stands in front of the pixels; where it comes behind them
+// it is found among the file's last bytes, if it is small enough to lie there.
 std::ptrdiff_t png_orientation(HeaderFile& file, std::string_view tail) {
     std::uint8_t head[8];
     std::ptrdiff_t failed = 0;
     std::uint64_t at = 8;
-    for (int far = 0; far < kMaxFarChunks; far += at > file.head_size) {
+    for (int far = 0; far<kMaxFarChunks; far += at> file.head_size) {
         if (!file.fetch(at, head, sizeof head, &failed)) return failed < 0 ? failed : 1;
         const std::uint64_t length = Fields(head, sizeof head, false).number(0, 4);
         if (std::memcmp(head + 4, "eXIf", 4) == 0) return orientation_at(file, at + 8, length);
@@ -222,7 +222,7 @@ std::ptrdiff_t webp_orientation(HeaderFile& file) {
     std::uint8_t head[8];
     std::ptrdiff_t failed = 0;
     std::uint64_t at = 12;
-    for (int far = 0; far < kMaxFarChunks; far += at > file.head_size) {
+    for (int far = 0; far<kMaxFarChunks; far += at> file.head_size) {
         if (!file.fetch(at, head, sizeof head, &failed)) return failed < 0 ? failed : 1;
         const std::uint64_t length = Fields(head, sizeof head, true).number(4, 4);
         if (std::memcmp(head, "EXIF", 4) == 0) return orientation_at(file, at + 8, length);

@@ -36,9 +36,10 @@ struct ImageHeader {
     HeaderStatus status = HeaderStatus::fine;
     ImageFormat format = ImageFormat::unknown;
     PixelMode mode = PixelMode::rgb;
-    std::int8_t orientation = 1;  // EXIF's, or a TIFF's own: height and width are those of the upright picture
-    bool complete = true;         // false where the file certainly stops early
-    std::int32_t bits = 8;        // of a sample
+    std::int8_t orientation =
+        1;                  // EXIF's, or a TIFF's own: height and width are those of the upright picture
+    bool complete = true;   // false where the file certainly stops early
+    std::int32_t bits = 8;  // of a sample
     std::int32_t height = 0, width = 0;
     std::int32_t error = 0;
     std::uint64_t bytes = 0;
