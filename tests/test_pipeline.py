@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import shutil
@@ -96,6 +97,10 @@ def test_train_model_returns_what_is_promised(sample_yolo: Path, tmp_path: Path)
     assert result["final_epoch"] == len(result["training_history"]) == 2
     row = result["training_history"][-1]
     assert row.keys() >= {"map50", "map50_95", "lr", "epoch_s", "memory_mb", "val_loss", "train_box"}
+    flow = json.loads((tmp_path / "dataflow.json").read_text())
+    assert {"warm_up", "advice", "queue_depth"} <= flow.keys()
+    if importlib.util.find_spec("matplotlib"):
+        assert (tmp_path / "dataflow.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_stages_report_and_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:

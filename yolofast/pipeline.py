@@ -34,8 +34,9 @@ from yolofast.run_report import (
     plot_history,
     training_header,
     weights_metadata,
+    write_data_flow,
 )
-from yolofast.runs import CONFIG_NAME, DATA_FLOW_NAME, WEIGHTS_FOLDER, open_run
+from yolofast.runs import CONFIG_NAME, WEIGHTS_FOLDER, open_run
 from yolofast.stopwatch import Report, Stopwatch
 from yolofast.types import ExportResult, PreparedDataset, Split
 
@@ -208,8 +209,8 @@ def train_model(
 
     With `config.training.resume` training resumes from the manager's latest checkpoint. The monitor reports
     what is trained on what, and every epoch; one with a folder also gets the run's config.yaml, pictures of
-    what the network sees (`config.logging.plots`), and dataflow.json (where the loader's time went), that too
-    when training is interrupted. `data` is the dataset if it has been read already; omitted means it is found
+    what the network sees (`config.logging.plots`), and dataflow.json and .png (where the loader's time went),
+    these too when training is interrupted. `data` is the dataset if it has been read already; omitted means it is found
     by `resolve_data`. `hooks` are the user's own transforms of the training samples (`yolofast.load.hooks`).
     `progress` shows a bar for every epoch.
 
@@ -268,7 +269,7 @@ def train_model(
         return trainer.fit()
     finally:
         if folder is not None and flow.total_samples_processed:
-            write_json(folder / DATA_FLOW_NAME, flow.report())
+            write_data_flow(folder, flow)
 
 
 def _check_stride(config: YOLOConfig) -> None:

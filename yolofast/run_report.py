@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shlex
@@ -11,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolofast.config import YOLOConfig
-from yolofast.errors import CheckpointError, MissingExtraError
-from yolofast.runs import BATCH_NAME, LABELS_NAME
+from yolofast.errors import CheckpointError, DataError, MissingExtraError
+from yolofast.files import write_json
+from yolofast.runs import BATCH_NAME, DATA_FLOW_NAME, LABELS_NAME
 from yolofast.types import Batch
 
 if TYPE_CHECKING:
-    from yolofast.load import YOLODataset
+    from yolofast.load import DataFlowMonitor, YOLODataset
     from yolofast.train import Trainer, TrainingMonitor
 
 RESULTS_NAME = "results.png"
@@ -98,6 +100,13 @@ def plot_history(monitor: TrainingMonitor) -> None:
             plot_training(monitor.history, monitor.directory / RESULTS_NAME)
         except MissingExtraError as error:
             _log.warning("%s was not plotted: %s", RESULTS_NAME, error)
+
+
+def write_data_flow(folder: Path, flow: DataFlowMonitor) -> None:
+    """Where the loader's time went, as JSON and, where matplotlib is installed, as a picture."""
+    write_json(folder / DATA_FLOW_NAME, flow.report())
+    with contextlib.suppress(MissingExtraError, DataError):  # DataError: too few batches for a picture
+        flow.plot((folder / DATA_FLOW_NAME).with_suffix(".png"))
 
 
 class RunPictures:

@@ -66,13 +66,16 @@ class Ycc:
     """Decoded JPEG planes, full-range BT.601, before any colour conversion or orientation.
 
     `y` is uint8 [H, W]; `cb` and `cr` are uint8 [ceil(H / sy), ceil(W / sx)] for the factors of
-    `subsampling`, or None for a gray image.
+    `subsampling`, or None for a gray image. `place` and `shape` say what `Picture` says of planes that were
+    reduced or are to be turned; None for whole, upright ones.
     """
 
     y: NDArray[np.uint8]
     cb: NDArray[np.uint8] | None
     cr: NDArray[np.uint8] | None
     subsampling: str
+    place: NDArray[np.float64] | None = None
+    shape: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,13 @@ class Picture:
 
     @staticmethod
     def of(ycc: Ycc) -> Picture:
-        """Planes at full size that need no turning."""
+        """Planes at their own place; at full size and upright if they do not say."""
         height, width = ycc.y.shape
-        return Picture(ycc, np.eye(2, 3), (height, width))
+        return Picture(
+            ycc,
+            np.eye(2, 3) if ycc.place is None else ycc.place,
+            (height, width) if ycc.shape is None else ycc.shape,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +156,14 @@ class ImageHeader:
     format: str
     """'jpeg', 'png', 'bmp', 'webp' or 'tiff', by content rather than file name."""
     width: int
-    """Of the image as shown and read: EXIF orientation applied."""
+    """Of the image as shown and read: upright, `orientation` applied."""
     height: int
     mode: str
     """Pillow's names: 'L' gray, 'LA', 'RGB', 'RGBA', 'P' palette, 'CMYK'."""
     bits: int
     """Bits per channel value: mostly 8 or 16; 1, 2 and 4 occur."""
     orientation: int
-    """EXIF orientation that was applied, 1..8; 1 = as stored."""
+    """EXIF orientation (a TIFF's own tag 274) that was applied, 1..8; 1 = as stored."""
     bytes: int
     """Size of the file."""
     complete: bool
@@ -164,8 +171,13 @@ class ImageHeader:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width)."""
+        """(height, width) of the upright picture."""
         return self.height, self.width
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """(height, width) of the pixels as they are stored, before `orientation`."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
 @dataclass(frozen=True, slots=True)

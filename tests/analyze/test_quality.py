@@ -14,6 +14,7 @@ from support.dataset_files import (
     write_voc,
     write_yolo,
 )
+from support.jpeg_files import encoded, first_scans
 
 from yolofast.analyze import check_data_quality
 from yolofast.types import Finding
@@ -84,6 +85,15 @@ def test_decoding_finds_damage_behind_a_good_header(tmp_path: Path) -> None:
     (root / "images/a.png").write_bytes(data)
     assert check_data_quality(root).image_issues == ()
     assert [f.code for f in check_data_quality(root, decode=True).image_issues] == ["image-unreadable"]
+
+
+def test_decoding_finds_a_progressive_image_without_its_last_scans(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, {"images/a.jpg": GOOD}, YAML)
+    whole = encoded(height=50, width=100, progressive=True).join()
+    (root / "images/a.jpg").write_bytes(first_scans(whole, 5))
+    (found,) = check_data_quality(root, decode=True).image_issues
+    assert found.code == "image-unreadable"
+    assert "progressive scans are missing" in found.message
 
 
 def test_format_issues(tmp_path: Path) -> None:

@@ -60,10 +60,10 @@ def header_only(width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def rotated() -> Callable[[Path], object]:
+def rotated(name: str) -> Callable[[Path], object]:
     exif = Image.Exif()
     exif[274] = 6
-    return picture("a.jpg", Image.new("RGB", (100, 50)), exif=exif)
+    return picture(name, Image.new("RGB", (100, 50)), exif=exif)
 
 
 def twins(split: str, link: bool = False) -> Callable[[Path], object]:
@@ -224,10 +224,14 @@ IMAGE_FAULTS = {
         picture("a.png", Image.fromarray(NOISE[:, :, 0].astype(np.uint16) * 256)),
         "images/a.png: info: 16 bits per channel: read as 8 bits [image-16bit]",
     ),
-    "exif": (
-        rotated(),
-        "images/a.jpg: info: EXIF orientation 6: turned upright when read, to 50x100 px [image-rotated]",
-    ),
+    **{
+        f"exif in {suffix}": (
+            rotated(f"a.{suffix}"),
+            f"images/a.{suffix}: info: EXIF orientation 6: turned upright when read, to 50x100 px "
+            "[image-rotated]",
+        )
+        for suffix in ("jpg", "png", "webp")
+    },
     "duplicate": (
         twins("train"),
         "train/images/b.jpg: warning: the same content as 'ROOT/train/images/a.jpg' [image-duplicate]",

@@ -26,7 +26,7 @@ from yolofast.load.hooks import Hook, HookFunction, compiled_hooks
 from yolofast.load.index import SINGLE_CLASS_NAMES, PackedIndex
 from yolofast.load.plan import draws
 from yolofast.load.plan.bad_images import BadImages
-from yolofast.load.plan.plan import plan_batch
+from yolofast.load.plan.plan import Replace, plan_batch
 from yolofast.load.plan.sizes import FixedSize, MultiScale, RectangularSizes, Sizes, aspect_order
 from yolofast.types import BatchPlan, Finding, Sample, Split
 
@@ -250,15 +250,20 @@ class YOLODataset:
         height_width = self._size_alone(epoch, int(positions[0])) if size is None else size
         mosaic = augment is not None and not self.rect and epoch < self.epochs - augment.close_mosaic
 
-        def draw(order: NDArray[np.int64], rows: NDArray[np.int64]) -> BatchPlan:
+        def draw(rows: NDArray[np.int64], replace: Replace | None) -> BatchPlan:
             return plan_batch(
-                order, rows, self.shapes, height_width, augment, seed=self.seed, epoch=epoch, mosaic=mosaic
+                self.order(epoch),
+                rows,
+                self.shapes,
+                height_width,
+                augment,
+                seed=self.seed,
+                epoch=epoch,
+                mosaic=mosaic,
+                replace=replace,
             )
 
-        order = self.order(epoch)
-        return self.bad_images.substitute(
-            draw(order, positions), order, lambda other, row: draw(other, positions[row : row + 1])
-        )
+        return self.bad_images.substitute(positions, draw)
 
     def _size_alone(self, epoch: int, position: int) -> tuple[int, int]:
         return self.sizes(1).at(epoch, position)
@@ -290,7 +295,7 @@ class YOLODataset:
         load, threads = compact_planes(self.index, self.imgsz), os.cpu_count() or 1
         if self._cache_kind == "ram":
             return cache_in_ram(len(self), load, threads=threads, progress=True)
-        signature = f"longer side {self.imgsz}, chroma 4:2:0"
+        signature = f"longer side {self.imgsz}, chroma 4:2:0, upright"
         folder = self._cache_dir or default_cache_dir()
         name = f"{self.data.path.parent.name}-{self.split}"
         path = cache_path(folder, name, self.paths, signature)

@@ -37,7 +37,8 @@ Jpeg = Literal["cpu", "nvjpeg"]
 class Loader:
     """Iterates over the batches of an epoch; after the last one, the next iteration is the next epoch's.
 
-    An iteration that is left early starts over next time; only a loaded state resumes in the middle.
+    An iteration that is left early counts as an epoch: the next iteration is the next epoch's. Only a loaded
+    state resumes in the middle. `set_epoch` starts its epoch over, as does the iteration after a failed one.
 
     dataset      whose samples
     batch_size   samples per batch; rectangular and multi-scale sizes are per batch, too
@@ -101,6 +102,7 @@ class Loader:
         self.epoch = 0
         self._stages: list[tuple[int, int]] = []  # of this epoch before the loaded state; see shards
         self._taken = 0  # samples of this epoch that the consumer has taken; a short batch counts as full
+        self._again = False  # the next iteration is of this epoch, whatever has been taken of it
         self._pool: Pool | None = None
         self._end_pool: weakref.finalize[..., Any] | None = None
         self._executor = self._make_executor(device, dtype, jpeg)
@@ -114,7 +116,9 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         self._end_iteration()
-        self._taken = 0
+        if self._taken and not self._again:  # left early
+            self.epoch, self._stages = self.epoch + 1, []
+        self._taken, self._again = 0, False
         iterator = self._iterate()
         self._active = weakref.ref(iterator)
         return iterator
@@ -122,6 +126,7 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration. The epoch of a loaded state resumes where it was."""
         at_least(epoch=(epoch, 0))
+        self._again = True
         if epoch != self.epoch:
             self.epoch, self._stages, self._taken = epoch, [], 0
 
@@ -276,6 +281,9 @@ class Loader:
                 if self.epoch != epoch:  # set_epoch was called meanwhile, which ends this epoch
                     return
             self.epoch, self._stages, self._taken = epoch + 1, [], 0
+        except Exception:
+            self._again = True
+            raise
         finally:
             batches.close()
             pool.reset()
