@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from yolofast.errors import DataError, DatasetNotFoundError
 from yolofast.formats.splits import split_of
@@ -49,6 +49,8 @@ class FileTree:
     class_files: tuple[Path, ...]
     findings: tuple[Finding, ...]
     tables: tuple[Path, ...] = ()
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What `file_kinds` has found out about the files: each is looked at once, whatever reader asks."""
 
     def relative(self, path: Path) -> str:
         """`path` relative to the root, with forward slashes; unchanged when it lies outside the root."""
@@ -128,7 +130,7 @@ def list_folder(root: str | Path) -> FileTree:
     findings: list[Finding] = []
     kinds: dict[str, list[str]] = {k: [] for k in ("image", "text", "json", "xml", "yaml", "class", "table")}
     by_suffix = {".txt": "text", ".json": "json", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml"}
-    by_suffix |= {".csv": "table", ".tsv": "table"}
+    by_suffix |= {".csv": "table", ".tsv": "table", ".ndjson": "json", ".jsonl": "json"}
     by_suffix |= dict.fromkeys(IMAGE_SUFFIXES, "image")
     for name in _walk(root, findings):
         base = name[name.rfind(os.sep) + 1 :].lower()

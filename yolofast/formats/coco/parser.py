@@ -141,7 +141,7 @@ def _images(
         if entry is not None:
             image_id, name, size = (
                 entry.get("id"),
-                entry.get("file_name"),
+                entry.get("file_name") or _end_of_url(entry.get("coco_url")),
                 (entry.get("width"), entry.get("height")),
             )
             if not isinstance(name, str) or not _is_id(image_id):
@@ -157,6 +157,11 @@ def _images(
         images.append(CocoImage(name, stated))
         index_of.setdefault(image_id, index)
     return images, index_of
+
+
+def _end_of_url(url: object) -> str | None:
+    """Folder and name of the image of a `coco_url`, which LVIS has in place of a `file_name`."""
+    return "/".join(url.split("/")[-2:]) if isinstance(url, str) else None
 
 
 def _image_of_annotations(

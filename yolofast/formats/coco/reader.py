@@ -28,6 +28,7 @@ from yolofast.formats.dataset import (
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
+from yolofast.formats.file_kinds import json_files
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.splits import in_split_order, split_of
 from yolofast.types import Finding, Split
@@ -55,7 +56,7 @@ def _json_kind(path: Path) -> str:
 def find_coco(tree: FileTree) -> tuple[Path, ...]:
     """The COCO files with boxes. Captions are not labels, and keypoint files repeat the boxes of the
     instances files: they are used only where there are no instances."""
-    kinds = {path: _json_kind(path) for path in tree.jsons}
+    kinds = {path: _json_kind(path) for path in json_files(tree, "coco")}
     instances = tuple(p for p, kind in kinds.items() if kind == "instances")
     return instances or tuple(p for p, kind in kinds.items() if kind == "keypoints")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from yolofast.formats.boxes import row_finding
 from yolofast.formats.dataset import LabelFileError, RawRows
-from yolofast.formats.json_files import contains_keys, read_json
+from yolofast.formats.json_files import read_json
 from yolofast.types import Finding
 
 MAX_BYTES = 64 << 20
@@ -23,11 +23,6 @@ NUMBERED = "annotation"
 """`lines` are the shapes of a file, from 1, in this format."""
 Box = tuple[float, float, float, float]
 Points = list[tuple[float, float]]
-
-
-def is_labelme_file(path: Path) -> bool:
-    """Whether a JSON file has LabelMe's `shapes` and `imagePath`."""
-    return contains_keys(path, (b'"shapes"', b'"imagePath"'), MAX_BYTES)
 
 
 def parse_file(path: Path) -> dict[str, Any]:

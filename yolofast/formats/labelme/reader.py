@@ -16,8 +16,9 @@ from yolofast.formats.dataset import (
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
+from yolofast.formats.file_kinds import json_files
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.labelme.parser import NUMBERED, is_labelme_file, parse_file, parse_shape, shape_rows
+from yolofast.formats.labelme.parser import NUMBERED, parse_file, parse_shape, shape_rows
 from yolofast.formats.names.order import sorted_names
 from yolofast.formats.splits import in_split_order
 from yolofast.types import Finding
@@ -25,7 +26,7 @@ from yolofast.types import Finding
 
 def find_labelme(tree: FileTree) -> tuple[Path, ...]:
     """The JSON files with LabelMe's `shapes` and `imagePath`."""
-    return tuple(filter(is_labelme_file, tree.jsons))
+    return json_files(tree, "labelme")
 
 
 def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:

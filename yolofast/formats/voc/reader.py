@@ -7,6 +7,7 @@ pixel.) Objects marked `difficult` are kept.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from yolofast.formats.voc.image_lists import read_image_lists
 from yolofast.formats.voc.parser import Element, parse_annotation
 from yolofast.types import Finding, Split
 
+_ANNOTATION = re.compile(rb"<annotation[\s/>]")
+
 
 def find_voc(tree: FileTree) -> tuple[Path, ...]:
     """All XML files of a tree in which at least one is a VOC annotation."""
@@ -37,7 +40,7 @@ def find_voc(tree: FileTree) -> tuple[Path, ...]:
                 head = file.read(4096)
         except OSError:  # the reader reports this file
             continue
-        if b"<annotation" in head.replace(b"\0", b""):
+        if _ANNOTATION.search(head.replace(b"\0", b"")):
             return tree.xmls
     return ()
 

@@ -1,0 +1,170 @@
+"""Which label format a JSON, XML or text file has, by its content: one look at each file for all readers.
+
+JSON formats are told apart by their keys (nothing is parsed), XML files by their first element, and text
+files by the form of their first lines. The first kind that fits is taken: a file belongs to one format only.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Literal
+
+from yolofast.formats.discover import FileTree
+
+JsonKind = Literal[
+    "lvis", "coco", "ndjson", "labelme", "via", "vott", "bdd100k", "label_studio", "createml", "other"
+]
+TextKind = Literal["kitti", "dota", "visdrone", "other"]
+
+HEAD_BYTES = 4096
+_LVIS_BYTES = 1 << 16
+"""How far behind the key "images" the keys of an LVIS image are expected; an entry has some 300 bytes."""
+_MAX_JSON = 2 << 30
+"""Of larger files only COCO's are recognised."""
+_SAMPLED_TEXTS = 20
+"""How many text files of a folder are looked at until one shows the format of all."""
+_SAMPLED_EMPTY = 1000
+_SAMPLED_XMLS = 8
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+DOTA_ROW = re.compile(rf"(?:{_NUMBER}\s+){{8}}[^\s\d.+-]\S*(?:\s+[012])?\s*$")
+"""x1 y1 x2 y2 x3 y3 x4 y4 class difficulty, in pixels."""
+_DOTA_HEADER = re.compile(r"(?:imagesource|gsd):", re.IGNORECASE)
+KITTI_ROW = re.compile(rf"[A-Za-z]\S*\s+{_NUMBER}\s+(?:-1|[0-3])(?:\.0*)?(?:\s+{_NUMBER}){{12,13}}\s*$")
+"""type, truncated, occluded (-1 to 3), alpha, box, dimensions, location, rotation, and perhaps a score."""
+VISDRONE_ROW = re.compile(rf"{_NUMBER}(?:\s*,\s*{_NUMBER}){{7}}\s*,?\s*$")
+"""left, top, width, height, score, category, truncation, occlusion."""
+_NUMBERS = re.compile(rf"{_NUMBER}(?:\s+{_NUMBER})+\s*$")
+_CVAT = re.compile(rb"<annotations[\s/>]")
+
+
+def json_files(tree: FileTree, kind: JsonKind) -> tuple[Path, ...]:
+    """The JSON files of one kind."""
+    kinds = tree.memo.get("json")
+    if kinds is None:
+        kinds = tree.memo["json"] = {path: _json_kind(path) for path in tree.jsons}
+    return tuple(path for path, found in kinds.items() if found == kind)
+
+
+def _json_kind(path: Path) -> JsonKind:
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            return "other"
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            return _kind_of_json(text, size)
+    except OSError:
+        return "other"
+
+
+def _kind_of_json(text: mmap.mmap, size: int) -> JsonKind:
+    def has(*keys: bytes) -> bool:
+        return all(text.find(key) >= 0 for key in keys)
+
+    images = text.find(b'"images"')
+    if images >= 0 and has(b'"annotations"', b'"categories"'):
+        near = text[images : images + _LVIS_BYTES]
+        return "lvis" if b'"neg_category_ids"' in near or b'"not_exhaustive_category_ids"' in near else "coco"
+    if size > _MAX_JSON:
+        return "other"
+    head = text[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip()
+    first_line = text[: max(text.find(b"\n"), 0) or size] if b'"dataset"' in head else b""
+    if b'"class_names"' in first_line and b'"type"' in first_line:
+        return "ndjson"
+    if has(b'"shapes"', b'"imagePath"'):
+        return "labelme"
+    if has(b'"_via_img_metadata"') or has(b'"regions"', b'"shape_attributes"'):
+        return "via"
+    if has(b'"asset"', b'"regions"'):
+        return "vott"
+    if has(b'"box2d"') or has(b'"frames"', b'"objects"', b'"timestamp"'):
+        return "bdd100k"
+    if head.startswith(b"["):
+        if has(b'"result"', b'"data"') or has(b'"original_width"', b'"annotation_id"'):
+            return "label_studio"
+        if has(b'"coordinates"', b'"label"') and (has(b'"image"') or has(b'"imagefilename"')):
+            return "createml"
+    return "other"
+
+
+def cvat_files(tree: FileTree) -> tuple[Path, ...]:
+    """The XML files of CVAT.
+
+    A dataset has few of them: the first files of each folder are looked at, and those with a telling name.
+    """
+    found = []
+    for _, paths in groupby(tree.xmls, key=lambda path: path.parent):
+        for number, path in enumerate(paths):
+            name = path.name.lower()
+            telling = name.startswith("annotation") or "cvat" in name
+            if (number < _SAMPLED_XMLS or telling) and _CVAT.search(_head(path).replace(b"\0", b"")):
+                found.append(path)
+    return tuple(found)
+
+
+def text_files(tree: FileTree, kind: TextKind) -> tuple[Path, ...]:
+    """The text files of one kind. A folder has labels of one format: its first decisive file shows which."""
+    folders: dict[Path, TextKind] | None = tree.memo.get("text")
+    if folders is None:
+        groups = groupby(tree.texts, key=lambda path: path.parent)
+        folders = tree.memo["text"] = {folder: _kind_of_folder(paths) for folder, paths in groups}
+    if kind not in folders.values():
+        return ()
+    stems = {image.stem for image in tree.images}
+    return tuple(
+        path
+        for path in tree.texts
+        if folders[path.parent] == kind and (path.stem in stems or _kind_of_text(_head(path)) == kind)
+    )
+
+
+def _kind_of_folder(paths: Iterator[Path]) -> TextKind:
+    undecided = 0
+    for path in islice(paths, _SAMPLED_EMPTY):
+        head = _head(path)
+        kind = _kind_of_text(head)
+        if kind is not None:
+            return kind
+        undecided += bool(head.strip())
+        if undecided >= _SAMPLED_TEXTS:
+            break
+    return "other"
+
+
+def _kind_of_text(head: bytes) -> TextKind | None:
+    """The kind of a file ("other": rows of numbers, as YOLO has them), or None where its head shows none."""
+    text = head.decode("utf-8-sig", "replace")
+    for line in filter(None, map(str.strip, text.splitlines()[:5])):
+        if DOTA_ROW.match(line) or _DOTA_HEADER.match(line):
+            return "dota"
+        if KITTI_ROW.match(line):
+            return "kitti"
+        if VISDRONE_ROW.match(line):
+            return "visdrone"
+        if _NUMBERS.match(line):
+            return "other"
+    return None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
+
+
+Found = Callable[[FileTree], tuple[Path, ...]]
+
+
+def json_finder(kind: JsonKind) -> Found:
+    """A `Reader.find` for the JSON files of one kind."""
+    return lambda tree: json_files(tree, kind)
+
+
+def text_finder(kind: TextKind) -> Found:
+    """A `Reader.find` for the text files of one kind."""
+    return lambda tree: text_files(tree, kind)
