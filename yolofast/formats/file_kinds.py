@@ -33,7 +33,7 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 DOTA_ROW = re.compile(rf"(?:{_NUMBER}\s+){{8}}[^\s\d.+-]\S*(?:\s+[012])?\s*$")
 """x1 y1 x2 y2 x3 y3 x4 y4 class difficulty, in pixels."""
 _DOTA_HEADER = re.compile(r"(?:imagesource|gsd):", re.IGNORECASE)
-KITTI_ROW = re.compile(rf"[A-Za-z]\S*\s+{_NUMBER}\s+(?:-1|[0-3])(?:\.0*)?(?:\s+{_NUMBER}){{12,13}}\s*$")
+KITTI_ROW = re.compile(rf"[^\s\d.+-]\S*\s+{_NUMBER}\s+(?:-1|[0-3])(?:\.0*)?(?:\s+{_NUMBER}){{12,13}}\s*$")
 """type, truncated, occluded (-1 to 3), alpha, box, dimensions, location, rotation, and perhaps a score."""
 VISDRONE_ROW = re.compile(rf"{_NUMBER}(?:\s*,\s*{_NUMBER}){{7}}\s*,?\s*$")
 """left, top, width, height, score, category, truncation, occlusion."""
@@ -42,52 +42,58 @@ _CVAT = re.compile(rb"<annotations[\s/>]")
 
 
 def json_files(tree: FileTree, kind: JsonKind) -> tuple[Path, ...]:
-    """The JSON files of one kind."""
-    kinds = tree.memo.get("json")
+    """The JSON files of one kind; those without a box only where others have some."""
+    kinds: dict[Path, tuple[JsonKind, bool]] | None = tree.memo.get("json")
     if kinds is None:
         kinds = tree.memo["json"] = {path: _json_kind(path) for path in tree.jsons}
-    return tuple(path for path, found in kinds.items() if found == kind)
+    files = tuple(path for path, (found, _) in kinds.items() if found == kind)
+    return files if any(kinds[path][1] for path in files) else ()
 
 
-def _json_kind(path: Path) -> JsonKind:
+def _json_kind(path: Path) -> tuple[JsonKind, bool]:
+    """The kind of a file, and whether it is certain: without a box, some kinds have few keys of their own."""
     try:
         size = path.stat().st_size
         if size == 0:
-            return "other"
+            return "other", True
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
             return _kind_of_json(text, size)
     except OSError:
-        return "other"
+        return "other", True
 
 
-def _kind_of_json(text: mmap.mmap, size: int) -> JsonKind:
+def _kind_of_json(text: mmap.mmap, size: int) -> tuple[JsonKind, bool]:
     def has(*keys: bytes) -> bool:
         return all(text.find(key) >= 0 for key in keys)
 
     images = text.find(b'"images"')
     if images >= 0 and has(b'"annotations"', b'"categories"'):
         near = text[images : images + _LVIS_BYTES]
-        return "lvis" if b'"neg_category_ids"' in near or b'"not_exhaustive_category_ids"' in near else "coco"
+        federated = b'"neg_category_ids"' in near or b'"not_exhaustive_category_ids"' in near
+        return "lvis" if federated else "coco", True
     if size > _MAX_JSON:
-        return "other"
+        return "other", True
     head = text[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip()
     first_line = text[: max(text.find(b"\n"), 0) or size] if b'"dataset"' in head else b""
     if b'"class_names"' in first_line and b'"type"' in first_line:
-        return "ndjson"
+        return "ndjson", True
     if has(b'"shapes"', b'"imagePath"'):
-        return "labelme"
-    if has(b'"_via_img_metadata"') or has(b'"regions"', b'"shape_attributes"'):
-        return "via"
-    if has(b'"asset"', b'"regions"'):
-        return "vott"
+        return "labelme", True
+    if has(b'"regions"'):
+        if has(b'"asset"'):
+            return "vott", True
+        if has(b'"filename"'):
+            return "via", has(b'"shape_attributes"') or has(b'"_via_img_metadata"')
     if has(b'"box2d"') or has(b'"frames"', b'"objects"', b'"timestamp"'):
-        return "bdd100k"
+        return "bdd100k", True
     if head.startswith(b"["):
         if has(b'"result"', b'"data"') or has(b'"original_width"', b'"annotation_id"'):
-            return "label_studio"
-        if has(b'"coordinates"', b'"label"') and (has(b'"image"') or has(b'"imagefilename"')):
-            return "createml"
-    return "other"
+            return "label_studio", True
+        if has(b'"annotations"', b'"image"') or has(b'"annotation"', b'"imagefilename"'):
+            return "createml", has(b'"coordinates"', b'"label"')
+        if has(b'"name"', b'"labels"') or has(b'"name"', b'"timestamp"'):
+            return "bdd100k", False
+    return "other", True
 
 
 def cvat_files(tree: FileTree) -> tuple[Path, ...]:
@@ -109,8 +115,7 @@ def text_files(tree: FileTree, kind: TextKind) -> tuple[Path, ...]:
     """The text files of one kind. A folder has labels of one format: its first decisive file shows which."""
     folders: dict[Path, TextKind] | None = tree.memo.get("text")
     if folders is None:
-        groups = groupby(tree.texts, key=lambda path: path.parent)
-        folders = tree.memo["text"] = {folder: _kind_of_folder(paths) for folder, paths in groups}
+        folders = tree.memo["text"] = _kinds_of_folders(tree)
     if kind not in folders.values():
         return ()
     stems = {image.stem for image in tree.images}
@@ -121,7 +126,16 @@ def text_files(tree: FileTree, kind: TextKind) -> tuple[Path, ...]:
     )
 
 
-def _kind_of_folder(paths: Iterator[Path]) -> TextKind:
+def _kinds_of_folders(tree: FileTree) -> dict[Path, TextKind]:
+    """The kind of each folder; one of empty files is like another of the same name (`val/labels`)."""
+    groups = groupby(tree.texts, key=lambda path: path.parent)
+    found = {folder: _kind_of_folder(paths) for folder, paths in groups}
+    named = {folder.name: kind for folder, kind in found.items() if kind is not None}
+    return {folder: kind or named.get(folder.name, "other") for folder, kind in found.items()}
+
+
+def _kind_of_folder(paths: Iterator[Path]) -> TextKind | None:
+    """The kind that the first decisive file shows; None where all are empty."""
     undecided = 0
     for path in islice(paths, _SAMPLED_EMPTY):
         head = _head(path)
@@ -131,7 +145,7 @@ def _kind_of_folder(paths: Iterator[Path]) -> TextKind:
         undecided += bool(head.strip())
         if undecided >= _SAMPLED_TEXTS:
             break
-    return "other"
+    return "other" if undecided else None
 
 
 def _kind_of_text(head: bytes) -> TextKind | None:
