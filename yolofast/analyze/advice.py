@@ -126,6 +126,10 @@ ADVICE: dict[str, Advice] = {
         "Crowd boxes",
         "A crowd stands for many objects and cannot be a YOLO label: it is dropped. Nothing to do.",
     ),
+    "box-ignored": Advice(
+        "Regions that their dataset ignores",
+        "They hold objects that were not labelled one by one, and are dropped. Nothing to do.",
+    ),
     "box-clipped": Advice(
         "Boxes clipped to the image", "They reached less than 1 % beyond the image. Nothing to do."
     ),

@@ -148,7 +148,7 @@ class AnnotatedImage:
         if isinstance(box, NoBox):
             self._drop(box, line)
         elif not isinstance(label, str) or not label:
-            self._drop(NoBox("box-class", f"label {str(label)[:80]!r}: expected the name of a class"), line)
+            self._drop(NoBox("box-class", f"label {label!r:.80}: expected the name of a class"), line)
         else:
             if kind is not None:
                 self.file.reading.kinds[kind] += 1
@@ -220,21 +220,21 @@ Read = Callable[[LabelFile], None]
 def want_dict(value: object, what: str) -> dict[str, object]:
     """`value` if it is a JSON object; raises `LabelFileError` otherwise."""
     if not isinstance(value, dict):
-        raise LabelFileError(f"{what}: got {str(value)[:80]!r}, expected an object")
+        raise LabelFileError(f"{what}: got {value!r:.80}, expected an object")
     return value
 
 
 def want_list(value: object, what: str) -> list[object]:
     """`value` if it is a JSON list; raises `LabelFileError` otherwise."""
     if not isinstance(value, list):
-        raise LabelFileError(f"{what}: got {str(value)[:80]!r}, expected a list")
+        raise LabelFileError(f"{what}: got {value!r:.80}, expected a list")
     return value
 
 
 def want_text(value: object, what: str) -> str:
     """`value` if it is a text that is not empty; raises `LabelFileError` otherwise."""
     if not isinstance(value, str) or not value:
-        raise LabelFileError(f"{what}: got {str(value)[:80]!r}, expected a text")
+        raise LabelFileError(f"{what}: got {value!r:.80}, expected a text")
     return value
 
 

@@ -106,7 +106,7 @@ _SHAPES: Mapping[str, tuple[Callable[[Attributes], Box | NoBox], str | None]] = 
     }
 )
 """Element -> the box around it, and what such rows are called."""
-_WITHOUT_AREA = frozenset({"polyline", "points"})
+_WITHOUT_AREA: Mapping[str, str] = MappingProxyType({"polyline": "lines", "points": "points"})
 
 
 class _Content:
@@ -167,7 +167,13 @@ class _Content:
                 kind = "turned boxes"
             image.add(label, around(values), line, kind)
         elif tag in _WITHOUT_AREA:
-            image.add(label, NoBox("box-shape", f"'{label}' is a {tag}: no area, so no box"), line)
+            image.add(
+                label,
+                NoBox(
+                    "box-shape", f"'{label}': {_WITHOUT_AREA[tag]} have no area, so no box. Draw a rectangle."
+                ),
+                line,
+            )
         elif tag == "skeleton":
             image.add(label, NoBox("box-shape", f"'{label}' is a skeleton of points: no box"), line)
         elif tag == "tag":

@@ -114,7 +114,7 @@ def _class_attribute(tree: FileTree, files: tuple[Path, ...]) -> str | None:
                 if isinstance(entry, dict) and isinstance(entry.get("regions"), list | dict):
                     for region in _regions(entry):
                         attributes = region.get("region_attributes") if isinstance(region, dict) else None
-                        found.update(attributes if isinstance(attributes, dict) else ())
+                        found.update(list(attributes) if isinstance(attributes, dict) else ())
         except LabelFileError:
             continue  # reported when the file is read
     usual = {column_key(name): name for name in found}
