@@ -339,7 +339,7 @@ def test_via_1_has_its_regions_in_an_object(tmp_path: Path) -> None:
         ({"name": "rect", "x": 1}, "box-columns"),
         ({"name": "polygon", "all_points_x": [1, 2, 3], "all_points_y": [1, 2]}, "box-columns"),
         ({"name": "circle", "cx": 1, "cy": 1, "r": None}, "box-columns"),
-        ({}, "box-shape"),
+        ({}, "box-syntax"),
     ],
 )
 def test_via_what_is_no_box(tmp_path: Path, shape: dict[str, Any], code: str) -> None:

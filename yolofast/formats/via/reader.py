@@ -155,6 +155,8 @@ def _read_image(file: LabelFile, entry: dict[str, object], attribute: str | None
 def _box(shape: dict[str, object]) -> tuple[Box | NoBox, None, str | None]:
     """The box around a shape, no line of its own, and what the shape is if not a box."""
     kind = shape.get("name")
+    if not isinstance(kind, str):
+        return NoBox("box-syntax", f"{str(shape)[:80]}: expected the 'name' of a shape"), None, None
     if kind in _WITHOUT_AREA:
         return NoBox("box-shape", f"a {kind} has no area, so no box. Draw a rectangle."), None, None
     if kind == "polygon":
@@ -168,9 +170,9 @@ def _box(shape: dict[str, object]) -> tuple[Box | NoBox, None, str | None]:
                     "polygons",
                 )
         return NoBox("box-columns", "polygon: expected 3 or more points, x and y"), None, None
-    if not isinstance(kind, str) or kind not in _SHAPES:
+    if kind not in _SHAPES:
         known = ", ".join([*_SHAPES, "polygon"])
-        return NoBox("box-shape", f"shape {str(kind)[:80]!r}: expected one of {known}"), None, None
+        return NoBox("box-shape", f"shape {kind!r:.80}: expected one of {known}"), None, None
     keys, around, plural = _SHAPES[kind]
     numbers = as_floats(shape.get(key, 0 if key == "theta" else None) for key in keys)
     if numbers is None:
