@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,13 +190,13 @@ def _image_of_annotations(
 def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[str, Any]) -> Problem | None:
     """Store an annotation in unusual form in the columns; returns why it is not a box, if so."""
     identity = as_integer(annotation.get("id"))
-    columns["ids"][index] = identity if _is_int64(identity) else index
+    columns["ids"][index] = identity if is_int64(identity) else index
     if annotation.get("iscrowd"):
         return CROWD
     box, category = annotation.get("bbox"), as_integer(annotation.get("category_id"))
     if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         return "error", "box-columns", f"bbox {box}: expected [x, y, width, height] in pixels"
-    if not _is_int64(category):
+    if not is_int64(category):
         return "error", "box-class", f"category id {category!r}: not in the file's categories"
     columns["category_ids"][index] = category
     columns["boxes"][index] = [_pixels(value) for value in box]
@@ -208,7 +208,8 @@ def as_integer(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _is_int64(value: object) -> bool:
+def is_int64(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number that fits int64."""
     return isinstance(value, int) and -(2**63) <= value < 2**63
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding, rows_without_image
-from yolofast.formats.coco.parser import CocoFile, as_integer, read_coco_file
+from yolofast.formats.coco.parser import CocoFile, as_integer, is_int64, read_coco_file
 from yolofast.formats.dataset import (
     FoundImage,
     LabelledDataset,
@@ -65,7 +65,7 @@ def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, s
     names: dict[int, str] = {}
     for category in categories:
         number, name = as_integer(category.get("id")), category.get("name")
-        if not isinstance(number, int) or not isinstance(name, str):
+        if not is_int64(number) or not isinstance(name, str):
             raise DataError(f"{path}: category {category}: expected a whole number 'id' and a text 'name'.")
         if names.setdefault(number, name) != name:
             raise DataError(f"{path}: category id {number} is both '{names[number]}' and '{name}'.")

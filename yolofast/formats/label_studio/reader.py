@@ -61,13 +61,11 @@ def _read(file: LabelFile) -> None:
             if note is not None:
                 image.notes.append(Finding("warning", "image-repeated", note, str(file.path), line))
             image.normalised = True
-            labelled = {
-                region.get("id") for region in regions if isinstance(region, dict) and _labels(region)
-            } - {None}
+            labelled = {str(each.get("id")) for each in regions if isinstance(each, dict) and _labels(each)}
             for region in regions:
                 if not isinstance(region, dict) or not isinstance(region.get("value", region), dict):
                     image.add("", NoBox("box-syntax", f"got {str(region)[:80]}, expected a region"))
-                elif _is_shape(region) and (_labels(region) or region.get("id") not in labelled):
+                elif _is_shape(region) and (_labels(region) or str(region.get("id")) not in labelled):
                     _add_region(image, region)
 
 

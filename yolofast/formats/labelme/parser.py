@@ -81,7 +81,7 @@ def parse_shape(shape: object) -> tuple[str, Box] | tuple[str, str, None]:
     kind, label = shape.get("shape_type", "polygon"), shape.get("label")
     if not isinstance(label, str) or not label:
         return "box-class", f"label {label!r}: expected the name of a class", None
-    if kind in _WITHOUT_AREA:
+    if isinstance(kind, str) and kind in _WITHOUT_AREA:
         return "box-shape", f"'{label}' is a {kind}: it has no area, so no box. Draw a rectangle.", None
     if not isinstance(kind, str) or kind not in _SHAPES:
         return "box-shape", f"'{label}': shape {kind!r}: expected one of {', '.join(_SHAPES)}", None
