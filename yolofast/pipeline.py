@@ -273,7 +273,7 @@ def train_run(config: YOLOConfig) -> tuple[Path, TrainResult]:
 
 
 def evaluate_run(
-    weights: Path, config: YOLOConfig, *, split: Split | None = None, save_dir: Path | None = None
+    weights: Path, config: YOLOConfig, *, split: Split | str | None = None, save_dir: Path | None = None
 ) -> Evaluation:
     """Evaluate a weights file on a split of `config.dataset.data`; omitted means the validation split.
 

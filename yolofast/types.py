@@ -352,7 +352,8 @@ class PreparedDataset:
     dropped: tuple[Finding, ...]
     """Every box or image that was dropped, with file, line and reason."""
     noticed: tuple[Finding, ...] = ()
-    """Errors, then warnings, about what was kept and about the dataset as a whole."""
+    """Errors, then warnings, about what was kept and about the dataset as a whole; then, of severity info,
+    where the splits come from and which names were matched although they differ."""
 
 
 # ---------------------------------------------------------------- loading

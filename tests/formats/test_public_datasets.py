@@ -81,9 +81,9 @@ def test_kitti_labels_are_of_the_left_camera(tmp_path: Path) -> None:
     for folder in ("training/image_2", "training/image_3", "testing/image_2"):
         write_image(tmp_path / folder / "000001.png", seed=folder)
     write_text(tmp_path / "training/label_2/000001.txt", f"{CAR}\n")
-    dataset, images, items = read_all(tmp_path)
-    assert [item.image for item in items if item.record] == [tmp_path / "training/image_2/000001.png"]
-    assert (list(images), dataset.splits) == (["000001.png"], ("train",))
+    _, _, items = read_all(tmp_path)
+    (record,) = [item.record for item in items if item.record]
+    assert (record.path, record.split) == (tmp_path / "training/image_2/000001.png", "train")
     unlabelled = [i.image.parent.name for i in items if i.image and not i.record]
     assert unlabelled == ["image_2", "image_3"]
 

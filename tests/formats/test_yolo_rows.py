@@ -24,7 +24,7 @@ def test_kinds_of_rows_are_counted_in_the_evidence(tmp_path: Path) -> None:
     info = analyze_dataset(tmp_path)
     assert info.class_counts == {"a": 4}
     assert info.findings == ()
-    assert info.evidence[-3:] == (
+    assert info.evidence[-4:-1] == (
         "1 of 4 rows are polygons: they become the boxes around them",
         "1 of 4 rows are four points (oriented boxes or polygons, which look the same): they become "
         "the upright "

@@ -67,8 +67,8 @@ def test_layout_and_data_yaml(tmp_path: Path) -> None:
     assert all((done.root / "test" / kind).is_dir() for kind in ("images", "labels"))
     assert (done.root / "train/labels/x.txt").read_text() == ROW
     assert (done.root / "valid/labels/y.txt").read_text() == ""
-    keys = [line.split(":")[0] for line in done.data_yaml.read_text().splitlines()[:6]]
-    assert keys == ["path", "train", "val", "test", "nc", "names"]
+    keys = [line.split(":")[0] for line in done.data_yaml.read_text().splitlines()[:5]]
+    assert keys == ["path", "train", "val", "nc", "names"]  # no test: there is no image for it
     assert (done.images, done.boxes) == (
         {"train": 1, "valid": 1, "test": 0},
         {"train": 1, "valid": 0, "test": 0},

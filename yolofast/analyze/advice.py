@@ -163,6 +163,15 @@ ADVICE: dict[str, Advice] = {
     "split-overlap": Advice(
         "Names listed in two splits", "The first split is used. List each image in one split only."
     ),
+    "split-source": Advice("Where the splits come from", "Nothing to do."),
+    "split-drawn": Advice("A validation split was drawn", "Nothing to do."),
+    "split-unknown": Advice(
+        "Texts in a split column that name no split",
+        "Images with these are in the split of their folder, if any. Write train, val or test.",
+    ),
+    "names-matched": Advice(
+        "Names that differ in spelling", "They are used. Rename the files, if other tools are to find them."
+    ),
     "names-missing": Advice(
         "Classes without a name", "Their codes are used as names. Add the file that names the classes."
     ),

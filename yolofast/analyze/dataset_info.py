@@ -76,6 +76,7 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
     for name, files in formats.label_files.items():
         evidence.append(f"{name}: {len(files)} label file(s), such as {tree.relative(files[0])}")
     evidence += [*(sentence for d in formats.datasets for sentence in d.evidence), *kinds]
+    evidence += [f"splits from {d.splits_from}" for d in formats.datasets if d.splits_from]
     unusable = rows - classes.total()
     if unusable:
         evidence.append(f"{unusable} of {rows} boxes cannot be used")

@@ -144,7 +144,7 @@ class ValArgs(Section):
     """auto, cpu, cuda or cuda:N."""
     workers: int | None = bounded(None, 0)
     """Loader threads; omitted means 0 (load in the main thread) on the CPU, up to 16 with a GPU."""
-    split: Literal["train", "valid", "test"] | None = None
+    split: Literal["train", "val", "valid", "test"] | None = None
     """Split to evaluate; omitted means the validation split."""
     metrics: Literal["yolo", "coco"] = "yolo"
     """coco: also show COCO's twelve figures as pycocotools computes them (object size by box area).
@@ -214,7 +214,7 @@ class LoadingArgs(Section):
     """none: read and decode each image file for every sample; ram or disk: use cached decoded images."""
     augment: Literal["none", "default"] = "default"
     """default: training augmentation with mosaic; none: letterbox only."""
-    split: Literal["train", "valid", "test"] = "train"
+    split: Literal["train", "val", "valid", "test"] = "train"
     """Split to load."""
     seconds: float | None = bounded(None, 0.0, open_low=True)
     """Duration of a measurement; omitted means 5, or 2 per library and round with --peers."""

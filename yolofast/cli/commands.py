@@ -146,12 +146,16 @@ def _print_converted(done: PreparedDataset | ConvertedDataset) -> None:
     width = max(6, *map(len, done.images))
     for split, count in done.images.items():
         print(f"{split:{width}} {count} images, {done.boxes[split]} boxes")
+    for note in done.noticed:
+        if note.severity == "info":
+            print(one_line(note.message))
     dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"
     print(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
     _print_findings(done.dropped)
-    if done.noticed:
-        print(f"also worth checking ({len(done.noticed)})")
-        _print_findings(done.noticed)
+    problems = [note for note in done.noticed if note.severity != "info"]
+    if problems:
+        print(f"also worth checking ({len(problems)})")
+        _print_findings(problems)
 
 
 def train_defaults(given: Mapping[str, Any]) -> TrainArgs:

@@ -26,13 +26,15 @@ from yolofast.formats.dataset import (
     RawRows,
     ReadImage,
     complete_images,
+    notes_alone,
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.names.order import sorted_names
 from yolofast.formats.shapes import Box
-from yolofast.formats.splits import in_split_order, split_of
+from yolofast.formats.split_lists import with_stated
+from yolofast.formats.splits import default_split, in_split_order, split_of
 from yolofast.types import Finding, Severity, Split
 
 MAX_BAD_ROWS = 100_000
@@ -113,6 +115,15 @@ class Reading:
         """The number of a class while files are read; see `classes`."""
         return self._numbers.setdefault(name, len(self._numbers))
 
+    def kind_findings(self) -> tuple[Finding, ...]:
+        """One finding per kind of rows that are more than boxes."""
+        return tuple(
+            Finding(
+                "info", "label-kinds", f"{count} rows are {kind}: they become the upright boxes around them"
+            )
+            for kind, count in self.kinds.items()
+        )
+
     def classes(self) -> tuple[tuple[str, ...], NDArray[np.int64]]:
         """The final class names, and int64 [number] the class of each number."""
         others = sorted_names(self._numbers.keys() - self.listed.keys())
@@ -125,13 +136,11 @@ class Reading:
 class AnnotatedImage:
     """The labels of one image, as a file states them; `add` and `drop` take its rows.
 
-    `name` is the image as the file calls it, and `other_names` what it may be called as well. `split` is what
-    the file states. `line` is where the image is in the file, if it has a line of its own.
+    `name` is the image as the file calls it, and `split` what it states. `line` is where the image is in the file, if it has a line of its own.
     """
 
     file: LabelFile
     name: str
-    other_names: tuple[str, ...] = ()
     line: int | None = None
     split: Split | None = None
     stated: tuple[object, object] | None = None
@@ -163,6 +172,16 @@ class AnnotatedImage:
             )
         self.dropped.append(row_finding(why.severity, why.code, why.message, self.file.path, line, numbered))
 
+    def stated_split(self) -> Split | None:
+        """The split that the file states for the image, else the one that its path names.
+
+        None for a file that is named like its image: the 'test' of `test_12.txt` is part of both names.
+        """
+        path = self.file.path
+        if self.split or PurePosixPath(self.name).stem == path.stem:
+            return self.split
+        return split_of(path.relative_to(self.file.reading.tree.root))
+
     def finish(self) -> None:
         """Pack the rows, when all have been added."""
         self.rows = RawRows.collect(self._rows, normalised=self.normalised)
@@ -188,10 +207,10 @@ class LabelFile:
         self._count += 1
         return self._count if line is None else line
 
-    def image(self, name: str, *other_names: str, line: int | None = None) -> AnnotatedImage:
+    def image(self, name: str, *, line: int | None = None) -> AnnotatedImage:
         """A new image; rows of the image before are complete."""
         self.finish()
-        self.images.append(AnnotatedImage(self, name, other_names, line))
+        self.images.append(AnnotatedImage(self, name, line))
         return self.images[-1]
 
     @contextmanager
@@ -244,7 +263,7 @@ def open_annotated(
     """The files of one format as a dataset; `read` is called with each, `what` names such a file.
 
     An image is looked up by its name. Its split is what the file states, else what the path of the file
-    names, else the folder of the image. Labels of an image that was named before are dropped. An image that
+    names, else that of lists and folders. Labels of an image that was named before are dropped. An image that
     no file names was never annotated: it is skipped and reported.
 
     Raises `DataError` when no box of any file has a class.
@@ -265,34 +284,32 @@ def open_annotated(
         first = next((f for f in (*broken, *_problems(images))), None)
         problem = "" if first is None else f" The first problem: {first}."
         raise DataError(f"{tree.root}: {len(files)} {what}(s) contain no box with a class.{problem}")
-    finder = ImageFinder(tree)
-    path_splits = {path: split_of(path.relative_to(tree.root)) for path in files}
-
-    def split_for(image: AnnotatedImage) -> Split | None:
-        path = image.file.path
-        named_alike = PurePosixPath(image.name).stem == path.stem  # 'train_12.txt' of 'train_12.jpg'
-        return image.split or (tree.folder_split(path) if named_alike else path_splits[path])
+    finder = ImageFinder(tree, lambda: (image.name for image in images))
+    stated = [image.stated_split() for image in images]
+    if any(stated):
+        source = "stated" if any(image.split for image in images) else "paths of the"
+        named, splits_from = with_stated(finder, set(stated), f"{source} {what}s")
+    else:
+        named = finder.splits.named_with(files)
+        splits_from = finder.splits.source(named)
+    rest = default_split(named)
 
     def find() -> Iterator[FoundImage | ReadImage]:
-        for finding in broken:
-            yield ReadImage(None, None, 0, (finding,))
+        yield from (ReadImage(None, None, 0, (finding,)) for finding in broken)
         taken: dict[Path, AnnotatedImage] = {}
-        for image in images:
-            yield _found(image, split_for(image), finder, taken, classes)
+        for image, split in zip(images, stated, strict=True):
+            yield _found(image, split, rest, finder, taken, classes)
         yield from unlabelled_images(tree.images, taken, f"no {what} names this image")
-        for kind, count in reading.kinds.items():
-            message = f"{count} rows are {kind}: they become the upright boxes around them"
-            yield ReadImage(None, None, 0, notes=(Finding("info", "label-kinds", message),))
+        yield from notes_alone((*reading.kind_findings(), *finder.findings()))
 
-    named = {*map(split_for, images)}
-    named.update(map(finder.split, tree.images) if None in named else ())
     return LabelledDataset(
         label_format,
         names,
-        in_split_order(named),
+        in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(names)),
-        tuple(reading.findings),
+        (*reading.findings, *(finder.splits.findings if None in stated else ())),
         (f"{len(files)} {what}(s)", *reading.evidence),
+        splits_from,
     )
 
 
@@ -306,15 +323,19 @@ def _problems(images: Iterable[AnnotatedImage]) -> Iterator[Finding]:
 def _found(
     image: AnnotatedImage,
     split: Split | None,
+    rest: Split | None,
     finder: ImageFinder,
     taken: dict[Path, AnnotatedImage],
     classes: NDArray[np.int64],
 ) -> FoundImage | ReadImage:
-    """The image in the tree with its labels; it is added to `taken`."""
+    """The image in the tree with its labels; it is added to `taken`.
+
+    `split` is what the file states, `rest` the split of the images for which nothing names one.
+    """
     path, rows = image.file.path, image.rows
     assert rows is not None
-    candidates = (finder.find(name, path.parent, split) for name in (image.name, *image.other_names) if name)
-    found = next(filter(None, candidates), None)
+    named_in = split or finder.folder_split(path)
+    found = finder.find(image.name, path.parent, named_in) if image.name else None
     count = len(rows.lines) + len(image.dropped)
     if image.unusable is not None:
         if found is not None:
@@ -335,7 +356,7 @@ def _found(
     taken[found] = image
     return FoundImage(
         found,
-        split or finder.split(found),
+        split or finder.splits.of(found, path) or rest,
         path,
         dataclasses.replace(rows, classes=classes[rows.classes]) if len(rows.classes) else rows,
         tuple(image.dropped),

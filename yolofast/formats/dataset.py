@@ -83,6 +83,8 @@ class LabelledDataset:
     read: Callable[[], Iterator[ReadImage]]
     findings: tuple[Finding, ...] = ()
     evidence: tuple[str, ...] = ()
+    splits_from: str = ""
+    """Where the splits come from, such as 'ImageSets/Main/train.txt' or 'folder names'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,12 @@ def _complete(
         dropped = (*item.dropped, *checked.dropped.get(i, ()))
         notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, header))
         yield ReadImage(item.image, record, item.count, dropped, notes, header)
+
+
+def notes_alone(notes: tuple[Finding, ...]) -> Iterator[ReadImage]:
+    """Findings about the labels as a whole, after the last image; nothing when there are none."""
+    if notes:
+        yield ReadImage(None, None, 0, notes=notes)
 
 
 def unlabelled_images(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
 from yolofast.errors import ConfigError, DataError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
+from yolofast.formats.splits import as_split
 from yolofast.formats.yolo.split import ReadChunk, read_split
 from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
 from yolofast.load.cache.planes import PlaneCache
@@ -45,7 +46,7 @@ class YOLODataset:
     own.
 
     data           data.yaml (path or already read)
-    split          'train', 'valid' or 'test'
+    split          'train', 'val' (or 'valid') or 'test'
     imgsz          side of the square sample in pixels
     augment        None = letterbox only
     shuffle        a new order every epoch; otherwise the order of the file names
@@ -67,7 +68,7 @@ class YOLODataset:
     def __init__(
         self,
         data: DataYaml | str | Path,
-        split: Split,
+        split: Split | str,
         *,
         imgsz: int = 640,
         augment: AugmentConfig | None = None,
@@ -100,7 +101,7 @@ class YOLODataset:
         if multi_scale >= 1:
             raise ConfigError(f"multi_scale: got {multi_scale}, expected a share below 1.")
         self.data = data if isinstance(data, DataYaml) else read_data_yaml(Path(data))
-        self.split, self.imgsz, self.augment = split, imgsz, augment
+        self.split, self.imgsz, self.augment = as_split(split), imgsz, augment
         self.shuffle, self.seed, self.epochs = shuffle, seed, epochs
         self.rect, self.multi_scale = rect, multi_scale
         self._stride, self._pad = stride, pad
@@ -123,7 +124,7 @@ class YOLODataset:
     def _read(self) -> Iterator[ReadChunk]:
         """The split's images; collects the findings and logs which images are left out."""
         findings: list[Finding] = []
-        for chunk in read_split(self.data, self.split):
+        for chunk in read_split(self.data, self.split, findings):
             for i, found in sorted(chunk.findings.items()):
                 findings.extend(found)
                 if not chunk.usable[i]:
@@ -151,7 +152,7 @@ class YOLODataset:
         if not len(self.index.labels.rows):
             _log.warning(
                 "%s: no box for any of %d images; labels are expected in labels/ for images/, "
-                "or next to the image. `yolofast prepare` finds them elsewhere too.",
+                "or next to the image.",
                 name,
                 len(self.index),
             )

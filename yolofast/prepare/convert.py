@@ -30,7 +30,7 @@ from yolofast.prepare.folder import building, check_output, default_output
 from yolofast.prepare.image_writer import link_or_copy
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, finding_entry, write_listed
 from yolofast.prepare.naming import PathKeys, TargetNames
-from yolofast.prepare.outcome import first_problem, noticed, skipped_image
+from yolofast.prepare.outcome import first_problem, noticed, skipped_image, split_source
 from yolofast.types import Finding
 
 Target = Literal["coco", "voc"]
@@ -56,7 +56,7 @@ class ConvertedDataset:
     dropped: tuple[Finding, ...]
     """Every box or image that was dropped, with file, line and reason."""
     noticed: tuple[Finding, ...] = ()
-    """Errors, then warnings, about what was kept or about the dataset as a whole."""
+    """As `PreparedDataset.noticed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _write_images(
 ) -> _ConvertOutcome:
     """Write every valid image and its labels."""
     names, keys = TargetNames(tree), PathKeys(tree.root)
-    outcome = _ConvertOutcome(notes=list(dataset.findings))
+    outcome = _ConvertOutcome(notes=[*split_source(dataset, tree.root, used=True), *dataset.findings])
     seen: set[Path] = set()
     items: Iterable[ReadImage] = tqdm(
         dataset.read(), "converting", len(tree.images), False, unit="img", disable=None

@@ -22,7 +22,7 @@ from yolofast.prepare.classes import ClassMap
 from yolofast.prepare.downscale import downscaled_name, downscaled_size
 from yolofast.prepare.image_writer import ImageWriter, WriteResult, WriteTask
 from yolofast.prepare.naming import PathKeys, TargetNames
-from yolofast.prepare.outcome import PreparedImage, PrepareOutcome, skipped_image
+from yolofast.prepare.outcome import PreparedImage, PrepareOutcome, skipped_image, split_source
 from yolofast.prepare.pixel_budget import MAX_PIXELS, PixelBudget
 from yolofast.types import Finding
 
@@ -39,12 +39,17 @@ class _Step:
     dropped: tuple[Finding, ...]
 
 
+def uses_splits(dataset: LabelledDataset) -> bool:
+    """Whether the splits of the source are used: not without images to train on."""
+    return "train" in dataset.splits
+
+
 def _steps(
     dataset: LabelledDataset, tree: FileTree, classes: ClassMap, config: PrepareConfig
 ) -> Iterator[_Step]:
     """The step of each image, in the order of the reader; without splits all images go to train."""
     names, keys, seen = TargetNames(tree), PathKeys(tree.root), set[str]()
-    use_splits, changes = "train" in dataset.splits, classes.changes
+    use_splits, changes = uses_splits(dataset), classes.changes
     for item in dataset.read():
         record = item.record
         if record is None:
@@ -84,7 +89,8 @@ def write_images(
         for kind in ("images", "labels"):
             (work / split / kind).mkdir(parents=True)
     writer, keys = ImageWriter(str(work), config, PixelBudget(MAX_PIXELS)), PathKeys(tree.root)
-    outcome = PrepareOutcome(notes=list(dataset.findings))
+    source = split_source(dataset, tree.root, used=uses_splits(dataset))
+    outcome = PrepareOutcome(notes=[*source, *dataset.findings])
     class_sets: dict[tuple[int, ...], tuple[int, ...]] = {}
     decodes = config.restart_rows or config.max_side is not None
 

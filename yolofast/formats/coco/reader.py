@@ -25,12 +25,14 @@ from yolofast.formats.dataset import (
     RawRows,
     ReadImage,
     complete_images,
+    notes_alone,
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_files
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.splits import in_split_order, split_of
+from yolofast.formats.split_lists import with_stated
+from yolofast.formats.splits import default_split, in_split_order, split_of
 from yolofast.types import Finding, Split
 
 NUMBERED = "annotation"
@@ -123,9 +125,12 @@ class _Rows:
 
 
 def _images_of_file(
-    rows: _Rows, split: Split | None, finder: ImageFinder, labelled: set[Path]
+    rows: _Rows, split: Split | None, finder: ImageFinder, labelled: set[Path], rest: Split | None
 ) -> Iterator[FoundImage | ReadImage]:
-    """The images of a file with their annotations; each image is added to `labelled`."""
+    """The images of a file with their annotations; each image is added to `labelled`.
+
+    `rest` is the split of the images for which nothing names one.
+    """
     file = rows.file
     path, offsets = file.path, file.offsets.tolist()
     for entry, begin, end in zip(file.images, offsets, offsets[1:], strict=False):
@@ -141,7 +146,8 @@ def _images_of_file(
             continue
         labelled.add(image)
         found, dropped = rows.between(begin, end)
-        yield FoundImage(image, split or finder.split(image), path, found, dropped, stated=entry.stated)
+        own_split = split or finder.split(image) or rest
+        yield FoundImage(image, own_split, path, found, dropped, stated=entry.stated)
     strays = file.ids[offsets[-1] :].tolist()
     if strays:
         lost = rows_without_image(strays, "its image_id is not in the file's images", path, NUMBERED)
@@ -151,7 +157,7 @@ def _images_of_file(
 def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The COCO files of a tree as one dataset.
 
-    A file is a split when its path names one; the images of other files are in the splits of their folders.
+    A file is a split when its path names one; for the images of other files, lists and folders name it.
     An image that no file lists was never annotated: it is skipped and reported.
 
     Raises `DataError` for a file that is not valid, for categories that contradict, and without a category.
@@ -163,20 +169,24 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     classes = {number: i for i, number in enumerate(names)}
     rows = [_Rows.of(file, classes) for file in read]
     splits = {path: split_of(path.relative_to(tree.root)) for path in files}
-    finder = ImageFinder(tree)
+    finder = ImageFinder(tree, lambda: (entry.file_name for file in read for entry in file.images))
+    named, source = with_stated(finder, splits.values(), "the paths of the COCO files")
+    rest = default_split(named)
 
     def find() -> Iterator[FoundImage | ReadImage]:
         labelled = set[Path]()
         for each in rows:
-            yield from _images_of_file(each, splits[each.file.path], finder, labelled)
+            yield from _images_of_file(each, splits[each.file.path], finder, labelled, rest)
         yield from unlabelled_images(tree.images, labelled, _UNLABELLED)
+        yield from notes_alone(finder.findings())
 
-    named = {*splits.values(), *(map(finder.split, tree.images) if None in splits.values() else ())}
     gaps = "" if list(names) == list(range(len(names))) else ", ids with gaps or not from 0: numbered anew"
     return LabelledDataset(
         "coco",
         tuple(names.values()),
-        in_split_order(named),
+        in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(classes)),
-        evidence=(f"{len(files)} COCO json file(s); {len(names)} categories{gaps}",),
+        finder.splits.findings if None in splits.values() else (),
+        (f"{len(files)} COCO json file(s); {len(names)} categories{gaps}",),
+        source,
     )

@@ -38,6 +38,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "y2": ("ymax", "y2", "bottom", "bboxymax", "bboxy2"),
         "width": ("width", "imagewidth", "imgwidth"),
         "height": ("height", "imageheight", "imgheight"),
+        "split": ("split", "splitname", "set", "subset", "datasplit", "mluse", "partition"),
     }
 )
 """Known column names, as `column_key` spells them; the first that a header has is used."""
@@ -46,8 +47,8 @@ _REQUIRED = ("image", "class", "x1", "y1", "x2", "y2")
 
 @dataclass(frozen=True, slots=True)
 class CsvLayout:
-    """How to read a CSV: `columns` maps image, class, x1, y1, x2, y2 and, if present, width and height to
-    column indices."""
+    """How to read a CSV: `columns` maps image, class, x1, y1, x2, y2 and, if present, width, height and split
+    to column indices."""
 
     delimiter: str
     header: bool

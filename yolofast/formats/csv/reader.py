@@ -6,7 +6,7 @@ an image without boxes. Coordinates that do not exceed 1 are normalised by the i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from yolofast.errors import DataError
@@ -15,6 +15,7 @@ from yolofast.formats.csv.columns import CsvLayout, class_map, csv_layout
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.names.order import sorted_names
+from yolofast.formats.splits import split_of_name
 from yolofast.formats.tables.images import Table, table_dataset, tables_by_split
 from yolofast.formats.tables.rows import RowColumns, parse_box, read_rows
 from yolofast.types import Finding
@@ -44,9 +45,38 @@ class _Labels:
         return self.numbers.setdefault(name, len(self.numbers))
 
 
-def _read_columns(path: Path, layout: CsvLayout, labels: _Labels) -> RowColumns:
-    """The rows of a file; labels are those of `labels`."""
+class _Splits:
+    """The split of each image of a file by its column; what it does not say, or says twice, is a finding."""
+
+    def __init__(self, path: Path, columns: RowColumns) -> None:
+        self.path, self.columns = path, columns
+        self.unknown: dict[str, int] = {}
+        """Texts that name no split -> the first line with each."""
+        self.changes: dict[int, int] = {}
+        """Images with rows of two splits -> the first line with the second."""
+
+    def add(self, image: int, text: str, line: int) -> None:
+        split = split_of_name(text)
+        if split is None:
+            if text:
+                self.unknown.setdefault(text, line)
+        elif self.columns.splits.setdefault(image, split) != split:
+            self.changes.setdefault(image, line)
+
+    def findings(self) -> Iterator[Finding]:
+        for text, line in self.unknown.items():
+            message = f"got '{text}' as a split, expected train, val or test"
+            yield Finding("warning", "split-unknown", message, str(self.path), line)
+        for image, line in self.changes.items():
+            name, split = self.columns.names[image], self.columns.splits[image]
+            message = f"image '{name}' has rows of two splits: it stays in {split}"
+            yield Finding("warning", "split-overlap", message, str(self.path), line)
+
+
+def _read_columns(path: Path, layout: CsvLayout, labels: _Labels) -> tuple[RowColumns, list[Finding]]:
+    """The rows of a file, with labels numbered by `labels`, and what is wrong with its splits."""
     columns, at = RowColumns(), layout.columns
+    splits, split_column = _Splits(path, columns), at.get("split")
     wanted = max(at.values()) + 1 if layout.header else 6
     needed = max(at[key] for key in ("image", "class", *_BOX)) + 1
     sizes = "width" in at and "height" in at
@@ -57,6 +87,8 @@ def _read_columns(path: Path, layout: CsvLayout, labels: _Labels) -> RowColumns:
         name = row[at["image"]] if at["image"] < len(row) else ""
         stated = (row[at["width"]], row[at["height"]]) if sizes and len(row) >= wanted else None
         image = columns.add_image(name, line, stated if stated and all(stated) else None)
+        if split_column is not None and split_column < len(row):
+            splits.add(image, row[split_column], line)
         if name and not any(row[i] for i in (at["class"], *(at[key] for key in _BOX)) if i < len(row)):
             continue  # an image without boxes
         box: list[float] | str = f"got {len(row)} fields, expected {wanted}"
@@ -70,7 +102,7 @@ def _read_columns(path: Path, layout: CsvLayout, labels: _Labels) -> RowColumns:
             columns.drop_row(image, row_finding("error", "box-class", label, path, line))
             continue
         columns.add_row(image, label, line, box)
-    return columns
+    return columns, list(splits.findings())
 
 
 def _class_files(tree: FileTree) -> tuple[Mapping[str, int] | None, str, tuple[Finding, ...]]:
@@ -93,7 +125,10 @@ def _class_files(tree: FileTree) -> tuple[Mapping[str, int] | None, str, tuple[F
 
 
 def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
-    """The CSV files of a tree as one dataset; a file is a split when its path names one.
+    """The CSV files of a tree as one dataset.
+
+    The split of an image is that of its rows' split column, else of the CSV file's path, else of lists and
+    folders.
 
     Class names come from a class file (`name,id` per line) where there is one, else from the rows, sorted.
 
@@ -105,7 +140,8 @@ def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     for path, split in tables_by_split(tree, files):
         layout = csv_layout(path)
         if layout is not None:
-            columns = _read_columns(path, layout, labels)
+            columns, found = _read_columns(path, layout, labels)
+            notes += tuple(found)
             tables.append(Table(path, columns, columns.are_normalised(), split))
     names = tuple(sorted(known, key=lambda name: known[name])) if known else sorted_names(labels.numbers)
     if not names:

@@ -7,10 +7,9 @@ the boxes around them, turned as they are; brush strokes and points are no boxes
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, urlsplit
 
 from yolofast.formats.annotated_images import (
     AnnotatedImage,
@@ -26,13 +25,12 @@ from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.json_files import read_entries
+from yolofast.formats.name_keys import decoded
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Finding
 
 MAX_BYTES = 2 << 30
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the names of uploaded files."""
 _RECTANGLE = ("x", "y", "width", "height")
 _ELLIPSE = ("x", "y", "radiusX", "radiusY")
 _WITHOUT_AREA = frozenset({"keypoint", "keypointlabels", "vector", "vectorlabels"})
@@ -57,7 +55,7 @@ def _read(file: LabelFile) -> None:
             regions, note = _regions(task)
             if regions is None:
                 continue
-            image = file.image(*_image_names(task), line=line)
+            image = file.image(_image_name(task), line=line)
             if note is not None:
                 image.notes.append(Finding("warning", "image-repeated", note, str(file.path), line))
             image.normalised = True
@@ -65,7 +63,7 @@ def _read(file: LabelFile) -> None:
             for region in regions:
                 if not isinstance(region, dict) or not isinstance(region.get("value", region), dict):
                     image.add("", NoBox("box-syntax", f"got {str(region)[:80]}, expected a region"))
-                elif _is_shape(region) and (_labels(region) or str(region.get("id")) not in labelled):
+                elif _is_shape(region) and (_labels(region) or not _has_id_of(region, labelled)):
                     _add_region(image, region)
 
 
@@ -93,31 +91,28 @@ def _regions(task: dict[str, object]) -> tuple[list[object] | None, str | None]:
     return want_list(newest.get("result"), "'result'"), note
 
 
-def _image_names(task: dict[str, object]) -> tuple[str, ...]:
-    """What the image of a task may be called: its URL or path, decoded, and without the prefix of uploads."""
+def _image_name(task: dict[str, object]) -> str:
+    """The image of a task: the path of a URL, or the one in `/data/local-files/?d=PATH`, decoded."""
     data = task.get("data", task)
     values = list(data.values()) if isinstance(data, dict) else []
-    texts = [value for value in (*values, task.get("file_upload")) if isinstance(value, str)]
-    names: dict[str, None] = {}
-    for text in texts:
-        for name in (text, *_decoded(text)):
-            folder, slash, base = name.rpartition("/")
-            if Path(base).suffix.lower() in IMAGE_SUFFIXES:
-                names[name] = None
-                names[folder + slash + _UPLOAD.sub("", base)] = None
-    if not names:
-        raise LabelFileError(f"task {task.get('id')}: no value of 'data' names an image")
-    return tuple(names)
+    for text in (*values, task.get("file_upload")):
+        if not isinstance(text, str):
+            continue
+        for name in (*_local_path(text), decoded(text)):
+            if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+                return name
+    raise LabelFileError(f"task {task.get('id')}: no value of 'data' names an image")
 
 
-def _decoded(url: str) -> Iterator[str]:
-    """The path of a URL, or of `/data/local-files/?d=PATH`, without percent signs."""
+def _local_path(url: str) -> list[str]:
     try:
-        parts = urlsplit(url)
+        return parse_qs(urlsplit(url).query).get("d", [])
     except ValueError:
-        return
-    yield from parse_qs(parts.query).get("d", ())
-    yield unquote(parts.path)
+        return []
+
+
+def _has_id_of(region: dict[str, object], ids: Collection[str]) -> bool:
+    return region.get("id") is not None and str(region["id"]) in ids
 
 
 def _is_shape(region: dict[str, object]) -> bool:

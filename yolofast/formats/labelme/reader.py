@@ -13,6 +13,7 @@ from yolofast.formats.dataset import (
     LabelledDataset,
     ReadImage,
     complete_images,
+    notes_alone,
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
@@ -20,7 +21,7 @@ from yolofast.formats.file_kinds import json_files
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.labelme.parser import NUMBERED, parse_file, parse_shape, shape_rows
 from yolofast.formats.names.order import sorted_names
-from yolofast.formats.splits import in_split_order
+from yolofast.formats.splits import default_split, in_split_order
 from yolofast.types import Finding
 
 
@@ -50,7 +51,9 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
         raise DataError(f"{tree.root}: {len(files)} LabelMe files contain no shape that can be a box.{first}")
     classes = {name: i for i, name in enumerate(names)}
-    finder = ImageFinder(tree)
+    finder = ImageFinder(tree, lambda: (path.stem for path in files))
+    named = finder.splits.named_with(files)
+    rest = default_split(named)
     splits = {path: tree.folder_split(path) for path in files}
     own = {path: finder.find(path.stem, path.parent, splits[path]) for path in files}
     owned = frozenset(own.values())
@@ -81,7 +84,7 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         taken[image] = path
         rows, dropped = shape_rows(path, shapes, classes)
         stated = (content.get("imageWidth"), content.get("imageHeight"))
-        split = splits[path] or tree.folder_split(image)
+        split = finder.splits.of(image, path) or rest
         return FoundImage(image, split, path, rows, dropped, stated=None if None in stated else stated)
 
     def find() -> Iterator[FoundImage | ReadImage]:
@@ -92,12 +95,14 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             labelled.add(item.image)
             yield item
         yield from unlabelled_images(tree.images, labelled, "no LabelMe json for this image")
+        yield from notes_alone(finder.findings())
 
-    named = {*splits.values(), *map(tree.folder_split, tree.images)}
     return LabelledDataset(
         "labelme",
         names,
-        in_split_order(named),
+        in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(names)),
-        evidence=(f"{len(files)} LabelMe json file(s)",),
+        finder.splits.findings,
+        (f"{len(files)} LabelMe json file(s)",),
+        finder.splits.source(named),
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from yolofast.errors import DataError, at
 from yolofast.formats.dataset import RawRows
-from yolofast.types import Finding
+from yolofast.types import Finding, Split
 
 DELIMITERS = (",", ";", "\t")
 MAX_LINE = 1 << 20
@@ -88,6 +88,8 @@ class RowColumns:
     stated: list[tuple[str, str] | None] = field(default_factory=list)
     stated_lines: list[int] = field(default_factory=list)
     dropped: dict[int, list[Finding]] = field(default_factory=dict)
+    splits: dict[int, Split] = field(default_factory=dict)
+    """The split of each image for which a column names one."""
     _indices: dict[str, int] = field(default_factory=dict)
     _image: array[int] = field(default_factory=lambda: array("q"))
     _class: array[int] = field(default_factory=lambda: array("q"))

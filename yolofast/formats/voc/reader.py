@@ -7,6 +7,7 @@ pixel.) Objects marked `difficult` are kept.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +21,16 @@ from yolofast.formats.dataset import (
     RawRows,
     ReadImage,
     complete_images,
+    notes_alone,
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.splits import in_split_order
-from yolofast.formats.voc.image_lists import read_image_lists
+from yolofast.formats.path_index import stated_path
+from yolofast.formats.split_lists import ImageSplits
+from yolofast.formats.splits import default_split, in_split_order
 from yolofast.formats.voc.parser import Element, parse_annotation
-from yolofast.types import Finding, Split
+from yolofast.types import Finding
 
 _ANNOTATION = re.compile(rb"<annotation[\s/>]")
 
@@ -76,9 +79,10 @@ def _stated(root: Element) -> tuple[tuple[str, str], int] | None:
 def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The VOC files of a tree as one dataset.
 
-    Splits come from ImageSets, else from the folders of the XML file and the image. An XML file belongs to
-    the image of the same name; without one, to its `filename`, unless that image has an XML file of its own
-    (in copied files `filename` is often out of date). An image without an XML file was never annotated: it
+    Splits come from lists of images, else from the folders of the XML file and the image. An XML file belongs
+    to the image with which a list names it, else to the image of the same name; without one, to its
+    `filename`, unless that image has an XML file of its own (in copied files `filename` is often out of
+    date). An image without an XML file was never annotated: it
     is skipped and reported (an annotated background image has an XML file without objects).
 
     Raises `DataError` when no object in any file has a name.
@@ -95,14 +99,18 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
         raise DataError(f"{tree.root}: {len(files)} xml files contain no object with a name.{first}")
     classes = {name: i for i, name in enumerate(names)}
-    finder = ImageFinder(tree)
-    lists = read_image_lists(tree)
-
-    def split_for(path: Path, image: Path) -> Split | None:
-        return lists.split(path) if lists else tree.folder_split(path) or tree.folder_split(image)
+    finder = ImageFinder(tree, lambda: (path.stem for path in files))
+    splits = finder.splits
+    named = splits.named_with(files)
+    rest = default_split(named)
+    listed = _listed_images(tree, files, splits)
+    found_images: dict[Path, Path | None] = {}
 
     def own_image(path: Path) -> Path | None:
-        return finder.find(path.stem, path.parent, tree.folder_split(path))
+        if path not in found_images:
+            image = listed.get(path)
+            found_images[path] = image or finder.find(path.stem, path.parent, finder.folder_split(path))
+        return found_images[path]
 
     own = {image for path in files if (image := own_image(path)) is not None}
 
@@ -112,7 +120,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             return ReadImage(image, None, 0, (broken[path],))
         root = parse_annotation(path)
         if image is None and root.value("filename"):
-            image = finder.find(root.value("filename"), path.parent, tree.folder_split(path))
+            image = finder.find(root.value("filename"), path.parent, finder.folder_split(path))
             image = None if image in own else image
         if image is None:
             lines = [item.line for item in _objects(root)]
@@ -121,7 +129,8 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             return ReadImage(None, None, len(lines), (gone, *lost))
         rows, dropped = _rows(path, root, classes)
         stated, line = _stated(root) or (None, None)
-        return FoundImage(image, split_for(path, image), path, rows, dropped, stated=stated, stated_line=line)
+        split = splits.of(image, path) or rest
+        return FoundImage(image, split, path, rows, dropped, stated=stated, stated_line=line)
 
     def find() -> Iterator[FoundImage | ReadImage]:
         labelled: set[Path | None] = set()
@@ -130,19 +139,34 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             labelled.add(item.image)
             yield item
         yield from unlabelled_images(tree.images, labelled, "no xml for this image")
-        known = frozenset(path.stem for path in (*files, *tree.images))
-        for finding in lists.missing(known):
-            yield ReadImage(None, None, 0, (finding,))
+        missing = {path.stem for path in files if own_image(path) is None}
+        for name, finding in splits.missing:  # an XML file without its image has been reported
+            if stated_path(name)[0] not in missing:
+                yield ReadImage(None, None, 0, (finding,))
+        yield from notes_alone(finder.findings())
 
-    if lists:
-        named = {lists.split(path) for path in files}
-    else:
-        named = {tree.folder_split(path) for path in (*files, *tree.images)}
     return LabelledDataset(
         "voc",
         names,
-        in_split_order(named),
+        in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(classes)),
-        lists.findings,
-        (f"{len(files)} VOC xml file(s)", *(["splits from ImageSets"] if lists else [])),
+        tuple(splits.overlaps),
+        (f"{len(files)} VOC xml file(s)",),
+        splits.source(named),
     )
+
+
+def _listed_images(tree: FileTree, files: tuple[Path, ...], splits: ImageSplits) -> dict[Path, Path]:
+    """XML file -> image, where a list names both on one line."""
+    if not splits.labels:
+        return {}
+    known = {tree.relative(path): path for path in files}
+    above = {tree.relative(file.folder) for file in splits.files}
+    found = {}
+    for image, label in splits.labels.items():
+        name = label.replace("\\", "/")
+        candidates = (posixpath.normpath(posixpath.join(folder, name)) for folder in ("", *above))
+        path = next((known[c] for c in candidates if c in known), None)
+        if path is not None:
+            found[path] = image
+    return found

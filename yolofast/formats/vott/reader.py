@@ -67,8 +67,7 @@ def _read(file: LabelFile) -> None:
             regions = want_list(entry.get("regions"), "'regions'")
             if not regions and asset.get("state") == _NOT_VISITED:
                 continue
-            name = want_text(asset.get("name"), "an asset's 'name'")
-            image = file.image(name, unquote(name))
+            image = file.image(unquote(want_text(asset.get("name"), "an asset's 'name'")))
             size = asset.get("size")
             if isinstance(size, dict) and None not in (size.get("width"), size.get("height")):
                 image.stated = size["width"], size["height"]

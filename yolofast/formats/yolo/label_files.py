@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from yolofast.formats.boxes import row_finding, rows_without_image, xywh_to_xyxy
-from yolofast.formats.data_yaml import label_candidates
 from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, parsing
 from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.unsupported import explain_row
@@ -41,11 +39,6 @@ _ROW_ERRORS = {
     "non-finite": ("box-nan", "got NaN or infinity, expected numbers"),
     "class": ("box-class", "the class must be a whole number from 0"),
 }
-
-
-def find_label(image: str | Path) -> Path | None:
-    """The label file of an image: the first of `label_candidates` that exists, else None."""
-    return next((Path(file) for file in label_candidates(image) if os.path.isfile(file)), None)  # noqa: PTH113
 
 
 class RowCounts:

@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from yolofast.errors import DataError, at
-from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
-from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images
+from yolofast.formats.data_yaml import DataYaml, list_image_names, read_data_yaml, top_level_keys
+from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images, notes_alone
 from yolofast.formats.discover import FileTree
+from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.names.conflicts import id_conflicts
 from yolofast.formats.names.reader import read_class_file
 from yolofast.formats.prefetch import prefetch_batches
-from yolofast.formats.splits import in_split_order
-from yolofast.formats.yolo.image_lists import ListedImages, read_image_lists
+from yolofast.formats.splits import default_split, in_split_order
 from yolofast.formats.yolo.label_files import (
     ImageLabel,
     RowCounts,
-    find_label,
     read_label_rows,
     rows_of_no_image,
 )
@@ -99,13 +98,6 @@ def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadIm
                 yield rows_of_no_image(file, why, notes=(note,))
 
 
-def _summary(counts: RowCounts, names_from: Path | None) -> Iterator[ReadImage]:
-    """Findings about the labels as a whole, after the last image."""
-    notes = counts.findings(names_from)
-    if notes:
-        yield ReadImage(None, None, 0, notes=notes)
-
-
 def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str, Path | None]:
     """Class names without a data.yaml, a sentence that says where they come from, and the file used."""
     if tree.class_files:
@@ -132,16 +124,20 @@ def _read(
     keypoints: tuple[int, int] | None = None,
 ) -> Iterator[ReadImage]:
     counts = RowCounts(num_classes)
-    found = chain(read_label_rows(pairs, counts, keypoints), _summary(counts, names_from))
+
+    def _summary() -> Iterator[ReadImage]:  # when all rows have been counted
+        yield from notes_alone(counts.findings(names_from))
+
+    found = chain(read_label_rows(pairs, counts, keypoints), _summary())
     return complete_images(found, num_classes=num_classes)
 
 
 def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The YOLO labels of a tree as one dataset.
 
-    A data.yaml decides splits and names. Without one, splits come from folder names, else from lists of
-    images (`train.txt`, `valid.txt`), and class names from a class file or the highest class id. An image
-    without a label file is background.
+    A data.yaml decides splits and names, and labels are then found by the usual rule alone, as trainers find
+    them. Without one, splits come from lists of images (`train.txt`, `valid.txt`), else from folder names,
+    and class names from a class file or the highest class id. An image without a label file is background.
 
     Raises `DataError` for an invalid data.yaml or class file.
     """
@@ -154,35 +150,32 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             f"{tree.root}: {len(files)} label files have no box, and nothing names the classes. "
             "Add labels, or a data.yaml with 'names:'."
         )
-    finder = LabelFinder(tree)
-    splits = {image: tree.folder_split(image) for image in tree.images}
-    listed = ListedImages() if any(splits.values()) else read_image_lists(tree, finder)
-    splits.update(listed.splits)
+    finder, splits = LabelFinder(tree), ImageFinder(tree).splits
+    rest = default_split(splits.named)
 
     def pairs() -> Iterator[ImageLabel | ReadImage]:
         for image in tree.images:
-            yield ImageLabel(image, finder.find(image), splits[image])
+            yield ImageLabel(image, finder.find(image), splits.of(image) or rest)
         yield from _orphans(files, set(finder.paired))
+        yield from notes_alone(finder.findings())
 
-    evidence = [f"{len(files)} YOLO label files", source]
-    if listed.files:
-        evidence.append(f"splits from {', '.join(map(tree.relative, listed.files))}")
     return LabelledDataset(
         "yolo",
         names,
-        in_split_order(splits.values()),
+        in_split_order({*splits.named, rest}),
         lambda: _read(pairs(), len(names), names_from),
-        listed.findings + (id_conflicts(tree, names, names_from, "error") if names_from is not None else ()),
-        tuple(evidence),
+        splits.findings + (id_conflicts(tree, names, names_from, "error") if names_from is not None else ()),
+        (f"{len(files)} YOLO label files", source),
+        splits.source(splits.named),
     )
 
 
 def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> LabelledDataset:
     finder = LabelFinder(tree)
     listed: dict[Path, Split] = {}
-    notes = []
+    notes: list[Finding] = []
     for split in data.splits:
-        for image in list_images(data, split):
+        for image in map(Path, list_image_names(data, split, notes)):
             if listed.setdefault(image, split) != split:
                 message = (
                     f"in both {listed[image]} and {split} of {data.path.name}: it stays in {listed[image]}"
@@ -193,7 +186,7 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
     def pairs() -> Iterator[ImageLabel | ReadImage]:
         used: set[Path | None] = set()
         for image, split in listed.items():
-            label = finder.find(image) or find_label(image)
+            label = finder.find_usual(image)
             used.add(label)
             yield ImageLabel(image, label, split)
         for image in tree.images:
@@ -201,7 +194,7 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
                 continue
             message = f"not in any split of {data.path.name}"
             gone = Finding("info", "image-unlisted", message, str(image))
-            label = finder.find(image)
+            label = finder.find_usual(image)
             if label is None or label in used:
                 yield ReadImage(image, None, 0, (gone,))
             else:
@@ -209,13 +202,14 @@ def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> 
                 item = rows_of_no_image(label, f"its image '{image.name}' is {message}", image)
                 yield replace(item, dropped=(gone, *item.dropped))
         yield from _orphans(files, used)
+        yield from notes_alone(finder.findings())
 
-    evidence = f"splits and class names from {tree.relative(data.path)}"
     return LabelledDataset(
         "yolo",
         data.names,
         tuple(data.splits),
         lambda: _read(pairs(), len(data.names), data.path, data.keypoints),
         tuple(notes),
-        (f"{len(files)} YOLO label files", evidence),
+        (f"{len(files)} YOLO label files", f"class names from {tree.relative(data.path)}"),
+        tree.relative(data.path),
     )

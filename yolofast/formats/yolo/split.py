@@ -18,9 +18,11 @@ from yolofast.errors import ImageError
 from yolofast.formats.boxes import apply_box_rules, xywh_to_xyxy
 from yolofast.formats.data_yaml import DataYaml, label_candidates, list_image_names
 from yolofast.formats.dataset import unreadable_image
+from yolofast.formats.name_keys import matched_findings
 from yolofast.formats.prefetch import prefetch_batches
-from yolofast.formats.yolo.label_files import bad_rows, find_label, unreadable_label
+from yolofast.formats.yolo.label_files import bad_rows, unreadable_label
 from yolofast.formats.yolo.parser import LabelScan, scan_label_files
+from yolofast.formats.yolo.usual_labels import UsualLabels
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -49,27 +51,30 @@ class ReadChunk:
 _Files = tuple[list[str | None], LabelScan, list[ImageHeader | ImageError]]
 
 
-def read_split(data: DataYaml, split: Split) -> Iterator[ReadChunk]:
+def read_split(data: DataYaml, split: Split, notes: list[Finding] | None = None) -> Iterator[ReadChunk]:
     """All images of a split with their boxes, in chunks.
 
     Sizes come from the image headers (EXIF orientation applied) and boxes have passed `apply_box_rules`. An
-    image without a label file is background. Each bad row is dropped with a finding.
+    image without a label file is background. Each bad row is dropped with a finding. Findings about the split
+    as a whole are added to `notes`.
 
     Raises `DataError` when data.yaml does not name the split.
     """
-    names = list_image_names(data, split)
-    for images, files in prefetch_batches(names, partial(_read_files, keypoints=data.keypoints)):
+    names, rule = list_image_names(data, split, notes), UsualLabels()
+    read = partial(_read_files, rule=rule, keypoints=data.keypoints)
+    for images, files in prefetch_batches(names, read):
         yield _check(images, *files, len(data.names))
+    if notes is not None:
+        notes.extend(matched_findings(rule.matched, data.path))
 
 
-def _read_files(images: list[str], keypoints: tuple[int, int] | None) -> _Files:
+def _read_files(images: list[str], rule: UsualLabels, keypoints: tuple[int, int] | None) -> _Files:
     labels: list[str | None] = [next(label_candidates(image)) for image in images]
     scan = scan_label_files(labels, keypoints=keypoints)
     missing = np.flatnonzero(scan.errno == errno.ENOENT).tolist()
     if missing:  # they may be at a less usual path, or absent
         for i in missing:
-            found = find_label(images[i])
-            labels[i] = None if found is None else str(found)
+            labels[i] = rule.find(images[i])
         scan = scan_label_files(labels, keypoints=keypoints)
     return labels, scan, read_headers(images)
 
