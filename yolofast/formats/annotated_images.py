@@ -136,7 +136,8 @@ class Reading:
 class AnnotatedImage:
     """The labels of one image, as a file states them; `add` and `drop` take its rows.
 
-    `name` is the image as the file calls it, and `split` what it states. `line` is where the image is in the file, if it has a line of its own.
+    `name` is the image as the file calls it, and `split` what it states. `line` is where the image is in the
+    file, if it has a line of its own.
     """
 
     file: LabelFile
