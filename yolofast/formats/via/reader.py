@@ -25,13 +25,12 @@ from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.json_files import read_json
+from yolofast.formats.names.order import ONLY_CLASS
 from yolofast.formats.shapes import Box, around_ellipse, around_points
 from yolofast.formats.tables.header import column_key
 from yolofast.types import Finding
 
 MAX_BYTES = 256 << 20
-ONLY_CLASS = "object"
-"""The class of all regions where none has an attribute: tutorials with one class write such files."""
 _CLASS_ATTRIBUTES = (
     "class", "classname", "label", "labelname", "category", "name", "type", "objecttype", "object", "species",
 )  # fmt: skip
