@@ -21,7 +21,7 @@ from yolofast.kernels._scan import FORMATS, MODES, REFUSED, UNKNOWN_FORMAT, UNRE
 from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 _JPEG = b"\xff\xd8\xff"
 _OTHERS = (b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")

@@ -12,6 +12,7 @@ from typing import Literal
 
 from yolofast.cli.parser import POSITIONAL
 from yolofast.config import (
+    LABEL_FORMAT,
     AugmentConfig,
     Cache,
     DatasetConfig,
@@ -63,6 +64,8 @@ class AnalyzeArgs(Section):
     """Dataset folder."""
     json: bool = False
     """Machine-readable output: one JSON object."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to use when the folder holds several; omitted means all are counted."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class CheckArgs(Section):
     """Machine-readable output: one JSON object with every finding."""
     html: Path | None = None
     """Also write an HTML report to this file, with plots and images of the worst cases."""
-    label_format: str | None = None
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
     """Label format to use when the folder holds several (such as yolo, coco, voc)."""
 
 
@@ -86,7 +89,7 @@ class PrepareArgs(Section):
     """Convert a dataset to the YOLO layout with data.yaml; the source is never changed."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder (YOLO txt, COCO json, Pascal VOC xml, CSV, Open Images or LabelMe)."""
+    """Dataset folder, in any label format that yolofast reads (docs/formats.md lists them)."""
     out: Path | None = None
     """Output folder; omitted means PATH_yolo, next to the source."""
     output: PrepareConfig = field(default_factory=PrepareConfig)
@@ -107,7 +110,7 @@ class ConvertArgs(Section):
     link: Literal["hard", "copy", "symlink"] = "hard"
     """hard: hard links where the file system allows them, else copies; copy: always copy; symlink: symbolic
     links."""
-    label_format: str | None = None
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
     """Label format to use when the folder holds several."""
     json: bool = False
     """Machine-readable output: one JSON object."""

@@ -108,7 +108,7 @@ def _add_fields(parser: argparse.ArgumentParser, group: Any, kind: type[Section]
         else:
             options["metavar"] = _metavar(single)
             options |= {"nargs": "*"} if is_list else {}
-        group.add_argument(_flag(field.name), **options)
+        group.add_argument(_flag(field.name), *field.metadata.get("aliases", ()), **options)
 
 
 def _is_section(kind: Any) -> bool:
@@ -147,6 +147,7 @@ def _flags(kind: type[Section]) -> list[str]:
         elif not field.metadata.get("positional"):
             flag = _flag(field.name)
             flags += [flag, f"--no-{flag[2:]}"] if kinds[field.name] is bool else [flag]
+            flags += field.metadata.get("aliases", ())
     return flags
 
 
