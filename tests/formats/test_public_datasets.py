@@ -286,3 +286,11 @@ def test_ndjson_without_names_of_classes(tmp_path: Path) -> None:
     root = ndjson(tmp_path, head=HEAD | {"class_names": {"x": "cat"}})
     with pytest.raises(DataError, match=r"set\.ndjson:1: error: 'class_names': got the id 'x'"):
         read_all(root)
+
+
+def test_notes_before_and_behind_a_subfolder_hide_no_labels(tmp_path: Path) -> None:
+    write_image(tmp_path / "z.jpg")
+    write_text(tmp_path / "README.txt", "The labels of one image.\n")
+    write_text(tmp_path / "more/notes.txt", "Nothing here.\n")
+    write_text(tmp_path / "z.txt", f"{CAR}\n")
+    assert rows_of(tmp_path, "z.jpg") == [("Car", [1.5, 2, 30, 40])]

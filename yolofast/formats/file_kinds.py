@@ -7,6 +7,7 @@ files by the form of their first lines. The first kind that fits is taken: a fil
 from __future__ import annotations
 
 import mmap
+import os
 import re
 from collections.abc import Callable, Iterator
 from itertools import groupby, islice
@@ -16,7 +17,17 @@ from typing import Literal
 from yolofast.formats.discover import FileTree
 
 JsonKind = Literal[
-    "lvis", "coco", "ndjson", "labelme", "via", "vott", "bdd100k", "label_studio", "createml", "other"
+    "lvis",
+    "coco",
+    "coco_keypoints",
+    "ndjson",
+    "labelme",
+    "via",
+    "vott",
+    "bdd100k",
+    "label_studio",
+    "createml",
+    "other",
 ]
 TextKind = Literal["kitti", "dota", "visdrone", "other"]
 
@@ -25,6 +36,8 @@ _LVIS_BYTES = 1 << 16
 """How far behind the key "images" the keys of an LVIS image are expected; an entry has some 300 bytes."""
 _MAX_JSON = 2 << 30
 """Of larger files only COCO's are recognised."""
+_COCO_BOXES = (b'"bbox"', b'"segmentation"')
+_NO_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
 _SAMPLED_TEXTS = 20
 """How many text files of a folder are looked at until one shows the format of all."""
 _SAMPLED_EMPTY = 1000
@@ -68,9 +81,7 @@ def _kind_of_json(text: mmap.mmap, size: int) -> tuple[JsonKind, bool]:
 
     images = text.find(b'"images"')
     if images >= 0 and has(b'"annotations"', b'"categories"'):
-        near = text[images : images + _LVIS_BYTES]
-        federated = b'"neg_category_ids"' in near or b'"not_exhaustive_category_ids"' in near
-        return "lvis" if federated else "coco", True
+        return _kind_of_coco(text, images), True
     if size > _MAX_JSON:
         return "other", True
     head = text[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip()
@@ -96,6 +107,18 @@ def _kind_of_json(text: mmap.mmap, size: int) -> tuple[JsonKind, bool]:
     return "other", True
 
 
+def _kind_of_coco(text: mmap.mmap, images: int) -> JsonKind:
+    """The kind of a file with COCO's three lists, the key of `images` at this offset."""
+    near = text[images : images + _LVIS_BYTES]
+    if b'"neg_category_ids"' in near or b'"not_exhaustive_category_ids"' in near:
+        return "lvis"
+    if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with its own classes
+        return "other"
+    if not any(text.find(key) >= 0 for key in _COCO_BOXES) and _NO_ANNOTATIONS.search(text) is None:
+        return "other"
+    return "coco_keypoints" if text.find(b'"num_keypoints"') >= 0 else "coco"
+
+
 def cvat_files(tree: FileTree) -> tuple[Path, ...]:
     """The XML files of CVAT.
 
@@ -113,7 +136,7 @@ def cvat_files(tree: FileTree) -> tuple[Path, ...]:
 
 def text_files(tree: FileTree, kind: TextKind) -> tuple[Path, ...]:
     """The text files of one kind. A folder has labels of one format: its first decisive file shows which."""
-    folders: dict[Path, TextKind] | None = tree.memo.get("text")
+    folders: dict[str, TextKind] | None = tree.memo.get("text")
     if folders is None:
         folders = tree.memo["text"] = _kinds_of_folders(tree)
     if kind not in folders.values():
@@ -122,16 +145,22 @@ def text_files(tree: FileTree, kind: TextKind) -> tuple[Path, ...]:
     return tuple(
         path
         for path in tree.texts
-        if folders[path.parent] == kind and (path.stem in stems or _kind_of_text(_head(path)) == kind)
+        if folders[_folder(path)] == kind and (path.stem in stems or _kind_of_text(_head(path)) == kind)
     )
 
 
-def _kinds_of_folders(tree: FileTree) -> dict[Path, TextKind]:
+def _kinds_of_folders(tree: FileTree) -> dict[str, TextKind]:
     """The kind of each folder; one of empty files is like another of the same name (`val/labels`)."""
-    groups = groupby(tree.texts, key=lambda path: path.parent)
-    found = {folder: _kind_of_folder(paths) for folder, paths in groups}
-    named = {folder.name: kind for folder, kind in found.items() if kind is not None}
-    return {folder: kind or named.get(folder.name, "other") for folder, kind in found.items()}
+    found: dict[str, TextKind | None] = {}
+    for folder, paths in groupby(tree.texts, key=_folder):
+        if found.get(folder) in (None, "other"):  # files before and behind those of a subfolder
+            found[folder] = _kind_of_folder(paths) or found.get(folder)
+    named = {Path(folder).name: kind for folder, kind in found.items() if kind is not None}
+    return {folder: kind or named.get(Path(folder).name, "other") for folder, kind in found.items()}
+
+
+def _folder(path: Path) -> str:
+    return os.path.dirname(path)  # noqa: PTH120 - runs once per label file of huge trees
 
 
 def _kind_of_folder(paths: Iterator[Path]) -> TextKind | None:

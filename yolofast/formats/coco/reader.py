@@ -6,8 +6,6 @@ many objects and cannot be a YOLO label; it is dropped and reported.
 
 from __future__ import annotations
 
-import mmap
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,29 +36,12 @@ from yolofast.types import Finding, Split
 NUMBERED = "annotation"
 """`lines` are annotation ids in this format."""
 _UNLABELLED = "no COCO file lists this image (a picture without boxes is an entry of 'images')"
-_NO_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
-
-
-def _json_kind(path: Path) -> str:
-    """'instances', 'keypoints' or 'other', from the keys in the text of the file (nothing is parsed)."""
-    if path.stat().st_size == 0:
-        return "other"
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        if any(text.find(key) < 0 for key in (b'"images"', b'"annotations"', b'"categories"')):
-            return "other"
-        if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with its own classes
-            return "other"
-        if text.find(b'"bbox"') < 0 and _NO_ANNOTATIONS.search(text) is None:
-            return "other"
-        return "keypoints" if text.find(b'"num_keypoints"') >= 0 else "instances"
 
 
 def find_coco(tree: FileTree) -> tuple[Path, ...]:
     """The COCO files with boxes. Captions are not labels, and keypoint files repeat the boxes of the
     instances files: they are used only where there are no instances."""
-    kinds = {path: _json_kind(path) for path in json_files(tree, "coco")}
-    instances = tuple(p for p, kind in kinds.items() if kind == "instances")
-    return instances or tuple(p for p, kind in kinds.items() if kind == "keypoints")
+    return json_files(tree, "coco") or json_files(tree, "coco_keypoints")
 
 
 def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, str]:
