@@ -27,7 +27,6 @@ from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.formats.splits import split_of
-from yolofast.formats.xml_files import guarded_parser
 
 MAX_BYTES = 2 << 30
 """The file is parsed as a stream: only its boxes stay in memory."""
@@ -114,16 +113,26 @@ class _Content:
 
     def __init__(self, file: LabelFile) -> None:
         self.file = file
-        self.parser = guarded_parser(self.start, self.end, self.text, max_depth=MAX_DEPTH)
+        self.parser = expat.ParserCreate()
+        self.parser.StartDoctypeDeclHandler = self.refuse  # so entities can never expand
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = self.end
+        self.parser.CharacterDataHandler = self.text
         self.path: list[str] = []
         self.image: AnnotatedImage | None = None
         self.label = ""
         self.labels: list[str] = []
         self.is_part = False
 
+    def refuse(self, *_: object) -> None:
+        line = self.parser.CurrentLineNumber
+        raise LabelFileError("has a DOCTYPE, which is refused; remove it", line)
+
     def start(self, tag: str, values: dict[str, str]) -> None:
         self.path.append(tag)
         line = self.parser.CurrentLineNumber
+        if len(self.path) > MAX_DEPTH:
+            raise LabelFileError("elements nested too deeply", line)
         if len(self.path) == 1 and tag != "annotations":
             raise LabelFileError(f"not a CVAT file: got '{tag}', expected 'annotations'", line)
         if tag == "track" and len(self.path) == 2:

@@ -11,7 +11,6 @@ from pathlib import Path
 from xml.parsers import expat
 
 from yolofast.formats.dataset import LabelFileError, parsing
-from yolofast.formats.xml_files import guarded_parser
 
 MAX_BYTES = 16 << 20
 MAX_DEPTH = 32
@@ -65,9 +64,15 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> Element:
 
     Raises `LabelFileError`, and `ValueError` or `LookupError` for an encoding that expat cannot read.
     """
+    parser = expat.ParserCreate(encoding)
     stack = [Element("", 0)]
 
+    def refuse(*_: object) -> None:
+        raise LabelFileError("has a DOCTYPE, which is refused; remove it", parser.CurrentLineNumber)
+
     def start(tag: str, _: dict[str, str]) -> None:
+        if len(stack) > MAX_DEPTH:
+            raise LabelFileError("elements nested too deeply for a VOC file", parser.CurrentLineNumber)
         element = Element(tag, parser.CurrentLineNumber)
         stack[-1].children.append(element)
         stack.append(element)
@@ -78,7 +83,10 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> Element:
     def text(data: str) -> None:
         stack[-1].text += data
 
-    parser = guarded_parser(start, end, text, max_depth=MAX_DEPTH, encoding=encoding)
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = text
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
