@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from yolofast.cli.arguments import BenchNmsArgs, ExportArgs, PrepareArgs, TrainArgs
+from yolofast.cli.arguments import BenchNmsArgs, ExportArgs, PrepareArgs, TrainArgs, ValArgs
 from yolofast.cli.commands import train_defaults
 from yolofast.cli.parser import build, parse
 from yolofast.config import PrepareConfig, Section, YOLOConfig
@@ -100,3 +100,10 @@ def test_help_shows_texts_and_defaults(capsys: pytest.CaptureFixture[str]) -> No
         f"--name TEXT Name of this run: results go to PROJECT/NAME. (default: {defaults.logging.name})"
         in text
     )
+
+
+@pytest.mark.parametrize("split", ["val", "valid", "test"])
+def test_validation_has_two_names(split: str) -> None:
+    args = parsed(ValArgs, "--weights", "w.safetensors", "--data", "d", "--split", split)
+    assert isinstance(args, ValArgs)
+    assert args.split == split

@@ -177,11 +177,14 @@ def test_voc_splits_names_and_pixel_edges(tmp_path: Path) -> None:
 
 
 def test_voc_trainval_only_without_train_and_val(tmp_path: Path) -> None:
-    write_voc(tmp_path, {"a": [("x", 1, 1, 5, 5)]}, {"trainval": ["a"], "test": ["gone"]})
-    _, images, items = read_all(tmp_path)
+    lists = {"trainval": ["a", "gone"], "test": ["missing", "too"]}
+    write_voc(tmp_path, {"a": [("x", 1, 1, 5, 5)]}, lists)
+    dataset, images, items = read_all(tmp_path)
     assert images["a.jpg"].record.split == "train"  # type: ignore[union-attr]
-    missing = next(f for i in items for f in i.dropped)
-    assert (missing.code, Path(missing.file or "").name, missing.line) == ("image-missing", "test.txt", 1)
+    (missing,) = [f for i in items for f in i.dropped]
+    folder = tmp_path / "ImageSets" / "Main"
+    assert (missing.code, missing.file, missing.line) == ("image-missing", str(folder / "trainval.txt"), 2)
+    assert [(f.code, f.file) for f in dataset.findings] == [("split-list-unused", str(folder / "test.txt"))]
 
 
 def test_voc_faults_are_listed_with_lines(tmp_path: Path) -> None:

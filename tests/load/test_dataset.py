@@ -8,10 +8,17 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.dataset_files import write_yolo
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError, DataError
-from yolofast.load import YOLODataset, create_dataloader
+from yolofast.load import (
+    LazyDataset,
+    YOLODataset,
+    create_dataloader,
+    create_loader,
+    stream_process_dataset,
+)
 from yolofast.load.tensors import collate
 
 RED = np.array([230, 20, 30])
@@ -180,3 +187,27 @@ def test_missing_data_and_empty_split_are_clear(red_boxes: Path, tmp_path: Path)
     (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [red]\n")
     with pytest.raises(DataError, match="no "):
         YOLODataset(tmp_path / "data.yaml", "train")
+
+
+def test_a_split_is_named_as_in_data_yaml_or_as_its_folder(tmp_path: Path) -> None:
+    images = {
+        f"{split}/images/{split}{i}.jpg": "0 0.5 0.5 0.1 0.1\n" for split in ("train", "val") for i in "ab"
+    }
+    data = write_yolo(tmp_path, images, "train: train\nval: val\nnames: [a]\n") / "data.yaml"
+    expected = ["vala.jpg", "valb.jpg"]
+    for split in ("val", "valid", "validation"):
+        dataset = YOLODataset(data, split, imgsz=32)
+        assert (dataset.split, [Path(path).name for path in dataset.paths]) == ("valid", expected)
+        assert len(LazyDataset(data, split, imgsz=32)) == 2
+        (batch,) = stream_process_dataset(data, split=split, imgsz=32)
+        assert [Path(path).name for path in batch.paths] == expected
+        config = YOLOConfig().replace(data=data, imgsz=32, batch=2, workers=0)
+        assert [
+            Path(path).name for path in next(iter(create_loader(config, split, False, False))).paths
+        ] == expected
+    with pytest.raises(
+        ConfigError, match=r"split: got 'vla', expected train, val \(or valid\) or test.*'val'"
+    ):
+        YOLODataset(data, "vla")
+    with pytest.raises(DataError, match="no 'test:' split; it has: train, valid"):
+        YOLODataset(data, "test")

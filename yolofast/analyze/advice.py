@@ -165,6 +165,9 @@ ADVICE: dict[str, Advice] = {
     ),
     "split-source": Advice("Where the splits come from", "Nothing to do."),
     "split-drawn": Advice("A validation split was drawn", "Nothing to do."),
+    "split-list-unused": Advice(
+        "Lists of images that are not here", "They are not used. Add the images, or remove the list."
+    ),
     "split-unknown": Advice(
         "Texts in a split column that name no split",
         "Images with these are in the split of their folder, if any. Write train, val or test.",

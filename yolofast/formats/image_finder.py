@@ -6,14 +6,14 @@ the file tree of the dataset and nowhere else, so a path in an annotation can ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 
 from yolofast.formats.discover import FileTree
 from yolofast.formats.name_keys import KEYS, decoded, matched_findings, same_name
 from yolofast.formats.path_index import PathIndex, stated_path
-from yolofast.formats.split_lists import ImageSplits
+from yolofast.formats.split_lists import ImageSplits, with_rest
 from yolofast.types import Finding, Split
 
 
@@ -59,6 +59,22 @@ class ImageFinder:
     def folder_split(self, file: Path) -> Split | None:
         """The split that the folders between the root and a file name."""
         return self._index.split(file)
+
+    def with_stated(
+        self, stated: Collection[Split | None], stated_by: str
+    ) -> tuple[frozenset[Split | None], str]:
+        """All splits of a dataset whose labels state splits, and in words where they come from.
+
+        `stated` are the splits that labels state, with None when they state none for some images: lists and
+        folders decide on these. `stated_by` says in words what states them.
+        """
+        named = frozenset(stated) - {None}
+        sources = [stated_by] if named else []
+        if None in stated:
+            others = self.splits.named
+            named |= others
+            sources += filter(None, [self.splits.source(others - {None})])
+        return named, with_rest(sources, named)
 
     def findings(self) -> tuple[Finding, ...]:
         """One finding about all names that were matched by key so far; none without such names."""

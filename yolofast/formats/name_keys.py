@@ -17,7 +17,10 @@ from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Finding
 
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
+_SUFFIX = re.compile(rf"(?<=.)(?:{_SUFFIXES})$")
 _QUERY = re.compile(rf"({_SUFFIXES})[?#].*", re.IGNORECASE | re.DOTALL)
+_LOCAL_FILE = re.compile(r".*[?&]d=")
+"""Before the path in Label Studio's URLs of local files, `/data/local-files/?d=images/a.jpg`."""
 _PREFIX = re.compile(r"(?!(?:19|20)\d{6})[0-9a-f]{8}-(?=.)")
 """The eight hexadecimal digits with which Label Studio prefixes names; dates look the same and are kept."""
 
@@ -25,7 +28,7 @@ _PREFIX = re.compile(r"(?!(?:19|20)\d{6})[0-9a-f]{8}-(?=.)")
 def decoded(name: str) -> str:
     """A file name or path without the query of a URL and with its percent-encoding undone."""
     if "?" in name or "#" in name:
-        name = _QUERY.sub(r"\1", name)
+        name = _QUERY.sub(r"\1", _LOCAL_FILE.sub("", name))
     return unquote(name, errors="surrogateescape") if "%" in name else name
 
 
@@ -38,8 +41,9 @@ def name_key(name: str) -> str:
 
 
 def short_key(name: str) -> str:
-    """`name_key` without the prefix of an export, such as `1a2b3c4d-`."""
-    return _PREFIX.sub("", name_key(name), count=1)
+    """`name_key` of a stem without the prefix of an export, such as `1a2b3c4d-`, and without an image suffix
+    (the label file of `a.jpg` may be `a.jpg.txt`, and that of `a.webp.jpg` `a.txt`)."""
+    return _SUFFIX.sub("", _PREFIX.sub("", name_key(name), count=1))
 
 
 KEYS: tuple[Callable[[str], str], ...] = (name_key, short_key)
@@ -47,11 +51,10 @@ KEYS: tuple[Callable[[str], str], ...] = (name_key, short_key)
 
 
 def same_name(a: str, b: str) -> bool:
-    """Whether two names are equal by a key. Two names with different prefixes are two files."""
-    return name_key(a) == name_key(b) or (
-        short_key(a) == short_key(b)
-        and (_PREFIX.match(name_key(a)) is None or _PREFIX.match(name_key(b)) is None)
-    )
+    """Whether two stems are equal by a key. With two different prefixes or suffixes they are two files."""
+    full, other = name_key(a), name_key(b)
+    short = short_key(a)
+    return full == other or (short == short_key(b) and short in (full, other))
 
 
 def pair_by_key(ours: Iterable[str], theirs: Iterable[str]) -> dict[str, str]:
@@ -82,7 +85,7 @@ def matched_findings(matched: Mapping[str, str], root: Path) -> tuple[Finding, .
         return ()
     name, other = next(iter(matched.items()))
     message = (
-        f"{len(matched)} names were matched although they differ in case, Unicode form, percent-encoding or "
-        f"export prefix, such as '{name}' and '{other}'"
+        f"{len(matched)} names were matched although they differ in case, Unicode form, percent-encoding, "
+        f"export prefix or suffix, such as '{name}' and '{other}'"
     )
     return (Finding("info", "names-matched", message, str(root)),)

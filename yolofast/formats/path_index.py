@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -45,12 +45,12 @@ class PathIndex:
     @cached_property
     def splits(self) -> frozenset[Split | None]:
         """The splits that the folders of the files name; None among them for folders that name none."""
-        folders = {os.path.dirname(file) for files in self._by_stem.values() for file in files}  # noqa: PTH120
+        folders = {folder_of(file) for files in self._by_stem.values() for file in files}
         return frozenset(self._folder(folder)[1] for folder in folders)
 
     def split(self, file: Path) -> Split | None:
         """The split that the folders of a file below the root name."""
-        return self._folder(os.path.dirname(file))[1]  # noqa: PTH120 - strings are faster: runs once per file
+        return self._folder(folder_of(file))[1]
 
     def find(
         self, stem: str, folder: Path, *, above: Parts = (), split: Split | None = None, suffix: str = ""
@@ -76,7 +76,7 @@ class PathIndex:
         return choice.best(self._folder(os.fspath(folder))[0], above, split)
 
     def _describe(self, path: Path) -> _File:
-        return _File(path, *self._folder(os.path.dirname(path)))  # noqa: PTH120
+        return _File(path, *self._folder(folder_of(path)))
 
     def _folder(self, folder: str) -> tuple[Parts, Split | None]:
         known = self._folders.get(folder)
@@ -141,17 +141,26 @@ class _Pool:
         return self._nearest[head, tail]
 
 
+def folder_of(path: Path) -> str:
+    """The folder of a file, as text: runs several times per file of huge trees."""
+    return str(path).rpartition(os.sep)[0]
+
+
 def stated_path(name: str) -> tuple[str, str, Parts]:
     """Stem, image suffix (in lower case, or empty) and folders of a name as labels state it.
 
     `name` may be a path of another machine, with slashes or backslashes.
     """
-    path = PurePosixPath(name.replace("\\", "/")) if "/" in name or "\\" in name else None
-    base = name if path is None else path.name
-    stem, suffix = os.path.splitext(base)  # noqa: PTH122
-    suffix = suffix.lower()
-    above = tuple(map(name_key, path.parent.parts)) if path is not None else ()
-    return (stem, suffix, above) if suffix in IMAGE_SUFFIXES else (base, "", above)
+    folder, _, base = name.replace("\\", "/").rpartition("/")
+    stem, dot, suffix = base.rpartition(".")
+    suffix = dot + suffix.lower()
+    above = _parts_of(folder) if folder else ()
+    return (stem, suffix, above) if stem and suffix in IMAGE_SUFFIXES else (base, "", above)
+
+
+@lru_cache(4096)
+def _parts_of(folder: str) -> Parts:
+    return tuple(map(name_key, PurePosixPath(folder).parts))
 
 
 def _may_belong(file: _File, split: Split | None, above: Parts) -> bool:

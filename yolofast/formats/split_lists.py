@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from yolofast.errors import DataError
 from yolofast.formats.discover import FileTree
+from yolofast.formats.path_index import stated_path
 from yolofast.formats.splits import SPLITS, default_split, in_split_order, split_of, split_of_name
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Finding, Split
 
-if TYPE_CHECKING:
-    from yolofast.formats.image_finder import ImageFinder
-
+MIN_REST = 0.2
+"""The share of all images that images without a split must have to be train, where nothing names train."""
 IMAGE_SETS = "ImageSets"
 _FOLDERS = ("Main", IMAGE_SETS)
 """The folders of lists for boxes. Those of other tasks (Layout, Segmentation) are used only without these."""
@@ -34,8 +36,19 @@ _TRAINVAL = "trainval"
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
 _IMAGE = re.compile(rf".*({_SUFFIXES})", re.IGNORECASE)
 _IMAGE_AND_LABEL = re.compile(rf"(.+?(?:{_SUFFIXES}))\s+(\S.*\.(?:xml|txt|json))", re.IGNORECASE)
+_LABELS = (".xml", ".txt", ".json")
 _FLAG = re.compile(r"\s+(-1|0|1)$")
 _HEAD_BYTES = 4096
+
+
+class Finder(Protocol):
+    """What `image_finder.ImageFinder` does for lists."""
+
+    def find(self, name: str, folder: Path, split: Split | None = None) -> Path | None: ...
+
+    def folder_split(self, file: Path) -> Split | None: ...
+
+    def __contains__(self, stem: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +67,16 @@ class ImageSplits:
     as the list writes it.
     """
 
-    def __init__(self, tree: FileTree, finder: ImageFinder) -> None:
+    def __init__(self, tree: FileTree, finder: Finder) -> None:
         self._tree, self._finder = tree, finder
-        self.files = tuple(sorted(_list_files(tree, finder), key=lambda file: SPLITS.index(file.split)))
         self.labels: dict[Path, str] = {}
         self.missing: list[tuple[str, Finding]] = []
-        """The names of lists that no image has, with the finding about each."""
-        self.overlaps: list[Finding] = []
+        """The stems in lists that no image has, with the finding about each."""
+        self.notes: list[Finding] = []
+        """All other findings about the lists."""
         self._listed: dict[Path, ListFile] = {}
-        for file in self.files:
-            self._read(file)
+        files = sorted(_list_files(tree, finder), key=lambda file: SPLITS.index(file.split))
+        self.files = tuple(filter(self._read, files))
         self._by_list = frozenset(file.split for file in self.files)
 
     def of(self, image: Path, label_file: Path | None = None) -> Split | None:
@@ -80,8 +93,13 @@ class ImageSplits:
 
     @cached_property
     def named(self) -> frozenset[Split | None]:
-        """Every split of an image by lists and its own folders, and None when an image has none."""
-        return frozenset(map(self.of, self._tree.images))
+        """Every split of an image by lists and its own folders, and None when images have none.
+
+        A few stray images among those of a validation set are no training set: None is then left out.
+        """
+        counts = Counter(map(self.of, self._tree.images))
+        few = "train" not in counts and counts[None] < MIN_REST * counts.total()
+        return frozenset(split for split in counts if counts[split] and not (few and split is None))
 
     def named_with(self, label_files: Iterable[Path]) -> frozenset[Split | None]:
         """`named`, and the splits that the folders of label files name."""
@@ -90,8 +108,8 @@ class ImageSplits:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Names in lists that no image has, and images in two lists."""
-        return (*(finding for _, finding in self.missing), *self.overlaps)
+        """Everything that is wrong with the lists."""
+        return (*(finding for _, finding in self.missing), *self.notes)
 
     def source(self, named: frozenset[Split | None]) -> str:
         """Where the splits `named` come from, in words; empty when nothing names one."""
@@ -100,66 +118,62 @@ class ImageSplits:
             sources.append(", ".join(self._tree.relative(file.path) for file in self.files))
         if in_split_order(named - self._by_list):
             sources.append("folder names")
-        return _with_rest(sources, named)
+        return with_rest(sources, named)
 
-    def _read(self, file: ListFile) -> None:
+    def _read(self, file: ListFile) -> bool:
+        """Add the images of a list; False for a list that is not used, because none of its images is here."""
+        missing, found = [], 0
         for number, line in _lines(file.path):
-            image, label = self._look_up(line, file)
+            pair = _IMAGE_AND_LABEL.fullmatch(line) if line.lower().endswith(_LABELS) else None
+            name = pair[1] if pair else line
+            image = self._find(name, file)
+            if image is None and _FLAG.search(name):
+                name = _FLAG.sub("", name)
+                image = self._find(name, file)
             if image is None:
                 message = f"'{line}' is listed: no such image, or several, below the dataset's folder"
                 finding = Finding("error", "image-missing", message, str(file.path), number)
-                self.missing.append((line, finding))
+                missing.append((stated_path(name)[0], finding))
                 continue
+            found += 1
             if self._listed.setdefault(image, file).split != file.split:
                 message = f"'{line}' is also in {self._listed[image].path.name}: it stays there"
-                self.overlaps.append(Finding("warning", "split-overlap", message, str(file.path), number))
-            elif label:
-                self.labels[image] = label
-
-    def _look_up(self, line: str, file: ListFile) -> tuple[Path | None, str]:
-        """The image that a line names, and the label file that it names with it."""
-        pair = _IMAGE_AND_LABEL.fullmatch(line)
-        name, label = (pair[1], pair[2]) if pair else (line, "")
-        image = self._find(name, file)
-        if image is None and _FLAG.search(name):
-            image = self._find(_FLAG.sub("", name), file)
-        return image, label
+                self.notes.append(Finding("warning", "split-overlap", message, str(file.path), number))
+            elif pair:
+                self.labels[image] = pair[2]
+        if found:
+            self.missing.extend(missing)
+        elif missing:
+            message = f"none of the {len(missing)} images that it lists is here: it is not used"
+            self.notes.append(Finding("warning", "split-list-unused", message, str(file.path)))
+        return found > 0
 
     def _find(self, name: str, file: ListFile) -> Path | None:
         # a stated folder of a split is meant: the image of that name in another split is another image
-        return self._finder.find(name, file.folder, split_of(PurePosixPath(name.replace("\\", "/")).parent))
+        return self._finder.find(name, file.folder, _stated_split(name.replace("\\", "/").rpartition("/")[0]))
 
 
-def with_stated(
-    finder: ImageFinder, stated: Collection[Split | None], stated_by: str
-) -> tuple[frozenset[Split | None], str]:
-    """All splits of a dataset whose labels state splits, and in words where they come from.
-
-    `stated` are the splits that labels state, with None when they state none for some images: lists and
-    folders decide on these. `stated_by` says in words what states them.
-    """
-    named = frozenset(stated) - {None}
-    sources = [stated_by] if named else []
-    if None not in stated:
-        return named, _with_rest(sources, named)
-    others = finder.splits.named
-    return named | others, _with_rest(
-        [*sources, *filter(None, [finder.splits.source(others - {None})])], named | others
-    )
+@lru_cache(4096)
+def _stated_split(folder: str) -> Split | None:
+    return split_of(PurePosixPath(folder))
 
 
-def _with_rest(sources: list[str], named: frozenset[Split | None]) -> str:
+def with_rest(sources: Sequence[str], named: frozenset[Split | None]) -> str:
+    """`sources` in words, and that the images without a split are train where that is the rule."""
     rest = "; the images without one are train" if default_split(named) else ""
     return " and ".join(sources) + rest
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line that is not blank."""
-    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     return ((n, line) for n, line in enumerate(map(str.strip, text.splitlines()), 1) if line)
 
 
-def _list_files(tree: FileTree, finder: ImageFinder) -> Iterator[ListFile]:
+def _list_files(tree: FileTree, finder: Finder) -> Iterator[ListFile]:
     """The lists of a tree: those in `ImageSets`; without any, text files named after a split."""
     found = list(_image_sets(tree.texts))
     yield from found or _named_lists(tree, finder)
@@ -178,7 +192,7 @@ def _image_sets(texts: Iterable[Path]) -> Iterator[ListFile]:
         yield from _without_trainval(lists, _STEMS, devkit)
 
 
-def _named_lists(tree: FileTree, finder: ImageFinder) -> Iterator[ListFile]:
+def _named_lists(tree: FileTree, finder: Finder) -> Iterator[ListFile]:
     """Text files that are named after a split and list images: for each split those nearest to the root."""
     folders: dict[Path, dict[str, Path]] = {}
     depths: dict[str, int] = {}
@@ -213,7 +227,7 @@ def _without_trainval(
     return iter(found)
 
 
-def _lists_images(path: Path, finder: ImageFinder) -> bool:
+def _lists_images(path: Path, finder: Finder) -> bool:
     """Whether the first line that is not blank names an image, by its suffix or as a stem that there is."""
     try:
         with path.open("rb") as file:

@@ -114,7 +114,9 @@ class YOLODataset:
         self._report_index()
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._aspect_order = aspect_order(self.shapes) if rect else None
-        self.bad_images = BadImages(len(self), max_bad_share, f"{self.data.path} '{split}'", self._unreadable)
+        self.bad_images = BadImages(
+            len(self), max_bad_share, f"{self.data.path} '{self.split}'", self._unreadable
+        )
         self._cache_kind, self._cache_dir = cache, None if cache_dir is None else Path(cache_dir)
         self.cache = self._open_cache()
         self._renderer = SampleRenderer()

@@ -83,7 +83,7 @@ def split_source(dataset: LabelledDataset, root: Path, *, used: bool) -> tuple[F
         return ()
     message = f"splits from {dataset.splits_from or 'the labels'}"
     if not used:
-        message += f" are not used: no image is in train, all are in {' and '.join(dataset.splits)}"
+        message += f" are not used: no image is in train, only in {' and '.join(dataset.splits)}"
     return (Finding("info", "split-source", message, str(root)),)
 
 

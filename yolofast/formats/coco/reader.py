@@ -29,7 +29,6 @@ from yolofast.formats.dataset import (
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_files
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.split_lists import with_stated
 from yolofast.formats.splits import default_split, in_split_order, split_of
 from yolofast.types import Finding, Split
 
@@ -151,7 +150,7 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     rows = [_Rows.of(file, classes) for file in read]
     splits = {path: split_of(path.relative_to(tree.root)) for path in files}
     finder = ImageFinder(tree, lambda: (entry.file_name for file in read for entry in file.images))
-    named, source = with_stated(finder, splits.values(), "the paths of the COCO files")
+    named, source = finder.with_stated(splits.values(), "the paths of the COCO files")
     rest = default_split(named)
 
     def find() -> Iterator[FoundImage | ReadImage]:

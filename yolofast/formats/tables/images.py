@@ -20,7 +20,6 @@ from yolofast.formats.dataset import (
 )
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.split_lists import with_stated
 from yolofast.formats.splits import SPLITS, default_split, in_split_order, split_of
 from yolofast.formats.tables.rows import RowColumns
 from yolofast.types import Finding, Split
@@ -67,7 +66,7 @@ def table_dataset(
     """
     finder = ImageFinder(tree, lambda: chain.from_iterable(table.columns.names for table in tables))
     stated = {split for table in tables for split in table.stated_splits()}
-    named, source = with_stated(finder, stated, _stated_by(tree, tables))
+    named, source = finder.with_stated(stated, _stated_by(tree, tables))
     rest = default_split(named)
     return LabelledDataset(
         label_format,

@@ -26,7 +26,6 @@ from yolofast.formats.dataset import (
 )
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.path_index import stated_path
 from yolofast.formats.split_lists import ImageSplits
 from yolofast.formats.splits import default_split, in_split_order
 from yolofast.formats.voc.parser import Element, parse_annotation
@@ -140,8 +139,8 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             yield item
         yield from unlabelled_images(tree.images, labelled, "no xml for this image")
         missing = {path.stem for path in files if own_image(path) is None}
-        for name, finding in splits.missing:  # an XML file without its image has been reported
-            if stated_path(name)[0] not in missing:
+        for stem, finding in splits.missing:  # an XML file without its image has been reported
+            if stem not in missing:
                 yield ReadImage(None, None, 0, (finding,))
         yield from notes_alone(finder.findings())
 
@@ -150,7 +149,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         names,
         in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(classes)),
-        tuple(splits.overlaps),
+        tuple(splits.notes),
         (f"{len(files)} VOC xml file(s)",),
         splits.source(named),
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from yolofast.formats.data_yaml import label_candidates
 from yolofast.formats.discover import FileTree
 from yolofast.formats.name_keys import KEYS, matched_findings, name_key, same_name
-from yolofast.formats.path_index import PathIndex
+from yolofast.formats.path_index import PathIndex, folder_of
 from yolofast.formats.yolo.usual_labels import UsualLabels
 from yolofast.types import Finding
 
@@ -42,10 +41,11 @@ class LabelFinder:
             found = self._rule.find_by_key(image)
             if found in known:
                 self._usual[image] = known[found]
+        self._folders = {folder_of(label) for label in self._usual.values()}
         if unmatched:
             self._match_elsewhere(image for image in unmatched if image not in self._usual)
         self.paired = frozenset((*self._usual.values(), *self._elsewhere.values()))
-        self._folders = {os.path.dirname(label) for label in self.paired}  # noqa: PTH120
+        self._folders |= {folder_of(label) for label in self._elsewhere.values()}
         self._stems = frozenset(image.stem for image in unmatched) | {label.stem for label in self.paired}
 
     def find(self, image: Path) -> Path | None:
@@ -63,20 +63,20 @@ class LabelFinder:
 
     def is_near(self, text: Path) -> bool:
         """Whether a text file is in a folder of label files, or is named like an image."""
-        return os.path.dirname(text) in self._folders or text.stem in self._stems  # noqa: PTH120
+        return folder_of(text) in self._folders or text.stem in self._stems
 
     def findings(self) -> tuple[Finding, ...]:
         """One finding about all pairs whose names differ, by either rule; none without such pairs."""
         return matched_findings({**self._rule.matched, **self._by_key}, self._tree.root)
 
     def _match_elsewhere(self, images: Iterable[Path]) -> None:
-        usual = {os.path.dirname(image) for image in self._usual}  # noqa: PTH120
         open_folders: dict[str, bool] = {}
         left = set[Path]()
         for image in images:
-            folder = os.path.dirname(image)  # noqa: PTH120
+            folder = folder_of(image)
             if folder not in open_folders:
-                open_folders[folder] = folder not in usual and len(self._rule.folders(folder)) == 1
+                folders, other = self._rule.folders(folder)
+                open_folders[folder] = folder not in self._folders and len(folders) == 1 and other is None
             if open_folders[folder]:
                 left.add(image)
         texts = set(self._tree.texts).difference(self._usual.values())

@@ -17,7 +17,7 @@ from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.names.conflicts import id_conflicts
 from yolofast.formats.names.reader import read_class_file
 from yolofast.formats.prefetch import prefetch_batches
-from yolofast.formats.splits import default_split, in_split_order
+from yolofast.formats.splits import WORDS, default_split, in_split_order
 from yolofast.formats.yolo.label_files import (
     ImageLabel,
     RowCounts,
@@ -43,7 +43,7 @@ def choose_data_yaml(tree: FileTree) -> Path | None:
             keys = top_level_keys(path)
         except DataError:
             continue  # probably the file of another tool
-        if "names" in keys and keys & {"train", "val", "valid"}:
+        if "names" in keys and any(key.lower() in WORDS for key in keys):
             return path
     return None
 

@@ -6,6 +6,7 @@ The loader and `prepare` both find labels here, so that they agree.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 
@@ -46,46 +47,51 @@ class UsualLabels:
                 self.matched[name] = os.path.basename(label)  # noqa: PTH119
         return label
 
-    def folders(self, folder: str) -> list[str]:
-        """The folders in which labels of the images in `folder` may be: a `labels/` that exists, itself."""
+    def folders(self, folder: str) -> tuple[list[str], str | None]:
+        """The folders in which labels of the images in `folder` may be: `labels/` if it exists, then itself.
+
+        Without a `labels/`, also the folder whose path has the same keys, if there is one.
+        """
         inside = os.path.join(folder, "x")  # noqa: PTH118
-        wanted = dict.fromkeys(os.path.dirname(file) for file in label_candidates(inside))  # noqa: PTH120
-        *labels, beside = wanted
+        *labels, beside = dict.fromkeys(os.path.dirname(f) for f in label_candidates(inside))  # noqa: PTH120
         found = [path for path in labels if os.path.isdir(path)]  # noqa: PTH112
-        if labels and not found:
-            other = self._disk.find(labels[0])
-            found = [other] if other is not None else []
-        return [*found, beside]
+        other = self._disk.find(labels[0]) if labels and not found else None
+        return [*found, beside], other
 
     def _pair(self, folder: str) -> dict[str, str]:
         """Stem -> label file, for the images of a folder that get one by key."""
-        images = {stem for stem, suffix in _names(folder) if suffix in IMAGE_SUFFIXES}
-        files = [(where, _label_files(where)) for where in self.folders(folder)]
-        free = images.difference(*(labels for _, labels in files))
-        pairs: dict[str, str] = {}
-        for where, labels in files:
+        usual, other = self.folders(folder)
+        here = _listed(folder)
+        images = _image_stems(here)
+        files = {where: _label_files(here if where == folder else _listed(where)) for where in usual}
+        free, pairs = images.difference(*files.values()), dict[str, str]()
+        if other is not None:
+            labels = _label_files(_listed(other))
+            pairs = {stem: os.path.join(other, labels[stem]) for stem in free & labels.keys()}  # noqa: PTH118
+            files = {other: labels} | files
+        for where, labels in files.items():
+            free.difference_update(pairs)
             orphans = labels.keys() - images
             if orphans and free:
                 found = pair_by_key(free, orphans)
-                pairs |= {stem: os.path.join(where, labels[label]) for stem, label in found.items()}  # noqa: PTH118
-                free.difference_update(found)
+                pairs |= {stem: os.path.join(where, labels[name]) for stem, name in found.items()}  # noqa: PTH118
         return pairs
 
 
-def _names(folder: str) -> list[tuple[str, str]]:
-    """(stem, suffix in lower case) of everything in a folder; nothing where it cannot be read."""
+def _listed(folder: str) -> list[str]:
+    """The names in a folder; none where it cannot be read."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208
+        return os.listdir(folder)  # noqa: PTH208
     except OSError:
         return []
-    return [(stem, suffix.lower()) for stem, suffix in map(os.path.splitext, names)]
 
 
-def _label_files(folder: str) -> dict[str, str]:
-    """Stem -> name of the text files in a folder."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208
-    except OSError:
-        return {}
-    texts = (name for name in names if name[-4:].lower() == ".txt")
+def _image_stems(names: Iterable[str]) -> set[str]:
+    parts = (name.rpartition(".") for name in names)
+    return {stem for stem, _, suffix in parts if f".{suffix.lower()}" in IMAGE_SUFFIXES}
+
+
+def _label_files(names: Iterable[str]) -> dict[str, str]:
+    """Stem -> name of the label files among names."""
+    texts = (name for name in names if name.endswith((".txt", ".TXT")))
     return {name[:-4]: name for name in texts if name.lower() not in CLASS_FILE_NAMES}
