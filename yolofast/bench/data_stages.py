@@ -62,7 +62,7 @@ def measure_data(work: DataComparison, report: Report = _log.info) -> dict[str, 
         entries["scan"], versions = _compare_scans(work, participants)
         report(f"scan: {entries['scan']['seconds']}")
         for name, arguments in COMMANDS.items():
-            run = partial(run_command, work.root, arguments, outputs, participants)
+            run = partial(_run_command, work.root, arguments, outputs, participants)
             runs = interleave({OURS: run}, work.rounds)[OURS]
             entries[name] = {
                 "what": f"yolofast {' '.join(arguments)}",
@@ -124,26 +124,15 @@ def largest_difference(ours: Path, theirs: Path) -> float:
         return float(np.abs(a["rows"] - b["rows"]).max())
 
 
-def run_command(
-    root: Path,
-    arguments: Sequence[str],
-    outputs: Path,
-    participants: Participants,
-    package: Path | None = None,
+def _run_command(
+    root: Path, arguments: Sequence[str], outputs: Path, participants: Participants
 ) -> tuple[float, float]:
-    """Seconds from the start to the end of a process, and its peak memory in MiB.
-
-    `arguments` as in `COMMANDS`; `package` is the folder that holds the package to run, omitted this one.
-    Raises `DataError` when the command fails.
-    """
-    options: dict[str, Any] = {}
-    if package is not None:
-        options = {"python": Path(sys.executable), "variables": {"PYTHONPATH": str(package)}}
+    """Seconds from the start to the end of a process, and its peak memory in MiB."""
     command, dataset, *rest = arguments
     out = Path(tempfile.mkdtemp(dir=outputs)) / "set"
     rest = [str(out) if argument == "OUT" else argument for argument in rest]
     job = {"arguments": [command, str(root / dataset), *rest]}
     started = time.perf_counter()
-    with participants.launch(OURS, ".command", job, threads=_threads(), **options) as launched:
+    with participants.launch(OURS, ".command", job, threads=_threads()) as launched:
         peak = peak_resident_mib(launched.pid)
     return time.perf_counter() - started, peak

@@ -33,7 +33,6 @@ from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.names.order import sorted_names
 from yolofast.formats.shapes import Box
-from yolofast.formats.split_lists import with_stated
 from yolofast.formats.splits import default_split, in_split_order, split_of
 from yolofast.types import Finding, Severity, Split
 
@@ -289,7 +288,7 @@ def open_annotated(
     stated = [image.stated_split() for image in images]
     if any(stated):
         source = "stated" if any(image.split for image in images) else "paths of the"
-        named, splits_from = with_stated(finder, set(stated), f"{source} {what}s")
+        named, splits_from = finder.with_stated(set(stated), f"{source} {what}s")
     else:
         named = finder.splits.named_with(files)
         splits_from = finder.splits.source(named)
