@@ -179,7 +179,8 @@ class DatasetConfig(Section):
     """The dataset and how it is loaded."""
 
     data: Path | None = None
-    """The dataset's data.yaml, or a folder that holds a dataset."""
+    """The dataset's data.yaml, or a folder that holds a dataset; one that is not in the YOLO layout is
+    prepared first, in FOLDER_yolo next to it."""
     imgsz: int = bounded(640, 32)
     """Side of the square training image in pixels, a multiple of 32."""
     workers: int | None = bounded(None, 0)
@@ -232,7 +233,8 @@ class TrainingConfig(Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     optimizer: Optimizer = "auto"
-    """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum."""
+    """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum; a resumed run keeps
+    its optimizer."""
     lr0: float | None = None
     """Peak learning rate; omitted means 0.01 for SGD and 0.01 / (4 + classes) for AdamW."""
     lrf: float = bounded(0.01, 0.0, 1.0)
@@ -244,7 +246,7 @@ class TrainingConfig(Section):
     schedule: Schedule = "linear"
     """Learning-rate schedule after the warm-up: linear, cosine, or plateau (steps on val loss)."""
     warmup_epochs: float = bounded(3.0, 0.0)
-    """Warm-up length in epochs."""
+    """Warm-up length in epochs, at most 30 % of the run."""
     warmup_momentum: float = bounded(0.8, 0.0, 1.0)
     """Momentum at the first step."""
     nbs: int = bounded(0, 0)
@@ -267,8 +269,9 @@ class TrainingConfig(Section):
     """Early stopping: epochs without a better mAP50-95 before training stops; 0 = never."""
     seed: int = bounded(0, 0, 2**63 - 1)
     """Random seed for initial weights, image order and augmentation."""
-    resume: bool = False
-    """Resume the run --name from its last checkpoint with its settings; other flags override them."""
+    resume: bool = field(default=False, metadata={"optional_value": "run"})
+    """Resume a run from its last checkpoint with its settings; other flags override them. RUN is its folder;
+    omitted means the run --name, or the newest unfinished run in --project."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,15 +1,16 @@
 """The whole pipeline: the only file that knows the order of the stages and composes them.
 
 A run resolves its data once: `resolve_data` finds (or prepares) and reads data.yaml, and everything after
-takes the `DataYaml`. Nothing here prints: progress goes to a `report` callable, warnings to the log.
+takes the `DataYaml`. Progress goes to a `report` callable, warnings to the log; `train_run` alone prints,
+unless it is told not to.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +19,23 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.analyze import analyze_dataset
-from yolofast.config import LoggingConfig, YOLOConfig
-from yolofast.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DatasetNotFoundError,
-    ExportError,
-    MissingExtraError,
-)
+from yolofast.config import MODEL_STRIDE, YOLOConfig
+from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ExportError
 from yolofast.files import write_json
 from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
 from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.run_report import (
+    RunPictures,
+    check_same_classes,
+    interrupted_line,
+    plot_history,
+    training_header,
+    weights_metadata,
+)
+from yolofast.runs import CONFIG_NAME, DATA_FLOW_NAME, WEIGHTS_FOLDER, open_run
 from yolofast.stopwatch import Report, Stopwatch
 from yolofast.types import ExportResult, PreparedDataset, Split
 
@@ -47,8 +50,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-CONFIG_NAME, METRICS_NAME, SUMMARY_NAME = "config.yaml", "metrics.json", "summary.json"
-DETECTIONS_NAME, DATA_FLOW_NAME = "detections.json", "dataflow.json"
+METRICS_NAME, SUMMARY_NAME = "metrics.json", "summary.json"
+DETECTIONS_NAME = "detections.json"
 CHECK_IMAGES = 16
 MODEL_TYPES = ("yolo",)
 
@@ -77,15 +80,17 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
             f"{root}: no such folder. Create it and put your images and annotations in it "
             "(YOLO txt, COCO json or Pascal VOC xml), or give the path of an existing dataset."
         )
-    return root if _prepared_data(root) is not None else _prepared(root)
+    return root if _prepared_data(root) is not None else _prepared(root, _log.info)
 
 
-def _prepared(root: Path) -> Path:
+def _prepared(root: Path, report: Report) -> Path:
     """The folder next to `root` in which it is prepared, now unless it is up to date."""
     tree = scan_dataset(root)
     out = default_output(tree.root)
     if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
+        report(f"{root}: already prepared, up to date; using {out}")
         return out
+    report(f"{root}: not in the YOLO layout yet; preparing it in {out} (the source is not changed)")
     return prepare_dataset(tree, out).root
 
 
@@ -99,17 +104,17 @@ def _prepared_data(root: Path) -> DataYaml | None:
     return data if complete else None
 
 
-def resolve_data(data: Path | None) -> DataYaml:
+def resolve_data(data: Path | None, report: Report = _log.info) -> DataYaml:
     """The dataset meant by `--data`: a data.yaml, or that of a folder, which is prepared first if needed.
 
-    `DataYaml.path` is absolute. Raises `ConfigError` for None, `DatasetNotFoundError` when `data` does not
-    exist, `DataError` for an unusable dataset.
+    `report` is told when it is. `DataYaml.path` is absolute. Raises `ConfigError` for None,
+    `DatasetNotFoundError` when `data` does not exist, `DataError` for an unusable dataset.
     """
     if data is None:
         raise ConfigError("data: missing, expected a data.yaml or a dataset folder. Add --data PATH.")
     if data.is_dir():
         prepared = _prepared_data(data)
-        return prepared or read_data_yaml((_prepared(data) / "data.yaml").resolve())
+        return prepared or read_data_yaml((_prepared(data, report) / "data.yaml").resolve())
     if not data.exists():
         raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
     return read_data_yaml(data.resolve())
@@ -127,8 +132,20 @@ def evaluation_split(data: DataYaml) -> Split:
 # ---------------------------------------------------------------- train and evaluate
 
 
-def start_model(config: YOLOConfig, class_names: tuple[str, ...]) -> Detector:
-    """A new model as `config.model` describes it, starting from its `weights` if there are any."""
+def print_line(line: str) -> None:
+    """Print a line on stderr, where progress bars are, too."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def ignore_line(line: str) -> None:
+    """Take a line and show it nowhere."""
+
+
+def start_model(config: YOLOConfig, class_names: tuple[str, ...], report: Report = _log.info) -> Detector:
+    """A new model as `config.model` describes it, starting from its `weights` if there are any.
+
+    Raises `CheckpointError` for weights that cannot be read or are of another size of model.
+    """
     from yolofast.models import LossGains, build_model, transfer_weights
 
     training = config.training
@@ -140,8 +157,7 @@ def start_model(config: YOLOConfig, class_names: tuple[str, ...]) -> Detector:
         seed=training.seed,
     )
     if config.model.weights is not None:
-        report = transfer_weights(model, config.model.weights)
-        _log.info("%s: %s", config.model.weights, report)
+        report(f"{config.model.weights}: {transfer_weights(model, config.model.weights)}")
     return model
 
 
@@ -170,22 +186,28 @@ def train_model(
     *,
     data: DataYaml | None = None,
     hooks: Iterable[Hook | HookFunction] = (),
+    progress: bool = True,
 ) -> TrainResult:
     """Train `model` on `config.dataset.data`, validating and saving a checkpoint after every epoch.
 
-    With `config.training.resume` training resumes from the manager's latest checkpoint. A monitor with a
-    folder also gets the run's config.yaml and dataflow.json (where the loader's time went) next to its
-    results.csv. `data` is the dataset if it has been read already; omitted means it is found by
-    `resolve_data`. `hooks` are the user's own transforms of the training samples (`yolofast.load.hooks`).
+    With `config.training.resume` training resumes from the manager's latest checkpoint. The monitor reports
+    what is trained on what, and every epoch; one with a folder also gets the run's config.yaml, pictures of
+    what the network sees (`config.logging.plots`), and dataflow.json (where the loader's time went), that too
+    when training is interrupted. `data` is the dataset if it has been read already; omitted means it is found
+    by `resolve_data`. `hooks` are the user's own transforms of the training samples (`yolofast.load.hooks`).
+    `progress` shows a bar for every epoch.
+
     The result also reads as a mapping: `result["training_history"]` (a dict of metrics per epoch),
-    `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`.
+    `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`. Raises `ConfigError` for sizes that the
+    model cannot take, and as `Trainer` does.
     """
     import torch
 
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.load import DataFlowMonitor, create_loader
-    from yolofast.train import Trainer
+    from yolofast.train import Trainer, TrainingMonitor
 
+    _check_stride(config)
     torch.manual_seed(config.training.seed)
     data = data or resolve_data(config.dataset.data)
     config = config.replace(data=data.path)
@@ -202,6 +224,9 @@ def train_model(
         losses = {f"val_{name}": figures[name] for name in ("box", "cls", "dfl", "loss")}
         return losses | {name: figures[name] for name in ("precision", "recall", "map50", "map50_95")}
 
+    monitor = monitor or TrainingMonitor()
+    folder = monitor.directory
+    pictures = RunPictures(folder, model.class_names) if folder is not None and config.logging.plots else None
     trainer = Trainer(
         model,
         loader,
@@ -210,66 +235,84 @@ def train_model(
         validate=validate,
         checkpoints=checkpoint_manager,
         monitor=monitor,
+        progress=progress,
+        on_batch=pictures.add_batch if pictures is not None else None,
     )
-    if monitor is not None and monitor.directory is not None:
-        config.replace(resume=False).to_yaml(monitor.directory / CONFIG_NAME)
-    result = trainer.fit()
-    if monitor is not None and monitor.directory is not None:
-        write_json(monitor.directory / DATA_FLOW_NAME, flow.report())
-    return result
+    config = replace(config, training=trainer.config)
+    if checkpoint_manager is not None:
+        checkpoint_manager.model_metadata |= weights_metadata(config)
+    for line in training_header(config, trainer, loader.dataset, valid.dataset):
+        monitor.report(line)
+    if folder is not None and not trainer.is_over():
+        config.replace(resume=False).to_yaml(folder / CONFIG_NAME)
+    if pictures is not None and not trainer.epoch:
+        pictures.add_labels(loader.dataset)
+    try:
+        return trainer.fit()
+    finally:
+        if folder is not None and flow.total_samples_processed:
+            write_json(folder / DATA_FLOW_NAME, flow.report())
 
 
-def new_run(config: YOLOConfig) -> YOLOConfig:
-    """The config with the name of a new run; a name that is taken gets the next free number.
-
-    So a run never writes into the folder of an earlier one.
-    """
-    folder = config.logging.run_dir
-    for number in itertools.count(2):
-        if not folder.exists() or not any(folder.iterdir()):
-            break
-        folder = config.logging.project / f"{config.logging.name}-{number}"
-    return config.replace(name=str(folder.relative_to(config.logging.project)))
+def _check_stride(config: YOLOConfig) -> None:
+    """Raise `ConfigError` for a stride whose multiples the model cannot take as sizes."""
+    stride = config.dataset.stride
+    if stride % MODEL_STRIDE and (config.dataset.rect or config.dataset.multi_scale):
+        raise ConfigError(
+            f"stride: got {stride}, expected a multiple of {MODEL_STRIDE}: the model takes no other sizes of "
+            f"--rect and --multi-scale batches. Use --stride {-(-stride // MODEL_STRIDE) * MODEL_STRIDE}."
+        )
 
 
-def resumed_config(logging_config: LoggingConfig) -> YOLOConfig:
-    """The settings of the run in `logging_config.run_dir`, with `resume` on.
-
-    Raises `CheckpointError` when there is no run.
-    """
-    folder = logging_config.run_dir
-    if not (folder / CONFIG_NAME).exists():
-        raise CheckpointError(f"{folder}: no run to resume here. Name one with --name, or drop --resume.")
-    _log.info("resuming %s", folder)
-    saved = YOLOConfig.from_yaml(folder / CONFIG_NAME)
-    return saved.replace(resume=True, project=logging_config.project, name=logging_config.name)
-
-
-def train_run(config: YOLOConfig) -> tuple[Path, TrainResult]:
+def train_run(
+    config: YOLOConfig, *, progress: bool = True, report: Report | None = None
+) -> tuple[Path, TrainResult]:
     """One training run in a folder of its own: config, checkpoints, results.csv and plots.
 
-    With `config.training.resume` the run resumes in its folder; see `resumed_config`. Returns the folder and
-    what `train_model` returns.
-    """
-    from yolofast.evaluate.plots import plot_training
-    from yolofast.train import CheckpointManager, TrainingMonitor
+        folder, result = train_run(YOLOConfig().replace(data="data.yaml", epochs=50))
+        folder, result = train_run(resumed_config(folder).replace(epochs=80))
 
-    data = resolve_data(config.dataset.data)
-    config = config.replace(data=data.path)
-    if not config.training.resume:
-        config = new_run(config)
-    folder = config.logging.run_dir
-    model = start_model(config, SINGLE_CLASS_NAMES if config.dataset.single_cls else data.names)
-    metadata = {**model.metadata(), "imgsz": str(config.dataset.imgsz)}
-    checkpoints = CheckpointManager(folder / "weights", metadata)
-    monitor = TrainingMonitor(folder, config.logging.log_interval)
-    result = train_model(model, config, checkpoints, monitor, data=data)
-    if config.logging.plots:
+    With `config.training.resume` the run resumes in its folder; see `runs.resumed_config`. It says on stderr
+    what it does, with a line for every epoch, as the command line does; `report` takes the lines instead, and
+    with `progress=False` nothing is shown at all. A run that is interrupted leaves its plots, and says how to
+    continue it. Returns the folder and what `train_model` returns. Raises as `start_model`, `train_model` and
+    `runs.open_run` do, and `CheckpointError` when the classes of a run that is resumed have changed.
+    """
+    from yolofast.train import CheckpointManager, TrainingMonitor, best_row
+
+    report = report or (print_line if progress else ignore_line)
+    data = resolve_data(config.dataset.data, report)
+    config = _with_absolute_paths(config.replace(data=data.path))
+    with open_run(config) as config:
+        folder = config.logging.run_dir
+        class_names = SINGLE_CLASS_NAMES if config.dataset.single_cls else data.names
+        checkpoints = CheckpointManager(folder / WEIGHTS_FOLDER)
+        saved = checkpoints.latest_header() if config.training.resume else None
+        if saved is None:
+            model = start_model(config, class_names, report)
+        else:  # everything is in the checkpoint: the weights that the run started from may be gone
+            check_same_classes(saved, class_names, data.path, checkpoints.best)
+            model = start_model(config.replace(weights=None), class_names)
+        checkpoints.model_metadata = model.metadata()
+        monitor = TrainingMonitor(folder, config.logging.log_interval, report)
         try:
-            plot_training(result.training_history, folder / "results.png")
-        except MissingExtraError as error:
-            _log.warning("results.png was not plotted: %s", error)
+            result = train_model(model, config, checkpoints, monitor, data=data, progress=progress)
+        except KeyboardInterrupt:
+            report(interrupted_line(folder, len(checkpoints.history())))
+            raise
+        finally:
+            if config.logging.plots:
+                plot_history(monitor)
+    best = best_row(result.training_history)
+    scores = f"mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f}"
+    report(f"best epoch {best['epoch']:.0f}: {scores}, in {checkpoints.best}")
     return folder, result
+
+
+def _with_absolute_paths(config: YOLOConfig) -> YOLOConfig:
+    """`config` with paths that hold when the run is resumed from another folder."""
+    paths = {"weights": config.model.weights, "cache_dir": config.dataset.cache_dir}
+    return config.replace(**{name: path.absolute() for name, path in paths.items() if path is not None})
 
 
 def evaluate_run(
@@ -449,7 +492,7 @@ def run(source: Path, config: YOLOConfig, clock: Stopwatch) -> PipelineResult:
     config = config.replace(data=prepared.data_yaml, name=f"{config.logging.name}/train")
     with clock.stage("train", f"size {config.model.model} at {config.dataset.imgsz} px for "
                               f"{config.training.epochs} epochs"):  # fmt: skip
-        train_folder, _ = train_run(config)
+        train_folder, _ = train_run(config, report=report)
     weights = train_folder / "weights" / "best.safetensors"
     with clock.stage("evaluate", f"{weights} on the validation split"):
         evaluation = evaluate_run(weights, config, save_dir=folder / "evaluation")

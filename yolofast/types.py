@@ -178,6 +178,8 @@ class Finding:
     message: str
     file: str | None = None
     line: int | None = None
+    count: int = 1
+    """How many things (classes, images, boxes) it is about."""
 
     def __str__(self) -> str:
         where = "" if self.file is None else f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
@@ -258,7 +260,7 @@ class DatasetStatistics:
     class_boxes: NDArray[np.int64]
     """Boxes per split and class [S, C]."""
     boxes_per_image: Histogram
-    """Edges 0, 1, 2, ... up to 10, then wider."""
+    """At most 24 bins of equal width; if a few images have many more boxes, one more bin holds these."""
     box_sizes: NDArray[np.int64]
     """[32, 32]: rows height, columns width, as shares of the image's sides, between `box_size_edges`."""
     box_size_edges: NDArray[np.float64]
@@ -288,6 +290,7 @@ class CodeSummary:
     severity: Severity
     """The highest among them."""
     count: int
+    """How many things they are about: the sum of their counts."""
     title: str
     recommendation: str
 
@@ -310,6 +313,20 @@ class FaultExample:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledSample:
+    """An image with all its boxes, for a report.
+
+    `boxes` float32 [N, 4] xyxy pixels, `classes` int64 [N] index into the class names of the statistics;
+    `marked` is the class that it is an example of, if there is one.
+    """
+
+    image: Path
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    marked: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class QualityReport:
     """The result of `check_data_quality`, most severe first within each group."""
 
@@ -326,6 +343,10 @@ class QualityReport:
     statistics: DatasetStatistics = field(compare=False, repr=False)
     examples: tuple[FaultExample, ...] = field(compare=False, repr=False)
     """A few findings per code, of the codes that concern images."""
+    samples: tuple[LabelledSample, ...] = field(default=(), compare=False, repr=False)
+    """Some labelled images, drawn at random with a fixed seed."""
+    rare_samples: tuple[LabelledSample, ...] = field(default=(), compare=False, repr=False)
+    """An image of each of the rarest classes, the rarest first."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -291,6 +291,11 @@ LABEL_FAULTS = {
         labels("0 .5 .5 .5 .5\n1 .5 .5 .5 .5\n0 .5 .5 .49 .5"),
         f"{A}:3: info: nearly the same box as line 1, of class 'a' too: IoU 0.980 [box-near-duplicate]",
     ),
+    "near repeat of a small box": (
+        labels("0 .5 .5 .1 .1\n0 .52 .5 .1 .1"),
+        f"{A}:2: info: nearly the same box as line 1, of class 'a' too: IoU 0.667, all corners within 3 px "
+        "[box-near-duplicate]",
+    ),
     "near repeat in json": (
         near_in_coco,
         "c.json: info: annotation 101: nearly the same box as annotation 100, of class 'x' too: IoU 0.983 "
@@ -341,18 +346,18 @@ DATASET_FAULTS = {
     ),
     "imbalance": (
         uneven,
-        "info: classes are imbalanced: 'a' has 60 boxes, 'b' 1; add examples of the rare ones "
+        "info: classes are imbalanced 60:1: 'a' has 60 boxes, 'b' 1; add examples of the rare ones "
         "[class-imbalance]",
     ),
-    "few": (uneven, "info: 1 classes have fewer than 10 boxes (b): add examples [class-few]"),
-    "unused": (unused, "info: 1 classes have no box (b): remove them or add examples [class-unused]"),
+    "few": (uneven, "info: 1 class has fewer than 10 boxes (b): add examples [class-few]"),
+    "unused": (unused, "info: 1 class has no box (b): remove or add examples [class-unused]"),
     "empty": (
         empty_share,
         "info: 1 of 2 images have no box: make sure that they are intended as background [images-empty]",
     ),
     "unlabelled": (
         no_label,
-        "info: 1 images have no label file: they count as background in YOLO; remove them if they were never "
+        "info: 1 image has no label file: they count as background in YOLO; remove them if they were never "
         "labelled [labels-missing]",
     ),
     "small": (
@@ -392,7 +397,7 @@ def test_each_fault_in_the_words_that_a_user_sees(
     code = line[line.rindex("[") + 1 : -1]
     (entry,) = (entry for entry in report.summary if entry.code == code)
     assert (entry.title, entry.recommendation) == ADVICE[code]
-    assert entry.count == sum(f.code == code for f in (*report.findings, *report.recommendations))
+    assert entry.count == sum(f.count for f in (*report.findings, *report.recommendations) if f.code == code)
     assert tree_digest(root) == before
 
 

@@ -139,7 +139,7 @@ ADVICE: dict[str, Advice] = {
     ),
     "box-near-duplicate": Advice(
         "Nearly equal boxes of the same class",
-        "Mostly one object annotated twice (IoU over 0.95). Keep one of each pair.",
+        "Mostly one object annotated twice: IoU from 0.9, or all corners within 3 px. Keep one of each.",
     ),
     "box-covers-image": Advice(
         "Boxes that cover the whole image",
@@ -240,7 +240,7 @@ def summarise(findings: Iterable[Finding]) -> tuple[CodeSummary, ...]:
     counts: dict[str, int] = {}
     worst: dict[str, Severity] = {}
     for finding in findings:
-        counts[finding.code] = counts.get(finding.code, 0) + 1
+        counts[finding.code] = counts.get(finding.code, 0) + finding.count
         known = worst.setdefault(finding.code, finding.severity)
         if RANK[finding.severity] < RANK[known]:
             worst[finding.code] = finding.severity

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from yolofast.cli.completion import Shell
 from yolofast.cli.parser import POSITIONAL
 from yolofast.config import (
     LABEL_FORMAT,
@@ -37,6 +38,14 @@ class DemoArgs(Section):
 
     project: Path = Path("runs")
     """Parent folder of all runs; the demo writes to PROJECT/demo."""
+
+
+@dataclass(frozen=True)
+class CompletionArgs(Section):
+    """Print the completion script of a shell: eval "$(yolofast completion bash)" switches it on."""
+
+    shell: Shell = field(metadata=POSITIONAL)
+    """bash, zsh or fish."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ class CheckArgs(Section):
     """Also write an HTML report to this file, with plots and images of the worst cases."""
     label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
     """Label format to use when the folder holds several (such as yolo, coco, voc)."""
+    fail_on: Literal["error", "warning"] | None = None
+    """Exit with code 1 if there is a finding of this severity or worse; omitted means always 0."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,8 @@ class ValArgs(Section):
     weights: Path
     """Weights file (.safetensors)."""
     data: Path
-    """data.yaml or dataset folder."""
+    """data.yaml, or a dataset folder; one that is not in the YOLO layout is prepared first, in FOLDER_yolo
+    next to it."""
     imgsz: int | None = None
     """Image size: side of the square in pixels; omitted means the size the weights were trained at."""
     batch: int = bounded(16, 1)
@@ -188,7 +200,7 @@ class PredictArgs(Section):
 
 @dataclass(frozen=True)
 class ExportArgs(Section):
-    """Export trained weights to ONNX or TorchScript and compare the result with torch."""
+    """Export trained weights to ONNX or TorchScript; with --data the result is compared with torch."""
 
     weights: Path
     """Weights file (.safetensors)."""

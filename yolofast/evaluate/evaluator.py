@@ -46,8 +46,10 @@ class YOLOEvaluator:
     """Evaluates a detector on a loader's images, with boxes in pixels of the original images.
 
     model        torch module: float images [B, 3, H, W] in 0..1 -> raw [B, 4 + classes, A]; if it has
-                 `with_loss(images, targets) -> (raw, loss [3])`, the loss is reported too. It is moved
-                 to `device` and put into evaluation mode during the evaluation.
+                 `with_loss(images, targets) -> (raw, sums [4])`, the loss is reported too: the sums of the
+                 box, class and distribution terms over all batches, divided by that of the last value (at
+                 least 1), so it does not depend on the batch size. The model is moved to `device` and put
+                 into evaluation mode during the evaluation.
     class_names  one per class, in the order of the dataset's class numbers.
     conf         confidence threshold: near 0, because AP integrates over all scores.
     iou          NMS IoU threshold.
@@ -145,7 +147,7 @@ class _Run:
         self.confusion = ConfusionMatrix(evaluator.class_names, PLOT_CONFIDENCE)
         self.seconds = dict.fromkeys(("inference", "nms", "matching"), 0.0)
         self.images = self.boxes = self.detections = 0
-        self.losses = np.zeros(len(LOSSES))
+        self.loss_sums = np.zeros(len(LOSSES) + 1)
         self.has_loss = hasattr(evaluator.model, "with_loss")
 
     def evaluate(self, loader: Iterable[Batch], progress: bool, results: CocoResults | None) -> None:
@@ -231,8 +233,8 @@ class _Run:
         if not self.has_loss:
             raw = model(images)
         else:
-            raw, loss = model.with_loss(images, batch.targets.to(device))
-            self.losses += loss.double().cpu().numpy() * len(batch)
+            raw, sums = model.with_loss(images, batch.targets.to(device))
+            self.loss_sums += sums.double().cpu().numpy()
         if device.type != "cpu":
             torch.accelerator.synchronize(device)  # or the time would be that of the launch
         return raw
@@ -249,8 +251,9 @@ class _Run:
         names = ("map50", "map50_95", "precision", "recall", "f1", "confidence")
         overall = {name: float(getattr(metrics, name)) for name in names}
         if self.has_loss:
-            overall |= dict(zip(LOSSES, (self.losses / self.images).tolist(), strict=True))
-            overall["loss"] = float(self.losses.sum() / self.images)
+            losses = self.loss_sums[:-1] / max(1.0, self.loss_sums[-1])
+            overall |= dict(zip(LOSSES, losses.tolist(), strict=True))
+            overall["loss"] = float(losses.sum())
         totals = Totals(self.images, self.boxes, self.detections, dict(self.seconds))
         return Evaluation({c.name: c for c in metrics.classes}, overall, totals, metrics, self.confusion)
 

@@ -282,7 +282,7 @@ def _label_classes(axes: Axes, class_names: Sequence[str], step: int, fontsize: 
 def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> Path:
     """Plot losses, mAP and learning rate over the epochs of a training run.
 
-    `history` has a row per epoch with `epoch` (from 0) and the columns of results.csv; a column that
+    `history` has a row per epoch with `epoch` (from 1) and the columns of results.csv; a column that
     no row has is omitted. Raises `DataError` for an empty history or when `path` cannot be
     written, and `MissingExtraError` without matplotlib.
     """
@@ -291,7 +291,7 @@ def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> P
     figure = _figure(12.0, 7.0)
     from matplotlib.ticker import MaxNLocator
 
-    epochs = [row["epoch"] + 1 for row in history]
+    epochs = [row["epoch"] for row in history]
     for axes, (title, columns) in zip(figure.subplots(2, 2).flat, TRAINING_PANELS, strict=True):
         for column, label in columns:
             values = np.array([row.get(column, math.nan) for row in history], dtype=np.float64)
