@@ -181,6 +181,8 @@ class DatasetConfig(Section):
     data: Path | None = None
     """The dataset's data.yaml, or a folder that holds a dataset; one that is not in the YOLO layout is
     prepared first, in FOLDER_yolo next to it."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to read, in a folder with several (such as yolo, coco, cvat)."""
     imgsz: int = bounded(640, 32)
     """Side of the square training image in pixels, a multiple of 32."""
     workers: int | None = bounded(None, 0)

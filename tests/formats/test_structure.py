@@ -139,7 +139,6 @@ def test_each_format_of_a_mixed_folder_has_its_evidence(tmp_path: Path) -> None:
     assert [(f.code, f.message) for f in info.findings] == [
         (
             "format-several",
-            "labels in several formats: yolo (2 files), csv (1 files). Choose one (--label-format); before "
-            "training, with yolofast prepare.",
+            "labels in several formats: yolo (2 files), csv (1 files). Choose one (--label-format).",
         )
     ]

@@ -161,6 +161,8 @@ class ValArgs(Section):
     """Loader threads; omitted means 0 (load in the main thread) on the CPU, up to 16 with a GPU."""
     split: Literal["train", "val", "valid", "test"] | None = None
     """Split to evaluate; omitted means the validation split."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to read, in a folder with several (such as yolo, coco, cvat)."""
     metrics: Literal["yolo", "coco"] = "yolo"
     """coco: also show COCO's twelve figures as pycocotools computes them (object size by box area).
     --json always includes them."""

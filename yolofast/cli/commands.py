@@ -262,6 +262,7 @@ def val(args: ValArgs) -> None:
 
     config = YOLOConfig().replace(
         data=args.data,
+        label_format=args.label_format,
         imgsz=_trained_imgsz(args.weights, args.imgsz),
         batch=args.batch,
         device=args.device,

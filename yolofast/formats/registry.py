@@ -129,10 +129,7 @@ def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_f
         raise DataError(f"{tree.root}: {explain_unsupported(tree)}")
     if len(found) > 1:
         counts = ", ".join(f"{name} ({len(files)} files)" for name, files in found.items())
-        raise DataError(
-            f"{tree.root}: labels in several formats: {counts}. Choose one (--label-format); before "
-            "training, with yolofast prepare."
-        )
+        raise DataError(f"{tree.root}: labels in several formats: {counts}. Choose one (--label-format).")
     return next(iter(found))
 
 
