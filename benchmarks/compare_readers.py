@@ -5,7 +5,7 @@
 
 YOLO, COCO and VOC at the size of coco_sized.py; CSV, Open Images and LabelMe with a quarter of its images. A
 reader is timed from the scan of the folder to the last image, a writer by its whole command, each in a fresh
-process with all files in the page cache. Figures are of process and children: seconds of wall clock and of CPU.
+process with all files in the page cache: seconds of wall clock and of CPU.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def compare(root: Path, checkouts: dict[str, Path], rounds: int) -> dict[str, An
     """One entry for each reader and writer: medians of both sides, and the ratio of the rounds."""
     entries: dict[str, Any] = {}
     jobs = {f"read {name}": ["-c", READ, str(root / name)] for name in FORMATS}
-    jobs |= {n: ["-m", "yolofast.cli", c, str(root / folder), *rest] for n, (c, folder, *rest) in WRITERS.items()}
+    for name, (command, folder, *rest) in WRITERS.items():
+        jobs[name] = ["-m", "yolofast.cli", command, str(root / folder), *rest]
     outputs = Path(tempfile.mkdtemp(prefix="written-", dir=root))
     for name, arguments in jobs.items():
         wall: dict[str, list[float]] = {side: [] for side in SIDES}
@@ -145,12 +146,13 @@ def compare(root: Path, checkouts: dict[str, Path], rounds: int) -> dict[str, An
         for turn in range(rounds + 1):  # the first fills the page cache
             said = {}
             for side in SIDES if turn % 2 else reversed(SIDES):
-                target = [str(outputs / f"{len(list(outputs.iterdir()))}")] if name.startswith("write") else []
-                seconds, busy, said[side] = _run([*arguments, *target], checkouts[side])
+                target = outputs / str(len(list(outputs.iterdir())))
+                line = [*arguments, str(target)] if name in WRITERS else arguments
+                seconds, busy, said[side] = _run(line, checkouts[side])
                 if turn:
                     wall[side].append(round(seconds, 3))
                     cpu[side].append(round(busy, 3))
-            if name.startswith("read") and said["before"] != said["after"]:
+            if name not in WRITERS and said["before"] != said["after"]:
                 raise SystemExit(f"{name}: {said} boxes")
         entries[name] = {
             "wall_s": wall,

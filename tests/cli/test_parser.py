@@ -112,13 +112,6 @@ def test_help_shows_texts_and_defaults(capsys: pytest.CaptureFixture[str]) -> No
     )
 
 
-@pytest.mark.parametrize("split", ["val", "valid", "test"])
-def test_validation_has_two_names(split: str) -> None:
-    args = parsed(ValArgs, "--weights", "w.safetensors", "--data", "d", "--split", split)
-    assert isinstance(args, ValArgs)
-    assert args.split == split
-
-
 @pytest.mark.parametrize(
     ("kind", "argument", "hint"),
     [
@@ -155,3 +148,10 @@ def test_every_translation_leads_to_a_flag() -> None:
     known = {flag for entry in COMMANDS.values() for a in arguments_of(entry.arguments) for flag in a.flags}
     ours = {use.split()[0] for uses in FLAGS.values() for use in uses if use.startswith("-")}
     assert ours <= known
+
+
+@pytest.mark.parametrize("split", ["val", "valid", "test"])
+def test_validation_has_two_names(split: str) -> None:
+    args = parsed(ValArgs, "--weights", "w.safetensors", "--data", "d", "--split", split)
+    assert isinstance(args, ValArgs)
+    assert args.split == split

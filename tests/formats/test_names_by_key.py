@@ -182,3 +182,13 @@ def test_labels_of_a_missing_image_are_not_those_of_a_similar_name(tmp_path: Pat
     lefts = {name: item.record.boxes[:, 0].tolist() for name, item in images.items() if item.record}
     assert lefts == {"a.jpg": [2], "IMG_1.jpg": [3]}
     assert codes(items) == ["box-no-image", "image-missing", "names-matched"]
+
+
+def test_lists_of_another_spelling(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {f"images/{NFC}.jpg": ROW, "images/B.jpg": ROW})
+    write_text(tmp_path / "train.txt", f"images/{NFD}.jpg\n")
+    write_text(tmp_path / "val.txt", "images/b.JPG\n")
+    _, images, items = read_all(tmp_path)
+    splits = {name: item.record.split for name, item in images.items() if item.record}
+    assert splits == {f"{NFC}.jpg": "train", "B.jpg": "valid"}
+    assert codes(items) == ["names-matched"]

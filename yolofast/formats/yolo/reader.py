@@ -150,14 +150,15 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             f"{tree.root}: {len(files)} label files have no box, and nothing names the classes. "
             "Add labels, or a data.yaml with 'names:'."
         )
-    finder, splits = LabelFinder(tree), ImageFinder(tree).splits
+    finder, images = LabelFinder(tree), ImageFinder(tree)
+    splits = images.splits
     rest = default_split(splits.named)
 
     def pairs() -> Iterator[ImageLabel | ReadImage]:
         for image in tree.images:
             yield ImageLabel(image, finder.find(image), splits.of(image) or rest)
         yield from _orphans(files, set(finder.paired))
-        yield from notes_alone(finder.findings())
+        yield from notes_alone(finder.findings() + images.findings())
 
     return LabelledDataset(
         "yolo",
