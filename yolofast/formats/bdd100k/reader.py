@@ -11,20 +11,12 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from yolofast.formats.annotated_images import (
-    LabelFile,
-    NoBox,
-    Reading,
-    open_annotated,
-    read_box,
-    want_dict,
-    want_list,
-    want_text,
-)
+from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.json_files import first_byte, read_entries, read_json
+from yolofast.formats.values import NoBox, read_box, want_dict, want_list, want_text
 
 MAX_BYTES = 2 << 30
 MAX_OBJECT_BYTES = 256 << 20

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yolofast.formats.annotated_images import (
-    LabelFile,
-    NoBox,
-    Reading,
-    from_centre,
-    open_annotated,
-    read_box,
-    want_dict,
-    want_list,
-    want_text,
-)
+from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.json_files import read_entries
+from yolofast.formats.values import NoBox, from_centre, read_box, want_dict, want_list, want_text
 
 MAX_BYTES = 2 << 30
 _KEYS = ("x", "y", "width", "height")

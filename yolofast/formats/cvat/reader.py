@@ -12,21 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 from xml.parsers import expat
 
-from yolofast.formats.annotated_images import (
-    AnnotatedImage,
-    LabelFile,
-    NoBox,
-    Reading,
-    as_floats,
-    from_corner,
-    open_annotated,
-    read_box,
-)
+from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset, parsing
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.formats.splits import split_of
+from yolofast.formats.values import NoBox, as_floats, from_corner, read_box
 
 MAX_BYTES = 2 << 30
 """The file is parsed as a stream: only its boxes stay in memory."""
@@ -78,7 +70,10 @@ def _ellipse(values: Attributes) -> Box | NoBox:
     angle = _angle(values)
     if numbers is None:
         return NoBox("box-columns", f"ellipse {dict(values)}: expected numbers cx, cy, rx, ry")
-    return angle if isinstance(angle, NoBox) else around_ellipse(*numbers[:4], angle=angle)
+    if isinstance(angle, NoBox):
+        return angle
+    x, y, radius_x, radius_y = numbers
+    return around_ellipse(x, y, radius_x, radius_y, angle)
 
 
 def _mask(values: Attributes) -> Box | NoBox:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yolofast.formats.annotated_images import LabelFile, NoBox, Reading, as_floats, open_annotated
+from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import text_finder
 from yolofast.formats.shapes import around_points
 from yolofast.formats.text_lines import read_lines
+from yolofast.formats.values import NoBox, as_floats
 
 MAX_BYTES = 16 << 20
 _HEADERS = ("imagesource:", "gsd:")

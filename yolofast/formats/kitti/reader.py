@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yolofast.formats.annotated_images import LabelFile, NoBox, Reading, open_annotated, read_box
+from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import text_finder
 from yolofast.formats.text_lines import read_lines
+from yolofast.formats.values import NoBox, read_box
 
 MAX_BYTES = 16 << 20
 FIELDS = 15

@@ -11,22 +11,14 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
 
-from yolofast.formats.annotated_images import (
-    AnnotatedImage,
-    LabelFile,
-    NoBox,
-    Reading,
-    as_floats,
-    open_annotated,
-    want_dict,
-    want_list,
-)
+from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.json_files import read_entries
 from yolofast.formats.name_keys import decoded
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
+from yolofast.formats.values import NoBox, as_floats, want_dict, want_list
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Finding
 

@@ -9,24 +9,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from yolofast.formats.annotated_images import (
-    AnnotatedImage,
-    LabelFile,
-    NoBox,
-    Reading,
-    as_floats,
-    from_centre,
-    open_annotated,
-    want_dict,
-    want_list,
-    want_text,
-)
+from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.shapes import around_points
 from yolofast.formats.splits import split_of
 from yolofast.formats.text_lines import read_lines
+from yolofast.formats.values import NoBox, as_floats, from_centre, want_dict, want_list, want_text
 
 MAX_BYTES = 2 << 30
 _OUTLINES = {"segments": "polygons", "obb": "oriented boxes"}

@@ -12,15 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from yolofast.errors import DataError
-from yolofast.formats.annotated_images import (
-    LabelFile,
-    NoBox,
-    Reading,
-    as_floats,
-    open_annotated,
-    want_dict,
-    want_text,
-)
+from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_finder
@@ -28,6 +20,7 @@ from yolofast.formats.json_files import read_json
 from yolofast.formats.names.order import ONLY_CLASS
 from yolofast.formats.shapes import Box, around_ellipse, around_points
 from yolofast.formats.tables.header import column_key
+from yolofast.formats.values import NoBox, as_floats, want_dict, want_text
 from yolofast.types import Finding
 
 MAX_BYTES = 256 << 20

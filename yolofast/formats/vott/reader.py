@@ -10,23 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from yolofast.formats.annotated_images import (
-    LabelFile,
-    NoBox,
-    Reading,
-    as_floats,
-    from_corner,
-    open_annotated,
-    read_box,
-    want_dict,
-    want_list,
-    want_text,
-)
+from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.json_files import read_json
 from yolofast.formats.shapes import Box, around_points
+from yolofast.formats.values import NoBox, as_floats, from_corner, read_box, want_dict, want_list, want_text
 
 MAX_BYTES = 256 << 20
 _KEYS = ("left", "top", "width", "height")
