@@ -220,11 +220,25 @@ def test_label_studio_labels_beside_their_shapes(tmp_path: Path) -> None:
         studio_region(shape, "rectangle"),
         studio_region(shape | {"labels": ["car"]}, "labels"),
         {"id": "c", "type": "choices", "value": {"choices": ["outdoor"]}},
+        studio_region(shape | {"choices": ["blurred"]}, "choices") | {"id": "d"},
         {"type": "relation", "from_id": "x", "to_id": "y", "direction": "right"},
     ]
     write_json(tmp_path / "export.json", [studio_task(result)])
     assert rows_of(tmp_path) == [("car", [10, 10, 40, 30])]
     assert said(tmp_path) == []
+
+
+def test_label_studio_predictions_are_no_labels(tmp_path: Path) -> None:
+    for name in "ab":
+        write_image(tmp_path / f"{name}.jpg")
+    guess = {
+        "id": 2,
+        "data": {"image": "b.jpg"},
+        "predictions": [{"result": [studio_rectangle()], "score": 0.9}],
+    }
+    write_json(tmp_path / "export.json", [studio_task([studio_rectangle()]), guess])
+    assert list(read_all(tmp_path)[1]) == ["a.jpg"]
+    assert [code for code, _ in said(tmp_path)] == ["image-unlabelled"]
 
 
 def test_label_studio_json_min_and_old_exports(tmp_path: Path) -> None:

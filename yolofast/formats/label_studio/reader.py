@@ -26,6 +26,8 @@ MAX_BYTES = 2 << 30
 _RECTANGLE = ("x", "y", "width", "height")
 _ELLIPSE = ("x", "y", "radiusX", "radiusY")
 _WITHOUT_AREA = frozenset({"keypoint", "keypointlabels", "vector", "vectorlabels"})
+_ANSWERS = frozenset({"choices", "textarea", "rating", "number", "taxonomy", "datetime", "ranker"})
+"""Types of results that say something about the image or a shape; they repeat the numbers of the shape."""
 _MASKS = frozenset({"brush", "brushlabels", "bitmask", "bitmasklabels"})
 
 find_label_studio = json_finder("label_studio")
@@ -62,6 +64,8 @@ def _read(file: LabelFile) -> None:
 def _regions(task: dict[str, object]) -> tuple[list[object] | None, str | None]:
     """The regions of the annotation that counts, and a note where there are several; None without one."""
     key = "annotations" if "annotations" in task else "completions"
+    if key not in task and "data" in task:  # with predictions alone
+        return None, None
     if key not in task:  # JSON-MIN: each control's regions are a list of the task
         lists = [value for value in task.values() if isinstance(value, list)]
         return [
@@ -108,9 +112,13 @@ def _has_id_of(region: dict[str, object], ids: Collection[str]) -> bool:
 
 
 def _is_shape(region: dict[str, object]) -> bool:
-    """Whether a result is a shape: not a choice, a text or a relation."""
+    """Whether a result is a shape: not a choice or text, about the image or a shape, and not a relation."""
     value = region.get("value", region)
-    return isinstance(value, dict) and bool(value.keys() & {"x", "points", "rle", "vertices"})
+    return (
+        str(region.get("type")) not in _ANSWERS
+        and isinstance(value, dict)
+        and bool(value.keys() & {"x", "points", "rle", "vertices"})
+    )
 
 
 def _labels(region: dict[str, object]) -> list[object]:
