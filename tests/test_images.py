@@ -332,7 +332,7 @@ def test_hostile_jpegs_are_told_as_by_the_parser_of_the_whole_file(shared_data: 
 def test_formats_that_are_not_supported(read: Any, kind: str, tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "picture.png", kind)
     with pytest.raises(
-        ImageError, match=r"picture.png: not an image, or damaged; expected one of: bmp, jpeg"
+        ImageError, match=r"picture.png: not an image, or damaged; expected one of: bmp, jfif, jpeg"
     ):
         read(tmp_path / "picture.png")
 

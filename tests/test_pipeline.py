@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.dataset_files import write_yolo
+from support.dataset_files import write_text, write_yolo
 
 from yolofast import __version__
 from yolofast.config import YOLOConfig
@@ -77,6 +77,16 @@ def test_a_linked_data_yaml_belongs_to_the_folder_of_the_link(sample_yolo: Path,
     (root / "data.yaml").symlink_to(tmp_path / "blob")
     assert auto_prepare_dataset_if_needed(root) == root
     assert resolve_data(root).splits["train"] == (root / "train" / "images",)
+
+
+def test_the_label_format_of_a_folder_with_several_is_chosen(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "set", {f"{name}.jpg": "0 .5 .5 .2 .2\n" for name in "abc"})
+    rows = "".join(f"{name}.jpg,1,2,30,40,cat\n" for name in "abc")
+    write_text(root / "labels.csv", rows)
+    with pytest.raises(DataError, match=r"several formats: .* Choose one \(--label-format\)"):
+        resolve_data(root)
+    assert resolve_data(root, label_format="csv").names == ("cat",)
+    assert resolve_data(root, label_format="yolo").names == ("class_0",)
 
 
 def test_no_folder_says_what_to_create(tmp_path: Path) -> None:

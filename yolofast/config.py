@@ -29,6 +29,9 @@ EXPORT_FORMATS = ("onnx", "torchscript")
 MAX_JPEG_SIDE = 65535
 """The longest side that a JPEG can have."""
 
+LABEL_FORMAT = {"aliases": ("--format",)}
+"""Metadata of a field that chooses a label format: its other flag."""
+
 Cache = Literal["none", "ram", "disk"]
 Link = Literal["hard", "copy", "symlink"]
 LoaderDevice = Literal["auto", "cpu", "cuda"]
@@ -178,6 +181,8 @@ class DatasetConfig(Section):
     data: Path | None = None
     """The dataset's data.yaml, or a folder that holds a dataset; one that is not in the YOLO layout is
     prepared first, in FOLDER_yolo next to it."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to read, in a folder with several (such as yolo, coco, cvat)."""
     imgsz: int = bounded(640, 32)
     """Side of the square training image in pixels, a multiple of 32."""
     workers: int | None = bounded(None, 0)
@@ -376,8 +381,8 @@ class PrepareConfig(Section):
     link: Link = "hard"
     """hard: hard links to the images where the file system supports them, else copies; copy: always copies;
     symlink: symbolic links to absolute paths."""
-    label_format: str | None = None
-    """Label format to read, in a folder with several: yolo, coco, voc, csv, openimages or labelme."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to read, in a folder with several (such as yolo, coco, cvat)."""
     restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
     """Rewrite JPEGs losslessly with a restart marker after this many rows of blocks (MCUs), so that a part of
     an image can be decoded alone; 0 = leave the files unchanged."""

@@ -31,9 +31,9 @@ from yolofast.kernels._scan import (
 from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 UNREAD_SUFFIXES = frozenset(
-    {".jfif", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".tga", ".ppm", ".psd", ".svg", ".dng"}
+    {".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".tga", ".ppm", ".psd", ".svg", ".dng"}
 )
 """Suffixes of images that are not read, unless in `IMAGE_SUFFIXES`; they are named when skipped."""
 

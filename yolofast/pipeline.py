@@ -84,15 +84,17 @@ def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -
     return root if _prepared_data(root) is not None else _prepared(root, _log.info)
 
 
-def _prepared(root: Path, report: Report) -> Path:
+def _prepared(root: Path, report: Report, label_format: str | None = None) -> Path:
     """The folder next to `root` in which it is prepared, now unless it is up to date."""
     tree = scan_dataset(root)
     out = default_output(tree.root)
-    if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
+    if prepared_is_up_to_date(
+        out, tree, label_format=label_format
+    ):  # then files that a user added to it are no reason to refuse
         report(f"{root}: already prepared, up to date; using {out}")
         return out
     report(f"{root}: not in the YOLO layout yet; preparing it in {out} (the source is not changed)")
-    return prepare_dataset(tree, out).root
+    return prepare_dataset(tree, out, label_format=label_format).root
 
 
 def _prepared_data(root: Path) -> DataYaml | None:
@@ -105,20 +107,27 @@ def _prepared_data(root: Path) -> DataYaml | None:
     return data if complete else None
 
 
-def resolve_data(data: Path | None, report: Report = _log.info) -> DataYaml:
+def resolve_data(
+    data: Path | None, report: Report = _log.info, *, label_format: str | None = None
+) -> DataYaml:
     """The dataset meant by `--data`: a data.yaml, or that of a folder, which is prepared first if needed.
 
-    `report` is told when it is. `DataYaml.path` is absolute. Raises `ConfigError` for None,
+    `report` is told when it is. `label_format` chooses the labels of a folder with several formats; any but
+    'yolo' is always prepared. `DataYaml.path` is absolute. Raises `ConfigError` for None,
     `DatasetNotFoundError` when `data` does not exist, `DataError` for an unusable dataset.
     """
     if data is None:
         raise ConfigError("data: missing, expected a data.yaml or a dataset folder. Add --data PATH.")
     if data.is_dir():
-        prepared = _prepared_data(data)
-        return prepared or read_data_yaml((_prepared(data, report) / "data.yaml").resolve())
+        prepared = _prepared_data(data) if label_format in (None, "yolo") else None
+        return prepared or read_data_yaml((_prepared(data, report, label_format) / "data.yaml").resolve())
     if not data.exists():
         raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
     return read_data_yaml(data.resolve())
+
+
+def _dataset_of(config: YOLOConfig, report: Report = _log.info) -> DataYaml:
+    return resolve_data(config.dataset.data, report, label_format=config.dataset.label_format)
 
 
 def evaluation_split(data: DataYaml) -> Split:
@@ -210,7 +219,7 @@ def train_model(
 
     _check_stride(config)
     torch.manual_seed(config.training.seed)
-    data = data or resolve_data(config.dataset.data)
+    data = data or _dataset_of(config)
     config = config.replace(data=data.path)
     flow, device = DataFlowMonitor(), loader_device(config)
     loader = create_loader(
@@ -283,7 +292,7 @@ def train_run(
     from yolofast.train import CheckpointManager, TrainingMonitor, best_row
 
     report = report or (print_line if progress else ignore_line)
-    data = resolve_data(config.dataset.data, report)
+    data = _dataset_of(config, report)
     config = _with_absolute_paths(config.replace(data=data.path))
     with open_run(config) as config:
         folder = config.logging.run_dir
@@ -347,7 +356,7 @@ def evaluate_run(
 
     model = load_weights(weights)
     numbers = class_numbers(classes, model.class_names)
-    data = resolve_data(config.dataset.data)
+    data = _dataset_of(config)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
     config = config.replace(data=data.path, single_cls=single)
     loader = create_loader(
@@ -408,7 +417,7 @@ def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> Ex
     imgsz = config.dataset.imgsz
     images = None
     if config.dataset.data is not None:
-        images = letterboxed_images(resolve_data(config.dataset.data), imgsz)
+        images = letterboxed_images(_dataset_of(config), imgsz)
     return export_model(
         model,
         target,

@@ -223,8 +223,8 @@ class DatasetInfo:
     root: Path
     structure_type: StructureType
     label_format: str
-    """The name of a reader ('yolo', 'coco', 'voc', 'csv', 'openimages', 'labelme' or one that was
-    registered), 'mixed' or 'unknown'."""
+    """The name of a reader ('yolo', 'coco', 'cvat' and so on, or one that was registered), 'mixed' or
+    'unknown'."""
     class_names: tuple[str, ...]
     total_images: int
     total_boxes: int

@@ -172,7 +172,7 @@ def sizes_vary(root: Path) -> None:
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 RGB = Image.fromarray(NOISE)
-WORDS = "not an image, or damaged; expected one of: bmp, jpeg, jpg, png, tif, tiff, webp"
+WORDS = "not an image, or damaged; expected one of: bmp, jfif, jpeg, jpg, png, tif, tiff, webp"
 CUT = "the file ends before the image does; training substitutes another image"
 JPEG = image_bytes(100, 50)
 

@@ -288,3 +288,18 @@ def test_label_format_says_which_labels_count(tmp_path: Path, capsys: pytest.Cap
     assert check_data_quality(root, label_format="yolo").findings == ()
     assert main(["check", str(root), "--label-format", "coco"]) == 2
     assert "no coco labels here; found: yolo, voc." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--label-format", "--format"])
+@pytest.mark.parametrize("command", ["analyze", "check", "prepare", "convert"])
+def test_every_data_command_can_be_told_the_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, flag: str
+) -> None:
+    root = write_yolo(tmp_path / "set", {f"{name}.jpg": "0 .5 .5 .2 .2\n" for name in "abc"})
+    write_text(root / "labels.csv", "a.jpg,1,2,30,40,cat\nb.jpg,1,2,30,40,cat\nc.jpg,1,2,30,40,cat\n")
+    extra = {"prepare": ["--out", str(tmp_path / "out")], "convert": ["--to", "coco"]}.get(command, [])
+    assert main([command, str(root), flag, "csv", "--json", *extra]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert "format-several" not in str(answer)
+    assert main([command, str(root), flag, "vot", *extra]) == 2
+    assert "Did you mean 'vott'?" in capsys.readouterr().err

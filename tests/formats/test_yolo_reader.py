@@ -242,3 +242,13 @@ def test_yolo_rows_polygons_and_faults(tmp_path: Path) -> None:
     assert background.boxes.shape == (0, 4)
     assert none == []
     assert found["broken.jpg"] == (None, [("image-unreadable", None), ("box-no-image", 1)])
+
+
+def test_jfif_images_are_jpegs(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"images/a.jpg": "0 .5 .5 .2 .2\n", "images/b.jfif": "0 .5 .5 .2 .2\n"})
+    _, images, items = read_all(tmp_path)
+    assert {name: len(item.record.boxes) for name, item in images.items() if item.record} == {
+        "a.jpg": 1,
+        "b.jfif": 1,
+    }
+    assert [f for i in items for f in i.findings] == []

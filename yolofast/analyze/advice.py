@@ -145,6 +145,10 @@ ADVICE: dict[str, Advice] = {
         "Annotate them one by one where that matters. If a tool marks every mask as crowd (run lengths are "
         "often written so) and each is one object, set iscrowd to 0.",
     ),
+    "box-ignored": Advice(
+        "Regions that their dataset ignores",
+        "They hold objects that were not labelled one by one, and are dropped. Nothing to do.",
+    ),
     "box-clipped": Advice(
         "Boxes clipped to the image", "They reached less than 1 % beyond the image. Nothing to do."
     ),

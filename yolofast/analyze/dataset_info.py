@@ -40,19 +40,20 @@ def validate_dataset_input(path: str | Path) -> None:
         raise failed[0]
 
 
-def analyze_dataset(path: str | Path) -> DatasetInfo:
+def analyze_dataset(path: str | Path, *, label_format: str | None = None) -> DatasetInfo:
     """Summarise a dataset folder; nothing in it is changed.
 
     Image sizes come from headers and every label is read. `total_boxes` counts the label rows of the source,
     `class_counts` the valid ones; the rest are among `findings`. `evidence` explains the result: the
     structure, the layout, each label format with its files, the kinds of rows. In a folder with several label
-    formats, `label_format` is 'mixed' and counts are over all of them. Invalid content becomes a finding,
-    never an exception.
+    formats, `label_format` is 'mixed' and counts are over all of them; the argument of that name selects one.
+    Invalid content becomes a finding, never an exception.
 
-    Raises `DatasetNotFoundError` when there is no such folder, `DataError` when `path` is a file.
+    Raises `DatasetNotFoundError` when there is no such folder, `DataError` when `path` is a file or the
+    folder has no labels of that format, and `ConfigError` when the format is unknown.
     """
     tree = list_dataset(path)
-    formats = open_all_formats(tree)
+    formats = open_all_formats(tree, label_format)
     structure, reason = decide_structure(tree, (f for files in formats.label_files.values() for f in files))
     layout, convention = decide_layout(tree, formats.label_files)
     findings: list[Finding] = list(formats.findings)

@@ -13,6 +13,7 @@ from typing import Literal
 from yolofast.cli.completion import Shell
 from yolofast.cli.parser import POSITIONAL
 from yolofast.config import (
+    LABEL_FORMAT,
     AugmentConfig,
     Cache,
     DatasetConfig,
@@ -72,6 +73,8 @@ class AnalyzeArgs(Section):
     """Dataset folder, or its data.yaml."""
     json: bool = False
     """Machine-readable output: one JSON object."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to use when the folder holds several; omitted means all are counted."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class CheckArgs(Section):
     """Machine-readable output: one JSON object with every finding."""
     html: Path | None = None
     """Also write an HTML report to this file, with plots and images of the worst cases."""
-    label_format: str | None = None
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
     """Label format to use when the folder holds several (such as yolo, coco, voc)."""
     fail_on: Literal["error", "warning"] | None = None
     """Exit with code 1 if there is a finding of this severity or worse; omitted means always 0."""
@@ -97,7 +100,7 @@ class PrepareArgs(Section):
     """Convert a dataset to the YOLO layout with data.yaml; the source is never changed."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder (YOLO txt, COCO json, Pascal VOC xml, CSV, Open Images or LabelMe), or a data.yaml."""
+    """Dataset folder in any label format that yolofast reads (docs/formats.md lists them), or a data.yaml."""
     out: Path | None = None
     """Output folder; omitted means PATH_yolo, next to the source."""
     output: PrepareConfig = field(default_factory=PrepareConfig)
@@ -118,7 +121,7 @@ class ConvertArgs(Section):
     link: Literal["hard", "copy", "symlink"] = "hard"
     """hard: hard links where the file system allows them, else copies; copy: always copy; symlink: symbolic
     links."""
-    label_format: str | None = None
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
     """Label format to use when the folder holds several."""
     json: bool = False
     """Machine-readable output: one JSON object."""
@@ -170,6 +173,8 @@ class ValArgs(Section):
     """Loader threads; omitted means 0 (load in the main thread) on the CPU, up to 16 with a GPU."""
     split: Literal["train", "val", "valid", "test"] | None = None
     """Split to evaluate; omitted means the validation split."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to read, in a folder with several (such as yolo, coco, cvat)."""
     metrics: Literal["yolo", "coco"] = "yolo"
     """coco: also show COCO's twelve figures as pycocotools computes them (object size by box area).
     --json always includes them."""

@@ -77,7 +77,7 @@ def analyze(args: AnalyzeArgs) -> None:
     from yolofast.analyze import analyze_dataset, validate_dataset_input
 
     validate_dataset_input(args.path)
-    info = analyze_dataset(args.path)
+    info = analyze_dataset(args.path, label_format=args.label_format)
     if args.json:
         print_json(dataclasses.asdict(info) | {"class_count": info.class_count})
         return
@@ -260,6 +260,7 @@ def val(args: ValArgs) -> None:
     config = trained_config(
         args.weights,
         data=args.data,
+        label_format=args.label_format,
         imgsz=args.imgsz,
         batch=args.batch,
         rect=args.rect,

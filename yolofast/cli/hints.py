@@ -95,7 +95,6 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "--opset-version": ("--opset",),
     "--dynamic-axes": ("--dynamic",),
     # data stages
-    "--format": ("--label-format",),
     "--val-split": ("--val-fraction",),
     "--val-ratio": ("--val-fraction",),
     "--strict": ("--fail-on warning",),

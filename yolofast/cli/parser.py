@@ -89,14 +89,17 @@ class Argument:
     """What it is for, without its default."""
     optional_value: str | None = None
     """The name of the value that a switch may have, such as `run` of --resume."""
+    aliases: tuple[str, ...] = ()
+    """Other flags for it."""
 
     @property
     def flags(self) -> list[str]:
-        """`--flag` or, for bools too, `--no-flag`; none for a positional argument."""
+        """`--flag` or, for bools too, `--no-flag`, and aliases; none for a positional argument."""
         if self.positional:
             return []
         flag = _flag(self.name)
-        return [flag, f"--no-{flag[2:]}"] if self.kind is bool and self.optional_value is None else [flag]
+        negated = [f"--no-{flag[2:]}"] if self.kind is bool and self.optional_value is None else []
+        return [flag, *negated, *self.aliases]
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -120,7 +123,8 @@ def _argument(field: dataclasses.Field[Any], kind: Any, docs: Mapping[str, str])
     positional = bool(field.metadata.get("positional"))
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     text, optional = docs.get(field.name, ""), field.metadata.get("optional_value")
-    return Argument(field.name, single, is_list, positional, required, text, optional)
+    aliases = tuple(field.metadata.get("aliases", ()))
+    return Argument(field.name, single, is_list, positional, required, text, optional, aliases)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -165,7 +169,7 @@ def _add_fields(parser: argparse.ArgumentParser, group: Any, kind: type[Section]
         else:
             options["metavar"] = _metavar(argument.kind)
             options |= {"nargs": "*"} if argument.is_list else {}
-        group.add_argument(_flag(field.name), **options)
+        group.add_argument(_flag(field.name), *argument.aliases, **options)
 
 
 class _SwitchWithValue(argparse.Action):

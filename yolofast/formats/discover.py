@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from yolofast.errors import DataError, DatasetNotFoundError
 from yolofast.formats.data_yaml import dataset_folder, read_data_yaml
@@ -47,6 +48,8 @@ class FileTree:
     tables: tuple[Path, ...] = ()
     data_yaml: Path | None = None
     """The data.yaml that the user named instead of a folder: it alone describes the dataset."""
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What `file_kinds` has found out about the files: each is looked at once, whatever reader asks."""
 
     def relative(self, path: Path) -> str:
         """`path` relative to the root, with forward slashes; unchanged when it lies outside the root."""
@@ -72,7 +75,7 @@ def list_folder(root: str | Path) -> FileTree:
     findings: list[Finding] = []
     kinds: dict[str, list[str]] = {k: [] for k in ("image", "text", "json", "xml", "yaml", "class", "table")}
     by_suffix = {".txt": "text", ".json": "json", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml"}
-    by_suffix |= {".csv": "table", ".tsv": "table"}
+    by_suffix |= {".csv": "table", ".tsv": "table", ".ndjson": "json", ".jsonl": "json"}
     by_suffix |= dict.fromkeys(IMAGE_SUFFIXES, "image")
     unread: dict[str, list[str]] = {}
     for name in walk(root, findings):

@@ -30,15 +30,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolofast.errors import ConfigError, DataError, nearest
+from yolofast.formats.bdd100k.reader import find_bdd100k, open_bdd100k
 from yolofast.formats.coco.reader import find_coco, open_coco
+from yolofast.formats.createml.reader import find_createml, open_createml
 from yolofast.formats.csv.reader import find_csv, open_csv
+from yolofast.formats.cvat.reader import find_cvat, open_cvat
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
+from yolofast.formats.dota.reader import find_dota, open_dota
+from yolofast.formats.kitti.reader import find_kitti, open_kitti
+from yolofast.formats.label_studio.reader import find_label_studio, open_label_studio
 from yolofast.formats.labelme.reader import find_labelme, open_labelme
+from yolofast.formats.lvis.reader import find_lvis, open_lvis
 from yolofast.formats.names.conflicts import name_conflicts, similar_names
+from yolofast.formats.ndjson.reader import find_ndjson, open_ndjson
 from yolofast.formats.openimages.reader import find_open_images, open_open_images
 from yolofast.formats.unsupported import explain_unsupported
+from yolofast.formats.via.reader import find_via, open_via
+from yolofast.formats.visdrone.reader import find_visdrone, open_visdrone
 from yolofast.formats.voc.reader import find_voc, open_voc
+from yolofast.formats.vott.reader import find_vott, open_vott
 from yolofast.formats.yolo.reader import find_yolo, open_yolo
 from yolofast.types import Finding
 
@@ -66,6 +77,17 @@ READERS: dict[str, Reader] = {
     "csv": Reader(find_csv, open_csv),
     "openimages": Reader(find_open_images, open_open_images),
     "labelme": Reader(find_labelme, open_labelme),
+    "cvat": Reader(find_cvat, open_cvat),
+    "label_studio": Reader(find_label_studio, open_label_studio),
+    "via": Reader(find_via, open_via),
+    "vott": Reader(find_vott, open_vott),
+    "createml": Reader(find_createml, open_createml),
+    "visdrone": Reader(find_visdrone, open_visdrone),
+    "kitti": Reader(find_kitti, open_kitti),
+    "dota": Reader(find_dota, open_dota),
+    "lvis": Reader(find_lvis, open_lvis),
+    "bdd100k": Reader(find_bdd100k, open_bdd100k),
+    "ndjson": Reader(find_ndjson, open_ndjson),
 }
 _RESERVED_NAMES = frozenset({"mixed", "unknown", "class_mapping"})
 """What `DatasetInfo` uses besides format names."""

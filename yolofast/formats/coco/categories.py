@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolofast.errors import DataError
-from yolofast.formats.coco.parser import CocoFile, as_integer
+from yolofast.formats.coco.parser import CocoFile, as_integer, is_int64
 from yolofast.types import Finding
 
 _SHOWN = 5
@@ -73,7 +73,7 @@ def _category_names(file: CocoFile) -> dict[int, str]:
     names: dict[int, str] = {}
     for category in file.categories:
         number, name = as_integer(category.get("id")), category.get("name")
-        if not isinstance(number, int) or not isinstance(name, str):
+        if not is_int64(number) or not isinstance(name, str):
             raise DataError(
                 f"{file.path}: category {category}: expected a whole number 'id' and a text 'name'."
             )

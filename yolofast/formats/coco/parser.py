@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +148,7 @@ def _images(
         if entry is not None:
             image_id, name, size = (
                 entry.get("id"),
-                entry.get("file_name"),
+                entry.get("file_name") or _end_of_url(entry.get("coco_url")),
                 (entry.get("width"), entry.get("height")),
             )
             if not isinstance(name, str) or not _is_id(image_id):
@@ -164,6 +164,11 @@ def _images(
         images.append(CocoImage(name, stated))
         index_of.setdefault(image_id, index)
     return images, index_of
+
+
+def _end_of_url(url: object) -> str | None:
+    """Folder and name of the image of a `coco_url`, which LVIS has in place of a `file_name`."""
+    return "/".join(url.split("/")[-2:]) if isinstance(url, str) else None
 
 
 def _image_of_annotations(
@@ -195,7 +200,7 @@ def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[st
     Returns why it is not a box, or whether its box is the one around its segmentation.
     """
     identity = as_integer(annotation.get("id"))
-    columns["ids"][index] = identity if _is_int64(identity) else index
+    columns["ids"][index] = identity if is_int64(identity) else index
     if annotation.get("iscrowd"):
         return CROWD
     box, category = annotation.get("bbox"), as_integer(annotation.get("category_id"))
@@ -209,7 +214,7 @@ def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[st
             "box-columns",
             f"bbox {annotation.get('bbox')}: {_wanted(annotation.get('segmentation'))}",
         )
-    if not _is_int64(category):
+    if not is_int64(category):
         return "error", "box-class", f"category id {category!r}: not in the file's categories"
     columns["category_ids"][index] = category
     columns["boxes"][index] = [_pixels(value) for value in around or box or ()]
@@ -228,7 +233,8 @@ def as_integer(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _is_int64(value: object) -> bool:
+def is_int64(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number that fits int64."""
     return isinstance(value, int) and -(2**63) <= value < 2**63
 
 

@@ -7,8 +7,6 @@ is dropped and reported. Without a `bbox`, the box around the segmentation is ta
 
 from __future__ import annotations
 
-import mmap
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +28,7 @@ from yolofast.formats.dataset import (
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
+from yolofast.formats.file_kinds import json_files
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.splits import SPLITS, default_split, in_split_order, split_of
 from yolofast.types import Finding, Split
@@ -37,37 +36,12 @@ from yolofast.types import Finding, Split
 NUMBERED = "annotation"
 """`lines` are annotation ids in this format."""
 _UNLABELLED = "no COCO file lists this image (a picture without boxes is an entry of 'images')"
-_BOXES = (b'"bbox"', b'"segmentation"')
-_NO_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
-
-
-def _json_kind(path: Path) -> str:
-    """'instances', 'keypoints' or 'other', from the keys in the text of the file (nothing is parsed)."""
-    try:
-        if path.stat().st_size == 0:
-            return "other"
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            return _kind_of(text)
-    except OSError:  # nothing says that it is a label file
-        return "other"
-
-
-def _kind_of(text: mmap.mmap) -> str:
-    if any(text.find(key) < 0 for key in (b'"images"', b'"annotations"', b'"categories"')):
-        return "other"
-    if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with its own classes
-        return "other"
-    if not any(text.find(key) >= 0 for key in _BOXES) and _NO_ANNOTATIONS.search(text) is None:
-        return "other"
-    return "keypoints" if text.find(b'"num_keypoints"') >= 0 else "instances"
 
 
 def find_coco(tree: FileTree) -> tuple[Path, ...]:
     """The COCO files with boxes. Captions are not labels, and keypoint files repeat the boxes of the
     instances files: they are used only where there are no instances."""
-    kinds = {path: _json_kind(path) for path in tree.jsons}
-    instances = tuple(p for p, kind in kinds.items() if kind == "instances")
-    return instances or tuple(p for p, kind in kinds.items() if kind == "keypoints")
+    return json_files(tree, "coco") or json_files(tree, "coco_keypoints")
 
 
 @dataclass(frozen=True, slots=True)

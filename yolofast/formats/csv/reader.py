@@ -1,26 +1,38 @@
-"""Reads CSV labels: TensorFlow's columns with a header, or RetinaNet's six columns without one.
+"""Reads CSV labels: with a header, as of TensorFlow and Kaggle, or in one of the forms without one.
 
 One row is one box; the rows of an image may be anywhere in the file. A row with an image and nothing else is
-an image without boxes. Coordinates that do not exceed 1 are normalised by the image size.
+an image without boxes. Coordinates that do not exceed 1 are normalised by the image size. Without a column of
+classes there is one class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from yolofast.errors import DataError
 from yolofast.formats.boxes import row_finding
-from yolofast.formats.csv.columns import CsvLayout, class_map, csv_layout
+from yolofast.formats.csv.cells import cell_fields, cells_are_corners
+from yolofast.formats.csv.columns import BOX_COLUMNS, BoxForm, CsvLayout, class_map, csv_layout
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
-from yolofast.formats.names.order import sorted_names
+from yolofast.formats.names.order import ONLY_CLASS, sorted_names
 from yolofast.formats.splits import split_of_name
 from yolofast.formats.tables.images import Table, table_dataset, tables_by_split
 from yolofast.formats.tables.rows import RowColumns, parse_box, read_rows
 from yolofast.types import Finding
 
-_BOX = ("x1", "y1", "x2", "y2")
+_NO_OBJECT = frozenset({"", "0", "none", "nan", "no finding", "background", "negative"})
+"""Classes, in lower case, of rows without coordinates that mean an image without boxes."""
+_EXPECTED: Mapping[BoxForm, str] = MappingProxyType(
+    {
+        "corners": "xmin, ymin, xmax, ymax",
+        "size": "x, y, width, height",
+        "centre": "centre x, centre y, width, height",
+        "cell": "x, y, width, height",
+    }
+)
 _UNLABELLED = "no row of a CSV names this image (a picture without boxes is a row with the path alone)"
 
 
@@ -77,8 +89,9 @@ def _read_columns(path: Path, layout: CsvLayout, labels: _Labels) -> tuple[RowCo
     """The rows of a file, with labels numbered by `labels`, and what is wrong with its splits."""
     columns, at = RowColumns(), layout.columns
     splits, split_column = _Splits(path, columns), at.get("split")
-    wanted = max(at.values()) + 1 if layout.header else 6
-    needed = max(at[key] for key in ("image", "class", *_BOX)) + 1
+    box_at, class_at = [at[key] for key in BOX_COLUMNS[layout.form]], at.get("class")
+    wanted = layout.fields or max(at.values()) + 1
+    needed = max(at["image"], *box_at, -1 if class_at is None else class_at) + 1
     sizes = "width" in at and "height" in at
     rows = read_rows(path, layout.delimiter)
     if layout.header:
@@ -89,20 +102,38 @@ def _read_columns(path: Path, layout: CsvLayout, labels: _Labels) -> tuple[RowCo
         image = columns.add_image(name, line, stated if stated and all(stated) else None)
         if split_column is not None and split_column < len(row):
             splits.add(image, row[split_column], line)
-        if name and not any(row[i] for i in (at["class"], *(at[key] for key in _BOX)) if i < len(row)):
+        label = ONLY_CLASS if class_at is None else row[class_at] if class_at < len(row) else ""
+        empty = name and not any(row[i] for i in box_at if i < len(row))
+        if empty and (class_at is None or label.lower() in _NO_OBJECT):
             continue  # an image without boxes
         box: list[float] | str = f"got {len(row)} fields, expected {wanted}"
         if len(row) >= needed:
-            box = parse_box([row[at[key]] for key in _BOX], "xmin, ymin, xmax, ymax")
+            texts = [row[i] for i in box_at]
+            box = parse_box(texts if len(texts) == 4 else cell_fields(texts[0]), _EXPECTED[layout.form])
         if isinstance(box, str):
             columns.drop_row(image, row_finding("error", "box-columns", box, path, line))
             continue
-        label = labels.number(row[at["class"]])
-        if isinstance(label, str):
-            columns.drop_row(image, row_finding("error", "box-class", label, path, line))
+        number = labels.number(label)
+        if isinstance(number, str):
+            columns.drop_row(image, row_finding("error", "box-class", number, path, line))
             continue
-        columns.add_row(image, label, line, box)
+        columns.add_row(image, number, line, box)
     return columns, list(splits.findings())
+
+
+def _to_corners(tree: FileTree, path: Path, layout: CsvLayout, columns: RowColumns) -> str:
+    """Turn the boxes of a file into corners; a sentence says what was decided about them, if anything."""
+    if layout.form == "centre":
+        columns.from_centres()
+    elif layout.form == "size":
+        columns.from_sizes()
+    elif layout.form == "cell":
+        corners = cells_are_corners(tree, path, columns)
+        if not corners:
+            columns.from_sizes()
+        form = "[xmin, ymin, xmax, ymax]" if corners else "[x, y, width, height]"
+        return f"the boxes of {tree.relative(path)} are read as {form}"
+    return ""
 
 
 def _class_files(tree: FileTree) -> tuple[Mapping[str, int] | None, str, tuple[Finding, ...]]:
@@ -136,12 +167,17 @@ def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """
     known, source, notes = _class_files(tree)
     labels = _Labels(known, source)
-    tables = []
+    tables, forms = [], list[str]()
     for path, split in tables_by_split(tree, files):
         layout = csv_layout(path)
         if layout is not None:
             columns, found = _read_columns(path, layout, labels)
             notes += tuple(found)
+            note = _to_corners(tree, path, layout, columns)
+            forms += [note] if note else []
+            if "class" not in layout.columns:
+                message = f"no column names a class: all boxes are of one class, '{ONLY_CLASS}'"
+                notes += (Finding("warning", "names-missing", message, str(path)),)
             tables.append(Table(path, columns, columns.are_normalised(), split))
     names = tuple(sorted(known, key=lambda name: known[name])) if known else sorted_names(labels.numbers)
     if not names:
@@ -162,5 +198,6 @@ def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             f"{len(files)} CSV file(s) with boxes, {sum(len(t.columns) for t in tables)} rows",
             *([f"class names and ids from {source}"] if known else []),
             *([f"coordinates of {', '.join(normalised)} are normalised"] if normalised else []),
+            *forms,
         ),
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 from yolofast.formats.boxes import row_finding
 from yolofast.formats.dataset import LabelFileError, RawRows
-from yolofast.formats.json_files import contains_keys, read_json
+from yolofast.formats.json_files import read_json
 from yolofast.types import Finding
 
 MAX_BYTES = 64 << 20
@@ -26,11 +26,6 @@ NUMBERED = "annotation"
 """`lines` are the shapes of a file, from 1, in this format."""
 Box = tuple[float, float, float, float]
 Points = list[tuple[float, float]]
-
-
-def is_labelme_file(path: Path) -> bool:
-    """Whether a JSON file has LabelMe's `shapes` and `imagePath`."""
-    return contains_keys(path, (b'"shapes"', b'"imagePath"'), MAX_BYTES)
 
 
 def parse_file(path: Path) -> dict[str, Any]:
@@ -96,7 +91,7 @@ def parse_shape(shape: object) -> tuple[str, Box] | tuple[str, str, None]:
     kind, label = shape.get("shape_type", "polygon"), shape.get("label")
     if not isinstance(label, str) or not label:
         return "box-class", f"label {label!r}: expected the name of a class", None
-    if kind in _WITHOUT_AREA:
+    if isinstance(kind, str) and kind in _WITHOUT_AREA:
         return "box-shape", f"'{label}' is a {kind}: it has no area, so no box. Draw a rectangle.", None
     if not isinstance(kind, str) or kind not in _SHAPES:
         return "box-shape", f"'{label}': shape {kind!r}: expected one of {', '.join(_SHAPES)}", None

@@ -17,10 +17,10 @@ from yolofast.formats.dataset import (
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
+from yolofast.formats.file_kinds import json_files
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.labelme.parser import (
     NUMBERED,
-    is_labelme_file,
     is_reserved,
     parse_file,
     parse_shape,
@@ -33,7 +33,7 @@ from yolofast.types import Finding
 
 def find_labelme(tree: FileTree) -> tuple[Path, ...]:
     """The JSON files with LabelMe's `shapes` and `imagePath`."""
-    return tuple(filter(is_labelme_file, tree.jsons))
+    return json_files(tree, "labelme")
 
 
 def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yolofast.errors import DataError, at
 from yolofast.formats.dataset import RawRows
@@ -72,9 +73,12 @@ def read_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 def parse_box(texts: list[str], columns: str) -> list[float] | str:
     """Four coordinates, or why they are not a box; `columns` names them in that message."""
     try:
-        return [float(text) for text in texts]
+        numbers = [float(text) for text in texts]
     except ValueError:
+        numbers = []
+    if len(numbers) != 4:
         return f"box {texts}: expected four numbers {columns}"
+    return numbers
 
 
 @dataclass(slots=True)
@@ -119,11 +123,32 @@ class RowColumns:
     def __len__(self) -> int:
         return len(self._line)
 
+    def boxes(self) -> NDArray[np.float64]:
+        """The boxes [N, 4], which can be written; no row can be added while they are held."""
+        return np.frombuffer(self._box, np.float64).reshape(-1, 4) if self._box else np.empty((0, 4))
+
+    def images(self) -> NDArray[np.int64]:
+        """int64 [N], the image of each box."""
+        return np.frombuffer(self._image, np.int64) if self._image else np.empty(0, np.int64)
+
+    def from_sizes(self) -> None:
+        """Convert the boxes from left, top, width, height to corners."""
+        boxes = self.boxes()
+        with np.errstate(invalid="ignore", over="ignore"):  # the rules drop boxes that overflow
+            boxes[:, 2:] += boxes[:, :2]
+
+    def from_centres(self) -> None:
+        """Convert the boxes from centre x, y, width, height to corners."""
+        boxes = self.boxes()
+        with np.errstate(invalid="ignore", over="ignore"):
+            boxes[:, :2] -= boxes[:, 2:] / 2
+        self.from_sizes()
+
     def are_normalised(self) -> bool:
         """Whether no coordinate of most boxes exceeds 1: they are then normalised by the image size."""
-        if not self._box:
+        boxes = self.boxes()
+        if not len(boxes):
             return False
-        boxes = np.frombuffer(self._box, np.float64).reshape(-1, 4)
         return bool(np.count_nonzero(boxes.max(axis=1) <= 1.0) * 2 > len(boxes))
 
     def by_image(self, classes: Sequence[int], *, normalised: bool) -> Iterator[tuple[int, RawRows]]:
