@@ -26,7 +26,8 @@ from yolofast.formats.discover import scan_dataset
 from yolofast.formats.splits import as_split
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
 from yolofast.prediction import class_numbers
-from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date, rejected_labels
+from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.rejected_labels import check_labels
 from yolofast.run_report import (
     RunPictures,
     check_same_classes,
@@ -125,23 +126,6 @@ def resolve_data(
     return read_data_yaml(data.resolve())
 
 
-def check_labels(data: DataYaml, datasets: Iterable[YOLODataset], max_rejected: float) -> None:
-    """Raise `DataError` when more than the share `max_rejected` of label rows is wrong.
-
-    In the label files of one of `datasets`, or in the source from which their folder was prepared: objects
-    without a label are taught as background.
-    """
-    counts = [(len(dataset.rejected_rows), dataset.label_rows) for dataset in datasets]
-    source = rejected_labels(data.path.parent)
-    for rejected, rows in [*counts, *([source] if source is not None else [])]:
-        if rejected > max_rejected * rows:
-            raise DataError(
-                f"{data.path}: {rejected} of {rows} label rows ({rejected / rows:.0%}) cannot be used, more "
-                f"than {max_rejected:.0%}: their objects would be taught as background. `yolofast check` "
-                "lists them. Correct them, or allow more (--max-rejected-labels)."
-            )
-
-
 def _dataset_of(config: YOLOConfig, report: Report = _log.info) -> DataYaml:
     return resolve_data(config.dataset.data, report, label_format=config.dataset.label_format)
 
@@ -219,8 +203,8 @@ def train_model(
     With `config.training.resume` training resumes from the manager's latest checkpoint. The monitor reports
     what is trained on what, and every epoch; one with a folder also gets the run's config.yaml, pictures of
     what the network sees (`config.logging.plots`), and dataflow.json and .png (where the loader's time went),
-    these two also when training is interrupted. `data` is the dataset if it has been read already; omitted
-    means it is found by `resolve_data`. `hooks` are the user's own transforms of the training samples
+    these too when training is interrupted. `data` is the dataset if it has been read already; omitted means
+    it is found by `resolve_data`. `hooks` are the user's own transforms of the training samples
     (`yolofast.load.hooks`). `progress` shows a bar for every epoch.
 
     The result also reads as a mapping: `result["training_history"]` (a dict of metrics per epoch),

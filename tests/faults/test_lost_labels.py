@@ -24,8 +24,8 @@ from yolofast.config import YOLOConfig
 from yolofast.errors import DataError
 from yolofast.formats.data_yaml import read_data_yaml
 from yolofast.load import YOLODataset
-from yolofast.pipeline import check_labels
 from yolofast.prepare import convert_dataset, prepare_dataset, rejected_labels
+from yolofast.rejected_labels import check_labels
 
 GOOD, BAD = "0 .5 .5 .2 .2\n", "9 .5 .5 .2 .2\n0 2 2 .1 .1\n"
 YAML = "train: train/images\nval: valid/images\nnames: [x]\n"

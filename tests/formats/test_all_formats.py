@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 from support.dataset_files import read_all
 from support.label_writers import (
@@ -23,6 +23,7 @@ from support.property_tests import examples
 
 from yolofast.formats.discover import scan_dataset
 from yolofast.formats.registry import READERS, find_label_files
+from yolofast.load import YOLODataset
 from yolofast.prepare import prepare_dataset
 
 FORMATS = sorted(WRITERS)
@@ -104,3 +105,28 @@ def test_readers_read_what_is_written(label_format: str, data: st.DataObject) ->
             expected = np.array([box for _, box in image.rows]).reshape(-1, 4)
             np.testing.assert_allclose(record.boxes, expected, atol=1e-9)
             assert (record.split or "") == image.split
+
+
+@pytest.mark.parametrize("label_format", FORMATS)
+@given(data=st.data())
+@examples(10, suppress_health_check=[HealthCheck.too_slow])
+def test_the_loader_trains_on_what_was_written(label_format: str, data: st.DataObject) -> None:
+    """`prepare`, then the loader: splits, class names and boxes are those of the source."""
+    names, images = data.draw(_datasets(label_format))
+    assume(any(image.rows for image in images))
+    with tempfile.TemporaryDirectory() as folder:
+        done = prepare_dataset(write_made(Path(folder) / "set", label_format, names, images))
+        loaded = {}
+        for split in (split for split, count in done.images.items() if count):
+            dataset = YOLODataset(done.data_yaml, split, imgsz=64)
+            for path, rows in zip(dataset.paths, dataset.labels, strict=True):
+                loaded[Path(path).name] = (split, dataset.class_names, rows)
+        drawn = not {"train", "valid"} <= {image.split for image in images}
+        assert loaded.keys() == {image.name for image in images}
+        for image in images:
+            split, classes, rows = loaded[image.name]
+            assert drawn or split == image.split
+            assert [classes[int(row[0])] for row in rows] == [name for name, _ in image.rows]
+            corners = np.array([box for _, box in image.rows]).reshape(-1, 4) / (image.size * 2)
+            centres = np.hstack([corners[:, :2] + corners[:, 2:], (corners[:, 2:] - corners[:, :2]) * 2]) / 2
+            np.testing.assert_allclose(rows[:, 1:], centres, atol=1e-6)

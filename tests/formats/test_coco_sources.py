@@ -150,6 +150,19 @@ def test_repeats_in_joined_files_are_dropped(tmp_path: Path) -> None:
     assert all(str(f.file).endswith("all.json") and "train.json" in f.message for f in repeats[:1])
 
 
+def test_a_file_of_all_images_beside_one_split_is_no_contradiction(tmp_path: Path) -> None:
+    """Only valid is named: the other images are for training, and those of both files stay in valid."""
+    valid = coco_json({"v.jpg": [(1, BOX)]}, {1: "x"})
+    both = coco_json({"t.jpg": [(1, BOX)], "v.jpg": [(1, [0, 0, 9, 9])]}, {1: "x"})
+    write_coco(tmp_path, {"all.json": both, "instances_val.json": valid})
+    _, images, items = read_all(tmp_path)
+    assert {n: i.record and (i.record.split, len(i.record.boxes)) for n, i in images.items()} == {
+        "t.jpg": ("train", 1),
+        "v.jpg": ("valid", 2),
+    }
+    assert codes(items) == ["images-joined"]
+
+
 def test_one_image_twice_in_a_file_and_one_unreadable(tmp_path: Path) -> None:
     content = coco_json({"a.jpg": [(1, BOX)], "b.jpg": [(1, BOX)]}, {1: "x"})
     content["images"].append({"id": 77, "file_name": "a.jpg"})

@@ -135,8 +135,11 @@ class _Images:
                     yield self._missing(rows, number)
                 elif image not in labelled:
                     labelled.add(image)
-                    for entry in self._entries_of.get(image, ((rows, number),)):
-                        yield self._found(image, *entry)
+                    entries = self._entries_of.get(image) or [(rows, number)]
+                    named: list[Split | None] = [e.split or self._finder.split(image) for e, _ in entries]
+                    default = next((split for split in named if split is not None), self._rest)
+                    for entry, split in zip(entries, named, strict=True):
+                        yield self._found(image, *entry, split or default)
             yield from self._strays(rows)
         yield from unlabelled_images(self._tree.images, labelled, _UNLABELLED)
         if self._entries_of:
@@ -152,10 +155,9 @@ class _Images:
         )
         return Finding("warning", "images-joined", message, str(next(iter(files))))
 
-    def _found(self, image: Path, rows: _Rows, number: int) -> FoundImage:
+    def _found(self, image: Path, rows: _Rows, number: int, split: Split | None) -> FoundImage:
         found, dropped = rows.between(*_span(rows, number))
         stated = rows.file.images[number].stated
-        split = rows.split or self._finder.split(image) or self._rest
         return FoundImage(image, split, rows.file.path, found, dropped, stated=stated)
 
     def _missing(self, rows: _Rows, number: int) -> ReadImage:
