@@ -82,12 +82,20 @@ def test_cvat_what_is_no_box_has_its_line(tmp_path: Path) -> None:
     assert found == [
         (4, "box-shape", "error"),
         (5, "box-shape", "error"),
-        (6, "box-shape", "info"),
         (7, "box-shape", "error"),
         (8, "box-columns", "error"),
         (9, "box-class", "error"),
         (10, "box-columns", "error"),
     ]
+
+
+def test_cvat_tags_are_of_the_image(tmp_path: Path) -> None:
+    """An image with a tag alone is background: none of its objects lost a label."""
+    root = cvat(tmp_path, '<tag label="car"/>')
+    dataset, images, items = read_all(root)
+    assert len(images["a.jpg"].record.boxes) == 0  # type: ignore[union-attr]
+    assert [item.rows for item in items] == [0]
+    assert dataset.evidence[-1] == "1 tags of images skipped: no boxes"
 
 
 def test_cvat_subsets_folders_and_sizes(tmp_path: Path) -> None:
@@ -96,7 +104,7 @@ def test_cvat_subsets_folders_and_sizes(tmp_path: Path) -> None:
     box = '<box label="x" xtl="1" ytl="2" xbr="30" ybr="40"/>'
     images = "".join(
         f'<image name="a.jpg" subset="{folder}" width="{width}" height="50">{box}</image>'
-        for folder, width in (("Train", 100), ("Validation", 99))
+        for folder, width in (("Train", 100), ("Validation", 64))
     )
     write_text(tmp_path / "annotations.xml", f"<annotations>{images}</annotations>")
     dataset, _, items = read_all(tmp_path)

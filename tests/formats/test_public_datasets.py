@@ -177,7 +177,7 @@ def test_bdd100k_forms(tmp_path: Path, form: str) -> None:
     assert rows_of(tmp_path) == [("traffic light", [1, 2, 30, 40])]
     dataset, _, items = read_all(tmp_path)
     assert dataset.splits == ("valid",)
-    assert dataset.evidence[-1] == "1 lanes and areas (poly2d without box2d) are no boxes: skipped"
+    assert dataset.evidence[-1] == "1 lanes and areas (poly2d without box2d) skipped: no boxes"
     assert [f.code for i in items for f in i.dropped] == ["box-columns", "box-class", "box-syntax"]
 
 

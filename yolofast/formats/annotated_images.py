@@ -49,13 +49,15 @@ class Reading:
     """What is collected while the files of a dataset are read.
 
     `listed` holds the class names that files list, whether used or not. `kinds` counts the rows that are more
-    than boxes, by what they are ("polygons"). `evidence` and `findings` go to the dataset.
+    than boxes, by what they are ("polygons"); `skipped` counts what is no label of an object. `evidence` and
+    `findings` go to the dataset.
     """
 
     def __init__(self, tree: FileTree) -> None:
         self.tree = tree
         self.listed: dict[str, None] = {}
         self.kinds: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
         self.evidence: list[str] = []
         self.findings: list[Finding] = []
         self._numbers: dict[str, int] = {}
@@ -241,7 +243,11 @@ def open_annotated(
         in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(names)),
         (*reading.findings, *(finder.splits.findings if None in stated else ())),
-        (f"{len(files)} {what}(s)", *reading.evidence),
+        (
+            f"{len(files)} {what}(s)",
+            *reading.evidence,
+            *(f"{count} {kind} skipped: no boxes" for kind, count in reading.skipped.items()),
+        ),
         splits_from,
     )
 

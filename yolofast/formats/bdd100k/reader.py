@@ -7,7 +7,6 @@ skipped and counted.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,20 +30,13 @@ def open_bdd100k(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
 
     A file is a split when its path names one (`det_train.json`, `100k/val/...`).
     """
-    reading = Reading(tree)
-    areas = 0
+    return open_annotated("bdd100k", tree, files, _read, Reading(tree), what="BDD100K json file")
 
-    def read(file: LabelFile) -> None:
-        nonlocal areas
-        for line, value in _entries(file.path):
-            with file.entry(line):
-                areas += _read_image(file, line, want_dict(value, "an image"))
 
-    dataset = open_annotated("bdd100k", tree, files, read, reading, what="BDD100K json file")
-    if not areas:
-        return dataset
-    sentence = f"{areas} lanes and areas (poly2d without box2d) are no boxes: skipped"
-    return dataclasses.replace(dataset, evidence=(*dataset.evidence, sentence))
+def _read(file: LabelFile) -> None:
+    for line, value in _entries(file.path):
+        with file.entry(line):
+            _read_image(file, line, want_dict(value, "an image"))
 
 
 def _entries(path: Path) -> Iterator[tuple[int | None, object]]:
@@ -63,19 +55,16 @@ def _entries(path: Path) -> Iterator[tuple[int | None, object]]:
     yield None, {"name": content["name"], "labels": objects}
 
 
-def _read_image(file: LabelFile, line: int | None, entry: dict[str, object]) -> int:
-    """Add an image with its boxes; returns how many labels are lanes and areas."""
+def _read_image(file: LabelFile, line: int | None, entry: dict[str, object]) -> None:
     image = file.image(want_text(entry.get("name"), "'name'"), line=line)
-    areas = 0
     for label in want_list(entry.get("labels") or [], "'labels'"):
         if not isinstance(label, dict):
             image.add("", NoBox("box-syntax", f"got {str(label)[:80]}, expected 'category' and 'box2d'"))
         elif label.get("box2d") is None and label.get("poly2d") is not None:
-            areas += 1
+            file.reading.skipped["lanes and areas (poly2d without box2d)"] += 1
         elif not isinstance(label.get("box2d"), dict):
             image.add("", NoBox("box-columns", f"box2d {label.get('box2d')!r:.80}: expected x1, y1, x2, y2"))
         else:
             image.add(
                 label.get("category"), read_box([label["box2d"].get(k) for k in _KEYS], "x1, y1, x2, y2")
             )
-    return areas

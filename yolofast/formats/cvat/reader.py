@@ -181,7 +181,7 @@ class _Content:
         elif tag == "skeleton":
             image.add(label, NoBox("box-shape", f"'{label}' is a skeleton of points: no box"), line)
         elif tag == "tag":
-            image.add(label, NoBox("box-shape", f"'{label}' is a tag of the image: no box", "info"), line)
+            self.file.reading.skipped["tags of images"] += 1
 
 
 def _read(file: LabelFile) -> None:

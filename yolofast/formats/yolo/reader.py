@@ -57,6 +57,8 @@ def find_yolo(tree: FileTree) -> tuple[Path, ...]:
     among label files or are named like an image. None when no file begins with a row of numbers (captions,
     notes), unless all are empty.
     """
+    if not tree.texts:
+        return ()
     finder = LabelFinder(tree)
 
     def is_label(path: Path) -> bool:
