@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from support.dataset_files import write_image
 
 from yolofast import prediction
 from yolofast.errors import ConfigError, DataError, ImageError
 from yolofast.evaluate.predict import plot_paths
 from yolofast.images import read_image
 from yolofast.models import build_model, save_weights
-from yolofast.prediction import class_numbers, predict_images, predict_run
+from yolofast.prediction import class_numbers, images_of, predict_images, predict_run
 
 
 class WhiteFinder(torch.nn.Module):
@@ -175,3 +176,10 @@ def test_only_the_chosen_classes_are_detected(files: list[Path], weights: Path, 
     with pytest.raises(ConfigError, match="classes: got '2'"):
         class_numbers(("2",), ("cat", "dog"))
     assert not (tmp_path / "x").exists()
+
+
+def test_images_that_are_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_image(tmp_path / "a.jpg")
+    (tmp_path / "b.heic").write_bytes(b"x")
+    assert images_of(tmp_path) == [tmp_path / "a.jpg"]
+    assert "b.heic" in caplog.text

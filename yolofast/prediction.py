@@ -12,7 +12,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ImageError, nearest
 from yolofast.files import write_json
-from yolofast.images import IMAGE_SUFFIXES, read_image
+from yolofast.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, read_image
 
 if TYPE_CHECKING:
     import torch
@@ -106,10 +106,17 @@ def class_numbers(chosen: Sequence[str] | None, class_names: Sequence[str]) -> l
 def images_of(source: Path) -> list[Path]:
     """The image `source`, or the images in that folder, sorted.
 
-    Raises `DatasetNotFoundError` when there is no `source`, `DataError` for a folder without images.
+    Images in formats that are not read are logged. Raises `DatasetNotFoundError` when there is no `source`, `DataError` for a folder without images.
     """
     if source.is_dir():
-        paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(source.iterdir())
+        unread = [path.name for path in files if path.suffix.lower() in UNREAD_SUFFIXES]
+        if unread:
+            shown = ", ".join(unread[:5]) + (" ..." if len(unread) > 5 else "")
+            _log.warning(
+                "%s: %d images in formats that are not read (%s): convert them", source, len(unread), shown
+            )
+        paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         if not paths:
             known = ", ".join(sorted(IMAGE_SUFFIXES))
             raise DataError(f"{source}: no image in this folder, expected {known}.")

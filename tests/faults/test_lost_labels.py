@@ -274,3 +274,12 @@ def test_the_manifest_lists_everything(some_bad: Path) -> None:
     done = prepare_dataset(some_bad)
     manifest = json.loads((done.root / "manifest.json").read_text())
     assert manifest["dropped_by_code"] == {"box-class": 2, "box-outside": 2, "image-rejected": 2}
+
+
+@pytest.mark.parametrize("name", ["train/a.tfrecord", "train.tfrecord-00000-of-00010", "data/a.parquet"])
+def test_label_files_that_are_not_read_are_named(tmp_path: Path, name: str) -> None:
+    for i in range(3):
+        write_image(tmp_path / "set" / f"{i}.jpg")
+    write_text(tmp_path / "set" / name, "x")
+    with pytest.raises(DataError, match=r"(TFRecord|Parquet) file is not read.*to COCO or YOLO"):
+        prepare_dataset(tmp_path / "set")

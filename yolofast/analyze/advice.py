@@ -99,6 +99,9 @@ ADVICE: dict[str, Advice] = {
         "They are left out, because their objects would be taught as background. Correct the rows, or keep "
         "the images as background (--keep-rejected).",
     ),
+    "label-suffix": Advice(
+        "Files in label formats that are not read", "If these are the labels, export them as COCO or YOLO."
+    ),
     "image-suffix": Advice("Images in formats that are not read", "Convert them to JPEG or PNG."),
     "image-label-unreadable": Advice(
         "Label files that cannot be read", "Their images are skipped. Fix or remove the files."

@@ -31,6 +31,15 @@ CLASS_FILE_NAMES = frozenset(
 )
 CLASS_FILE_SUFFIXES = frozenset({".names", ".pbtxt"})
 YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+UNREAD_LABELS = {
+    ".tfrecord": "TFRecord",
+    ".tfrecords": "TFRecord",
+    ".record": "TFRecord",
+    ".parquet": "Parquet",
+    ".arrow": "Arrow",
+    ".mat": "MATLAB",
+}
+"""Suffixes of files that may hold labels in formats that are not read; they are named, never opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,12 @@ def _unread_images(suffix: str, names: list[str]) -> Finding:
     return Finding("warning", "image-suffix", message, min(names))
 
 
+def _unread_labels(suffix: str, names: list[str]) -> Finding:
+    count = f"{len(names)} {UNREAD_LABELS[suffix]} file{'s are' if len(names) > 1 else ' is'} not read"
+    message = f"{count}. If these are the labels, export or convert them to COCO or YOLO"
+    return Finding("info", "label-suffix", message, min(names))
+
+
 def list_folder(root: str | Path) -> FileTree:
     """All files below `root` by kind. Symlinks are followed; each real folder is entered once.
 
@@ -78,6 +93,7 @@ def list_folder(root: str | Path) -> FileTree:
     by_suffix |= {".csv": "table", ".tsv": "table", ".ndjson": "json", ".jsonl": "json"}
     by_suffix |= dict.fromkeys(IMAGE_SUFFIXES, "image")
     unread: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}
     for name in walk(root, findings):
         base = name[name.rfind(os.sep) + 1 :].lower()
         suffix = os.path.splitext(base)[1]  # noqa: PTH122
@@ -87,7 +103,10 @@ def list_folder(root: str | Path) -> FileTree:
             kinds[by_suffix[suffix]].append(name)
         elif suffix in UNREAD_SUFFIXES:
             unread.setdefault(suffix, []).append(name)
+        elif suffix in UNREAD_LABELS or ".tfrecord-" in base:  # shards: train.tfrecord-00000-of-00010
+            labels.setdefault(suffix if suffix in UNREAD_LABELS else ".tfrecord", []).append(name)
     findings += [_unread_images(suffix, names) for suffix, names in sorted(unread.items())]
+    findings += [_unread_labels(suffix, names) for suffix, names in sorted(labels.items())]
     ordered = {kind: tuple(map(Path, in_path_order(names))) for kind, names in kinds.items()}
     return FileTree(
         root,
@@ -139,7 +158,9 @@ def scan_dataset(path: str | Path | FileTree) -> FileTree:
         if next(iter(tree.root.iterdir()), None) is None:
             raise DataError(f"{path}: the folder is empty. Put images and labels into it.")
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        unread = "".join(f" {f.file}: {f.message}." for f in tree.findings if f.code == "image-suffix")
+        unread = "".join(
+            f" {f.file}: {f.message}." for f in tree.findings if f.code in ("image-suffix", "label-suffix")
+        )
         raise DataError(
             f"{path}: no images here or in folders below. Expected files such as {suffixes}.{unread}"
         )

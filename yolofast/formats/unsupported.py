@@ -110,6 +110,9 @@ def explain_unsupported(tree: FileTree) -> str:
             f"got {len(tree.images)} images in {len(folders)} folders ({shown}) and no boxes: folders named "
             f"by class are for classification and cannot train a detector. Annotate boxes first. {EXPECTED}"
         )
+    unread = [finding for finding in tree.findings if finding.code == "label-suffix"]
+    if unread:
+        return f"got {len(tree.images)} images; {unread[0].file}: {unread[0].message}. {EXPECTED}"
     if others:
         return f"got labels of an unknown format (for example {tree.relative(others[0])}). {EXPECTED}"
     return f"got {len(tree.images)} images but no labels. {EXPECTED}"
