@@ -106,7 +106,8 @@ def class_numbers(chosen: Sequence[str] | None, class_names: Sequence[str]) -> l
 def images_of(source: Path) -> list[Path]:
     """The image `source`, or the images in that folder, sorted.
 
-    Images in formats that are not read are logged. Raises `DatasetNotFoundError` when there is no `source`, `DataError` for a folder without images.
+    Images in formats that are not read are logged. Raises `DatasetNotFoundError` when there is no `source`,
+    `DataError` for a folder without images.
     """
     if source.is_dir():
         files = sorted(source.iterdir())
