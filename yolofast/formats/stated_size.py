@@ -2,11 +2,13 @@
 
 Two things happen after or during labelling that the stated size proves: the tool ignored EXIF orientation and
 showed the image as stored, or the images were resized later. Boxes then belong to that other picture, and are
-brought onto the image as it is read.
+brought onto the image as it is read. One image alone often fits either picture: the boxes of all images whose
+stated size differs decide together.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +20,11 @@ from yolofast.types import ImageHeader
 
 Size = tuple[float, float]
 """(width, height)."""
+
+CLEARLY_LARGER = 1.2
+"""From this factor on, boxes drawn on a larger picture are expected to reach beyond the smaller image."""
+MAX_DOUBT = 20.0
+"""Stated sizes are taken for wrong when boxes that all fit the images would be a chance of 1 in exp(20)."""
 
 
 class PlacedBoxes(NamedTuple):
@@ -78,38 +85,89 @@ class ExifEvidence:
         return self.ignores > 0 and self.only_stored >= self.only_upright
 
 
+@dataclass(slots=True)
+class ResizeEvidence:
+    """What the boxes of a dataset show about stated sizes that are not those of the images.
+
+    They were true before the images were resized, or never: people copy label files, and tools write a
+    default. `only_stated` and `only_image` count the boxes that fit into a picture of the stated size alone,
+    or into the image alone. `doubt` grows with every box that keeps to the part of a larger stated size that
+    the image has.
+    """
+
+    only_stated: int = 0
+    only_image: int = 0
+    doubt: float = 0.0
+
+    def add(
+        self,
+        boxes: NDArray[np.float64],
+        stated: tuple[object, object] | None,
+        header: ImageHeader,
+        *,
+        normalised: bool,
+    ) -> bool:
+        """Add an image; returns whether its boxes depend on the evidence of the whole dataset."""
+        upright = _upright(header)
+        if stated is None or stated == upright or normalised:
+            return False
+        size = _as_size(stated)
+        if size is None or size == upright:
+            return False
+        in_stated, in_image = _fitting(boxes, size), _fitting(boxes, upright)
+        self.only_stated += int(np.count_nonzero(in_stated & ~in_image))
+        self.only_image += int(np.count_nonzero(in_image & ~in_stated))
+        larger = min(size[0] / upright[0], size[1] / upright[1])
+        if larger >= CLEARLY_LARGER:
+            self.doubt += 2 * math.log(larger) * int(np.count_nonzero(in_image))
+        return _same_shape(size, upright)
+
+    @property
+    def resized(self) -> bool:
+        """Whether boxes that fit either picture were drawn before the images were resized."""
+        if self.only_stated or self.only_image:
+            return self.only_stated >= self.only_image
+        return self.doubt < MAX_DOUBT
+
+
 def place_boxes(
     boxes: NDArray[np.float64],
     stated: tuple[object, object] | None,
     header: ImageHeader,
     *,
     normalised: bool,
-    exif: ExifEvidence | None = None,
+    evidence: ExifEvidence | ResizeEvidence | None = None,
 ) -> PlacedBoxes:
     """Boxes [N, 4] xyxy of a label file on the image as it is read.
 
     `stated` is the (width, height) in the label file, as written; `boxes` are in its pixels, or divided by
-    the sides where `normalised`. `exif` is the evidence of the dataset, for images that depend on it.
+    the sides where `normalised`. `evidence` is that of the dataset, for images that depend on it.
 
     - `stated` is the size as stored, before EXIF orientation, and not the upright one: the boxes are turned,
       if the dataset agrees.
-    - `stated` has the shape of the image (or of the image as stored) and another size: they are scaled.
-    - Otherwise, and where more boxes fit into the image than into the stated size, the image counts.
+    - `stated` has the shape of the image (or of the image as stored) and another size: they are scaled, where
+      its boxes fit the stated size better than the image, or as well and the dataset agrees.
+    - Otherwise the image counts.
 
     Where EXIF turns an image without changing its size (upside down, mirrored, square), the size shows
     nothing: such boxes are turned when those of all other images are.
     """
     upright = _upright(header)
-    if exif is not None:
-        return _place_by_exif(boxes, stated, header, normalised, exif)
+    if isinstance(evidence, ExifEvidence):
+        return _place_by_exif(boxes, stated, header, normalised, evidence)
     if stated is None or stated == upright or (size := _as_size(stated)) == upright:
         return PlacedBoxes(_pixels(boxes, upright, normalised))
     differs = f"stated as {stated[0]}x{stated[1]}, but it is {header.width}x{header.height}"
     if size is None or not _same_shape(size, upright):
         reason = f"{differs}; the image counts"
         return PlacedBoxes(_pixels(boxes, upright, normalised), "size-mismatch", reason)
-    if not normalised and _fitting(boxes, size).sum() < _fitting(boxes, upright).sum():
-        return PlacedBoxes(boxes, "size-mismatch", f"{differs}; the boxes fit the image, which counts")
+    if not normalised:
+        more = int(_fitting(boxes, size).sum()) - int(_fitting(boxes, upright).sum())
+        if more < 0:
+            return PlacedBoxes(boxes, "size-mismatch", f"{differs}; the boxes fit the image, which counts")
+        if more == 0 and evidence is not None and not evidence.resized:
+            reason = f"{differs}; the boxes of the dataset fit the images, which count"
+            return PlacedBoxes(boxes, "size-mismatch", reason)
     placed = _pixels(boxes, upright, True) if normalised else _scaled(boxes, size, upright)
     return PlacedBoxes(placed, "boxes-scaled", f"{differs}, the same shape: the boxes are scaled to it")
 

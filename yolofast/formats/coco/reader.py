@@ -100,9 +100,9 @@ class _Images:
         self._entries_of = self._repeated()
 
     @property
-    def any_repeated(self) -> bool:
-        """Whether several entries name one image."""
-        return bool(self._entries_of)
+    def repeated(self) -> dict[Path, int]:
+        """How many entries name an image, for those that several name."""
+        return {image: len(entries) for image, entries in self._entries_of.items()}
 
     def _repeated(self) -> dict[Path, list[_Entry]]:
         """The images that several entries name, with these entries, those of files with a split first."""
@@ -226,7 +226,7 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     def read_images() -> Iterator[ReadImage]:
         images = _Images(rows, tree, finder, rest)
         complete = complete_images(images.find(), num_classes=len(classes.names))
-        return merge_repeated(complete) if images.any_repeated else complete
+        return merge_repeated(complete, images.repeated) if images.repeated else complete
 
     from_lists = finder.splits.findings if None in splits.values() else ()
     return LabelledDataset(
