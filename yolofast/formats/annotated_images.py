@@ -74,7 +74,10 @@ class Reading:
         """One finding per kind of rows that are more than boxes."""
         return tuple(
             Finding(
-                "info", "label-kinds", f"{count} rows are {kind}: they become the upright boxes around them"
+                "info",
+                "label-kinds",
+                f"{count} rows are {kind}: they become the upright boxes around them",
+                count=count,
             )
             for kind, count in self.kinds.items()
         )
@@ -222,8 +225,10 @@ def open_annotated(
     finder = ImageFinder(tree, lambda: (image.name for image in images))
     stated = [image.stated_split() for image in images]
     if any(stated):
-        source = "stated" if any(image.split for image in images) else "paths of the"
-        named, splits_from = finder.with_stated(set(stated), f"{source} {what}s")
+        by = (
+            f"what the {what}s state" if any(image.split for image in images) else f"the paths of the {what}s"
+        )
+        named, splits_from = finder.with_stated(set(stated), by)
     else:
         named = finder.splits.named_with(files)
         splits_from = finder.splits.source(named)
