@@ -119,9 +119,7 @@ def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> 
     boxes: list[tuple[Box, int, int]] = []
     groups: dict[tuple[str, int], list[int]] = {}  # (label, group_id) -> its shapes' numbers
     place: dict[tuple[str, int], int] = {}
-    drawn: set[tuple[str, int]] = (
-        set()
-    )  # groups with a rectangle, which is mostly drawn around a whole object
+    outlined: set[tuple[str, int]] = set()  # groups of more than rectangles
     dropped = []
     for number, shape in enumerate(shapes, 1):
         entry = shape if isinstance(shape, dict) else {}
@@ -135,8 +133,8 @@ def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> 
             continue
         (label, box), group = found, entry.get("group_id")
         key = (label, group) if type(group) is int else None
-        if key is not None and entry.get("shape_type") == "rectangle":
-            drawn.add(key)
+        if key is not None and entry.get("shape_type") != "rectangle":
+            outlined.add(key)
         if key is None or key not in groups:
             boxes.append((box, classes[label], number))
             if key is not None:
@@ -146,7 +144,9 @@ def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> 
         parts, _, first = boxes[place[key]]
         boxes[place[key]] = (_around([parts[:2], parts[2:], box[:2], box[2:]]), classes[label], first)
     notes = tuple(
-        _grouped(path, key, numbers, key in drawn) for key, numbers in groups.items() if len(numbers) > 1
+        _grouped(path, key, numbers, key not in outlined)
+        for key, numbers in groups.items()
+        if len(numbers) > 1
     )
     return ShapeRows(RawRows.collect(boxes), tuple(dropped), notes)
 
