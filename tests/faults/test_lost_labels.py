@@ -271,6 +271,14 @@ def test_other_label_formats_are_named(tmp_path: Path, content: object, what: st
         read_all(tmp_path)
 
 
+def test_labels_that_are_all_predictions_are_named(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "set", {"images/a.jpg": "0 0.5 0.5 0.2 0.2 0.9\n"})
+    with pytest.raises(
+        DataError, match=r"1 label files have no box\. The first problem: .*a\.txt:1: .*confidence"
+    ):
+        read_all(root)
+
+
 def test_rows_with_class_names_are_named(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "set", {"images/a.jpg": "\ncar 0.5 0.5 0.2 0.2\n"})
     with pytest.raises(

@@ -88,7 +88,17 @@ def write_csv(root: Path, images: list[Sound]) -> None:
     write_text(root / "boxes.csv", "\n".join(rows) + "\n")
 
 
-@pytest.mark.parametrize("write", [write_coco, write_voc, write_labelme, write_csv])
+def write_cvat(root: Path, images: list[Sound]) -> None:
+    text = ""
+    for i, image in enumerate(images):
+        text += f'<image name="{i}.jpg" width="{image.size[0]}" height="{image.size[1]}">'
+        for x1, y1, x2, y2 in image.boxes:
+            text += f'<box label="cat" xtl="{x1}" ytl="{y1}" xbr="{x2}" ybr="{y2}"/>'
+        text += "</image>"
+    write_text(root / "annotations.xml", f"<annotations>{text}</annotations>")
+
+
+@pytest.mark.parametrize("write", [write_coco, write_voc, write_labelme, write_csv, write_cvat])
 @examples(100)
 @given(
     images=st.lists(sound_images(), min_size=1, max_size=5).filter(lambda some: any(i.boxes for i in some))

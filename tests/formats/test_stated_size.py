@@ -212,6 +212,35 @@ def test_header_without_exif_is_never_turned() -> None:
     assert placed.boxes.tolist() == [[1, 2, 3, 4]]
 
 
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("kind", ["labelme", "cvat", "createml"])
+def test_coordinates_from_0_to_1_are_shares_in_all_formats(tmp_path: Path, kind: str, shares: bool) -> None:
+    """The image is 100x50; without `shares`, a second box is in pixels."""
+    write_image(tmp_path / "a.jpg")
+    boxes = [(0.1, 0.2, 0.5, 1.0), *([] if shares else [(20.0, 20.0, 40.0, 40.0)])]
+    if kind == "labelme":
+        shapes = [{"label": "x", "shape_type": "rectangle", "points": [box[:2], box[2:]]} for box in boxes]
+        write_json(tmp_path / "a.json", {"imagePath": "a.jpg", "shapes": shapes})
+    elif kind == "cvat":
+        rows = "".join(f'<box label="x" xtl="{a}" ytl="{b}" xbr="{c}" ybr="{d}"/>' for a, b, c, d in boxes)
+        image = f'<image name="a.jpg" width="100" height="50">{rows}</image>'
+        write_text(tmp_path / "a.xml", f"<annotations>{image}</annotations>")
+    else:
+        objects = [
+            {
+                "label": "x",
+                "coordinates": {"x": (a + c) / 2, "y": (b + d) / 2, "width": c - a, "height": d - b},
+            }
+            for a, b, c, d in boxes
+        ]
+        write_json(tmp_path / "a.json", [{"image": "a.jpg", "annotations": objects}])
+    dataset, images, _ = read_all(tmp_path)
+    record = images["a.jpg"].record
+    assert record is not None
+    np.testing.assert_allclose(record.boxes[0], [10, 10, 50, 50] if shares else boxes[0])
+    assert [f.code for f in dataset.findings] == (["boxes-normalised"] if shares else [])
+
+
 @pytest.mark.parametrize("last", [(0.2, 0.2, 0.4, 0.4), (20.0, 20.0, 40.0, 40.0)])
 def test_voc_coordinates_from_0_to_1_are_shares(tmp_path: Path, last: tuple[float, ...]) -> None:
     """One box in pixels shows that all are."""

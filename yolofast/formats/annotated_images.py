@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.formats.boxes import row_finding, rows_numbered_by, rows_without_image
+from yolofast.formats.boxes import (
+    are_shares,
+    normalised_finding,
+    row_finding,
+    rows_numbered_by,
+    rows_without_image,
+)
 from yolofast.formats.dataset import (
     FoundImage,
     LabelFileError,
@@ -217,6 +223,8 @@ def open_annotated(
             continue
         file.finish()
         images.extend(file.images)
+    if _take_shares(images):
+        reading.findings.append(normalised_finding(tree.root))
     names, classes = reading.classes()
     if not names:
         first = next((f for f in (*broken, *_problems(images))), None)
@@ -255,6 +263,17 @@ def open_annotated(
         ),
         splits_from,
     )
+
+
+def _take_shares(images: Sequence[AnnotatedImage]) -> bool:
+    """Mark boxes that are meant to be in pixels as normalised where all of them `are_shares`."""
+    pixels = [image for image in images if image.rows is not None and not image.rows.normalised]
+    if not are_shares(image.rows.boxes for image in pixels if image.rows is not None):
+        return False
+    for image in pixels:
+        if image.rows is not None:
+            image.rows = dataclasses.replace(image.rows, normalised=True)
+    return True
 
 
 def _problems(images: Iterable[AnnotatedImage]) -> Iterator[Finding]:

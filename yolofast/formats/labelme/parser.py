@@ -114,7 +114,9 @@ class ShapeRows:
     notes: tuple[Finding, ...]
 
 
-def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> ShapeRows:
+def shape_rows(
+    path: Path, shapes: list[object], classes: Mapping[str, int], *, normalised: bool = False
+) -> ShapeRows:
     """The rows of a file; `lines` count shapes from 1. A group has the number of its first shape."""
     boxes: list[tuple[Box, int, int]] = []
     groups: dict[tuple[str, int], list[int]] = {}  # (label, group_id) -> its shapes' numbers
@@ -148,7 +150,7 @@ def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> 
         for key, numbers in groups.items()
         if len(numbers) > 1
     )
-    return ShapeRows(RawRows.collect(boxes), tuple(dropped), notes)
+    return ShapeRows(RawRows.collect(boxes, normalised=normalised), tuple(dropped), notes)
 
 
 def _grouped(path: Path, key: tuple[str, int], numbers: list[int], rectangles: bool) -> Finding:
