@@ -140,6 +140,24 @@ def test_a_size_that_was_never_true_scales_no_box(
     assert codes(items) == ["size-mismatch"] * len(boxes)
 
 
+@pytest.mark.parametrize("careless", [(2, 2, 52, 20), (60, 5, 90, 20)])
+def test_one_wrong_box_does_not_decide_for_all(tmp_path: Path, careless: tuple[int, ...]) -> None:
+    """Drawn on 50x25, one of 120 barely beyond it or anywhere; the images were doubled later."""
+    write_image(tmp_path / "a.jpg")
+    write_text(tmp_path / "a.xml", voc_xml([("cat", *(float(v) for v in careless))], 50, 25))
+    write_image(tmp_path / "b.jpg")
+    boxes = [("cat", x, y, 45.0, 20.0) for x in range(12) for y in range(10)]
+    write_text(tmp_path / "b.xml", voc_xml(boxes, 50, 25))
+    _, images, items = read_all(tmp_path)
+    record = images["b.jpg"].record
+    assert record is not None
+    assert record.boxes[0].tolist() == [0, 0, 90, 40]
+    barely = careless[0] == 2
+    assert codes(items) == (["box-outside"] if barely else []) + ["boxes-scaled"] * (1 + barely) + (
+        [] if barely else ["size-mismatch"]
+    )
+
+
 def test_boxes_that_fit_the_stated_size_alone_decide_for_the_others(tmp_path: Path) -> None:
     boxes = [(10 + i, 10, 40, 40) for i in range(30)]
     for i, box in enumerate([*boxes, (20, 20, 190, 90)]):

@@ -23,6 +23,10 @@ Size = tuple[float, float]
 
 CLEARLY_LARGER = 1.2
 """From this factor on, boxes drawn on a larger picture are expected to reach beyond the smaller image."""
+CLEARLY_BEYOND = 0.1
+"""A share of the sides: no box is drawn that far beyond its picture by carelessness."""
+MAX_WRONG = 0.01
+"""The share of boxes that may be wrong altogether, and decide nothing."""
 MAX_DOUBT = 20.0
 """Stated sizes are taken for wrong when boxes that all fit the images would be a chance of 1 in exp(20)."""
 
@@ -90,11 +94,12 @@ class ResizeEvidence:
     """What the boxes of a dataset show about stated sizes that are not those of the images.
 
     They were true before the images were resized, or never: people copy label files, and tools write a
-    default. `only_stated` and `only_image` count the boxes that fit into a picture of the stated size alone,
-    or into the image alone. `doubt` grows with every box that keeps to the part of a larger stated size that
-    the image has.
+    default. `only_stated` and `only_image` count, of `boxes`, those that fit into a picture of the stated
+    size and lie clearly beyond the image, or the other way round. `doubt` grows with every box that keeps to
+    the part of a larger stated size that the image has.
     """
 
+    boxes: int = 0
     only_stated: int = 0
     only_image: int = 0
     doubt: float = 0.0
@@ -114,18 +119,19 @@ class ResizeEvidence:
         size = _as_size(stated)
         if size is None or size == upright:
             return False
-        in_stated, in_image = _fitting(boxes, size), _fitting(boxes, upright)
-        self.only_stated += int(np.count_nonzero(in_stated & ~in_image))
-        self.only_image += int(np.count_nonzero(in_image & ~in_stated))
+        only_stated, only_image = _only_in(boxes, size, upright)
+        self.boxes += len(boxes)
+        self.only_stated += only_stated
+        self.only_image += only_image
         larger = min(size[0] / upright[0], size[1] / upright[1])
         if larger >= CLEARLY_LARGER:
-            self.doubt += 2 * math.log(larger) * int(np.count_nonzero(in_image))
+            self.doubt += 2 * math.log(larger) * int(np.count_nonzero(_fitting(boxes, upright)))
         return _same_shape(size, upright)
 
     @property
     def resized(self) -> bool:
         """Whether boxes that fit either picture were drawn before the images were resized."""
-        if self.only_stated or self.only_image:
+        if max(self.only_stated, self.only_image) > MAX_WRONG * self.boxes:
             return self.only_stated >= self.only_image
         return self.doubt < MAX_DOUBT
 
@@ -162,10 +168,10 @@ def place_boxes(
         reason = f"{differs}; the image counts"
         return PlacedBoxes(_pixels(boxes, upright, normalised), "size-mismatch", reason)
     if not normalised:
-        more = int(_fitting(boxes, size).sum()) - int(_fitting(boxes, upright).sum())
-        if more < 0:
+        only_stated, only_image = _only_in(boxes, size, upright)
+        if only_image > only_stated:
             return PlacedBoxes(boxes, "size-mismatch", f"{differs}; the boxes fit the image, which counts")
-        if more == 0 and evidence is not None and not evidence.resized:
+        if only_image == only_stated and evidence is not None and not evidence.resized:
             reason = f"{differs}; the boxes of the dataset fit the images, which count"
             return PlacedBoxes(boxes, "size-mismatch", reason)
     placed = _pixels(boxes, upright, True) if normalised else _scaled(boxes, size, upright)
@@ -244,13 +250,25 @@ def _same_shape(size: Size, other: Size) -> bool:
     return low <= high
 
 
-def _fitting(boxes: NDArray[np.float64], size: Size) -> NDArray[np.bool_]:
-    """bool [N]: which boxes lie inside a picture of this size, within the tolerance of the box rules."""
+def _fitting(boxes: NDArray[np.float64], size: Size, tolerance: float = FRAME_TOLERANCE) -> NDArray[np.bool_]:
+    """bool [N]: which boxes lie inside a picture of this size, within a share of its sides."""
     sides = np.array([*size, *size])
     inside: NDArray[np.bool_] = np.logical_and.reduce(
-        (boxes >= -sides * FRAME_TOLERANCE) & (boxes <= sides * (1 + FRAME_TOLERANCE)), axis=1
+        (boxes >= -sides * tolerance) & (boxes <= sides * (1 + tolerance)), axis=1
     )
     return inside
+
+
+def _only_in(boxes: NDArray[np.float64], stated: Size, image: Size) -> tuple[int, int]:
+    """How many boxes fit into the stated size and lie clearly beyond the image, and the other way round.
+
+    Boxes that barely leave their picture were drawn carelessly, and show nothing.
+    """
+    factors = [max(a / b, b / a) for a, b in zip(stated, image, strict=True)]
+    clearly = min(max((max(factors) - 1) / 2, FRAME_TOLERANCE), CLEARLY_BEYOND)
+    only_stated = _fitting(boxes, stated) & ~_fitting(boxes, image, clearly)
+    only_image = _fitting(boxes, image) & ~_fitting(boxes, stated, clearly)
+    return int(np.count_nonzero(only_stated)), int(np.count_nonzero(only_image))
 
 
 def _scaled(boxes: NDArray[np.float64], size: Size, to: Size) -> NDArray[np.float64]:
