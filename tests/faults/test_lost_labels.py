@@ -261,6 +261,7 @@ def test_two_sound_formats_still_need_a_choice(tmp_path: Path) -> None:
         ([{"data_row": {}, "projects": {}}], "a Labelbox export"),
         ({"item": {}, "annotations": [{"bounding_box": {}}]}, r"a Darwin \(V7\) file"),
         ({"images": [], "annotations": [{"area": 3}]}, "like COCO, without 'categories'"),
+        ({"file_name": "a.jpg", "objects": {"bbox": [[1, 2, 3, 4]]}}, "the metadata of a Hugging Face image"),
     ],
 )
 def test_other_label_formats_are_named(tmp_path: Path, content: object, what: str) -> None:
@@ -268,6 +269,22 @@ def test_other_label_formats_are_named(tmp_path: Path, content: object, what: st
     write_json(tmp_path / "labels.json", content)
     with pytest.raises(DataError, match=rf"unknown format: 'labels\.json' is {what}"):
         read_all(tmp_path)
+
+
+def test_labels_that_are_all_predictions_are_named(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "set", {"images/a.jpg": "0 0.5 0.5 0.2 0.2 0.9\n"})
+    with pytest.raises(
+        DataError, match=r"1 label files have no box\. The first problem: .*a\.txt:1: .*confidence"
+    ):
+        read_all(root)
+
+
+def test_rows_with_class_names_are_named(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "set", {"images/a.jpg": "\ncar 0.5 0.5 0.2 0.2\n"})
+    with pytest.raises(
+        DataError, match=r"'labels/a\.txt' has rows that begin with the name of a class \('car'\)"
+    ):
+        read_all(root)
 
 
 def test_the_manifest_lists_everything(some_bad: Path) -> None:

@@ -177,6 +177,23 @@ def test_one_image_twice_in_a_file_and_one_unreadable(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- boxes
 
 
+def test_shares_in_one_file_alone(tmp_path: Path) -> None:
+    """Another tool wrote the labels of valid."""
+    write_coco(
+        tmp_path,
+        {
+            "train.json": coco_json({"t.jpg": [(1, [10, 10, 20, 20])]}, {1: "x"}),
+            "valid.json": coco_json({"v.jpg": [(1, [0.1, 0.2, 0.5, 0.4])]}, {1: "x"}),
+        },
+    )
+    dataset, images, _ = read_all(tmp_path)
+    boxes = {name: i.record.boxes.tolist() for name, i in images.items() if i.record}
+    assert boxes["t.jpg"] == [[10, 10, 30, 30]]
+    np.testing.assert_allclose(boxes["v.jpg"], [[10, 10, 60, 30]])
+    said = [(f.code, Path(f.file or "").name) for f in dataset.findings]
+    assert said == [("boxes-normalised", "valid.json")]
+
+
 def test_coordinates_from_0_to_1_are_shares(tmp_path: Path) -> None:
     write_coco(tmp_path, {"a.json": coco_json({"a.jpg": [(1, [0.1, 0.2, 0.3, 0.4])]}, {1: "x"})})
     dataset, images, _ = read_all(tmp_path)

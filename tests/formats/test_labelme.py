@@ -278,6 +278,16 @@ def test_shapes_of_one_group_and_label_are_one_object(tmp_path: Path) -> None:
     ]
 
 
+def test_rectangles_of_one_group_are_a_warning(tmp_path: Path) -> None:
+    """Some tools write one group_id for all shapes; `prepare` says it, as it changes what is taught."""
+    write_image(tmp_path / "a.jpg")
+    write_json(tmp_path / "a.json", content([GOOD | {"group_id": 0}] * 2))
+    _, _, items = read_all(tmp_path)
+    (said,) = [f for item in items for f in item.findings]
+    assert (said.severity, said.code) == ("warning", "shapes-grouped")
+    assert said.message.endswith("If each rectangle is an object, remove their group_id")
+
+
 @pytest.mark.parametrize("label", ["__ignore__", "_background_", "__flag__"])
 def test_labels_that_the_tool_reserves_are_no_classes(tmp_path: Path, label: str) -> None:
     write_image(tmp_path / "a.jpg")

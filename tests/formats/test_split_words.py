@@ -153,6 +153,22 @@ def test_a_list_never_takes_the_image_of_another_split(tmp_path: Path) -> None:
     assert [f.code for f in dataset.findings] == ["image-missing"]
 
 
+def test_lists_of_names_that_images_of_two_folders_have(tmp_path: Path) -> None:
+    """KITTI numbers training/ and testing/ alike; the lists divide training/."""
+    write_yolo(tmp_path, {f"{folder}/{i}.jpg": ROW for folder in ("training", "testing") for i in range(3)})
+    write_text(tmp_path / "ImageSets" / "train.txt", "0\n1\n")
+    write_text(tmp_path / "ImageSets" / "val.txt", "2\n")
+    dataset, _, items = read_all(tmp_path)
+    found = {i.image.parent.name + i.image.stem: i.record.split for i in items if i.image and i.record}
+    assert {name: split for name, split in found.items() if name.startswith("training")} == {
+        "training0": "train",
+        "training1": "train",
+        "training2": "valid",
+    }
+    assert {split for name, split in found.items() if name.startswith("testing")} == {"test"}
+    assert dataset.findings == ()
+
+
 @pytest.mark.parametrize("how", ["list", "folder"])
 def test_what_is_not_set_apart_is_train(tmp_path: Path, how: str) -> None:
     stem = "val/c" if how == "folder" else "c"

@@ -115,6 +115,78 @@ def test_voc_boxes_of_a_resized_image(
     assert f"stated as {size[0]}x{size[1]}" in found[0].message
 
 
+@pytest.mark.parametrize(
+    ("size", "boxes"),
+    [
+        pytest.param((50, 25), [(5, 5, 20, 20), (60, 5, 90, 45)], id="smaller"),
+        pytest.param(
+            (200, 100), [(x, y, x + 20, y + 10) for x in (0, 30, 75) for y in range(6)], id="larger"
+        ),
+    ],
+)
+def test_a_size_that_was_never_true_scales_no_box(
+    tmp_path: Path, size: tuple[int, int], boxes: list[tuple[int, int, int, int]]
+) -> None:
+    """All images are 100x50, and all files state one other size, as copied files do: one box an image, of
+    which some alone would fit either picture."""
+    for i, box in enumerate(boxes):
+        write_image(tmp_path / f"{i}.jpg")
+        write_text(tmp_path / f"{i}.xml", voc_xml([("cat", *box)], *size))
+    _, images, items = read_all(tmp_path)
+    for i, box in enumerate(boxes):
+        record = images[f"{i}.jpg"].record
+        assert record is not None
+        assert record.boxes.tolist() == [list(box)]
+    assert codes(items) == ["size-mismatch"] * len(boxes)
+
+
+@pytest.mark.parametrize("careless", [(2, 2, 52, 20), (60, 5, 90, 20)])
+def test_one_wrong_box_does_not_decide_for_all(tmp_path: Path, careless: tuple[int, ...]) -> None:
+    """Drawn on 50x25, one of 120 barely beyond it or anywhere; the images were doubled later."""
+    write_image(tmp_path / "a.jpg")
+    write_text(tmp_path / "a.xml", voc_xml([("cat", *(float(v) for v in careless))], 50, 25))
+    write_image(tmp_path / "b.jpg")
+    boxes = [("cat", x, y, 45.0, 20.0) for x in range(12) for y in range(10)]
+    write_text(tmp_path / "b.xml", voc_xml(boxes, 50, 25))
+    _, images, items = read_all(tmp_path)
+    record = images["b.jpg"].record
+    assert record is not None
+    assert record.boxes[0].tolist() == [0, 0, 90, 40]
+    barely = careless[0] == 2
+    assert codes(items) == (["box-outside"] if barely else []) + ["boxes-scaled"] * (1 + barely) + (
+        [] if barely else ["size-mismatch"]
+    )
+
+
+def test_boxes_that_fit_the_stated_size_alone_decide_for_the_others(tmp_path: Path) -> None:
+    boxes = [(10 + i, 10, 40, 40) for i in range(30)]
+    for i, box in enumerate([*boxes, (20, 20, 190, 90)]):
+        write_image(tmp_path / f"{i}.jpg")
+        write_text(tmp_path / f"{i}.xml", voc_xml([("cat", *box)], 200, 100))
+    _, images, items = read_all(tmp_path)
+    record = images["0.jpg"].record
+    assert record is not None
+    assert record.boxes.tolist() == [[5, 5, 20, 20]]
+    assert codes(items) == ["boxes-scaled"] * 31
+
+
+@pytest.mark.parametrize("raw_first", [True, False])
+def test_two_files_of_one_rotated_image_that_state_its_size_differently(
+    tmp_path: Path, raw_first: bool
+) -> None:
+    save_rotated(tmp_path / "a.jpg", 6)
+    raw = coco_json({"a.jpg": [(1, [10, 5, 30, 10])]}, {1: "cat"})
+    shown = coco_json({"a.jpg": [(2, [10, 60, 30, 10])]}, {2: "dog"})
+    shown["images"][0] |= {"width": 50, "height": 100}
+    write_json(tmp_path / ("1.json" if raw_first else "2.json"), raw)
+    write_json(tmp_path / ("2.json" if raw_first else "1.json"), shown)
+    _, images, items = read_all(tmp_path)
+    record = images["a.jpg"].record
+    assert record is not None
+    assert sorted(record.boxes.tolist()) == [[10, 60, 40, 70], [35, 10, 45, 40]]
+    assert sum(item.record is not None for item in items) == 1
+
+
 def test_all_formats_that_state_sizes_scale(tmp_path: Path) -> None:
     rows = "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,200,100,cat,20,20,190,90\n"
     labelme = {
@@ -156,6 +228,35 @@ def test_header_without_exif_is_never_turned() -> None:
     placed = place_boxes(np.array([[1.0, 2, 3, 4]]), (100, 50), header, normalised=False)
     assert placed.code == "size-mismatch"
     assert placed.boxes.tolist() == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("kind", ["labelme", "cvat", "createml"])
+def test_coordinates_from_0_to_1_are_shares_in_all_formats(tmp_path: Path, kind: str, shares: bool) -> None:
+    """The image is 100x50; without `shares`, a second box is in pixels."""
+    write_image(tmp_path / "a.jpg")
+    boxes = [(0.1, 0.2, 0.5, 1.0), *([] if shares else [(20.0, 20.0, 40.0, 40.0)])]
+    if kind == "labelme":
+        shapes = [{"label": "x", "shape_type": "rectangle", "points": [box[:2], box[2:]]} for box in boxes]
+        write_json(tmp_path / "a.json", {"imagePath": "a.jpg", "shapes": shapes})
+    elif kind == "cvat":
+        rows = "".join(f'<box label="x" xtl="{a}" ytl="{b}" xbr="{c}" ybr="{d}"/>' for a, b, c, d in boxes)
+        image = f'<image name="a.jpg" width="100" height="50">{rows}</image>'
+        write_text(tmp_path / "a.xml", f"<annotations>{image}</annotations>")
+    else:
+        objects = [
+            {
+                "label": "x",
+                "coordinates": {"x": (a + c) / 2, "y": (b + d) / 2, "width": c - a, "height": d - b},
+            }
+            for a, b, c, d in boxes
+        ]
+        write_json(tmp_path / "a.json", [{"image": "a.jpg", "annotations": objects}])
+    dataset, images, _ = read_all(tmp_path)
+    record = images["a.jpg"].record
+    assert record is not None
+    np.testing.assert_allclose(record.boxes[0], [10, 10, 50, 50] if shares else boxes[0])
+    assert [f.code for f in dataset.findings] == (["boxes-normalised"] if shares else [])
 
 
 @pytest.mark.parametrize("last", [(0.2, 0.2, 0.4, 0.4), (20.0, 20.0, 40.0, 40.0)])

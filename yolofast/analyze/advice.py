@@ -140,7 +140,8 @@ ADVICE: dict[str, Advice] = {
         "Areas to ignore are no objects: they are dropped, and count as background in training.",
     ),
     "shapes-grouped": Advice(
-        "Shapes that are one object", "One box around the parts is taken, as their group says. Nothing to do."
+        "Shapes that are one object",
+        "One box around the parts is taken, as their group says. Nothing to do, unless each is an object.",
     ),
     "box-crowd": Advice(
         "Crowd boxes",

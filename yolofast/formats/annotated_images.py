@@ -18,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.formats.boxes import row_finding, rows_numbered_by, rows_without_image
+from yolofast.formats.boxes import (
+    are_shares,
+    normalised_finding,
+    row_finding,
+    rows_numbered_by,
+    rows_without_image,
+)
 from yolofast.formats.dataset import (
     FoundImage,
     LabelFileError,
@@ -74,7 +80,10 @@ class Reading:
         """One finding per kind of rows that are more than boxes."""
         return tuple(
             Finding(
-                "info", "label-kinds", f"{count} rows are {kind}: they become the upright boxes around them"
+                "info",
+                "label-kinds",
+                f"{count} rows are {kind}: they become the upright boxes around them",
+                count=count,
             )
             for kind, count in self.kinds.items()
         )
@@ -214,6 +223,8 @@ def open_annotated(
             continue
         file.finish()
         images.extend(file.images)
+    if _take_shares(images):
+        reading.findings.append(normalised_finding(tree.root))
     names, classes = reading.classes()
     if not names:
         first = next((f for f in (*broken, *_problems(images))), None)
@@ -222,8 +233,10 @@ def open_annotated(
     finder = ImageFinder(tree, lambda: (image.name for image in images))
     stated = [image.stated_split() for image in images]
     if any(stated):
-        source = "stated" if any(image.split for image in images) else "paths of the"
-        named, splits_from = finder.with_stated(set(stated), f"{source} {what}s")
+        by = (
+            f"what the {what}s state" if any(image.split for image in images) else f"the paths of the {what}s"
+        )
+        named, splits_from = finder.with_stated(set(stated), by)
     else:
         named = finder.splits.named_with(files)
         splits_from = finder.splits.source(named)
@@ -250,6 +263,17 @@ def open_annotated(
         ),
         splits_from,
     )
+
+
+def _take_shares(images: Sequence[AnnotatedImage]) -> bool:
+    """Mark boxes that are meant to be in pixels as normalised where all of them `are_shares`."""
+    pixels = [image for image in images if image.rows is not None and not image.rows.normalised]
+    if not are_shares(image.rows.boxes for image in pixels if image.rows is not None):
+        return False
+    for image in pixels:
+        if image.rows is not None:
+            image.rows = dataclasses.replace(image.rows, normalised=True)
+    return True
 
 
 def _problems(images: Iterable[AnnotatedImage]) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ def xyxy_to_xywhn(boxes: NDArray[np.float64], size: ArrayLike) -> NDArray[np.flo
 
 
 def are_shares(boxes: Iterable[NDArray[np.float64]]) -> bool:
-    """Whether all xyxy boxes of a dataset that should be in pixels are divided by the sides of their images.
+    """Whether all xyxy boxes that should be in pixels are divided by the sides of their images.
 
     `boxes` are arrays [N, 4]. They are shares when all lie between 0 and 1, within the tolerance of the
     rules, and not all coordinates are whole numbers: `0, 0, 1, 1` may be a box of one pixel.
@@ -75,12 +75,12 @@ def are_within_1(boxes: NDArray[np.float64]) -> bool:
     return bool(((finite >= -FRAME_TOLERANCE) & (finite <= 1 + FRAME_TOLERANCE)).all())
 
 
-def normalised_finding(root: Path) -> Finding:
-    """What is said about the dataset at `root` whose boxes `are_shares`."""
+def normalised_finding(path: Path) -> Finding:
+    """What is said about the dataset, or the label file, at `path` whose boxes `are_shares`."""
     message = (
         "all coordinates are between 0 and 1: they are taken as shares of the image's sides, not as pixels"
     )
-    return Finding("warning", "boxes-normalised", message, str(root))
+    return Finding("warning", "boxes-normalised", message, str(path))
 
 
 def rows_numbered_by(file: str | Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from yolofast.formats.boxes import (
     rows_without_image,
 )
 from yolofast.formats.prefetch import BATCH, prefetch_batches
-from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, place_boxes
+from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, ResizeEvidence, place_boxes
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -166,38 +166,53 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     size of the image is noted, and boxes are turned or scaled where it shows that they belong to another
     picture (`stated_size`). Prefetches a few batches of `found`.
 
-    Images whose labels may have been drawn before EXIF turned the image come last: all of them together show
-    whether they were.
+    Images whose labels may have been drawn before EXIF turned the image, or before it was resized, come last:
+    all of them together show whether they were.
     """
-    held: list[tuple[FoundImage, ImageHeader]] = []
-    exif = ExifEvidence()
+    exif, resize = _Held(ExifEvidence()), _Held(ResizeEvidence())
     for items, headers in prefetch_batches(found, _headers):
-        if any(isinstance(header, ImageHeader) and header.orientation != 1 for header in headers):
-            items, headers = _hold_back(items, headers, held, exif)
+        if any(isinstance(item, FoundImage) and item.stated is not None for item in items) or any(
+            isinstance(header, ImageHeader) and header.orientation != 1 for header in headers
+        ):
+            items, headers = _hold_back(items, headers, (exif, resize))
         yield from _complete(items, headers, num_classes)
-    for start in range(0, len(held), BATCH):
-        some = held[start : start + BATCH]
-        yield from _complete([item for item, _ in some], [header for _, header in some], num_classes, exif)
+    for held in (exif, resize):
+        for start in range(0, len(held.images), BATCH):
+            some = held.images[start : start + BATCH]
+            items, headers = [item for item, _ in some], [header for _, header in some]
+            yield from _complete(items, headers, num_classes, held.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The images that depend on what all of them show."""
+
+    evidence: ExifEvidence | ResizeEvidence
+    images: list[tuple[FoundImage, ImageHeader]] = field(default_factory=list)
+
+    def take(self, item: FoundImage, header: ImageHeader) -> bool:
+        """Add an image to the evidence; returns whether it is held."""
+        rows = item.rows
+        if self.evidence.add(rows.boxes, item.stated, header, normalised=rows.normalised):
+            self.images.append((item, header))
+            return True
+        return False
 
 
 def _hold_back(
     items: Iterable[FoundImage | ReadImage],
     headers: Iterable[ImageHeader | ImageError],
-    held: list[tuple[FoundImage, ImageHeader]],
-    exif: ExifEvidence,
+    held: Sequence[_Held],
 ) -> tuple[list[FoundImage | ReadImage], list[ImageHeader | ImageError]]:
-    """The items and headers without the images that depend on `exif`, which are added to `held`."""
+    """The items and headers without the images that `held` take."""
     kept: list[FoundImage | ReadImage] = []
     kept_headers: list[ImageHeader | ImageError] = []
     next_header = iter(headers)
     for item in items:
         if isinstance(item, FoundImage):
             header = next(next_header)
-            if isinstance(header, ImageHeader):
-                rows = item.rows
-                if exif.add(rows.boxes, item.stated, header, normalised=rows.normalised):
-                    held.append((item, header))
-                    continue
+            if isinstance(header, ImageHeader) and any(some.take(item, header) for some in held):
+                continue
             kept_headers.append(header)
         kept.append(item)
     return kept, kept_headers
@@ -211,13 +226,14 @@ def _complete(
     items: Sequence[FoundImage | ReadImage],
     headers: Sequence[ImageHeader | ImageError],
     num_classes: int,
-    exif: ExifEvidence | None = None,
+    evidence: ExifEvidence | ResizeEvidence | None = None,
 ) -> Iterator[ReadImage]:
     """`headers` belong to the found images among `items`."""
     found = [item for item in items if isinstance(item, FoundImage)]
     usable = [(f, h) for f, h in zip(found, headers, strict=True) if isinstance(h, ImageHeader)]
     placed = [
-        place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised, exif=exif) for f, h in usable
+        place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised, evidence=evidence)
+        for f, h in usable
     ]
     empty = np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64)
     checked = apply_box_rules(
@@ -263,21 +279,22 @@ def notes_alone(notes: tuple[Finding, ...]) -> Iterator[ReadImage]:
         yield ReadImage(None, None, 0, notes=notes)
 
 
-def merge_repeated(items: Iterable[ReadImage]) -> Iterator[ReadImage]:
-    """Join consecutive items of one image, which several label files describe: the union of their boxes.
+def merge_repeated(items: Iterable[ReadImage], repeated: Mapping[Path, int]) -> Iterator[ReadImage]:
+    """Join the items of each image that several label files describe: the union of their boxes.
 
-    A box that repeats one of an earlier file is dropped (`box-duplicate`). The split is the first one named.
+    `repeated` says how many items there are for each of these images; they may come far apart. A box that
+    repeats one of an earlier item is dropped (`box-duplicate`). The split is the first one named.
     """
-    last: ReadImage | None = None
+    left, parts = dict(repeated), dict[Path, ReadImage]()
     for item in items:
-        if last is not None and item.image is not None and item.image == last.image:
-            last = _joined(last, item)
+        if item.image is None or item.image not in left:
+            yield item
             continue
-        if last is not None:
-            yield last
-        last = item
-    if last is not None:
-        yield last
+        first = parts.get(item.image)
+        parts[item.image] = item if first is None else _joined(first, item)
+        left[item.image] -= 1
+        if left[item.image] == 0:
+            yield parts.pop(item.image)
 
 
 def _joined(first: ReadImage, other: ReadImage) -> ReadImage:

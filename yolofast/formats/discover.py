@@ -72,13 +72,13 @@ class FileTree:
 def _unread_images(suffix: str, names: list[str]) -> Finding:
     count = f"{len(names)} {suffix} image{'s are' if len(names) > 1 else ' is'} not read"
     message = f"{count}. Convert {'them' if len(names) > 1 else 'it'} to JPEG or PNG"
-    return Finding("warning", "image-suffix", message, min(names))
+    return Finding("warning", "image-suffix", message, min(names), count=len(names))
 
 
 def _unread_labels(suffix: str, names: list[str]) -> Finding:
     count = f"{len(names)} {UNREAD_LABELS[suffix]} file{'s are' if len(names) > 1 else ' is'} not read"
     message = f"{count}. If these are the labels, export or convert them to COCO or YOLO"
-    return Finding("info", "label-suffix", message, min(names))
+    return Finding("info", "label-suffix", message, min(names), count=len(names))
 
 
 def list_folder(root: str | Path) -> FileTree:

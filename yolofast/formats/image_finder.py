@@ -60,6 +60,10 @@ class ImageFinder:
         """The split that the folders between the root and a file name."""
         return self._index.split(file)
 
+    def has_folder(self, split: Split) -> bool:
+        """Whether an image is in a folder of a split."""
+        return split in self._index.splits
+
     def with_stated(
         self, stated: Collection[Split | None], stated_by: str
     ) -> tuple[frozenset[Split | None], str]:

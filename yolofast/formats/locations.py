@@ -95,7 +95,8 @@ class _ListedImages:
                 f"{len(self._shortened)} images are listed with leading folders that are not here, such as "
                 f"'{self._shortened[0]}': found without them"
             )
-            notes += (Finding("info", "names-matched", message, str(list_file)),)
+            count = len(self._shortened)
+            notes += (Finding("info", "names-matched", message, str(list_file), count=count),)
         return notes
 
     def _below(self, tail: str, find: Callable[[str], str | None]) -> str | None:

@@ -88,4 +88,4 @@ def matched_findings(matched: Mapping[str, str], root: Path) -> tuple[Finding, .
         f"{len(matched)} names were matched although they differ in case, Unicode form, percent-encoding, "
         f"export prefix or suffix, such as '{name}' and '{other}'"
     )
-    return (Finding("info", "names-matched", message, str(root)),)
+    return (Finding("info", "names-matched", message, str(root), count=len(matched)),)

@@ -48,6 +48,8 @@ class Finder(Protocol):
 
     def folder_split(self, file: Path) -> Split | None: ...
 
+    def has_folder(self, split: Split) -> bool: ...
+
     def __contains__(self, stem: str) -> bool: ...
 
 
@@ -150,7 +152,14 @@ class ImageSplits:
 
     def _find(self, name: str, file: ListFile) -> Path | None:
         # a stated folder of a split is meant: the image of that name in another split is another image
-        return self._finder.find(name, file.folder, _stated_split(name.replace("\\", "/").rpartition("/")[0]))
+        stated = _stated_split(name.replace("\\", "/").rpartition("/")[0])
+        image = self._finder.find(name, file.folder, stated)
+        if image is not None or stated is not None:
+            return image
+        # images of several splits have the name (KITTI: `training/` and `testing/`), and the list says which
+        own = self._finder.has_folder(file.split)
+        among: Split | None = file.split if own else "train" if file.split == "valid" else None
+        return None if among is None else self._finder.find(name, file.folder, among)
 
 
 @lru_cache(4096)

@@ -2,11 +2,13 @@
 
 Two things happen after or during labelling that the stated size proves: the tool ignored EXIF orientation and
 showed the image as stored, or the images were resized later. Boxes then belong to that other picture, and are
-brought onto the image as it is read.
+brought onto the image as it is read. One image alone often fits either picture: the boxes of all images whose
+stated size differs decide together.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +20,15 @@ from yolofast.types import ImageHeader
 
 Size = tuple[float, float]
 """(width, height)."""
+
+CLEARLY_LARGER = 1.2
+"""From this factor on, boxes drawn on a larger picture are expected to reach beyond the smaller image."""
+CLEARLY_BEYOND = 0.1
+"""A share of the sides: no box is drawn that far beyond its picture by carelessness."""
+MAX_WRONG = 0.01
+"""The share of boxes that may be wrong altogether, and decide nothing."""
+MAX_DOUBT = 20.0
+"""Stated sizes are taken for wrong when boxes that all fit the images would be a chance of 1 in exp(20)."""
 
 
 class PlacedBoxes(NamedTuple):
@@ -78,38 +89,91 @@ class ExifEvidence:
         return self.ignores > 0 and self.only_stored >= self.only_upright
 
 
+@dataclass(slots=True)
+class ResizeEvidence:
+    """What the boxes of a dataset show about stated sizes that are not those of the images.
+
+    They were true before the images were resized, or never: people copy label files, and tools write a
+    default. `only_stated` and `only_image` count, of `boxes`, those that fit into a picture of the stated
+    size and lie clearly beyond the image, or the other way round. `doubt` grows with every box that keeps to
+    the part of a larger stated size that the image has.
+    """
+
+    boxes: int = 0
+    only_stated: int = 0
+    only_image: int = 0
+    doubt: float = 0.0
+
+    def add(
+        self,
+        boxes: NDArray[np.float64],
+        stated: tuple[object, object] | None,
+        header: ImageHeader,
+        *,
+        normalised: bool,
+    ) -> bool:
+        """Add an image; returns whether its boxes depend on the evidence of the whole dataset."""
+        upright = _upright(header)
+        if stated is None or stated == upright or normalised:
+            return False
+        size = _as_size(stated)
+        if size is None or size == upright:
+            return False
+        only_stated, only_image = _only_in(boxes, size, upright)
+        self.boxes += len(boxes)
+        self.only_stated += only_stated
+        self.only_image += only_image
+        larger = min(size[0] / upright[0], size[1] / upright[1])
+        if larger >= CLEARLY_LARGER:
+            self.doubt += 2 * math.log(larger) * int(np.count_nonzero(_fitting(boxes, upright)))
+        return _same_shape(size, upright)
+
+    @property
+    def resized(self) -> bool:
+        """Whether boxes that fit either picture were drawn before the images were resized."""
+        if max(self.only_stated, self.only_image) > MAX_WRONG * self.boxes:
+            return self.only_stated >= self.only_image
+        return self.doubt < MAX_DOUBT
+
+
 def place_boxes(
     boxes: NDArray[np.float64],
     stated: tuple[object, object] | None,
     header: ImageHeader,
     *,
     normalised: bool,
-    exif: ExifEvidence | None = None,
+    evidence: ExifEvidence | ResizeEvidence | None = None,
 ) -> PlacedBoxes:
     """Boxes [N, 4] xyxy of a label file on the image as it is read.
 
     `stated` is the (width, height) in the label file, as written; `boxes` are in its pixels, or divided by
-    the sides where `normalised`. `exif` is the evidence of the dataset, for images that depend on it.
+    the sides where `normalised`. `evidence` is that of the dataset, for images that depend on it.
 
     - `stated` is the size as stored, before EXIF orientation, and not the upright one: the boxes are turned,
       if the dataset agrees.
-    - `stated` has the shape of the image (or of the image as stored) and another size: they are scaled.
-    - Otherwise, and where more boxes fit into the image than into the stated size, the image counts.
+    - `stated` has the shape of the image (or of the image as stored) and another size: they are scaled, where
+      its boxes fit the stated size better than the image, or as well and the dataset agrees.
+    - Otherwise the image counts.
 
     Where EXIF turns an image without changing its size (upside down, mirrored, square), the size shows
     nothing: such boxes are turned when those of all other images are.
     """
     upright = _upright(header)
-    if exif is not None:
-        return _place_by_exif(boxes, stated, header, normalised, exif)
+    if isinstance(evidence, ExifEvidence):
+        return _place_by_exif(boxes, stated, header, normalised, evidence)
     if stated is None or stated == upright or (size := _as_size(stated)) == upright:
         return PlacedBoxes(_pixels(boxes, upright, normalised))
     differs = f"stated as {stated[0]}x{stated[1]}, but it is {header.width}x{header.height}"
     if size is None or not _same_shape(size, upright):
         reason = f"{differs}; the image counts"
         return PlacedBoxes(_pixels(boxes, upright, normalised), "size-mismatch", reason)
-    if not normalised and _fitting(boxes, size).sum() < _fitting(boxes, upright).sum():
-        return PlacedBoxes(boxes, "size-mismatch", f"{differs}; the boxes fit the image, which counts")
+    if not normalised:
+        only_stated, only_image = _only_in(boxes, size, upright)
+        if only_image > only_stated:
+            return PlacedBoxes(boxes, "size-mismatch", f"{differs}; the boxes fit the image, which counts")
+        if only_image == only_stated and evidence is not None and not evidence.resized:
+            reason = f"{differs}; the boxes of the dataset fit the images, which count"
+            return PlacedBoxes(boxes, "size-mismatch", reason)
     placed = _pixels(boxes, upright, True) if normalised else _scaled(boxes, size, upright)
     return PlacedBoxes(placed, "boxes-scaled", f"{differs}, the same shape: the boxes are scaled to it")
 
@@ -186,13 +250,25 @@ def _same_shape(size: Size, other: Size) -> bool:
     return low <= high
 
 
-def _fitting(boxes: NDArray[np.float64], size: Size) -> NDArray[np.bool_]:
-    """bool [N]: which boxes lie inside a picture of this size, within the tolerance of the box rules."""
+def _fitting(boxes: NDArray[np.float64], size: Size, tolerance: float = FRAME_TOLERANCE) -> NDArray[np.bool_]:
+    """bool [N]: which boxes lie inside a picture of this size, within a share of its sides."""
     sides = np.array([*size, *size])
     inside: NDArray[np.bool_] = np.logical_and.reduce(
-        (boxes >= -sides * FRAME_TOLERANCE) & (boxes <= sides * (1 + FRAME_TOLERANCE)), axis=1
+        (boxes >= -sides * tolerance) & (boxes <= sides * (1 + tolerance)), axis=1
     )
     return inside
+
+
+def _only_in(boxes: NDArray[np.float64], stated: Size, image: Size) -> tuple[int, int]:
+    """How many boxes fit into the stated size and lie clearly beyond the image, and the other way round.
+
+    Boxes that barely leave their picture were drawn carelessly, and show nothing.
+    """
+    factors = [max(a / b, b / a) for a, b in zip(stated, image, strict=True)]
+    clearly = min(max((max(factors) - 1) / 2, FRAME_TOLERANCE), CLEARLY_BEYOND)
+    only_stated = _fitting(boxes, stated) & ~_fitting(boxes, image, clearly)
+    only_image = _fitting(boxes, image) & ~_fitting(boxes, stated, clearly)
+    return int(np.count_nonzero(only_stated)), int(np.count_nonzero(only_image))
 
 
 def _scaled(boxes: NDArray[np.float64], size: Size, to: Size) -> NDArray[np.float64]:

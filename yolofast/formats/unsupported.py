@@ -6,6 +6,7 @@ The message says what was found and what to do: "no labels" does not help a pers
 from __future__ import annotations
 
 import codecs
+import re
 from collections import Counter
 from itertools import chain, islice
 from pathlib import Path
@@ -42,6 +43,10 @@ _OTHER_JSON: tuple[tuple[tuple[bytes, ...], str], ...] = (
         (b'"imgHeight"', b'"imgWidth"', b'"polygon"'),
         "a Cityscapes file. Convert its polygons to COCO",
     ),
+    (
+        (b'"file_name"', b'"objects"', b'"bbox"'),
+        "the metadata of a Hugging Face image folder. Convert its rows to COCO, or to a CSV",
+    ),
     ((b'"images"', b'"annotations"'), "like COCO, without 'categories' or without boxes and masks. Add them"),
 )
 """Keys of a JSON file of another format, and what it is."""
@@ -49,6 +54,7 @@ DOTA_ADVICE = (
     "a DOTA line (4 corners in pixels, class name, difficulty) among YOLO rows. Keep DOTA files in a folder "
     "of their own: they are read too"
 )
+_NAMED_ROW = re.compile(r"([^\s\d.+-]\S*)(?:\s+[-+]?[\d.]+(?:[eE][-+]?\d+)?){4}\s*")
 KITTI_ADVICE = (
     "a KITTI line (type, truncated, occluded, alpha, left, top, right, bottom, ...) among YOLO rows. Keep "
     "KITTI files in a folder of their own: they are read too"
@@ -77,6 +83,22 @@ def _explain_json(path: Path) -> str | None:
     return None
 
 
+def _explain_text(path: Path) -> str | None:
+    """What the rows of a text file are, by the first one that is not blank."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(4096).decode("utf-8-sig", "replace").splitlines()
+    except OSError:
+        return None
+    named = _NAMED_ROW.fullmatch(next(filter(str.strip, lines), ""))
+    if named is None:
+        return None
+    return (
+        f"rows that begin with the name of a class ('{named[1]}') and four numbers. Put its number "
+        "there (its line in classes.txt, from 0); coordinates are centre, width and height, from 0 to 1"
+    )
+
+
 def class_folders(tree: FileTree) -> Counter[str] | None:
     """Images per folder name, where each folder is a class: two or more folders at the same depth (splits
     aside) that contain all images. None for any other layout."""
@@ -102,6 +124,10 @@ def explain_unsupported(tree: FileTree) -> str:
         found = _explain_json(path)
         if found:
             return f"got labels of an unknown format: '{tree.relative(path)}' is {found}. {EXPECTED}"
+    for path in islice((path for path in tree.texts if path.stem in stems), _MAX_FILES):
+        found = _explain_text(path)
+        if found:
+            return f"got labels of an unknown format: '{tree.relative(path)}' has {found}."
     others = [*tree.texts, *tree.jsons, *tree.xmls, *tree.tables]
     folders = class_folders(tree)
     if folders is not None and not any(path.stem in stems for path in others):

@@ -100,9 +100,9 @@ class _Images:
         self._entries_of = self._repeated()
 
     @property
-    def any_repeated(self) -> bool:
-        """Whether several entries name one image."""
-        return bool(self._entries_of)
+    def repeated(self) -> dict[Path, int]:
+        """How many entries name an image, for those that several name."""
+        return {image: len(entries) for image, entries in self._entries_of.items()}
 
     def _repeated(self) -> dict[Path, list[_Entry]]:
         """The images that several entries name, with these entries, those of files with a split first."""
@@ -153,7 +153,9 @@ class _Images:
         message = (
             f"{len(self._entries_of)} images are listed several times ({shown}): they have all these boxes"
         )
-        return Finding("warning", "images-joined", message, str(next(iter(files))))
+        return Finding(
+            "warning", "images-joined", message, str(next(iter(files))), count=len(self._entries_of)
+        )
 
     def _found(self, image: Path, rows: _Rows, number: int, split: Split | None) -> FoundImage:
         found, dropped = rows.between(*_span(rows, number))
@@ -192,15 +194,18 @@ def _span(rows: _Rows, number: int) -> tuple[int, int]:
 
 def _findings(tree: FileTree, rows: Sequence[_Rows]) -> Iterator[Finding]:
     """What is worth knowing about the boxes as a whole."""
-    if rows[0].normalised:
+    shares = [each.file.path for each in rows if each.normalised]
+    if len(shares) == len(rows):
         yield normalised_finding(tree.root)
+    elif shares:
+        yield from map(normalised_finding, shares)
     for file in (each.file for each in rows):
         if file.from_masks:
             message = (
                 f"{file.from_masks} of {len(file.ids)} annotations have no usable bbox: the box around their "
                 "segmentation is taken"
             )
-            yield Finding("warning", "boxes-from-masks", message, str(file.path))
+            yield Finding("warning", "boxes-from-masks", message, str(file.path), count=file.from_masks)
 
 
 def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
@@ -217,8 +222,7 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     classes = map_classes(read)
     tables = zip(read, classes.tables, strict=True)
     rows = [_Rows.of(file, splits[file.path], table) for file, table in tables]
-    if are_shares([each.boxes[~each.bad] for each in rows]):
-        rows = [replace(each, normalised=True) for each in rows]
+    rows = [replace(each, normalised=are_shares([each.boxes[~each.bad]])) for each in rows]
     finder = ImageFinder(tree, lambda: (entry.file_name for file in read for entry in file.images))
     named, source = finder.with_stated(splits.values(), "the paths of the COCO files")
     rest = default_split(named)
@@ -226,7 +230,7 @@ def open_coco(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     def read_images() -> Iterator[ReadImage]:
         images = _Images(rows, tree, finder, rest)
         complete = complete_images(images.find(), num_classes=len(classes.names))
-        return merge_repeated(complete) if images.any_repeated else complete
+        return merge_repeated(complete, images.repeated) if images.repeated else complete
 
     from_lists = finder.splits.findings if None in splits.values() else ()
     return LabelledDataset(

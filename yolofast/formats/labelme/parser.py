@@ -114,11 +114,14 @@ class ShapeRows:
     notes: tuple[Finding, ...]
 
 
-def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> ShapeRows:
+def shape_rows(
+    path: Path, shapes: list[object], classes: Mapping[str, int], *, normalised: bool = False
+) -> ShapeRows:
     """The rows of a file; `lines` count shapes from 1. A group has the number of its first shape."""
     boxes: list[tuple[Box, int, int]] = []
     groups: dict[tuple[str, int], list[int]] = {}  # (label, group_id) -> its shapes' numbers
     place: dict[tuple[str, int], int] = {}
+    outlined: set[tuple[str, int]] = set()  # groups of more than rectangles
     dropped = []
     for number, shape in enumerate(shapes, 1):
         entry = shape if isinstance(shape, dict) else {}
@@ -132,6 +135,8 @@ def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> 
             continue
         (label, box), group = found, entry.get("group_id")
         key = (label, group) if type(group) is int else None
+        if key is not None and entry.get("shape_type") != "rectangle":
+            outlined.add(key)
         if key is None or key not in groups:
             boxes.append((box, classes[label], number))
             if key is not None:
@@ -141,13 +146,18 @@ def shape_rows(path: Path, shapes: list[object], classes: Mapping[str, int]) -> 
         parts, _, first = boxes[place[key]]
         boxes[place[key]] = (_around([parts[:2], parts[2:], box[:2], box[2:]]), classes[label], first)
     notes = tuple(
-        Finding(
-            "info",
-            "shapes-grouped",
-            f"shapes {', '.join(map(str, numbers))} are one '{label}' (group_id {group}): one box around all",
-            str(path),
-        )
-        for (label, group), numbers in groups.items()
+        _grouped(path, key, numbers, key not in outlined)
+        for key, numbers in groups.items()
         if len(numbers) > 1
     )
-    return ShapeRows(RawRows.collect(boxes), tuple(dropped), notes)
+    return ShapeRows(RawRows.collect(boxes, normalised=normalised), tuple(dropped), notes)
+
+
+def _grouped(path: Path, key: tuple[str, int], numbers: list[int], rectangles: bool) -> Finding:
+    """What is said about shapes that are one object."""
+    (label, group), shapes = key, ", ".join(map(str, numbers))
+    message = f"shapes {shapes} are one '{label}' (group_id {group}): one box around all"
+    if not rectangles:
+        return Finding("info", "shapes-grouped", message, str(path))
+    message += ". If each rectangle is an object, remove their group_id"
+    return Finding("warning", "shapes-grouped", message, str(path))

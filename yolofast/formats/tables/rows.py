@@ -145,11 +145,13 @@ class RowColumns:
         self.from_sizes()
 
     def are_normalised(self) -> bool:
-        """Whether no coordinate of most boxes exceeds 1: they are then normalised by the image size."""
+        """Whether no coordinate of most boxes exceeds 1: they are then normalised by the image size.
+
+        Not where all of these are whole numbers: `0, 0, 1, 1` may be a box of one pixel.
+        """
         boxes = self.boxes()
-        if not len(boxes):
-            return False
-        return bool(np.count_nonzero(boxes.max(axis=1) <= 1.0) * 2 > len(boxes))
+        within = boxes[boxes.max(axis=1, initial=-np.inf) <= 1.0]
+        return len(within) * 2 > len(boxes) and bool((within != np.round(within)).any())
 
     def by_image(self, classes: Sequence[int], *, normalised: bool) -> Iterator[tuple[int, RawRows]]:
         """Index and rows of every image, in the order of the file; `classes[label]` is the class of a row."""

@@ -64,7 +64,7 @@ class RowCounts:
         for kind, (what, becomes) in _KINDS.items():
             if self.kinds[kind]:
                 message = f"{self.kinds[kind]} of {self.kinds.sum()} rows are {what}: {becomes}"
-                found.append(Finding("info", "label-kinds", message))
+                found.append(Finding("info", "label-kinds", message, count=int(self.kinds[kind])))
         if self.unnamed and names_from is not None:
             message = (
                 f"names the classes 0 to {self.num_classes - 1}, but {self.unnamed} rows in "

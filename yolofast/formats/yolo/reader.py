@@ -22,6 +22,7 @@ from yolofast.formats.yolo.class_files import mapped_finding, nearest_file, ruli
 from yolofast.formats.yolo.label_files import (
     ImageLabel,
     RowCounts,
+    bad_rows,
     read_label_rows,
     rows_of_no_image,
 )
@@ -86,10 +87,15 @@ def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadIm
                 yield rows_of_no_image(file, why, notes=(note,))
 
 
-def _numbered(files: tuple[Path, ...]) -> tuple[str, ...]:
-    """Names for the class ids of labels that nothing names: class_0, class_1, ..."""
-    highest = -1
+def _numbered(root: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
+    """Names for the class ids of labels that nothing names: class_0, class_1, ...
+
+    Raises `DataError` for labels without a box, and for an id that is too high.
+    """
+    highest, problem = -1, ""
     for some, scan in prefetch_batches(files, scan_label_files):
+        for _, finding in islice(bad_rows(scan, list(map(str, some))), not problem):
+            problem = f". The first problem: {finding}."
         highest = max(highest, int(scan.classes.max(initial=-1)))
         if highest > MAX_UNNAMED:
             row = int(scan.classes.argmax())
@@ -98,6 +104,9 @@ def _numbered(files: tuple[Path, ...]) -> tuple[str, ...]:
                 f"{at(str(file), int(scan.lines[row]))}: class id {highest}, and nothing names the classes. "
                 "Fix the row, or add a data.yaml with 'names:' or a classes.txt."
             )
+    if highest < 0:
+        why = problem or ", and nothing names the classes. Add labels, or a data.yaml with 'names:'."
+        raise DataError(f"{root}: {len(files)} label files have no box{why}")
     return tuple(f"class_{i}" for i in range(highest + 1))
 
 
@@ -152,12 +161,7 @@ def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         def list_of(found: FoundImage) -> ClassList:
             return by_file[nearest_file(found.source.parent, by_folder) or next(iter(by_file))]
     else:
-        names, source = _numbered(files), "no class names anywhere: class_0, class_1, ..."
-    if not names:
-        raise DataError(
-            f"{tree.root}: {len(files)} label files have no box, and nothing names the classes. "
-            "Add labels, or a data.yaml with 'names:'."
-        )
+        names, source = _numbered(tree.root, files), "no class names anywhere: class_0, class_1, ..."
     finder, images = LabelFinder(tree), ImageFinder(tree)
     splits = images.splits
     rest = default_split(splits.named)
