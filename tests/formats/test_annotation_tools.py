@@ -112,7 +112,7 @@ def test_cvat_subsets_folders_and_sizes(tmp_path: Path) -> None:
     records = [item.record for item in items if item.record]
     assert [(r.path.parent.name, r.split) for r in records] == [("Train", "train"), ("Validation", "valid")]
     (note,) = [f for i in items for f in i.notes]
-    assert (note.code, note.line) == ("boxes-scaled", 1)
+    assert (note.code, note.line) == ("size-mismatch", 1)
 
 
 def test_cvat_for_video_says_what_to_do(tmp_path: Path) -> None:

@@ -60,15 +60,15 @@ def test_many_folders_take_no_more_time_per_image(layout: str) -> None:
     def seconds(folders: int) -> float:
         names = [(f"s{s}", str(f)) for s in range(folders) for f in range(10)]
         files = index(*(image.format(*name) for name in names))
-        start = time.perf_counter()
+        start = time.process_time()
         found = [files.find(stem, ROOT / label.format(folder)) for folder, stem in names]
-        passed = time.perf_counter() - start
+        passed = time.process_time() - start
         wanted = [None if "x{}" in label else ROOT / image.format(*name) for name in names]
         assert found == wanted
         return passed
 
     seconds(10)
-    few, many = min(seconds(40) for _ in range(3)), min(seconds(320) for _ in range(3))
+    few, many = min(seconds(40) for _ in range(5)), min(seconds(320) for _ in range(3))
     assert many < 24 * few
 
 
