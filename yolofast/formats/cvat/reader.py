@@ -13,7 +13,7 @@ from types import MappingProxyType
 from xml.parsers import expat
 
 from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
-from yolofast.formats.dataset import LabelFileError, LabelledDataset, parsing
+from yolofast.formats.dataset import LabelFileError, LabelledDataset, check_size, parsing
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
@@ -187,9 +187,7 @@ class _Content:
 def _read(file: LabelFile) -> None:
     content = _Content(file)
     with parsing():
-        size = file.path.stat().st_size
-        if size > MAX_BYTES:
-            raise LabelFileError(f"got {size} bytes, expected a file of at most {MAX_BYTES}")
+        check_size(file.path, MAX_BYTES)
         with file.path.open("rb") as stream:
             try:
                 content.parser.ParseFile(stream)
