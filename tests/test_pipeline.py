@@ -15,13 +15,13 @@ from support.dataset_files import write_text, write_yolo
 
 from yolofast import __version__
 from yolofast.config import YOLOConfig
+from yolofast.data_source import resolve_data
 from yolofast.errors import CheckpointError, ConfigError, DataError, YolofastError
 from yolofast.models import load_weights, read_metadata, save_weights
 from yolofast.pipeline import (
     auto_prepare_dataset_if_needed,
     evaluate_run,
     loader_device,
-    resolve_data,
     start_model,
     train_model,
     train_run,
@@ -53,7 +53,7 @@ def test_a_raw_dataset_is_prepared_beside_it(tmp_path: Path) -> None:
 
 def test_where_a_raw_dataset_is_prepared_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     raw = make_sample_dataset(tmp_path / "raw", count=4)
-    with caplog.at_level("INFO", "yolofast.pipeline"):
+    with caplog.at_level("INFO", "yolofast"):
         resolve_data(raw)
         resolve_data(raw)
         resolve_data(tmp_path / "raw_yolo")

@@ -1,6 +1,6 @@
 """The whole pipeline: the only file that knows the order of the stages and composes them.
 
-A run resolves its data once: `resolve_data` finds (or prepares) and reads data.yaml, and everything after
+A run resolves its data once: `data_source` finds (or prepares) and reads data.yaml, and everything after
 takes the `DataYaml`. Progress goes to a `report` callable, warnings to the log; `train_run` alone prints,
 unless it is told not to.
 """
@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from yolofast.analyze import analyze_dataset
 from yolofast.config import MODEL_STRIDE, YOLOConfig
-from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ExportError
+from yolofast.data_source import auto_prepare_dataset_if_needed as auto_prepare_dataset_if_needed
+from yolofast.data_source import dataset_of, evaluation_split
+from yolofast.errors import ConfigError, DataError, ExportError
 from yolofast.files import write_json
-from yolofast.formats.data_yaml import DataYaml, list_image_names, list_images, read_data_yaml
-from yolofast.formats.discover import scan_dataset
+from yolofast.formats.data_yaml import DataYaml, list_image_names, read_data_yaml
 from yolofast.formats.splits import as_split
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
 from yolofast.prediction import class_numbers
-from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.prepare import prepare_dataset
 from yolofast.rejected_labels import check_labels
 from yolofast.run_report import (
     RunPictures,
@@ -39,7 +40,7 @@ from yolofast.run_report import (
 )
 from yolofast.runs import CONFIG_NAME, WEIGHTS_FOLDER, open_run
 from yolofast.stopwatch import Report, Stopwatch
-from yolofast.types import ExportResult, PreparedDataset, Split
+from yolofast.types import ExportResult, PreparedDataset
 
 if TYPE_CHECKING:
     import torch
@@ -54,90 +55,6 @@ _log = logging.getLogger(__name__)
 
 METRICS_NAME, SUMMARY_NAME = "metrics.json", "summary.json"
 CHECK_IMAGES = 16
-MODEL_TYPES = ("yolo",)
-
-# ---------------------------------------------------------------- data
-
-
-def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -> Path:
-    """The folder of a prepared dataset for `root`, which is prepared first if needed.
-
-    Returns `root` at once when it holds data.yaml and images for training and validation. Otherwise the
-    dataset is prepared next to it (the source is not changed), unless that was done before and nothing has
-    changed since, and the prepared folder is returned. The source is scanned once.
-
-        root = auto_prepare_dataset_if_needed("datasets/pets", model_type="yolo")
-        config = YOLOConfig().replace(data=root / "data.yaml")
-
-    `model_type` names the layout that is needed; 'yolo' is the only one. Raises `DatasetNotFoundError` (a
-    FileNotFoundError) when there is no such folder, `DataError` when it holds no usable dataset,
-    `ConfigError` for another `model_type`.
-    """
-    if model_type not in MODEL_TYPES:
-        raise ConfigError(f"model_type: got '{model_type}', expected {' or '.join(MODEL_TYPES)}.")
-    root = Path(root)
-    if not root.exists():
-        raise DatasetNotFoundError(
-            f"{root}: no such folder. Create it and put your images and annotations in it "
-            "(YOLO txt, COCO json or Pascal VOC xml), or give the path of an existing dataset."
-        )
-    return root if _prepared_data(root) is not None else _prepared(root, _log.info)
-
-
-def _prepared(root: Path, report: Report, label_format: str | None = None) -> Path:
-    """The folder next to `root` in which it is prepared, now unless it is up to date."""
-    tree = scan_dataset(root)
-    out = default_output(tree.root)
-    if prepared_is_up_to_date(
-        out, tree, label_format=label_format
-    ):  # then files that a user added to it are no reason to refuse
-        report(f"{root}: already prepared, up to date; using {out}")
-        return out
-    report(f"{root}: not in the YOLO layout yet; preparing it in {out} (the source is not changed)")
-    return prepare_dataset(tree, out, label_format=label_format).root
-
-
-def _prepared_data(root: Path) -> DataYaml | None:
-    """The data.yaml in `root`, if it has images for training and validation."""
-    path = root.resolve() / "data.yaml"  # where it is a link itself, its paths are still relative to `root`
-    if not path.is_file():
-        return None
-    data = read_data_yaml(path)
-    complete = all(split in data.splits and list_images(data, split) for split in ("train", "valid"))
-    return data if complete else None
-
-
-def resolve_data(
-    data: Path | None, report: Report = _log.info, *, label_format: str | None = None
-) -> DataYaml:
-    """The dataset meant by `--data`: a data.yaml, or that of a folder, which is prepared first if needed.
-
-    `report` is told when it is. `label_format` chooses the labels of a folder with several formats; any but
-    'yolo' is always prepared. `DataYaml.path` is absolute. Raises `ConfigError` for None,
-    `DatasetNotFoundError` when `data` does not exist, `DataError` for an unusable dataset.
-    """
-    if data is None:
-        raise ConfigError("data: missing, expected a data.yaml or a dataset folder. Add --data PATH.")
-    if data.is_dir():
-        prepared = _prepared_data(data) if label_format in (None, "yolo") else None
-        return prepared or read_data_yaml((_prepared(data, report, label_format) / "data.yaml").resolve())
-    if not data.exists():
-        raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
-    return read_data_yaml(data.resolve())
-
-
-def _dataset_of(config: YOLOConfig, report: Report = _log.info) -> DataYaml:
-    return resolve_data(config.dataset.data, report, label_format=config.dataset.label_format)
-
-
-def evaluation_split(data: DataYaml) -> Split:
-    """`valid`, or `test` for a dataset that has only that. Raises `DataError` with neither."""
-    if "valid" in data.splits:
-        return "valid"
-    if "test" in data.splits:
-        return "test"
-    raise DataError(f"{data.path}: no validation split. Run `yolofast prepare`, which makes one.")
-
 
 # ---------------------------------------------------------------- train and evaluate
 
@@ -204,7 +121,7 @@ def train_model(
     what is trained on what, and every epoch; one with a folder also gets the run's config.yaml, pictures of
     what the network sees (`config.logging.plots`), and dataflow.json and .png (where the loader's time went),
     these too when training is interrupted. `data` is the dataset if it has been read already; omitted means
-    it is found by `resolve_data`. `hooks` are the user's own transforms of the training samples
+    it is found by `data_source.resolve_data`. `hooks` are the user's own transforms of the training samples
     (`yolofast.load.hooks`). `progress` shows a bar for every epoch.
 
     The result also reads as a mapping: `result["training_history"]` (a dict of metrics per epoch),
@@ -219,7 +136,7 @@ def train_model(
 
     _check_stride(config)
     torch.manual_seed(config.training.seed)
-    data = data or _dataset_of(config)
+    data = data or dataset_of(config)
     config = config.replace(data=data.path)
     flow, device = DataFlowMonitor(), loader_device(config)
     loader = create_loader(
@@ -292,7 +209,7 @@ def train_run(
     from yolofast.train import CheckpointManager, TrainingMonitor, best_row
 
     report = report or (print_line if progress else ignore_line)
-    data = _dataset_of(config, report)
+    data = dataset_of(config, report)
     config = _with_absolute_paths(config.replace(data=data.path))
     with open_run(config) as config:
         folder = config.logging.run_dir
@@ -356,7 +273,7 @@ def evaluate_run(
 
     model = load_weights(weights)
     numbers = class_numbers(classes, model.class_names)
-    data = _dataset_of(config)
+    data = dataset_of(config)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
     config = config.replace(data=data.path, single_cls=single)
     loader = create_loader(
@@ -417,7 +334,7 @@ def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> Ex
     imgsz = config.dataset.imgsz
     images = None
     if config.dataset.data is not None:
-        images = letterboxed_images(_dataset_of(config), imgsz)
+        images = letterboxed_images(dataset_of(config), imgsz)
     return export_model(
         model,
         target,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ImageError, nearest
 from yolofast.files import write_json
@@ -150,6 +149,8 @@ def predict_run(
     `predict_images`. Raises `DatasetNotFoundError` when there is nothing at `source`, `DataError` when no
     image can be read, `ConfigError` for an unknown class.
     """
+    from tqdm.contrib.logging import logging_redirect_tqdm  # takes asyncio with it
+
     from yolofast.models import load_weights
     from yolofast.train import select_device
     from yolofast.train.trainer import LAYOUT

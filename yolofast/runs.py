@@ -8,15 +8,15 @@ is free, too.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from yolofast.config import YOLOConfig
-from yolofast.errors import CheckpointError, ConfigError, YolofastError
+from yolofast.errors import CheckpointError, YolofastError
 from yolofast.file_lock import file_lock
+from yolofast.output_folder import cannot_create, missing_folders, numbered_folders, remove_empty
 
 CONFIG_NAME, WEIGHTS_FOLDER, LOCK_NAME = "config.yaml", "weights", ".lock"
 LABELS_NAME, BATCH_NAME = "labels.png", "train_batch{}.png"
@@ -36,15 +36,13 @@ def open_run(config: YOLOConfig) -> Iterator[YOLOConfig]:
     removed again. Raises `CheckpointError` when another process trains the run that is to be resumed,
     `ConfigError` when no folder can be made.
     """
-    resume, wanted = config.training.resume, config.logging.name
-    for number in itertools.count(1):
-        name = wanted if number == 1 else f"{wanted}-{number}"
-        folder = config.logging.project / name
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    resume, project = config.training.resume, config.logging.project
+    for folder in numbered_folders(project, config.logging.name):
+        missing = missing_folders(folder)
         with contextlib.ExitStack() as stack:
             if _claim(folder, stack, resume=resume):
                 stack.callback(_remove_if_empty, folder, missing)  # while the lock is still held
-                yield config.replace(name=name)
+                yield config.replace(name=str(folder.relative_to(project)))
                 return
         if resume:
             raise CheckpointError(
@@ -63,9 +61,7 @@ def _claim(folder: Path, stack: contextlib.ExitStack, *, resume: bool) -> bool:
     except (FileExistsError, FileNotFoundError):  # another run was quicker to make it, or to remove it
         return False
     except OSError as error:
-        raise ConfigError(
-            f"{folder}: no folder can be made here: {error.strerror}. Choose another --project."
-        ) from None
+        raise cannot_create(folder, error) from None
     try:
         held = stack.enter_context(file_lock(lock))
     except OSError:  # a file system without locks: whoever makes the folder has it
@@ -94,9 +90,7 @@ def _remove_if_empty(folder: Path, missing: list[Path]) -> None:
     if not folder.is_dir() or [path.name for path in folder.iterdir()] != [LOCK_NAME]:
         return
     (folder / LOCK_NAME).unlink()
-    for path in missing:
-        with contextlib.suppress(OSError):  # no longer empty
-            path.rmdir()
+    remove_empty(missing)
 
 
 # ---------------------------------------------------------------- resume

@@ -201,13 +201,15 @@ TINY = ("--model", "p", "--imgsz", "32", "--workers", "0", "--device", "cpu", "-
 
 @pytest.fixture(scope="module")
 def two_runs(sample_yolo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs: a finished one and, trained before it, one that lacks two epochs."""
+    """A folder of runs: a finished one and, trained long before it, one that lacks two epochs."""
     root = tmp_path_factory.mktemp("two") / "runs"
-    for name, epochs in (("first", 3), ("second", 1)):
-        where = ["--data", str(sample_yolo), "--project", str(root), "--name", name]
-        assert main(["train", *where, *TINY, "--epochs", "1"]) == 0
-        config = root / name / "config.yaml"
-        config.write_text(config.read_text().replace("epochs: 1\n", f"epochs: {epochs}\n", 1))
+    where = ["--data", str(sample_yolo), "--project", str(root), "--name", "second"]
+    assert main(["train", *where, *TINY, "--epochs", "1"]) == 0
+    config = shutil.copytree(root / "second", root / "first") / "config.yaml"
+    text = config.read_text().replace("name: second\n", "name: first\n", 1)
+    config.write_text(text.replace("epochs: 1\n", "epochs: 3\n", 1))
+    for path in (config, config.parent / "weights" / "last.safetensors"):
+        os.utime(path, (1e9, 1e9))
     return root
 
 

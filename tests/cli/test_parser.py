@@ -19,7 +19,8 @@ from yolofast.cli.arguments import (
 from yolofast.cli.commands import train_defaults
 from yolofast.cli.hints import FLAGS
 from yolofast.cli.parser import arguments_of, build, parse
-from yolofast.config import PrepareConfig, Section, YOLOConfig
+from yolofast.config import PrepareConfig, YOLOConfig
+from yolofast.config_fields import Section
 from yolofast.errors import ConfigError
 
 

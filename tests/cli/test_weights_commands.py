@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -173,13 +174,27 @@ def test_runs_that_start_together_get_folders_of_their_own(tmp_path: Path) -> No
     from concurrent.futures import ThreadPoolExecutor
 
     def claim(_: int) -> Path:
-        with output_folder(tmp_path / "runs", "group/val") as folder:
+        with output_folder(tmp_path / "runs", "group/val/") as folder:
             return folder
 
     with ThreadPoolExecutor(8) as pool:
         folders = set(pool.map(claim, range(40)))
     assert len(folders) == 40
     assert folders >= {tmp_path / "runs" / "group" / "val", tmp_path / "runs" / "group" / "val-40"}
+
+
+def test_what_failed_leaves_only_the_folders_that_there_were(tmp_path: Path) -> None:
+    own = tmp_path / "runs" / "val"
+    own.mkdir(parents=True)
+    for project, exist_ok in (
+        (tmp_path / "runs", False),
+        (tmp_path / "runs", True),
+        (tmp_path / "a/b", True),
+    ):
+        with contextlib.suppress(KeyError), output_folder(project, "val", exist_ok=exist_ok) as folder:
+            assert folder.is_dir()
+            raise KeyError
+    assert list(tmp_path.rglob("*")) == [own.parent, own]
 
 
 def test_export_says_when_the_weights_have_no_size(

@@ -204,22 +204,13 @@ def test_xml_of_another_tool_is_not_taken_for_voc(tmp_path: Path) -> None:
     root = write_voc(tmp_path / "set", {"a": [("car", 1, 1, 9, 9)], "b": [("car", 1, 1, 9, 9)]})
     write_text(root / "settings.xml", "<settings/>")
     write_text(root / "annotations.xml", CVAT.replace("<annotations>", "<annotations >"))
-    dataset, images, items = read_all_voc(root)
+    dataset, images, items = read_all(root, "voc")
     assert sorted(images) == ["a.jpg", "b.jpg"]
     assert [(Path(str(f.file)).name, f.code) for f in dataset.findings] == [
         ("annotations.xml", "file-other-format"),
         ("settings.xml", "file-other-format"),
     ]
     assert all(not item.findings for item in items)
-
-
-def read_all_voc(root: Path):  # type: ignore[no-untyped-def]
-    from yolofast.formats.discover import scan_dataset
-    from yolofast.formats.registry import open_dataset
-
-    dataset = open_dataset(scan_dataset(root), "voc")
-    items = list(dataset.read())
-    return dataset, {i.image.name: i for i in items if i.image}, items
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.dataset_files import read_all, write_image, write_json, write_text
+from support.dataset_files import named_boxes, read_all, write_image, write_json, write_text
 
 from yolofast.errors import DataError
-
-Row = tuple[str, list[float]]
-
-
-def rows_of(root: Path, name: str = "a.jpg") -> list[Row]:
-    """(class, box rounded to 1/1000 px) of an image."""
-    dataset, images, _ = read_all(root)
-    record = images[name].record
-    assert record is not None
-    boxes = record.boxes.round(3).tolist()
-    return [(dataset.names[c], box) for c, box in zip(record.classes.tolist(), boxes, strict=True)]
 
 
 def said(root: Path) -> list[tuple[str, str]]:
@@ -61,7 +50,7 @@ def cvat(root: Path, body: str, *, image: str = 'name="a.jpg" width="100" height
     ids=["box", "turned", "polygon", "ellipse", "turned-ellipse", "mask", "cuboid"],
 )
 def test_cvat_shapes(tmp_path: Path, shape: str, box: list[float]) -> None:
-    assert rows_of(cvat(tmp_path, shape)) == [("car", box)]
+    assert named_boxes(cvat(tmp_path, shape)) == [("car", box)]
 
 
 def test_cvat_classes_are_the_labels_of_the_task_in_their_order(tmp_path: Path) -> None:
@@ -165,7 +154,7 @@ def studio_task(result: Any, image: str = "/data/upload/2/a.jpg", **extra: Any) 
 def test_label_studio_shapes_are_in_percent(tmp_path: Path, region: dict[str, Any], box: list[float]) -> None:
     write_image(tmp_path / "a.jpg")
     write_json(tmp_path / "export.json", [studio_task([region])])
-    assert rows_of(tmp_path) == [("car", box)]
+    assert named_boxes(tmp_path) == [("car", box)]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +169,7 @@ def test_label_studio_shapes_are_in_percent(tmp_path: Path, region: dict[str, An
 def test_label_studio_urls_name_images(tmp_path: Path, url: str) -> None:
     write_image(tmp_path / "images/my photo.jpg")
     write_json(tmp_path / "export.json", [studio_task([studio_rectangle()], url)])
-    assert rows_of(tmp_path, "my photo.jpg") == [("car", [10, 10, 40, 30])]
+    assert named_boxes(tmp_path, "my photo.jpg") == [("car", [10, 10, 40, 30])]
 
 
 def test_label_studio_exported_names_keep_their_prefix(tmp_path: Path) -> None:
@@ -232,7 +221,7 @@ def test_label_studio_labels_beside_their_shapes(tmp_path: Path) -> None:
         {"type": "relation", "from_id": "x", "to_id": "y", "direction": "right"},
     ]
     write_json(tmp_path / "export.json", [studio_task(result)])
-    assert rows_of(tmp_path) == [("car", [10, 10, 40, 30])]
+    assert named_boxes(tmp_path) == [("car", [10, 10, 40, 30])]
     assert said(tmp_path) == []
 
 
@@ -259,8 +248,8 @@ def test_label_studio_json_min_and_old_exports(tmp_path: Path) -> None:
     )
     old = {"id": 2, "data": {"image": "b.jpg"}, "completions": [{"result": [studio_rectangle("bus")]}]}
     write_json(tmp_path / "old.json", [old])
-    assert rows_of(tmp_path) == [("car", [10, 10, 40, 30])]
-    assert rows_of(tmp_path, "b.jpg") == [("bus", [10, 10, 40, 30])]
+    assert named_boxes(tmp_path) == [("car", [10, 10, 40, 30])]
+    assert named_boxes(tmp_path, "b.jpg") == [("bus", [10, 10, 40, 30])]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +304,7 @@ RECT = {"name": "rect", "x": 1, "y": 2, "width": 29, "height": 38}
     ],
 )
 def test_via_shapes(tmp_path: Path, shape: dict[str, Any], box: list[float]) -> None:
-    assert rows_of(via(tmp_path, [(shape, {"class": "car"})])) == [("car", box)]
+    assert named_boxes(via(tmp_path, [(shape, {"class": "car"})])) == [("car", box)]
 
 
 @pytest.mark.parametrize(
@@ -330,12 +319,12 @@ def test_via_shapes(tmp_path: Path, shape: dict[str, Any], box: list[float]) -> 
 )
 def test_via_class_is_an_attribute(tmp_path: Path, attributes: dict[str, Any], name: str) -> None:
     root = via(tmp_path, [(RECT, attributes)], project=False)
-    assert rows_of(root) == [(name, [1, 2, 30, 40])]
+    assert named_boxes(root) == [(name, [1, 2, 30, 40])]
 
 
 def test_via_without_attributes_has_one_class(tmp_path: Path) -> None:
     root = via(tmp_path, [(RECT, {})])
-    assert rows_of(root) == [("object", [1, 2, 30, 40])]
+    assert named_boxes(root) == [("object", [1, 2, 30, 40])]
     assert said(root) == [("names-missing", "no region has an attribute: all are of one class, 'object'")]
 
 
@@ -349,7 +338,7 @@ def test_via_1_has_its_regions_in_an_object(tmp_path: Path) -> None:
     region = {"shape_attributes": RECT, "region_attributes": {"name": "car"}}
     entry = {"fileref": "", "size": 9, "filename": "a.jpg", "base64_img_data": "", "regions": {"0": region}}
     write_json(tmp_path / "via.json", {"a.jpg9": entry})
-    assert rows_of(tmp_path) == [("car", [1, 2, 30, 40])]
+    assert named_boxes(tmp_path) == [("car", [1, 2, 30, 40])]
 
 
 @pytest.mark.parametrize(
@@ -405,7 +394,7 @@ def test_vott_export(tmp_path: Path) -> None:
     dataset, images, _ = read_all(tmp_path)
     assert dataset.names == ("red", "unused", "car")
     assert list(images) == ["a b.jpg", "c.jpg"]
-    assert rows_of(tmp_path, "a b.jpg") == [
+    assert named_boxes(tmp_path, "a b.jpg") == [
         ("car", [1, 2, 30, 40]),
         ("car", [5, 6, 20, 30]),
         ("red", [5, 6, 20, 30]),
@@ -422,9 +411,9 @@ def test_vott_asset_files_count_where_no_export_does(tmp_path: Path) -> None:
         write_image(tmp_path / name)
     for name in ("a", "b"):
         write_json(tmp_path / f"{name}-asset.json", vott_asset(f"{name}.jpg", [vott_region("car")]))
-    assert rows_of(tmp_path, "b.jpg") == [("car", [1, 2, 30, 40])]
+    assert named_boxes(tmp_path, "b.jpg") == [("car", [1, 2, 30, 40])]
     write_json(tmp_path / "z-export.json", {"assets": {"1": vott_asset("a.jpg", [vott_region("bus")])}})
-    assert rows_of(tmp_path) == [("bus", [1, 2, 30, 40])]
+    assert named_boxes(tmp_path) == [("bus", [1, 2, 30, 40])]
     assert [code for code, _ in said(tmp_path)] == ["image-repeated", "box-no-image"]
 
 
@@ -445,7 +434,7 @@ def test_createml_boxes_are_centre_and_size_in_pixels(tmp_path: Path) -> None:
     second = {"imagefilename": "b.jpg", "annotation": [{"label": "bus", "coordinates": coordinates}]}
     write_json(tmp_path / "train/_annotations.createml.json", [first])
     write_json(tmp_path / "valid/_annotations.createml.json", [second])
-    assert rows_of(tmp_path) == [("car", [1, 2, 30, 40])]
-    assert rows_of(tmp_path, "b.jpg") == [("bus", [1, 2, 30, 40])]
+    assert named_boxes(tmp_path) == [("car", [1, 2, 30, 40])]
+    assert named_boxes(tmp_path, "b.jpg") == [("bus", [1, 2, 30, 40])]
     assert read_all(tmp_path)[0].splits == ("train", "valid")
     assert [code for code, _ in said(tmp_path)] == ["box-columns", "box-class", "box-syntax", "box-syntax"]

@@ -7,21 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.dataset_files import read_all, write_image, write_json, write_text
+from support.dataset_files import named_boxes, read_all, write_image, write_json, write_text
 
 from yolofast.errors import DataError
 from yolofast.formats.visdrone.reader import NAMES
-
-Row = tuple[str, list[float]]
-
-
-def rows_of(root: Path, name: str = "a.jpg") -> list[Row]:
-    """(class, box rounded to 1/1000 px) of an image."""
-    dataset, images, _ = read_all(root)
-    record = images[name].record
-    assert record is not None
-    boxes = record.boxes.round(3).tolist()
-    return [(dataset.names[c], box) for c, box in zip(record.classes.tolist(), boxes, strict=True)]
 
 
 def said(root: Path) -> list[tuple[int | None, str, str]]:
@@ -39,7 +28,7 @@ def test_visdrone_boxes_and_what_it_ignores(tmp_path: Path) -> None:
         "1,2,29,38,1,4,0,0\n0,0,50,50,0,0,0,0\n5,5,9,9,0,11,0,1,\n5,5,9,9,1,1,0,1,\n5,5,9,9,1,12,0,0\n1,2\n"
     )
     write_text(folder / "annotations/a.txt", rows)
-    assert rows_of(tmp_path) == [("car", [1, 2, 30, 40]), ("pedestrian", [5, 5, 14, 14])]
+    assert named_boxes(tmp_path) == [("car", [1, 2, 30, 40]), ("pedestrian", [5, 5, 14, 14])]
     dataset = read_all(tmp_path)[0]
     assert (dataset.names, dataset.splits) == (NAMES, ("train",))
     assert said(tmp_path) == [
@@ -53,7 +42,7 @@ def test_visdrone_boxes_and_what_it_ignores(tmp_path: Path) -> None:
 def test_visdrone_others_that_count_are_a_class(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg")
     write_text(tmp_path / "a.txt", "1,2,29,38,1,11,0,0\n")
-    assert rows_of(tmp_path) == [("others", [1, 2, 30, 40])]
+    assert named_boxes(tmp_path) == [("others", [1, 2, 30, 40])]
     assert read_all(tmp_path)[0].names == (*NAMES, "others")
 
 
@@ -67,7 +56,7 @@ def test_kitti_boxes_and_ignored_regions(tmp_path: Path) -> None:
     write_image(tmp_path / "training/image_2/000001.png")
     rows = [CAR, IGNORED, f"{CAR} 0.93", CAR.replace("1.5 2.00", "x 2.00"), "Car 1 2"]
     write_text(tmp_path / "training/label_2/000001.txt", "\n".join(rows) + "\n")
-    assert rows_of(tmp_path, "000001.png") == [("Car", [1.5, 2, 30, 40])]
+    assert named_boxes(tmp_path, "000001.png") == [("Car", [1.5, 2, 30, 40])]
     assert read_all(tmp_path)[0].names == ("Car",)
     assert said(tmp_path) == [
         (2, "info", "box-ignored"),
@@ -103,7 +92,7 @@ def test_dota_becomes_the_boxes_around_its_quadrilaterals(tmp_path: Path) -> Non
     header = "imagesource:GoogleEarth\ngsd:0.146343590398\n"
     write_text(tmp_path / "train/labelTxt-v1.5/P1.txt", header + "\n".join(rows) + "\n")
     write_text(tmp_path / "val/labelTxt-v1.5/P2.txt", header)
-    assert rows_of(tmp_path, "P1.png") == [("large-vehicle", [5, 2, 60, 40]), ("ship", [0, 0, 9, 9])]
+    assert named_boxes(tmp_path, "P1.png") == [("large-vehicle", [5, 2, 60, 40]), ("ship", [0, 0, 9, 9])]
     assert said(tmp_path) == [
         (5, "error", "box-columns"),
         (6, "error", "box-columns"),
@@ -135,7 +124,7 @@ def test_lvis_images_are_named_by_their_url(tmp_path: Path) -> None:
     content = {"info": {}, "annotations": [box], "images": images, "categories": categories}
     write_json(tmp_path / "lvis_v1_val.json", content)
     dataset, found, items = read_all(tmp_path)
-    assert rows_of(tmp_path, "000000000009.jpg") == [("aerosol_can", [1, 2, 30, 40])]
+    assert named_boxes(tmp_path, "000000000009.jpg") == [("aerosol_can", [1, 2, 30, 40])]
     record = found["000000000009.jpg"].record
     assert record is not None
     assert (record.path.parent.name, record.split) == ("train2017", "valid")
@@ -174,7 +163,7 @@ def test_bdd100k_forms(tmp_path: Path, form: str) -> None:
     else:
         frame = {"timestamp": 10000, "objects": bdd_labels()}
         write_json(tmp_path / "100k/val/a.json", {"name": "a", "attributes": {}, "frames": [frame]})
-    assert rows_of(tmp_path) == [("traffic light", [1, 2, 30, 40])]
+    assert named_boxes(tmp_path) == [("traffic light", [1, 2, 30, 40])]
     dataset, _, items = read_all(tmp_path)
     assert dataset.splits == ("valid",)
     assert dataset.evidence[-1] == "1 lanes and areas (poly2d without box2d) skipped: no boxes"
@@ -225,9 +214,9 @@ def test_ndjson_boxes_classes_and_splits(tmp_path: Path) -> None:
     )
     dataset, images, _ = read_all(root)
     assert (dataset.names, dataset.splits) == (("cat", "dog"), ("train", "valid", "test"))
-    assert rows_of(root) == [("dog", [1, 2, 30, 40]), ("cat", [40, 20, 60, 30])]
-    assert rows_of(root, "b.jpg") == [("cat", [10, 5, 30, 20])]
-    assert rows_of(root, "c.jpg") == [("dog", [1, 2, 30, 40])]
+    assert named_boxes(root) == [("dog", [1, 2, 30, 40]), ("cat", [40, 20, 60, 30])]
+    assert named_boxes(root, "b.jpg") == [("cat", [10, 5, 30, 20])]
+    assert named_boxes(root, "c.jpg") == [("dog", [1, 2, 30, 40])]
     assert len(images["d.jpg"].record.boxes) == 0  # type: ignore[union-attr]
     assert said(root) == [(None, "info", "label-kinds")]
 
@@ -239,7 +228,7 @@ def test_ndjson_names_may_be_a_list(tmp_path: Path) -> None:
         ndjson_image("a.jpg", boxes=[[1, 0.5, 0.5, 0.2, 0.2]]),
         head=HEAD | {"class_names": ["x", "y"]},
     )
-    assert rows_of(root) == [("y", [40, 20, 60, 30])]
+    assert named_boxes(root) == [("y", [40, 20, 60, 30])]
 
 
 @pytest.mark.parametrize(
@@ -293,4 +282,4 @@ def test_notes_before_and_behind_a_subfolder_hide_no_labels(tmp_path: Path) -> N
     write_text(tmp_path / "README.txt", "The labels of one image.\n")
     write_text(tmp_path / "more/notes.txt", "Nothing here.\n")
     write_text(tmp_path / "z.txt", f"{CAR}\n")
-    assert rows_of(tmp_path, "z.jpg") == [("Car", [1.5, 2, 30, 40])]
+    assert named_boxes(tmp_path, "z.jpg") == [("Car", [1.5, 2, 30, 40])]

@@ -21,10 +21,9 @@ from yolofast.config import (
     LoggingConfig,
     ModelConfig,
     PrepareConfig,
-    Section,
     TrainingConfig,
-    bounded,
 )
+from yolofast.config_fields import Section, bounded
 from yolofast.errors import ConfigError
 
 LoaderPeer = Literal["all", "ultralytics", "opencv", "torchvision", "dali"]

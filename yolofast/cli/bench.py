@@ -16,8 +16,8 @@ BENCH_SECONDS = 5.0
 
 def bench_loader(args: BenchLoaderArgs) -> None:
     from yolofast.bench.loaders.ours import measure_loader
+    from yolofast.data_source import resolve_data
     from yolofast.formats.splits import as_split
-    from yolofast.pipeline import resolve_data
 
     work = args.loading
     if args.peers is not None:
@@ -46,8 +46,8 @@ def _bench_loaders(args: BenchLoaderArgs, peers: Sequence[str]) -> None:
     from yolofast.bench.loaders.comparison import ROUND_SECONDS, LoaderComparison, compare_loaders
     from yolofast.bench.loaders.report import AXIS, panel, text_table
     from yolofast.bench.peers.loaders import PEERS
+    from yolofast.data_source import resolve_data
     from yolofast.formats.splits import as_split
-    from yolofast.pipeline import resolve_data
 
     work = args.loading
     figures = compare_loaders(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from yolofast.cli.parser import Argument, arguments_of, summary
-from yolofast.config import Section
+from yolofast.config_fields import Section
 
 Shell = Literal["bash", "zsh", "fish"]
 Commands = Mapping[str, type[Section]]

@@ -35,7 +35,7 @@ from yolofast.cli.completion import HELP, completion_script
 from yolofast.cli.hints import command_hint
 from yolofast.cli.output import one_line
 from yolofast.cli.parser import build, parse, summary
-from yolofast.config import Section
+from yolofast.config_fields import Section
 from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
 
 USER_ERROR = 2

@@ -1,7 +1,8 @@
 """Dataclasses to command-line flags: a field is a flag, the text under it is its help.
 
-argparse only splits the command line. Values are checked by the dataclasses themselves (`config.Section`), so
-a setting has one check and one error message, whether it comes from a flag or from a YAML file.
+argparse only splits the command line. Values are checked by the dataclasses themselves
+(`config_fields.Section`), so a setting has one check and one error message, whether it comes from a flag or
+from a YAML file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from types import NoneType
 from typing import Any, Literal, NoReturn, TypeVar
 
 from yolofast.cli.hints import flag_hint
-from yolofast.config import UNIONS, Section, from_text
+from yolofast.config_fields import UNIONS, Section, from_text
 from yolofast.errors import ConfigError
 
 SectionT = TypeVar("SectionT", bound=Section)

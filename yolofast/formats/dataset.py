@@ -86,6 +86,13 @@ def parsing() -> Iterator[None]:
         raise LabelFileError(f"cannot be read: {error}") from None
 
 
+def check_size(path: Path, max_bytes: int) -> None:
+    """Raise `LabelFileError` for a file of more than `max_bytes`; call it inside `parsing`."""
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise LabelFileError(f"got {size} bytes, expected a file of at most {max_bytes}")
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledDataset:
     """A folder opened by a reader. `read()` streams its images, always in the same order."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from yolofast.formats.dataset import LabelFileError, parsing
+from yolofast.formats.dataset import LabelFileError, check_size, parsing
 
 
 def contains_keys(path: Path, keys: tuple[bytes, ...], max_bytes: int) -> bool:
@@ -39,9 +39,7 @@ def read_entries(path: Path, max_bytes: int) -> Iterator[tuple[int, Any]]:
     that is not a list.
     """
     with parsing():
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise LabelFileError(f"got {size} bytes, expected a file of at most {max_bytes}")
+        check_size(path, max_bytes)
         data = path.read_bytes()
         text = data.decode(json.detect_encoding(data), "surrogatepass").removeprefix("\ufeff")
         del data
@@ -82,9 +80,7 @@ def read_json(path: Path, max_bytes: int) -> Any:
     Python's parser, and numbers of thousands of digits.
     """
     with parsing():
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise LabelFileError(f"got {size} bytes, expected a file of at most {max_bytes}")
+        check_size(path, max_bytes)
         try:
             return json.loads(path.read_bytes())
         except json.JSONDecodeError as error:

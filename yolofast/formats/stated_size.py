@@ -233,7 +233,8 @@ def _upright(header: ImageHeader) -> Size:
 
 def _stored(header: ImageHeader) -> Size:
     """(width, height) before EXIF orientation."""
-    return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
+    height, width = header.stored_shape
+    return width, height
 
 
 def _frame(size: Size, upright: Size, stored: Size) -> Size | None:

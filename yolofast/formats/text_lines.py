@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from yolofast.formats.dataset import LabelFileError, parsing
+from yolofast.formats.dataset import check_size, parsing
 
 
 def read_lines(path: Path, max_bytes: int) -> Iterator[tuple[int, str]]:
@@ -14,9 +14,7 @@ def read_lines(path: Path, max_bytes: int) -> Iterator[tuple[int, str]]:
     Bytes that are not UTF-8 become surrogates, so that names in other encodings stay what they are.
     """
     with parsing():
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise LabelFileError(f"got {size} bytes, expected a file of at most {max_bytes}")
+        check_size(path, max_bytes)
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     for line, content in enumerate(text.split("\n"), 1):
         if stripped := content.strip():

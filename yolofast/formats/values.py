@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from yolofast.formats.dataset import LabelFileError
 from yolofast.formats.shapes import Box
@@ -23,11 +24,16 @@ class NoBox:
     severity: Severity = "error"
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a JSON value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def as_floats(values: Iterable[object]) -> tuple[float, ...] | None:
     """Numbers, or texts that are numbers, as floats; None when a value is neither."""
     numbers = []
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
+        if not is_number(value) and not isinstance(value, str):
             return None
         try:
             numbers.append(float(value))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
+from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache
+from yolofast.config_fields import at_least
 from yolofast.errors import ConfigError, DataError
 from yolofast.formats.boxes import is_rejection
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml

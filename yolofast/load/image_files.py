@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from yolofast.config import MODEL_STRIDE, at_least
+from yolofast.config import MODEL_STRIDE
+from yolofast.config_fields import at_least
 from yolofast.errors import ImageError
 from yolofast.images import read_headers
 from yolofast.kernels.packed_paths import PackedPaths, pack_paths, path_ends

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolofast.config import at_least
+from yolofast.config_fields import at_least
 from yolofast.errors import DataError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.splits import as_split

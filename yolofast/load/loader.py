@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from yolofast.config import at_least
+from yolofast.config_fields import at_least
 from yolofast.errors import ConfigError, DataError
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.execute.cpu import CpuExecutor

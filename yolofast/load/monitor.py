@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from yolofast.config import at_least
+from yolofast.config_fields import at_least
 from yolofast.errors import ConfigError, DataError
 from yolofast.load.monitor_chart import WORKER_WAIT, FlowPoint, merge_pairs, plot_flow
 from yolofast.process_memory import peak_resident_mib, resident_mib

@@ -15,8 +15,6 @@ from yolofast.errors import DataError
 from yolofast.formats.coco.parser import CocoFile, as_integer, is_int64
 from yolofast.types import Finding
 
-_SHOWN = 5
-
 
 @dataclass(frozen=True, slots=True)
 class CocoClasses:

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from yolofast.formats.values import is_number
+
 _MAX_SIDE = 1 << 20
 """A mask with a longer side is refused: it is no mask of an image."""
 
@@ -23,17 +25,13 @@ def mask_box(segmentation: object) -> list[float] | None:
         return _run_length_box(segmentation.get("counts"), segmentation.get("size"))
     if not isinstance(segmentation, list) or not segmentation:
         return None
-    if _are_numbers(segmentation):
+    if all(map(is_number, segmentation)):
         return _around([segmentation])
-    if not all(isinstance(part, list) and _are_numbers(part) for part in segmentation):
+    if not all(isinstance(part, list) and all(map(is_number, part)) for part in segmentation):
         return None
     if len(segmentation) > 2 and all(len(part) == 2 for part in segmentation):  # points as pairs
         return _around([list(chain.from_iterable(segmentation))])
     return _around([part for part in segmentation if part])
-
-
-def _are_numbers(values: Sequence[object]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _around(polygons: Sequence[Sequence[float]]) -> list[float] | None:

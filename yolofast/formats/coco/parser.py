@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError, at
 from yolofast.formats.coco.masks import mask_box
+from yolofast.formats.values import is_number
 from yolofast.kernels._annotations import read_label_file
 from yolofast.types import Severity
 
@@ -204,7 +205,7 @@ def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[st
     if annotation.get("iscrowd"):
         return CROWD
     box, category = annotation.get("bbox"), as_integer(annotation.get("category_id"))
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         box = None
     has_area = box is not None and box[2] != 0 and box[3] != 0
     around = None if has_area else mask_box(annotation.get("segmentation"))
@@ -236,10 +237,6 @@ def as_integer(value: object) -> object:
 def is_int64(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number that fits int64."""
     return isinstance(value, int) and -(2**63) <= value < 2**63
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _pixels(value: float) -> float:

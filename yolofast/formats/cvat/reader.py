@@ -10,19 +10,18 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from xml.parsers import expat
 
 from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
-from yolofast.formats.dataset import LabelFileError, LabelledDataset, parsing
+from yolofast.formats.dataset import LabelFileError, LabelledDataset, check_size, parsing
 from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.formats.splits import split_of
 from yolofast.formats.values import NoBox, as_floats, from_corner, read_box
+from yolofast.formats.xml_files import MAX_DEPTH, parsing_xml, safe_parser, too_deep
 
 MAX_BYTES = 2 << 30
 """The file is parsed as a stream: only its boxes stay in memory."""
-MAX_DEPTH = 32
 _CUBOID = tuple(f"{axis}{corner}{n}" for n in (1, 2) for corner in ("tl", "bl", "tr", "br") for axis in "xy")
 Attributes = Mapping[str, str]
 
@@ -108,8 +107,7 @@ class _Content:
 
     def __init__(self, file: LabelFile) -> None:
         self.file = file
-        self.parser = expat.ParserCreate()
-        self.parser.StartDoctypeDeclHandler = self.refuse  # so entities can never expand
+        self.parser = safe_parser()
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.CharacterDataHandler = self.text
@@ -119,15 +117,11 @@ class _Content:
         self.labels: list[str] = []
         self.is_part = False
 
-    def refuse(self, *_: object) -> None:
-        line = self.parser.CurrentLineNumber
-        raise LabelFileError("has a DOCTYPE, which is refused; remove it", line)
-
     def start(self, tag: str, values: dict[str, str]) -> None:
         self.path.append(tag)
         line = self.parser.CurrentLineNumber
         if len(self.path) > MAX_DEPTH:
-            raise LabelFileError("elements nested too deeply", line)
+            raise too_deep(self.parser)
         if len(self.path) == 1 and tag != "annotations":
             raise LabelFileError(f"not a CVAT file: got '{tag}', expected 'annotations'", line)
         if tag == "track" and len(self.path) == 2:
@@ -187,13 +181,7 @@ class _Content:
 def _read(file: LabelFile) -> None:
     content = _Content(file)
     with parsing():
-        size = file.path.stat().st_size
-        if size > MAX_BYTES:
-            raise LabelFileError(f"got {size} bytes, expected a file of at most {MAX_BYTES}")
-        with file.path.open("rb") as stream:
-            try:
-                content.parser.ParseFile(stream)
-            except expat.ExpatError as error:
-                reason = expat.ErrorString(error.code)
-                raise LabelFileError(f"not valid XML: {reason}", error.lineno) from None
+        check_size(file.path, MAX_BYTES)
+        with file.path.open("rb") as stream, parsing_xml():
+            content.parser.ParseFile(stream)
     file.reading.list_names(content.labels)

@@ -18,14 +18,15 @@ from typing import Any
 from yolofast.formats.boxes import row_finding
 from yolofast.formats.dataset import LabelFileError, RawRows
 from yolofast.formats.json_files import read_json
+from yolofast.formats.shapes import Box, Point, around_ellipse, around_points
+from yolofast.formats.values import is_number
 from yolofast.types import Finding
 
 MAX_BYTES = 64 << 20
 """A larger file is assumed not to be LabelMe's: real ones, with the image inside, have a few MB."""
 NUMBERED = "annotation"
 """`lines` are the shapes of a file, from 1, in this format."""
-Box = tuple[float, float, float, float]
-Points = list[tuple[float, float]]
+Points = list[Point]
 
 
 def parse_file(path: Path) -> dict[str, Any]:
@@ -36,24 +37,19 @@ def parse_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def _around(points: Points) -> Box:
-    xs, ys = zip(*points, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
-
-
 def _around_circle(points: Points) -> Box:
     """LabelMe stores the centre of a circle and a point on it."""
     (x, y), rim = points
     radius = math.hypot(rim[0] - x, rim[1] - y)
-    return x - radius, y - radius, x + radius, y + radius
+    return around_ellipse(x, y, radius, radius)
 
 
 _SHAPES: Mapping[str, tuple[str, Callable[[int], bool], Callable[[Points], Box]]] = MappingProxyType(
     {
-        "rectangle": ("2 corners or all 4", lambda n: n in (2, 4), _around),
-        "mask": ("2 corners", lambda n: n == 2, _around),
-        "polygon": ("3 or more points", lambda n: n >= 3, _around),
-        "rotation": ("4 corners", lambda n: n == 4, _around),
+        "rectangle": ("2 corners or all 4", lambda n: n in (2, 4), around_points),
+        "mask": ("2 corners", lambda n: n == 2, around_points),
+        "polygon": ("3 or more points", lambda n: n >= 3, around_points),
+        "rotation": ("4 corners", lambda n: n == 4, around_points),
         "circle": ("its centre and a point on it", lambda n: n == 2, _around_circle),
     }
 )
@@ -68,7 +64,7 @@ def _points(value: object) -> Points | None:
     for point in value:
         if not isinstance(point, list) or len(point) != 2:
             return None
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in point):
+        if not all(map(is_number, point)):
             return None
         try:
             points.append((float(point[0]), float(point[1])))
@@ -144,7 +140,7 @@ def shape_rows(
             continue
         groups[key].append(number)
         parts, _, first = boxes[place[key]]
-        boxes[place[key]] = (_around([parts[:2], parts[2:], box[:2], box[2:]]), classes[label], first)
+        boxes[place[key]] = (around_points([parts[:2], parts[2:], box[:2], box[2:]]), classes[label], first)
     notes = tuple(
         _grouped(path, key, numbers, key not in outlined)
         for key, numbers in groups.items()

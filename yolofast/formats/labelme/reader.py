@@ -20,7 +20,7 @@ from yolofast.formats.dataset import (
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
-from yolofast.formats.file_kinds import json_files
+from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.labelme.parser import (
     NUMBERED,
@@ -33,10 +33,7 @@ from yolofast.formats.names.order import sorted_names
 from yolofast.formats.splits import default_split, in_split_order
 from yolofast.types import Finding
 
-
-def find_labelme(tree: FileTree) -> tuple[Path, ...]:
-    """The JSON files with LabelMe's `shapes` and `imagePath`."""
-    return json_files(tree, "labelme")
+find_labelme = json_finder("labelme")
 
 
 def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:

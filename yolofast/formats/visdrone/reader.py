@@ -30,6 +30,7 @@ NAMES = (
 )
 """The names of the categories 1 to 10."""
 OTHERS = 11
+_CATEGORIES = dict(enumerate((*NAMES, "others"), 1))
 _COLUMNS = "left, top, width, height, score, category"
 
 find_visdrone = text_finder("visdrone")
@@ -56,8 +57,9 @@ def _read(file: LabelFile) -> None:
             ignored = NoBox("box-ignored", f"{what} that VisDrone ignores (score 0 or category 0)", "info")
             image.add("", ignored, line)
             continue
-        names = dict(enumerate((*NAMES, "others"), 1))
-        if category not in names:
+        if category not in _CATEGORIES:
             image.add("", NoBox("box-class", f"category {category:g}: expected 1 to {OTHERS}"), line)
             continue
-        image.add(names[int(category)], from_corner(read_box(fields[:4], "left, top, width, height")), line)
+        image.add(
+            _CATEGORIES[int(category)], from_corner(read_box(fields[:4], "left, top, width, height")), line
+        )

@@ -1,19 +1,15 @@
-"""Parses Pascal VOC XML with expat, without building or executing anything else.
-
-Expat gives line numbers, and a DOCTYPE is refused as soon as it is seen, so entities can never expand.
-"""
+"""Parses Pascal VOC XML: the elements of one image's file."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.parsers import expat
 
 from yolofast.formats.dataset import LabelFileError, parsing
+from yolofast.formats.xml_files import MAX_DEPTH, parsing_xml, safe_parser, too_deep
 
 MAX_BYTES = 16 << 20
-MAX_DEPTH = 32
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
 
 
@@ -69,15 +65,12 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> Element:
 
     Raises `LabelFileError`, and `ValueError` or `LookupError` for an encoding that expat cannot read.
     """
-    parser = expat.ParserCreate(encoding)
+    parser = safe_parser(encoding)
     stack = [Element("", 0)]
-
-    def refuse(*_: object) -> None:
-        raise LabelFileError("has a DOCTYPE, which is refused; remove it", parser.CurrentLineNumber)
 
     def start(tag: str, _: dict[str, str]) -> None:
         if len(stack) > MAX_DEPTH:
-            raise LabelFileError("elements nested too deeply for a VOC file", parser.CurrentLineNumber)
+            raise too_deep(parser)
         element = Element(tag, parser.CurrentLineNumber)
         stack[-1].children.append(element)
         stack.append(element)
@@ -88,12 +81,9 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> Element:
     def text(data: str) -> None:
         stack[-1].text += data
 
-    parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
-    try:
+    with parsing_xml():
         parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise LabelFileError(f"not valid XML: {expat.ErrorString(error.code)}", error.lineno) from None
     return stack[0]
