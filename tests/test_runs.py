@@ -148,6 +148,8 @@ def test_no_unfinished_run_says_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: no run to resume here\. Give its folder"):
         newest_unfinished(tmp_path / "nowhere")
     make_run(tmp_path / "a", *[0.1] * 5, age=2)
-    make_run(tmp_path / "b", *[0.1] * 5, age=1)
-    with pytest.raises(CheckpointError, match=rf"all 2 runs here are .*--resume {tmp_path}/b with more"):
+    make_run(tmp_path / "my b", *[0.1] * 5, age=1)
+    with pytest.raises(
+        CheckpointError, match=rf"every run here is finished \(2\).*--resume '{tmp_path}/my b' with more"
+    ):
         newest_unfinished(tmp_path)

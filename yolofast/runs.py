@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -125,8 +126,9 @@ def newest_unfinished(project: Path, *, epochs: int | None = None, patience: int
     if not newest:
         raise CheckpointError(f"{project}: no run to resume here. Give its folder: --resume PATH.")
     raise CheckpointError(
-        f"{project}: all {len(newest)} runs here are finished. To continue the latest one: "
-        f"--resume {newest[0]} with more --epochs, or a larger --patience if it stopped early."
+        f"{project}: every run here is finished ({len(newest)}). To continue the latest one: "
+        f"--resume {shlex.quote(str(newest[0]))} with more --epochs, or a larger --patience if it stopped "
+        "early."
     )
 
 
