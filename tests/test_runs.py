@@ -49,15 +49,25 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_run_without_a_checkpoint_is_taken_again(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a")
-    for name in ("labels.png", "train_batch1.png", "weights/.last.safetensors.7.tmp"):
+    for name in (".lock", "labels.png", "train_batch1.png", "weights/.last.safetensors.7.tmp"):
         write_text(folder / name, "")
     with open_run(settings(tmp_path)) as config:
         assert config.logging.run_dir == folder
+        assert not list(folder.glob("*.png")), "pictures of another run"
+
+
+def test_a_config_that_a_user_put_there_is_not_overwritten(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a")
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+    with open_run(settings(tmp_path)) as config:
+        assert config.logging.name == "a-2"
 
 
 @pytest.mark.parametrize("name", ["results.csv", "weights/mine.safetensors", "notes/a.txt"])
 def test_a_folder_with_anything_else_is_not(tmp_path: Path, name: str) -> None:
-    write_text(make_run(tmp_path / "a") / name, "")
+    folder = make_run(tmp_path / "a")
+    write_text(folder / ".lock", "")
+    write_text(folder / name, "")
     with open_run(settings(tmp_path)) as config:
         assert config.logging.name == "a-2"
 
@@ -148,6 +158,8 @@ def test_no_unfinished_run_says_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: no run to resume here\. Give its folder"):
         newest_unfinished(tmp_path / "nowhere")
     make_run(tmp_path / "a", *[0.1] * 5, age=2)
-    make_run(tmp_path / "b", *[0.1] * 5, age=1)
-    with pytest.raises(CheckpointError, match=rf"all 2 runs here are .*--resume {tmp_path}/b with more"):
+    make_run(tmp_path / "my b", *[0.1] * 5, age=1)
+    with pytest.raises(
+        CheckpointError, match=rf"every run here is finished \(2\).*--resume '{tmp_path}/my b' with more"
+    ):
         newest_unfinished(tmp_path)

@@ -110,6 +110,11 @@ class DatasetConfig(Section):
                 f"imgsz: got {self.imgsz}, expected a multiple of {MODEL_STRIDE} (the largest stride). "
                 f"Use {lower} or {lower + MODEL_STRIDE}."
             )
+        if self.rect and self.multi_scale:
+            raise ConfigError(
+                f"multi_scale: got {self.multi_scale:g} and rect, expected one of them: rectangular batches "
+                "have the sizes of their images. Drop --rect or --multi-scale."
+            )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from yolofast.analyze import analyze_dataset
 from yolofast.config import MODEL_STRIDE, YOLOConfig
@@ -60,8 +61,8 @@ CHECK_IMAGES = 16
 
 
 def print_line(line: str) -> None:
-    """Print a line on stderr, where progress bars are, too."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line on stderr, above the progress bar that may be there."""
+    tqdm.write(line, file=sys.stderr)
 
 
 def ignore_line(line: str) -> None:
@@ -168,7 +169,7 @@ def train_model(
     )
     config = replace(config, training=trainer.config)
     if checkpoint_manager is not None:
-        checkpoint_manager.model_metadata |= weights_metadata(config)
+        checkpoint_manager.model_metadata |= weights_metadata(config.replace(resume=False))
     for line in training_header(config, trainer, loader.dataset, valid.dataset):
         monitor.report(line)
     if folder is not None and not trainer.is_over():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -21,10 +22,8 @@ from yolofast.output_folder import cannot_create, missing_folders, numbered_fold
 CONFIG_NAME, WEIGHTS_FOLDER, LOCK_NAME = "config.yaml", "weights", ".lock"
 LABELS_NAME, BATCH_NAME = "labels.png", "train_batch{}.png"
 DATA_FLOW_NAME = "dataflow.json"
-_BEFORE_THE_FIRST_EPOCH = (
-    *(CONFIG_NAME, LOCK_NAME, WEIGHTS_FOLDER, LABELS_NAME, BATCH_NAME.format("*")),
-    Path(DATA_FLOW_NAME).stem + ".*",
-)
+_PICTURES = (LABELS_NAME, BATCH_NAME.format("*"), Path(DATA_FLOW_NAME).stem + ".*")
+_BEFORE_THE_FIRST_EPOCH = (CONFIG_NAME, LOCK_NAME, WEIGHTS_FOLDER, *_PICTURES)
 """All that a run has written before its first epoch is over."""
 
 
@@ -42,6 +41,8 @@ def open_run(config: YOLOConfig) -> Iterator[YOLOConfig]:
         with contextlib.ExitStack() as stack:
             if _claim(folder, stack, resume=resume):
                 stack.callback(_remove_if_empty, folder, missing)  # while the lock is still held
+                if not resume:
+                    _remove_pictures(folder)
                 yield config.replace(name=str(folder.relative_to(project)))
                 return
         if resume:
@@ -78,11 +79,24 @@ def _is_at(file: IO[str], path: Path) -> bool:
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether a folder holds nothing, or only what a run writes before its first epoch is over."""
-    if any(not any(path.match(name) for name in _BEFORE_THE_FIRST_EPOCH) for path in folder.iterdir()):
+    """Whether a folder holds nothing, or only what a run writes before its first epoch is over.
+
+    A lock is among that: without it the files, such as a config.yaml, are not those of a run.
+    """
+    found = list(folder.iterdir())
+    if found and not (folder / LOCK_NAME).exists():
+        return False
+    if any(not any(path.match(name) for name in _BEFORE_THE_FIRST_EPOCH) for path in found):
         return False
     weights = folder / WEIGHTS_FOLDER
     return not weights.exists() or all(path.suffix == ".tmp" for path in weights.iterdir())
+
+
+def _remove_pictures(folder: Path) -> None:
+    """Remove those of a run that stopped before its first checkpoint: the next one may draw fewer."""
+    for pattern in _PICTURES:
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def _remove_if_empty(folder: Path, missing: list[Path]) -> None:
@@ -119,8 +133,9 @@ def newest_unfinished(project: Path, *, epochs: int | None = None, patience: int
     if not newest:
         raise CheckpointError(f"{project}: no run to resume here. Give its folder: --resume PATH.")
     raise CheckpointError(
-        f"{project}: all {len(newest)} runs here are finished. To continue the latest one: "
-        f"--resume {newest[0]} with more --epochs, or a larger --patience if it stopped early."
+        f"{project}: every run here is finished ({len(newest)}). To continue the latest one: "
+        f"--resume {shlex.quote(str(newest[0]))} with more --epochs, or a larger --patience if it stopped "
+        "early."
     )
 
 

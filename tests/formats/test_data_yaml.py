@@ -90,6 +90,11 @@ def test_missing_file(tmp_path: Path) -> None:
         read_data_yaml(tmp_path / "data.yaml")
 
 
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"got a folder, expected a data\.yaml\. Give the one in it"):
+        read_data_yaml(tmp_path)
+
+
 def test_missing_split_says_which_there_are(tmp_path: Path) -> None:
     root = write_yolo(tmp_path, FOLDERS, "train: train\nval: valid\ntest: test\nnames: [a]\n")
     with pytest.raises(DataError, match="no 'test:' split; it has: train, valid"):

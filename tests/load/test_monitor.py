@@ -16,7 +16,7 @@ from yolofast.errors import ConfigError, DataError, MissingExtraError
 from yolofast.images import read_image
 from yolofast.load import monitor as monitor_module
 from yolofast.load.monitor import WARM_UP, DataFlowMonitor
-from yolofast.load.monitor_chart import STAGE_COLOURS
+from yolofast.load.monitor_chart import STAGE_COLOURS, FlowPoint
 
 SLOW = 2.0
 """Seconds by which the batches of the warm-up take longer."""
@@ -282,6 +282,21 @@ def test_a_picture_of_a_flow_without_a_loader(clock: Clock, tmp_path: Path) -> N
         with monitor.measure("processing", samples=8):
             clock.now += 0.5
     assert monitor.plot(tmp_path / "flow.png").stat().st_size > 10_000
+
+
+def test_the_last_moment_of_a_flow_is_no_point_of_its_own(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that comes 1 ms after the last point would be drawn as thousands of samples per second."""
+    drawn: list[list[FlowPoint]] = []
+    monkeypatch.setattr(monitor_module, "plot_flow", lambda title, points, *_, **__: drawn.append(points))
+    monitor = DataFlowMonitor(interval_s=0.5)
+    for seconds in (0.0, 0.6, 0.6, 0.001):
+        clock.now += seconds
+        monitor.record_batch(8, wait_s=0, queue_depth=1, stages={})
+    monitor.plot(tmp_path / "flow.png")
+    assert [point.samples for point in drawn[0]] == [8, 16]
+    assert [point.seconds for point in drawn[0]] == pytest.approx([0.6, 0.601])
 
 
 def test_without_matplotlib_the_extra_is_named(

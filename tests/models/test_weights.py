@@ -146,6 +146,17 @@ def test_class_scores_are_taken_by_name(names: tuple[str, ...], tmp_path: Path) 
         assert torch.equal(class_row(model, name), wanted), name
 
 
+def test_classes_that_differ_only_in_case_are_told_apart(tmp_path: Path) -> None:
+    known = build_model("p", 3, class_names=("car", "Car", "BUS"), seed=1)
+    save_weights(known, tmp_path / "w.safetensors")
+    model = build_model("p", 4, class_names=("Car", "car", "CAR", "bus"), seed=2)
+    start = class_row(model, "CAR").clone()
+    assert transfer_weights(model, tmp_path / "w.safetensors").classes == ("Car", "car", "bus")
+    for name, source in (("Car", "Car"), ("car", "car"), ("bus", "BUS")):
+        assert torch.equal(class_row(model, name), class_row(known, source)), name
+    assert torch.equal(class_row(model, "CAR"), start)
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
 def test_file_mode_follows_the_umask(model: Detector, tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from torch import nn
 
 from yolofast.config import TrainingConfig
 from yolofast.errors import CheckpointError, ConfigError, YolofastError
+from yolofast.pipeline import print_line
 from yolofast.train import CheckpointManager, Trainer, TrainingMonitor, mixed_precision, select_device
 from yolofast.train.monitor import duration
 from yolofast.types import Batch
@@ -338,6 +342,42 @@ def test_a_loss_that_is_not_finite_stops_with_advice_that_is_true(
     checkpoints = CheckpointManager(tmp_path) if saves else None
     with pytest.raises(YolofastError, match=r"the loss became (nan|inf) " + message):
         trainer(config(), loader=Breaks(epoch), checkpoints=checkpoints).fit()
+
+
+def test_weights_that_the_last_step_broke_are_not_saved(tmp_path: Path) -> None:
+    """The loss is still that of the step before: only the next epoch would notice, too late to resume."""
+    checkpoints = CheckpointManager(tmp_path)
+    advice = r"the weights became infinite or NaN in epoch 1, step 1\..* \(now 1e\+38\), and start again"
+    with pytest.raises(YolofastError, match=advice):
+        trainer(config(lr0=1e38), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints).fit()
+    assert not checkpoints.last.exists()
+    trainer(config(epochs=1, lr0=1e-3), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints).fit()
+    with pytest.raises(YolofastError, match=r"in epoch 2, step 2\..* and --resume: epoch 1 is saved"):
+        trainer(
+            config(epochs=3, lr0=1e38, resume=True), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints
+        ).fit()
+    resumed = trainer(
+        config(epochs=3, lr0=1e-3, resume=True), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints
+    )
+    assert resumed.fit().final_epoch == 3
+
+
+def test_lines_and_warnings_do_not_run_into_the_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an epoch whose last batch joins the one before (said) and whose loader warns."""
+    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(sys.stderr)])
+    monitor = TrainingMonitor(report=print_line)
+
+    class Warns(Loader):
+        def __iter__(self) -> Iterator[Batch]:
+            logging.getLogger("loader").warning("replaced by another image: a.jpg")
+            yield from super().__iter__()
+
+    trainer(config(epochs=1), loader=Warns(counts=(2, 1)), monitor=monitor).fit()
+    shown = re.split(r"[\r\n]+", capsys.readouterr().err)
+    assert "replaced by another image: a.jpg" in shown
+    assert any(line.startswith("the last batch of an epoch has a single image") for line in shown)
 
 
 def test_resume_needs_the_same_optimizer(tmp_path: Path) -> None:

@@ -227,16 +227,12 @@ def _config_of_run(given: Mapping[str, Any]) -> YOLOConfig:
     )
 
 
-def _report(line: str) -> None:
-    print(one_line(line), file=sys.stderr, flush=True)
-
-
 def train(args: TrainArgs) -> None:
-    from yolofast.pipeline import train_run
+    from yolofast.pipeline import print_line, train_run
     from yolofast.train import best_row
 
     config = YOLOConfig(args.model, args.dataset, args.training, args.augment, args.logging)
-    folder, result = train_run(config, report=_report)
+    folder, result = train_run(config, report=lambda line: print_line(one_line(line)))
     best = best_row(result["training_history"])
     weights = folder / "weights" / "best.safetensors"
     if args.json:

@@ -188,11 +188,13 @@ class _Run:
 
     def evaluate(self, loader: Iterable[Batch], progress: bool, output: _Output | None) -> None:
         from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
 
         samples = 0
-        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=not progress, leave=False):
-            self._batch(batch, output)
-            samples += len(batch)
+        with logging_redirect_tqdm() if progress else contextlib.nullcontext():
+            for batch in tqdm(loader, desc="evaluate", unit="batch", disable=not progress, leave=False):
+                self._batch(batch, output)
+                samples += len(batch)
         if not self.images:
             raise DataError("evaluation: the loader has no images, expected at least one. Check the split.")
         if samples > self.images:

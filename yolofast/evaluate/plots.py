@@ -299,12 +299,14 @@ def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> P
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_ylim(bottom=0)
+        if len(columns) > 1:
+            axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # room for the legend
         if title == "mean average precision":
             axes.set_ylim(0, 1)
         if not axes.lines:
             axes.text(0.5, 0.5, "not recorded", ha="center", va="center", transform=axes.transAxes)
         elif len(columns) > 1:
-            axes.legend(fontsize=9)
+            axes.legend(fontsize=9, loc="upper right", ncols=len(columns))
         axes.grid(alpha=0.3)
     return _save(figure, Path(path))
 

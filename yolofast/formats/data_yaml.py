@@ -80,6 +80,10 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise DatasetNotFoundError(f"{path}: no such file. Give the data.yaml of a dataset.") from None
+    except IsADirectoryError:
+        raise DataError(
+            f"{path}: got a folder, expected a data.yaml. Give the one in it; `yolofast prepare` makes one."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     except yaml.YAMLError as error:

@@ -54,7 +54,7 @@ def configured_dataset(
         cache=settings.cache,
         cache_dir=settings.cache_dir,
         rect=settings.rect,
-        multi_scale=settings.multi_scale if augment and not settings.rect else 0.0,
+        multi_scale=settings.multi_scale if augment else 0.0,
         stride=settings.stride,
         pad=settings.pad,
         hooks=hooks,

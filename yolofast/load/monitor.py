@@ -284,6 +284,8 @@ class DataFlowMonitor:
             last = max(self._warm_up.last, self._steady.last)
             is_open = self._point_began is not None and last > self._point_began
             points = [*self._history, *([self._closed(last)] if is_open else [])]
+        if is_open and len(points) > 1:  # the rate of a moment would dwarf all others
+            points[-2:] = [points[-2].merged(points[-1])]
         if not points:
             raise DataError(
                 "data flow: got fewer than two records, expected a run to plot. Load more batches."

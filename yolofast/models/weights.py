@@ -8,6 +8,7 @@ and others; averaged weights are preferred, and tensors of other groups are igno
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,9 +195,15 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
 
 
 def _rows_by_name(file: Sequence[str], model: Sequence[str]) -> dict[int, int]:
-    """Row of the model -> row of the file, for the classes that both have."""
-    rows = {name.casefold(): row for row, name in enumerate(file)}
-    return {row: rows[name.casefold()] for row, name in enumerate(model) if name.casefold() in rows}
+    """Row of the model -> row of the file, for the classes that both have.
+
+    A name in another case counts where no other class of the file or of the model has it in any case.
+    """
+    exact = {name: row for row, name in enumerate(file)}
+    folded = Counter(name.casefold() for name in file), Counter(name.casefold() for name in model)
+    alike = {key: row for name, row in exact.items() if all(c[key := name.casefold()] == 1 for c in folded)}
+    found = {row: exact.get(name, alike.get(name.casefold())) for row, name in enumerate(model)}
+    return {row: at for row, at in found.items() if at is not None}
 
 
 def _with_rows(own: Tensor, file: Tensor, rows: Mapping[int, int]) -> Tensor:

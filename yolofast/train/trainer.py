@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from yolofast.config import TrainingConfig
 from yolofast.errors import CheckpointError, ConfigError, YolofastError
@@ -91,6 +92,13 @@ def select_device(name: str) -> torch.device:
     return device
 
 
+@torch.no_grad()
+def _all_finite(model: nn.Module) -> bool:
+    """Whether no weight and no buffer is infinite or NaN."""
+    values = [value for value in model.state_dict().values() if value.is_floating_point()]
+    return not values or bool(torch.stack([value.isfinite().all() for value in values]).all())
+
+
 class Trainer:
     """Trains a model whose `model(images, targets)` returns the losses (box, cls, dfl) as a tensor [3].
 
@@ -157,15 +165,17 @@ class Trainer:
     def fit(self) -> TrainResult:
         """Train to the last epoch, or until `patience` epochs brought no better mAP50-95.
 
-        A run that is over already stays as it is. Raises `YolofastError` when the loss is no longer finite,
-        `CheckpointError` when a checkpoint cannot be written.
+        A run that is over already stays as it is. Raises `YolofastError` when the loss or the weights
+        are no longer finite, `CheckpointError` when a checkpoint cannot be written.
         """
+        trained_before = self.epoch
         if self.config.resume:
             self.monitor.report(self._resumed_line())
-        while not self.is_over():
-            self._run_epoch()
-            if self.is_over() and self.epoch < self.config.epochs:
-                self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
+        with logging_redirect_tqdm() if self.progress else contextlib.nullcontext():
+            while not self.is_over():
+                self._run_epoch()
+        if trained_before < self.epoch < self.config.epochs:
+            self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
         best = fitness(best_row(self.history)) if self.history else -math.inf
         return TrainResult(list(self.monitor.history), best, self.epoch)
 
@@ -173,6 +183,12 @@ class Trainer:
         """Train, validate, record and save one epoch."""
         started = time.perf_counter()
         row = self._train_epoch()
+        if not _all_finite(self.model):  # the last step broke them: the checkpoint before it must stay
+            raise YolofastError(
+                self._advice_on_divergence(
+                    "the weights became infinite or NaN", (self.epoch + 1) * len(self.loader)
+                )
+            )
         trained = time.perf_counter() - started
         if self.validate is not None:
             row |= self.validate(self.ema.model)
@@ -235,7 +251,7 @@ class Trainer:
             losses = self.model(images, targets)
         total = losses.sum()
         if not math.isfinite(total.item()):
-            raise YolofastError(self._advice_on_divergence(total.item(), step))
+            raise YolofastError(self._advice_on_divergence(f"the loss became {total.item()}", step))
         # The sum over images, not the mean: the usual learning rates assume it.
         self.scaler.scale(total * len(batch)).backward()
         detached: torch.Tensor = losses.detach()
@@ -284,16 +300,17 @@ class Trainer:
             steps = self.epoch * len(self.loader)
             self.monitor.report(
                 f"mAP50 is 0 up to epoch {self.epoch} (step {steps}). A few hundred steps without a hit are "
-                "usual. If it stays so: do the boxes in train_batch1.png fit the objects? Are the classes in "
-                "labels.png right? Then train longer (--epochs) or start from trained --weights."
+                "usual. If it stays so: do the boxes fit the objects, and are the classes right? "
+                "train_batch1.png and labels.png (--plots) show it. Then train longer (--epochs) or start "
+                "from trained --weights."
             )
 
-    def _advice_on_divergence(self, loss: float, step: int) -> str:
+    def _advice_on_divergence(self, what: str, step: int) -> str:
         advice = f"Lower --lr0 (now {self.config.lr0:g})"
         advice += " or try --amp off" if self.amp is not None else ""
         saved = self.checkpoints is not None and self.epoch > 0
         rest = f"and --resume: epoch {self.epoch} is saved" if saved else "and start again"
-        return f"the loss became {loss} in epoch {self.epoch + 1}, step {step}. {advice}, {rest}."
+        return f"{what} in epoch {self.epoch + 1}, step {step}. {advice}, {rest}."
 
     # ------------------------------------------------------------ state
 
