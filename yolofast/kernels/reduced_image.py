@@ -60,6 +60,6 @@ def reduced_image(pixels: NDArray[np.uint8], whole: tuple[int, int]) -> ReducedI
 
 
 def reduced_alike(source: NDArray[np.uint8], result: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`result`, an image of the shape of `source`, as a reduced version of the same picture if that is one."""
+    """`result`, of the shape of `source`, as a reduced version of the same picture if that is one."""
     whole = getattr(source, "whole", None)
     return result if whole is None else reduced_image(result, whole)
