@@ -40,7 +40,9 @@ class ReducedImage(np.ndarray):
         return made[()] if made.ndim == 0 else made  # a maximum or mean is a plain number
 
     def __reduce__(self) -> Any:
-        make, arguments, state = super().__reduce__()
+        made = super().__reduce__()
+        assert isinstance(made, tuple)
+        make, arguments, state = made
         return make, arguments, (state, self._known)
 
     def __reduce_ex__(self, protocol: Any) -> Any:

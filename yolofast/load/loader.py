@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Generator, Iterator
+from inspect import GEN_CLOSED, getgeneratorstate
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -188,7 +189,7 @@ class Loader:
     def _running(self) -> Generator[Batch, None, None] | None:
         """The iteration in progress."""
         active = self._active() if self._active is not None else None
-        return None if active is None or active.gi_frame is None else active
+        return None if active is None or getgeneratorstate(active) == GEN_CLOSED else active
 
     def _end_iteration(self) -> None:
         running = self._running()
