@@ -30,6 +30,7 @@ from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import DataError
 from yolofast.load import Loader, YOLODataset, create_dataloader
 from yolofast.load import dataset as dataset_module
+from yolofast.load.plan.bad_images import BadImages
 from yolofast.load.plan.plan import plan_batch
 
 COUNT = 24
@@ -231,6 +232,23 @@ def test_a_run_of_cut_files_costs_each_sample_little(
     got = plain_samples(Loader(mixed, 8, threads=2))
     assert sum(drawn) < 6 * count
     assert got == [plain(single[0, at]) for at in range(count)]
+
+
+def test_a_hundred_thousand_unreadable_images_in_a_row_take_linear_time() -> None:
+    count, begin, end = 300_000, 150_000, 250_000
+    known = BadImages(count, 0.5, "data")
+    known.add(begin, "path", "cut")
+    read, started = 0, time.monotonic()
+    while len(images := known.unconfirmed(256)):
+        read += len(images)
+        unreadable = (images >= begin) & (images < end)
+        for number in images[unreadable].tolist():
+            known.add(number, "path", "cut")
+        known.confirm(images[~unreadable])
+    assert end - begin <= read < end - begin + 256
+    for number in range(begin, end, 1000):
+        assert known.substitutes(np.array([number, number + 1, 7])).tolist() == [end, end, 7]
+    assert time.monotonic() - started < 15
 
 
 def test_a_file_may_go_bad_in_the_middle_of_an_epoch(data: Path, caplog: pytest.LogCaptureFixture) -> None:

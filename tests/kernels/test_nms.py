@@ -151,7 +151,8 @@ def test_float64_boxes_are_computed_in_float64() -> None:
     assert nms(far.astype(np.float32), [0.9, 0.8], 0.3).tolist() == [0, 1]
     assert nms(far, [0.5, 0.5 + 1e-12], 0.3).tolist() == [1]  # so are scores
     assert batched_nms(far, [0.9, 0.8], [1, 1], 0.3).tolist() == [0]
-    assert nms(far.tolist(), [0.9, 0.8], 0.3).tolist() == [0]
+    for alike in (far.tolist(), far.astype(">f8"), far.astype(np.longdouble)):
+        assert nms(alike, [0.9, 0.8], 0.3).tolist() == [0]
     huge = np.array([[0, 0, 1e200, 1e100], [0, 0, 1e200, 1e100]])
     assert nms(huge, [0.9, 0.8], 0.5).tolist() == [0]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 from typing import Any
 
 import cv2
@@ -146,6 +148,41 @@ def test_who_knows_the_whole_picture() -> None:
     assert letterbox(stored, 64)[1].source == (WIDTH, HEIGHT)
     (batched,) = kernels.decode_jpeg_batch([data], min_size=100)
     assert letterbox(batched, 64)[1].source == (HEIGHT, WIDTH)
+
+
+def test_a_reduced_picture_goes_to_another_process_and_through_other_kernels() -> None:
+    reduced = decode_jpeg(photo(6), min_size=100)
+    copies = [pickle.loads(pickle.dumps(reduced, protocol)) for protocol in range(2, 6)]
+    for alike in (
+        *copies,
+        copy.deepcopy(reduced),
+        kernels.flip(reduced, horizontal=True),
+        kernels.hsv_jitter(reduced, 0.1, 1.0, 1.0),
+        np.rot90(reduced, 2),
+    ):
+        assert letterbox(alike, 64)[1].source == (HEIGHT, WIDTH)
+    np.testing.assert_array_equal(copies[-1], reduced)
+    for part in (reduced[:50], pickle.loads(pickle.dumps(reduced[:50])), kernels.flip(reduced[:50])):
+        assert letterbox(part, 64)[1].source == (50, reduced.shape[1])
+    plain = np.array(reduced)
+    assert letterbox(kernels.flip(reduced, out=plain), 64)[1].source == plain.shape[:2]
+
+
+def test_a_quarter_turn_swaps_the_sides_of_the_whole_picture() -> None:
+    reduced = decode_jpeg(photo(), min_size=100)
+    for turned in (np.rot90(reduced), np.rot90(reduced).copy(), reduced.transpose(1, 0, 2)):
+        assert letterbox(turned, 64)[1].source == (WIDTH, HEIGHT)
+    planar = reduced.transpose(2, 0, 1)
+    assert letterbox(planar.transpose(1, 2, 0)[:20], 64)[1].source == (20, reduced.shape[1])
+
+
+def test_numbers_of_a_reduced_picture_are_plain_numbers() -> None:
+    reduced = decode_jpeg(photo(), min_size=100)
+    plain = np.array(reduced)
+    for name in ("max", "sum", "mean", "argmax", "all"):
+        got, wanted = getattr(reduced, name)(), getattr(plain, name)()
+        assert type(got) is type(wanted)
+        assert {got: name} == {wanted: name}
 
 
 def test_letterboxing_tensors_of_reduced_pictures() -> None:

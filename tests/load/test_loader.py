@@ -110,6 +110,7 @@ def test_an_iteration_after_one_that_was_left_is_the_next_epochs(
     for _ in range(2):
         next(iter(loader))
         loader.set_epoch(loader.epoch)
+    assert loader.state_dict()["position"] == 0
     assert plain_samples(loader) == one_by_one(dataset(data), 3)
     iter(loader), iter(loader)  # nothing was taken of these
     assert plain_samples(loader) == one_by_one(dataset(data), 4)

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from yolofast.kernels.placements import placement, target_size
+from yolofast.kernels.reduced_image import reduced_alike
 
 cnp.import_array()
 
@@ -255,6 +256,7 @@ def flip(image, *, horizontal=False, vertical=False, out=None):
         ValueError: an empty image, a wrong shape or `out`.
         TypeError: `image` is not a uint8 array.
     """
+    given = image
     image = _source("image", image, "[H, W, C]")
     result = _target(out, image.shape, False, image)
     cdef ConstImage src = _const_image(image)
@@ -263,7 +265,7 @@ def flip(image, *, horizontal=False, vertical=False, out=None):
     cdef bint left_right = horizontal, top_bottom = vertical
     with nogil:
         c_flip(src, dst, channels, left_right, top_bottom)
-    return result
+    return reduced_alike(given, result) if out is None else result
 
 
 def color_matrix(image, matrix, out=None):
@@ -330,4 +332,4 @@ def hsv_jitter(image, h, s, v, out=None):
     cdef float turns = h - math.floor(h), gain_s = min(s, 256.0), gain_v = min(v, 256.0)
     with nogil:
         c_hsv_jitter(src, turns, gain_s, gain_v, dst)
-    return result
+    return reduced_alike(given, result) if out is None else result

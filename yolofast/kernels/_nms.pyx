@@ -79,8 +79,9 @@ ctypedef fused Real:
 
 
 def _as_real(boxes, scores):
-    """Boxes [N, 4] and scores [N] of one dtype: float64 where the boxes are, else float32."""
-    dtype = np.float64 if np.asarray(boxes).dtype == np.float64 else np.float32
+    """Boxes [N, 4] and scores [N] of one dtype: float64 where the boxes are (or longer), else float32."""
+    given = np.asarray(boxes).dtype
+    dtype = np.float64 if given.kind == "f" and given.itemsize >= 8 else np.float32  # of any byte order
     boxes = as_boxes("boxes", boxes, dtype)
     return boxes, _column("scores", scores, dtype, len(boxes))
 

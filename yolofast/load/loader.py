@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from inspect import GEN_CLOSED, getgeneratorstate
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -106,7 +107,7 @@ class Loader:
         self._pool: Pool | None = None
         self._end_pool: weakref.finalize[..., Any] | None = None
         self._executor = self._make_executor(device, dtype, jpeg)
-        self._active: weakref.ref[Iterator[Batch]] | None = None
+        self._active: weakref.ref[Generator[Batch, None, None]] | None = None
 
     # ------------------------------------------------------------ protocol
 
@@ -129,6 +130,8 @@ class Loader:
         self._again = True
         if epoch != self.epoch:
             self.epoch, self._stages, self._taken = epoch, [], 0
+        elif self._running() is None:
+            self._taken = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Where the consumer is: plain numbers, the same on every rank.
@@ -183,10 +186,15 @@ class Loader:
             self._end_pool()
         self._pool = self._end_pool = None
 
-    def _end_iteration(self) -> None:
+    def _running(self) -> Generator[Batch, None, None] | None:
+        """The iteration in progress."""
         active = self._active() if self._active is not None else None
-        if active is not None:
-            active.close()  # type: ignore[attr-defined]
+        return None if active is None or getgeneratorstate(active) == GEN_CLOSED else active
+
+    def _end_iteration(self) -> None:
+        running = self._running()
+        if running is not None:
+            running.close()
 
     def _make_executor(
         self, device: str | torch.device | None, dtype: torch.dtype | None, jpeg: Jpeg
@@ -268,7 +276,7 @@ class Loader:
 
     # ------------------------------------------------------------ iteration
 
-    def _iterate(self) -> Iterator[Batch]:
+    def _iterate(self) -> Generator[Batch, None, None]:
         epoch = self.epoch
         pool = self._running_pool()
         blocks = (list(self._plans(block, epoch)) for block in self._blocks(self._batches(self._stages)))

@@ -350,12 +350,13 @@ def advice(limited_by: str | None, stages: Mapping[str, float]) -> str | None:
 def format_report(report: Mapping[str, Any]) -> str:
     """A report of `DataFlowMonitor.report` as text."""
     depth, memory, warm_up = report["queue_depth"], report["memory_mb"], report["warm_up"]
+    stretch = "then" if report["batches"] > warm_up["batches"] else "all of them in"
     lines = [
         " ".join(filter(None, (verdict(report), report["advice"]))),
         f"{report['total_samples_processed']} samples in {report['batches']} batches, of which "
         f"{warm_up['batches']} to warm up ({warm_up['wall_s']:.1f} s, "
         f"{_shown(warm_up['avg_loading_time'], '.4f')} s of waiting per batch)",
-        f"then {report['wall_s']:.1f} s at {_shown(report['throughput'], '.1f')} samples/s:",
+        f"{stretch} {report['wall_s']:.1f} s at {_shown(report['throughput'], '.1f')} samples/s:",
         f"consumer waits {_shown(report['avg_loading_time'], '.4f')} s per batch, "
         f"processes {_shown(report['avg_processing_time'], '.4f')} s",
         f"queue depth {_shown(depth['mean'], '.1f')} on average, {_shown(depth['min'], 'd')} minimum",

@@ -47,7 +47,7 @@ class BadImages:
         self._bad = np.zeros(count, dtype=bool)
         self._confirmed = np.zeros(count, dtype=bool)
         self._next = np.arange(count, dtype=np.int64)  # towards the substitute, past none that is readable
-        self._pending: list[int] = []  # without a confirmed substitute
+        self._pending: list[int] = []  # whose substitutes are not confirmed
         self._total, self._max_share, self._name = count + unindexed, max_share, name
         self._count, self._unindexed = count, unindexed
         self._check_share()
@@ -74,9 +74,10 @@ class BadImages:
 
         They are the substitutes that nobody has read yet, with the `ahead` - 1 images behind each of them.
         """
-        substitutes = self.substitutes(np.array(self._pending, dtype=np.int64))
+        pending = np.array(self._pending, dtype=np.int64)
+        substitutes, first = np.unique(self.substitutes(pending), return_index=True)
         open_ = ~self._confirmed[substitutes]
-        self._pending = np.array(self._pending, dtype=np.int64)[open_].tolist()
+        self._pending = pending[first[open_]].tolist()  # one for all that lead to the same substitute
         images = np.unique((substitutes[open_][:, None] + np.arange(ahead)) % max(1, self._count))
         return images[~self._bad[images] & ~self._confirmed[images]]
 
@@ -85,7 +86,7 @@ class BadImages:
         found = images
         while self._bad[found].any():
             found = self._next[found]
-        self._next[images] = found  # so that nobody takes these steps again
+            self._next[images] = found  # at once: of images in a row, each step is twice as long as the last
         return found
 
     def substitute(self, positions: NDArray[np.int64], draw: Draw) -> BatchPlan:
