@@ -1,4 +1,4 @@
-"""Writes the measured figures of results/*.json into README.md and docs/measured.md, between their markers."""
+"""Writes the figures of results/*.json into README.md and docs/measured.md, between their markers."""
 
 from __future__ import annotations
 
