@@ -96,8 +96,13 @@ def plot_flow(
     if warm_up_s:
         rate.axvspan(0, warm_up_s / scale, color="0.9", zorder=0)
     depths = [p.depths / p.batches if p.batches else math.nan for p in points]
-    ready = "batches ready when requested (0 = training waits; always 0 without --workers)"
-    _steps(depth, edges, depths, "#009e73", ready)
+    _steps(
+        depth,
+        edges,
+        depths,
+        "#009e73",
+        "batches ready when requested (0 = training waits; always 0 without --workers)",
+    )
     depth.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     depth.set_ylim(top=1.08 * max([1.0, *(d for d in depths if d > 1)]))
     _steps(memory, edges, [p.memory_mb for p in points], "#d55e00", "memory of this process, MiB")
