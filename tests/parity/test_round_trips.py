@@ -284,8 +284,11 @@ def _datasets(draw: st.DrawFn) -> tuple[tuple[Split, ...], tuple[str, ...], list
         top = layout.format(split=split) if split else ""
         path = "/".join(filter(None, (top, folder, stem + suffix)))
         images.append(draw(_labelled(path, split, len(names))))
-    for stem in ("keep-1", "keep-2"):  # enough to be a dataset: two images to train on, with a box
-        split = splits[0] if splits else None
+    # Enough to be a dataset: two images to train on, with a box. And in every split a box beyond the first
+    # pixel: a file whose coordinates all lie between 0 and 1 is read as shares.
+    first = splits[0] if splits else None
+    boxed = dict.fromkeys(image.split for image in images if image.rows and image.split != first)
+    for stem, split in (("keep-1", first), ("keep-2", first), *((f"keep-{each}", each) for each in boxed)):
         path = "/".join(filter(None, (layout.format(split=split) if split else "", f"{stem}.jpg")))
         full = (0, 0, UNIT, UNIT)
         images.append(Labelled(path, split, (40, 30), [(0, full)], _line(0, full, " ").encode(), 0))
