@@ -5,7 +5,8 @@
 
 YOLO, COCO and VOC at the size of coco_sized.py; CSV, Open Images and LabelMe with a quarter of its images. A
 reader is timed from the scan of the folder to the last image, a writer by its whole command, each in a fresh
-process with all files in the page cache: seconds of wall clock and of CPU.
+process with all files in the page cache. `user_s` is the processor time of the program itself: that of the file
+system, which the wall clock includes, depends on what was written and deleted before.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def make_formats(root: Path) -> None:
 
 
 def _run(arguments: list[str], checkout: Path) -> tuple[float, float, str]:
-    """Seconds of wall clock and of CPU, and the last line of the output."""
+    """Seconds of wall clock and of processor time (user), and the last line of the output."""
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
@@ -130,19 +131,22 @@ def _run(arguments: list[str], checkout: Path) -> tuple[float, float, str]:
     if done.returncode:
         raise SystemExit(f"{checkout}: {' '.join(arguments)}\n{done.stderr[-2000:]}")
     lines = done.stdout.strip().splitlines() or [""]
-    return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, lines[-1]
+    return seconds, now.ru_utime - used.ru_utime, lines[-1]
 
 
-def compare(root: Path, checkouts: dict[str, Path], rounds: int) -> dict[str, Any]:
-    """One entry for each reader and writer: medians of both sides, and the ratio of the rounds."""
+def compare(root: Path, checkouts: dict[str, Path], rounds: int, only: str) -> dict[str, Any]:
+    """One entry for each reader and writer: seconds of both sides in all rounds, and the ratio of medians.
+
+    `only` selects those whose names contain it ("read", "write voc").
+    """
     entries: dict[str, Any] = {}
     jobs = {f"read {name}": ["-c", READ, str(root / name)] for name in FORMATS}
     for name, (command, folder, *rest) in WRITERS.items():
         jobs[name] = ["-m", "yolofast.cli", command, str(root / folder), *rest]
     outputs = Path(tempfile.mkdtemp(prefix="written-", dir=root))
-    for name, arguments in jobs.items():
+    for name, arguments in ((n, a) for n, a in jobs.items() if only in n):
         wall: dict[str, list[float]] = {side: [] for side in SIDES}
-        cpu: dict[str, list[float]] = {side: [] for side in SIDES}
+        user: dict[str, list[float]] = {side: [] for side in SIDES}
         for turn in range(rounds + 1):  # the first fills the page cache
             said = {}
             for side in SIDES if turn % 2 else reversed(SIDES):
@@ -151,16 +155,16 @@ def compare(root: Path, checkouts: dict[str, Path], rounds: int) -> dict[str, An
                 seconds, busy, said[side] = _run(line, checkouts[side])
                 if turn:
                     wall[side].append(round(seconds, 3))
-                    cpu[side].append(round(busy, 3))
+                    user[side].append(round(busy, 3))
             if name not in WRITERS and said["before"] != said["after"]:
                 raise SystemExit(f"{name}: {said} boxes")
         entries[name] = {
             "wall_s": wall,
-            "cpu_s": cpu,
+            "user_s": user,
             "wall_ratio": round(float(np.median(wall["after"]) / np.median(wall["before"])), 3),
-            "cpu_ratio": round(float(np.median(cpu["after"]) / np.median(cpu["before"])), 3),
+            "user_ratio": round(float(np.median(user["after"]) / np.median(user["before"])), 3),
         }
-        print(name, entries[name]["wall_ratio"], entries[name]["cpu_ratio"], wall, flush=True)
+        print(name, entries[name]["wall_ratio"], entries[name]["user_ratio"], wall, flush=True)
     shutil.rmtree(outputs)
     return entries
 
@@ -171,12 +175,16 @@ def main() -> None:
     parser.add_argument("--before", type=Path, required=True, help="the other checkout, built")
     parser.add_argument("--after", type=Path, default=REPOSITORY, help="default: this checkout")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="those whose names contain this, added to the results")
     options = parser.parse_args()
     root = make(options.root.resolve())
     make_formats(root)
     checkouts = {"before": options.before.resolve(), "after": options.after.resolve()}
-    entries = compare(root, checkouts, options.rounds)
-    print(write_result(RESULTS / "readers.json", entries, ("numpy", "yolofast")))
+    entries = compare(root, checkouts, options.rounds, options.only)
+    results = RESULTS / "readers.json"
+    if options.only and results.exists():
+        entries = json.loads(results.read_text())["entries"] | entries
+    print(write_result(results, entries, ("numpy", "yolofast")))
 
 
 if __name__ == "__main__":
