@@ -5,8 +5,8 @@
 
 YOLO, COCO and VOC at the size of coco_sized.py; CSV, Open Images and LabelMe with a quarter of its images. A
 reader is timed from the scan of the folder to the last image, a writer by its whole command, each in a fresh
-process with all files in the page cache. `user_s` is the processor time of the program itself: that of the file
-system, which the wall clock includes, depends on what was written and deleted before.
+process with all files in the page cache. `user_s` is the processor time of the program alone: that of the
+file system, which the wall clock includes, depends on what was written and deleted before.
 """
 
 from __future__ import annotations
