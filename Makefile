@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEP517 := setuptools wheel Cython numpy
 NATIVE = $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu')
-SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg62-turbo-dev
+SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg-dev
 
 .DEFAULT_GOAL := help
 .PHONY: help system setup build demo test test-deep test-all lint format bench sanitize tsan clean
@@ -25,25 +25,36 @@ help:
 	@echo "make tsan      run the engine under ThreadSanitizer"
 	@echo "make clean     remove everything that was built (not runs/)"
 
-# The compiler and headers: installed by apt when we may, else named.
+# The interpreter, then the compiler and headers: installed by apt when we may, else named.
+PYTHON_IS_RECENT = $(PYTHON) -c 'import sys; version = sys.version_info[:2]; version >= (3, 11) or sys.exit( \
+  "$(PYTHON) is Python %d.%d, and yolofast needs 3.11 or newer. Install one and name it, such as: " \
+  "make setup PYTHON=python3.12" % version)'
+SYSTEM_IS_COMPLETE = command -v $(CXX) \
+  && printf '\#include <stdio.h>\n\#include <jpeglib.h>\n' | $(CXX) -E -x c++ - \
+  && $(PYTHON) -c 'import ensurepip, os, sysconfig, sys; \
+     sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'
 system:
-	@if ! { command -v g++ && printf '#include <stdio.h>\n#include <jpeglib.h>\n' | g++ -E -x c++ - \
-	    && $(PYTHON) -c 'import ensurepip, os, sysconfig, sys; \
-	       sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; } \
-	    >/dev/null 2>&1; then \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SYSTEM_PACKAGES); \
-	  else \
-	    echo "Missing system packages. Install: $(SYSTEM_PACKAGES)" >&2; exit 1; \
+	@! command -v $(PYTHON) >/dev/null || $(PYTHON_IS_RECENT)
+	@if ! { $(SYSTEM_IS_COMPLETE); } >/dev/null 2>&1; then \
+	  if ! command -v apt-get >/dev/null; then \
+	    echo "Missing: a C++ compiler, Python's venv module, or the headers of Python or libjpeg." >&2; \
+	    echo "Install what your system calls: $(SYSTEM_PACKAGES)" >&2; exit 1; \
+	  elif [ "$$(id -u)" != 0 ]; then \
+	    echo "Missing system packages. Install them, then run make again:" >&2; \
+	    echo "    sudo apt-get install -y $(SYSTEM_PACKAGES)" >&2; exit 1; \
 	  fi; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SYSTEM_PACKAGES); \
 	fi
+	@$(PYTHON_IS_RECENT)
 
 # torch comes first and alone: what follows then accepts it and asks for no other build of it.
 $(READY): pyproject.toml
 	$(MAKE) --no-print-directory system
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip $(PEP517)
+	@echo "downloading torch: a minute or more"
 	$(BIN)/python -m pip install -q "$(TORCH)"
+	@echo "building the kernels: about a minute (some minutes more where nvcc is)"
 	$(BIN)/python -m pip install -q --no-build-isolation -e ".[$(EXTRAS)]"
 	touch $@
 

@@ -155,6 +155,10 @@ def torch_extensions() -> list[Extension]:
     return extensions
 
 
+BUILDS = {"build", "build_ext", "install", "develop", "bdist_wheel", "editable_wheel"}
+"""Commands that compile."""
+
+
 class BuildExtensions(build_ext):
     """Compiles and links by `native`, which keeps its objects in build/native whoever asks for them."""
 
@@ -183,6 +187,12 @@ class BuildExtensions(build_ext):
         objects = native.compile_all(sources, native.BUILD / VARIANT / ext.name, flags)
         native.link([*objects, native.BUILD / VARIANT / native.CORE_NAME], target, link)
 
+
+if BUILDS & set(sys.argv):  # before Cython takes its time
+    try:
+        native.check_toolchain()
+    except native.CompileError as error:
+        raise SystemExit(str(error)) from None
 
 with native.locked(native.BUILD):  # Cython writes next to its sources, whoever else builds here
     setup(

@@ -1,4 +1,4 @@
-"""Writes the measured figures into README.md, from results/*.json, between the markers of each file."""
+"""Writes the figures of results/*.json into README.md and docs/measured.md, between their markers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from folders import REPOSITORY, RESULTS
 
 from yolofast.bench.figures import labelled, short_number
 
-README = REPOSITORY / "README.md"
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "measured.md")
 
 
 def table(document: dict[str, Any]) -> str:
@@ -152,17 +152,16 @@ SECTIONS = {
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
+    pages = {page: page.read_text(encoding="utf-8") for page in PAGES}
     for name, write in SECTIONS.items():
         start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
-        if start not in text:
-            print(f"README.md has no section '{name}': left out")
-            continue
+        page = next(page for page, text in pages.items() if start in text)
         document = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        before, rest = text.split(start)
+        before, rest = pages[page].split(start)
         after = rest.split(end)[1]
-        text = f"{before}{start}\n{write(document)}\n{end}{after}"
-    README.write_text(text, encoding="utf-8")
+        pages[page] = f"{before}{start}\n{write(document)}\n{end}{after}"
+    for page, text in pages.items():
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

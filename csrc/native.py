@@ -19,10 +19,12 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 CSRC = Path(__file__).resolve().parent
 REPOSITORY = CSRC.parent
@@ -62,6 +64,7 @@ TORCH_MACROS = ["-DTORCH_TARGET_VERSION=0x020b000000000000"]
 CUDA_MACROS = [*TORCH_MACROS, "-DUSE_CUDA", "-DYOLOFAST_TORCH_CUDA"]
 
 _slots = threading.BoundedSemaphore(CORES)
+_first_compilation = threading.Lock()  # is acquired once and for all
 
 
 class CompileError(Exception):
@@ -89,6 +92,42 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+class Need(NamedTuple):
+    """Something that a build needs: code that only compiles with it, what it is, and Debian's package."""
+
+    code: str
+    what: str
+    package: str
+
+
+PYTHON_H = Path(sysconfig.get_path("include"), "Python.h")
+NEEDS = (
+    Need("#include <concepts>", "a compiler for C++20", "g++"),
+    Need("#include <cstdio>\n#include <jpeglib.h>", "the header of libjpeg-turbo, jpeglib.h,", "libjpeg-dev"),
+    Need(f'#include "{PYTHON_H}"', f"the header of {sys.executable}, {PYTHON_H},", "python3-dev"),
+)
+
+
+def check_toolchain() -> None:
+    """Compile a few lines, so that what is missing is one line and not a page of compiler errors.
+
+    Raises `CompileError`.
+    """
+    command = [*CXX, *CPPFLAGS, *CXXFLAGS, "-std=c++20", "-fsyntax-only", "-x", "c++", "-"]
+    for code, what, package in NEEDS:
+        try:
+            done = subprocess.run(command, input=code, capture_output=True, text=True)
+            reason = next((line for line in done.stderr.splitlines() if "error" in line), "")
+            failed = done.returncode != 0
+        except OSError as error:
+            failed, reason = True, f"{error.filename}: {error.strerror}"
+        if failed:
+            raise CompileError(
+                f"yolofast cannot be built: {what} is missing ({reason or shlex.join(CXX)}). "
+                f"On Debian and Ubuntu: sudo apt-get install -y {package}"
+            )
 
 
 def _short(path: Path) -> str:
@@ -129,6 +168,8 @@ def compile_all(
         if _is_up_to_date(target, shlex.join(command)):
             return target
         target.with_suffix(".command").unlink(missing_ok=True)
+        if _first_compilation.acquire(blocking=False):
+            print("compiling: about a minute if everything is new", file=sys.stderr, flush=True)
         output = run(command)
         target.with_suffix(".txt").write_text(output)
         if "warning" in output:

@@ -36,6 +36,7 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
         ("training: 3", "section 'training': got 3"),
         ("model: {model: q}", "expected one of p, n, s, m, l, x"),
         ("dataset: {imgsz: 100}", "Use 96 or 128."),
+        ("dataset: {rect: true, multi_scale: 0.5}", "Drop --rect or --multi-scale."),
         ("- 1", "expected sections"),
         ("model: [", "config.yaml:1: not valid YAML"),
         ("training: {epochs: 2020-99-99}", "not valid YAML"),

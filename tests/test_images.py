@@ -6,17 +6,18 @@ import io
 import os
 import struct
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from yolofast.errors import ImageError
 from yolofast.images import IMAGE_SUFFIXES, read_header, read_headers, read_image
-from yolofast.kernels import jpeg_info
+from yolofast.kernels import decode_jpeg, jpeg_info
 from yolofast.types import ImageHeader
 
 HEIGHT, WIDTH = 37, 53
@@ -60,22 +61,76 @@ def test_gray_jpeg_becomes_rgb(tmp_path: Path) -> None:
     assert (image[..., 0] == image[..., 2]).all()
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_jpeg_orientation(orientation: int, tmp_path: Path) -> None:
+def turned(path: Path, orientation: int, mode: str = "RGB", **options: Any) -> Path:
+    """A file whose metadata say that its picture, HEIGHT x WIDTH as stored, is to be turned."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(tmp_path / "turned.jpg", exif=exif)
-    shape = (HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT)
-    assert read_header(path).shape == shape
-    assert read_image(path).shape == (*shape, 3)
+    tag: dict[str, Any] = {"tiffinfo": {274: orientation}} if path.suffix == ".tif" else {"exif": exif}
+    return save(path, mode, **tag, **options)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".webp"])
-def test_other_formats_are_taken_as_stored(suffix: str, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = save(tmp_path / f"turned{suffix}", exif=exif)
-    assert read_header(path).shape == (HEIGHT, WIDTH) == read_image(path).shape[:2]
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_pictures_are_turned_upright(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """In the pixels as in the header, which also says how they are stored."""
+    options = {".webp": {"lossless": True}, ".jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+    for mode in ("L", "RGB"):
+        stored = Image.fromarray(picture()).convert(mode)
+        stored.getexif()[0x0112] = orientation
+        expected = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
+        path = turned(tmp_path / f"{mode}{suffix}", orientation, mode, **options)
+        header, image = read_header(path), read_image(path)
+        assert header.orientation == orientation
+        assert header.shape == image.shape[:2] == expected.shape[:2]
+        assert header.stored_shape == (HEIGHT, WIDTH)
+        assert image.flags.c_contiguous
+        assert np.abs(image.astype(int) - expected).max() <= (4 if suffix == ".jpg" else 0)
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+
+
+def exif_of(orientation: int) -> bytes:
+    return struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+PLACES = {
+    "in front": lambda plain, exif: plain[:33] + exif + plain[33:],
+    "behind the pixels": lambda plain, exif: plain[:-12] + exif + chunk(b"tEXt", b"a\0b") + plain[-12:],
+    "behind a profile": lambda plain, exif: plain[:33] + chunk(b"iCCP", bytes(40_000)) + exif + plain[33:],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("longer", [False, True])
+def test_where_a_png_may_say_how_it_is_turned(place: str, longer: bool, tmp_path: Path) -> None:
+    """Its first bytes do not hold all of a longer file."""
+    path = save(tmp_path / "plain.png", compress_level=0 if longer else 9)
+    plain = path.read_bytes()
+    if longer:
+        plain = plain[:33] + chunk(b"tEXt", b"Comment\0" + bytes(20_000)) + plain[33:]
+    path.write_bytes(PLACES[place](plain, chunk(b"eXIf", exif_of(6))))
+    assert (read_header(path).shape, read_header(path).orientation) == ((WIDTH, HEIGHT), 6)
+    np.testing.assert_array_equal(read_image(path), np.rot90(picture(), -1))
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [b"", b"II", exif_of(0), exif_of(9), exif_of(6)[:20], b"XX" + exif_of(6)[2:], b"II*\0" + b"\xff" * 8],
+)
+def test_nonsense_turns_nothing(exif: bytes, tmp_path: Path) -> None:
+    path = save(tmp_path / "plain.png")
+    plain = path.read_bytes()
+    # What looks like a chunk within the pixels is none.
+    fake = chunk(b"IDAT", b"\0\0\0\x1aeXIf" + exif_of(6) + bytes(20))
+    for data in (PLACES["in front"](plain, chunk(b"eXIf", exif)), plain[:33] + fake + plain[33:]):
+        path.write_bytes(data)
+        assert (read_header(path).shape, read_header(path).orientation) == ((HEIGHT, WIDTH), 1)
+    save(tmp_path / "plain.webp", exif=exif or b"Exif\0\0", lossless=True)
+    assert read_header(tmp_path / "plain.webp").orientation == 1
+    np.testing.assert_array_equal(read_image(tmp_path / "plain.webp"), picture())
 
 
 def test_content_counts_and_not_the_name(tmp_path: Path) -> None:
@@ -256,10 +311,13 @@ def test_hostile_jpegs_are_told_as_by_the_parser_of_the_whole_file(shared_data: 
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     assert len(files) > 400
     for path, header in zip(files, read_headers(files), strict=True):
+        data = path.read_bytes()
         try:
-            expected: Any = jpeg_info(path.read_bytes()).shape
-        except ImageError as error:
-            expected = f"{path}: {error}"
+            expected: Any = jpeg_info(data).shape
+        except ImageError:
+            with pytest.raises(ImageError) as caught:
+                decode_jpeg(data)
+            expected = f"{path}: {caught.value}"
         if "expected the bytes of a JPEG" in str(expected):
             assert "not an image" in str(header)
         else:
@@ -274,7 +332,7 @@ def test_hostile_jpegs_are_told_as_by_the_parser_of_the_whole_file(shared_data: 
 def test_formats_that_are_not_supported(read: Any, kind: str, tmp_path: Path) -> None:
     Image.fromarray(picture()).save(tmp_path / "picture.png", kind)
     with pytest.raises(
-        ImageError, match=r"picture.png: not an image, or damaged; expected one of: bmp, jpeg"
+        ImageError, match=r"picture.png: not an image, or damaged; expected one of: bmp, jfif, jpeg"
     ):
         read(tmp_path / "picture.png")
 

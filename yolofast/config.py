@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,16 +17,19 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from yolofast.config_fields import Section, bounded
 from yolofast.errors import ConfigError, at, nearest
 from yolofast.files import write_text
 from yolofast.types import MAX_RESTART_ROWS
 
 MODEL_SIZES = ("p", "n", "s", "m", "l", "x")
 MODEL_STRIDE = 32
-UNIONS = (types.UnionType, typing.Union)
 EXPORT_FORMATS = ("onnx", "torchscript")
 MAX_JPEG_SIDE = 65535
 """The longest side that a JPEG can have."""
+
+LABEL_FORMAT = {"aliases": ("--format",)}
+"""Metadata of a field that chooses a label format: its other flag."""
 
 Cache = Literal["none", "ram", "disk"]
 Link = Literal["hard", "copy", "symlink"]
@@ -35,122 +37,6 @@ LoaderDevice = Literal["auto", "cpu", "cuda"]
 Optimizer = Literal["auto", "sgd", "adamw"]
 Schedule = Literal["cosine", "linear", "plateau"]
 Amp = Literal["auto", "on", "off"]
-
-
-def bounded(
-    default: float | int | None, low: float, high: float = math.inf, *, open_low: bool = False
-) -> Any:
-    """A number field whose value must lie in [low, high], or (low, high] when `open_low`."""
-    return field(default=default, metadata={"low": low, "high": high, "open_low": open_low})
-
-
-def at_least(**limits: tuple[float, float]) -> None:
-    """Raise `ConfigError` for the first `name=(value, minimum)` whose value is below its minimum."""
-    for name, (value, minimum) in limits.items():
-        if value < minimum:
-            raise ConfigError(f"{name}: got {value}, expected at least {minimum}.")
-
-
-def _type_name(kind: Any) -> str:
-    if typing.get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(kind)))
-    if typing.get_origin(kind) in UNIONS:
-        return " or ".join(_type_name(k) for k in typing.get_args(kind))
-    if typing.get_origin(kind) is tuple:
-        return f"a list (each item {_type_name(typing.get_args(kind)[0])})"
-    if typing.get_origin(kind) is Mapping:
-        return "a mapping from {} to {}".format(*map(_type_name, typing.get_args(kind)))
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
-    return "nothing" if kind is type(None) else names.get(kind, str(kind))
-
-
-def _coerce(value: Any, kind: Any) -> Any:
-    """`value` as `kind`, or raise TypeError; only lossless conversions (1 -> 1.0, text -> Path)."""
-    if typing.get_origin(kind) in UNIONS:
-        for option in typing.get_args(kind):
-            try:
-                return _coerce(value, option)
-            except TypeError:
-                continue
-        raise TypeError
-    if typing.get_origin(kind) is Literal:
-        if value in typing.get_args(kind):
-            return value
-        if value is False and "off" in typing.get_args(kind):  # YAML 1.1 reads a bare `off` as false
-            return "off"
-        if value is True and "on" in typing.get_args(kind):
-            return "on"
-        raise TypeError
-    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple | set | frozenset):
-        return tuple(_coerce(item, typing.get_args(kind)[0]) for item in value)
-    if typing.get_origin(kind) is Mapping and isinstance(value, Mapping):
-        key_kind, item_kind = typing.get_args(kind)
-        return {_coerce(key, key_kind): _coerce(item, item_kind) for key, item in value.items()}
-    if kind is float and not isinstance(value, bool):
-        if isinstance(value, int | float):
-            return float(value)
-        if isinstance(value, str):  # YAML reads 1e-3 (no dot) as text
-            try:
-                return float(value)
-            except ValueError:
-                raise TypeError from None
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind is Path and isinstance(value, str | Path) and value != "":  # which Path takes for "."
-        return Path(value)
-    if kind in (bool, str, type(None)) and type(value) is kind:
-        return value
-    if isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, kind):
-        return value
-    raise TypeError
-
-
-def _choices(kind: Any) -> tuple[str, ...]:
-    """The values that a `Literal`, or one inside `kind`, allows."""
-    if typing.get_origin(kind) is Literal:
-        return typing.get_args(kind)
-    return tuple(choice for option in typing.get_args(kind) for choice in _choices(option))
-
-
-def from_text(text: str, kind: Any) -> Any:
-    """What `text`, given for a field of type `kind`, means: a number, None for "None", or the text itself.
-
-    A text that does not fit stays as it is; the field's own check then rejects it (see `Section`).
-    """
-    if typing.get_origin(kind) in UNIONS:
-        options = typing.get_args(kind)
-        if type(None) in options and text == "None":
-            return None
-        kind = next(option for option in options if option is not type(None))
-    if kind is int:
-        try:
-            return int(text)
-        except ValueError:
-            return text
-    return text
-
-
-class Section:
-    """A frozen dataclass whose fields are checked for type and range (`bounded`) on construction."""
-
-    def __post_init__(self) -> None:
-        kinds = typing.get_type_hints(type(self))
-        for spec in dataclasses.fields(typing.cast(Any, self)):
-            got, kind = getattr(self, spec.name), kinds[spec.name]
-            try:
-                value = _coerce(got, kind)
-            except TypeError:
-                hint = nearest(got, _choices(kind)) if isinstance(got, str) else ""
-                raise ConfigError(f"{spec.name}: got {got!r}, expected {_type_name(kind)}.{hint}") from None
-            object.__setattr__(self, spec.name, value)
-            low, high = spec.metadata.get("low"), spec.metadata.get("high", math.inf)
-            if low is None or value is None:
-                continue
-            too_low = value <= low if spec.metadata["open_low"] else value < low
-            if too_low or value > high or math.isnan(value):
-                span = f"{'above' if spec.metadata['open_low'] else 'at least'} {low}"
-                span += "" if high == math.inf else f" and at most {high}"
-                raise ConfigError(f"{spec.name}: got {value}, expected a value {span}.")
 
 
 @dataclass(frozen=True)
@@ -176,7 +62,10 @@ class DatasetConfig(Section):
     """The dataset and how it is loaded."""
 
     data: Path | None = None
-    """The dataset's data.yaml, or a folder that holds a dataset."""
+    """The dataset's data.yaml, or a folder that holds a dataset; one that is not in the YOLO layout is
+    prepared first, in FOLDER_yolo next to it."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to read, in a folder with several (such as yolo, coco, cvat)."""
     imgsz: int = bounded(640, 32)
     """Side of the square training image in pixels, a multiple of 32."""
     workers: int | None = bounded(None, 0)
@@ -198,6 +87,11 @@ class DatasetConfig(Section):
     """Vary the image size of each training batch randomly within +- this share of imgsz; 0 = always imgsz."""
     max_bad_share: float = bounded(0.25, 0.0, 1.0)
     """Stop when more than this share of a split's images cannot be read."""
+    keep_rejected: bool = False
+    """Train on images none of whose label rows can be used, as background, instead of leaving them out. (Of
+    a folder that is prepared first they are left out: yolofast prepare has the same option.)"""
+    max_rejected_labels: float = bounded(0.2, 0.0, 1.0)
+    """Stop before training when more than this share of the label rows cannot be used."""
     pin_memory: bool = True
     """Use page-locked memory for batches when training on CUDA."""
     loader_device: LoaderDevice = "auto"
@@ -216,6 +110,11 @@ class DatasetConfig(Section):
                 f"imgsz: got {self.imgsz}, expected a multiple of {MODEL_STRIDE} (the largest stride). "
                 f"Use {lower} or {lower + MODEL_STRIDE}."
             )
+        if self.rect and self.multi_scale:
+            raise ConfigError(
+                f"multi_scale: got {self.multi_scale:g} and rect, expected one of them: rectangular batches "
+                "have the sizes of their images. Drop --rect or --multi-scale."
+            )
 
 
 @dataclass(frozen=True)
@@ -229,7 +128,8 @@ class TrainingConfig(Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     optimizer: Optimizer = "auto"
-    """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum."""
+    """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum; a resumed run keeps
+    its optimizer."""
     lr0: float | None = None
     """Peak learning rate; omitted means 0.01 for SGD and 0.01 / (4 + classes) for AdamW."""
     lrf: float = bounded(0.01, 0.0, 1.0)
@@ -241,7 +141,7 @@ class TrainingConfig(Section):
     schedule: Schedule = "linear"
     """Learning-rate schedule after the warm-up: linear, cosine, or plateau (steps on val loss)."""
     warmup_epochs: float = bounded(3.0, 0.0)
-    """Warm-up length in epochs."""
+    """Warm-up length in epochs, at most 30 % of the run."""
     warmup_momentum: float = bounded(0.8, 0.0, 1.0)
     """Momentum at the first step."""
     nbs: int = bounded(0, 0)
@@ -264,8 +164,9 @@ class TrainingConfig(Section):
     """Early stopping: epochs without a better mAP50-95 before training stops; 0 = never."""
     seed: int = bounded(0, 0, 2**63 - 1)
     """Random seed for initial weights, image order and augmentation."""
-    resume: bool = False
-    """Resume the run --name from its last checkpoint with its settings; other flags override them."""
+    resume: bool = field(default=False, metadata={"optional_value": "run"})
+    """Resume a run from its last checkpoint with its settings; other flags override them. RUN is its folder;
+    omitted means the run --name, or the newest unfinished run in --project."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -368,8 +269,8 @@ class PrepareConfig(Section):
     link: Link = "hard"
     """hard: hard links to the images where the file system supports them, else copies; copy: always copies;
     symlink: symbolic links to absolute paths."""
-    label_format: str | None = None
-    """Label format to read, in a folder with several: yolo, coco, voc, csv, openimages or labelme."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to read, in a folder with several (such as yolo, coco, cvat)."""
     restart_rows: int = bounded(0, 0, MAX_RESTART_ROWS)
     """Rewrite JPEGs losslessly with a restart marker after this many rows of blocks (MCUs), so that a part of
     an image can be decoded alone; 0 = leave the files unchanged."""
@@ -381,6 +282,8 @@ class PrepareConfig(Section):
     """Classes (old names) whose boxes are kept; those of all others are dropped. Omitted means all."""
     drop_empty: bool = False
     """Skip images that lose all their boxes to drop or keep, instead of keeping them as background."""
+    keep_rejected: bool = False
+    """Keep images none of whose label rows can be used, as background, instead of leaving them out."""
     max_side: int | None = bounded(None, 1, MAX_JPEG_SIDE)
     """Downscale images whose longer side exceeds this; omitted means no image is decoded."""
     quality: int = bounded(90, 1, 100)

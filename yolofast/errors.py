@@ -55,8 +55,9 @@ def at(path: str | Path, line: int | None = None) -> str:
 
 def nearest(got: str, known: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the known name nearest to `got`, or an empty string."""
-    close = difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    spelled = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(got.lower(), spelled, n=1, cutoff=0.6)
+    return f" Did you mean '{spelled[close[0]]}'?" if close else ""
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,21 @@ def atomic_file(
 ) -> Iterator[Path]:
     """A temporary file next to `path`: renamed to `path` when the block succeeds, else removed.
 
-    Creates the folder. `sync` flushes the file to disk before the rename, so that a power cut leaves either
-    the old file or the new one. Raises `error` when the file cannot be written before, in or after the block;
-    other exceptions of the block propagate.
+    Creates the folder. The file's mode follows the umask, whatever wrote it. `sync` flushes the file to disk
+    before the rename, so that a power cut leaves either the old file or the new one. Raises `error` when the
+    file cannot be written before, in or after the block; other exceptions of the block propagate.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _writing(path, error):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)  # as the umask has it
     try:
         with _writing(path, error, only=WRITE_ERRORS):
             yield temporary
         with _writing(path, error):
+            temporary.chmod(mode)  # some libraries write files that only the user can read
             if sync:
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())

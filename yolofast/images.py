@@ -11,28 +11,45 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
-from yolofast.kernels import decode_jpeg, jpeg_info
-from yolofast.kernels._scan import FORMATS, MODES, REFUSED, UNKNOWN_FORMAT, UNREADABLE, UNUSUAL, scan_headers
+from yolofast.kernels import decode_jpeg
+from yolofast.kernels._scan import (
+    FORMATS,
+    MODES,
+    REFUSED,
+    UNKNOWN_FORMAT,
+    UNREADABLE,
+    UNUSUAL,
+    image_orientation,
+    scan_headers,
+)
 from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+UNREAD_SUFFIXES = frozenset(
+    {".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".tga", ".ppm", ".psd", ".svg", ".dng"}
+)
+"""Suffixes of images that are not read, unless in `IMAGE_SUFFIXES`; they are named when skipped."""
 
 _JPEG = b"\xff\xd8\xff"
-_OTHERS = (b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
+_TIFFS = (b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
+_OTHERS = (b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", *_TIFFS)
+
+Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """The image in a file as uint8 [H, W, 3] RGB.
 
     The format is detected from the content, not from the name. Gray becomes three equal channels, alpha is
-    dropped (in a TIFF it is multiplied in first) and 16-bit channels become 8-bit, as in OpenCV. The EXIF
-    orientation of a JPEG is applied; other formats are read as stored.
+    dropped (in a TIFF it is multiplied in first) and 16-bit channels become 8-bit, as in OpenCV. The picture
+    is upright: the EXIF orientation of a JPEG, PNG (eXIf) or WebP, or of a TIFF (tag 274), is applied.
 
     Raises:
         ImageError: the file is missing, empty, unreadable, truncated or not an image; names path and reason.
@@ -98,7 +115,7 @@ def _slow_header(path: str | Path, status: int, error: int, header: ImageHeader)
             height, width, _ = _decode_other(data, path).shape
             return replace(header, width=width, height=height, mode="RGB", bits=8, complete=True)
         if status == REFUSED:
-            jpeg_info(data)
+            decode_jpeg(data)  # says why
     except ImageError as refusal:
         named = str(refusal).startswith(f"{path}: ")
         return refusal if named else ImageError(f"{path}: {refusal}")
@@ -140,7 +157,7 @@ def _no_image(path: str | Path) -> ImageError:
 
 
 def decode_other(path: str | Path) -> NDArray[np.uint8]:
-    """The image in a non-JPEG file, as `read_image` returns it; raises `ImageError`."""
+    """The image in a non-JPEG file, as `read_image` returns it: upright; raises `ImageError`."""
     return _decode_other(_read(path), path)
 
 
@@ -155,4 +172,15 @@ def _decode_other(data: bytes, path: str | Path) -> NDArray[np.uint8]:
         raise ImageError(f"{path}: cannot be decoded: {error.err or error}") from None
     if image is None:
         raise _no_image(path)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    is_tiff = data.startswith(_TIFFS)  # which OpenCV turns itself, whatever the flags
+    return rgb if is_tiff else upright(rgb, image_orientation(data))
+
+
+def upright(image: NDArray[Pixel], orientation: int) -> NDArray[Pixel]:
+    """A stored picture [H, W] or [H, W, C], turned by its EXIF orientation 1..8; itself where that is 1."""
+    if orientation == 1:
+        return image
+    turned = image.swapaxes(0, 1) if orientation >= 5 else image
+    mirror_y, mirror_x = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(turned[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1])

@@ -1,15 +1,16 @@
 """The whole pipeline: the only file that knows the order of the stages and composes them.
 
-A run resolves its data once: `resolve_data` finds (or prepares) and reads data.yaml, and everything after
-takes the `DataYaml`. Nothing here prints: progress goes to a `report` callable, warnings to the log.
+A run resolves its data once: `data_source` finds (or prepares) and reads data.yaml, and everything after
+takes the `DataYaml`. Progress goes to a `report` callable, warnings to the log; `train_run` alone prints,
+unless it is told not to.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +19,29 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.analyze import analyze_dataset
-from yolofast.config import LoggingConfig, YOLOConfig
-from yolofast.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DatasetNotFoundError,
-    ExportError,
-    MissingExtraError,
-)
+from yolofast.config import MODEL_STRIDE, YOLOConfig
+from yolofast.data_source import auto_prepare_dataset_if_needed as auto_prepare_dataset_if_needed
+from yolofast.data_source import dataset_of, evaluation_split
+from yolofast.errors import ConfigError, DataError, ExportError
 from yolofast.files import write_json
-from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
-from yolofast.formats.discover import scan_dataset
-from yolofast.images import IMAGE_SUFFIXES
+from yolofast.formats.data_yaml import DataYaml, list_image_names, read_data_yaml
+from yolofast.formats.splits import as_split
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.prediction import class_numbers
+from yolofast.prepare import prepare_dataset
+from yolofast.rejected_labels import check_labels
+from yolofast.run_report import (
+    RunPictures,
+    check_same_classes,
+    interrupted_line,
+    plot_history,
+    training_header,
+    weights_metadata,
+    write_data_flow,
+)
+from yolofast.runs import CONFIG_NAME, WEIGHTS_FOLDER, open_run
 from yolofast.stopwatch import Report, Stopwatch
-from yolofast.types import ExportResult, PreparedDataset, Split
+from yolofast.types import ExportResult, PreparedDataset
 
 if TYPE_CHECKING:
     import torch
@@ -47,88 +54,26 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-CONFIG_NAME, METRICS_NAME, SUMMARY_NAME = "config.yaml", "metrics.json", "summary.json"
-DETECTIONS_NAME, DATA_FLOW_NAME = "detections.json", "dataflow.json"
+METRICS_NAME, SUMMARY_NAME = "metrics.json", "summary.json"
 CHECK_IMAGES = 16
-MODEL_TYPES = ("yolo",)
-
-# ---------------------------------------------------------------- data
-
-
-def auto_prepare_dataset_if_needed(root: str | Path, model_type: str = "yolo") -> Path:
-    """The folder of a prepared dataset for `root`, which is prepared first if needed.
-
-    Returns `root` at once when it holds data.yaml and images for training and validation. Otherwise the
-    dataset is prepared next to it (the source is not changed), unless that was done before and nothing has
-    changed since, and the prepared folder is returned. The source is scanned once.
-
-        root = auto_prepare_dataset_if_needed("datasets/pets", model_type="yolo")
-        config = YOLOConfig().replace(data=root / "data.yaml")
-
-    `model_type` names the layout that is needed; 'yolo' is the only one. Raises `DatasetNotFoundError` (a
-    FileNotFoundError) when there is no such folder, `DataError` when it holds no usable dataset,
-    `ConfigError` for another `model_type`.
-    """
-    if model_type not in MODEL_TYPES:
-        raise ConfigError(f"model_type: got '{model_type}', expected {' or '.join(MODEL_TYPES)}.")
-    root = Path(root)
-    if not root.exists():
-        raise DatasetNotFoundError(
-            f"{root}: no such folder. Create it and put your images and annotations in it "
-            "(YOLO txt, COCO json or Pascal VOC xml), or give the path of an existing dataset."
-        )
-    return root if _prepared_data(root) is not None else _prepared(root)
-
-
-def _prepared(root: Path) -> Path:
-    """The folder next to `root` in which it is prepared, now unless it is up to date."""
-    tree = scan_dataset(root)
-    out = default_output(tree.root)
-    if prepared_is_up_to_date(out, tree):  # then files that a user added to it are no reason to refuse
-        return out
-    return prepare_dataset(tree, out).root
-
-
-def _prepared_data(root: Path) -> DataYaml | None:
-    """The data.yaml in `root`, if it has images for training and validation."""
-    path = root.resolve() / "data.yaml"  # where it is a link itself, its paths are still relative to `root`
-    if not path.is_file():
-        return None
-    data = read_data_yaml(path)
-    complete = all(split in data.splits and list_images(data, split) for split in ("train", "valid"))
-    return data if complete else None
-
-
-def resolve_data(data: Path | None) -> DataYaml:
-    """The dataset meant by `--data`: a data.yaml, or that of a folder, which is prepared first if needed.
-
-    `DataYaml.path` is absolute. Raises `ConfigError` for None, `DatasetNotFoundError` when `data` does not
-    exist, `DataError` for an unusable dataset.
-    """
-    if data is None:
-        raise ConfigError("data: missing, expected a data.yaml or a dataset folder. Add --data PATH.")
-    if data.is_dir():
-        prepared = _prepared_data(data)
-        return prepared or read_data_yaml((_prepared(data) / "data.yaml").resolve())
-    if not data.exists():
-        raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
-    return read_data_yaml(data.resolve())
-
-
-def evaluation_split(data: DataYaml) -> Split:
-    """`valid`, or `test` for a dataset that has only that. Raises `DataError` with neither."""
-    if "valid" in data.splits:
-        return "valid"
-    if "test" in data.splits:
-        return "test"
-    raise DataError(f"{data.path}: no validation split. Run `yolofast prepare`, which makes one.")
-
 
 # ---------------------------------------------------------------- train and evaluate
 
 
-def start_model(config: YOLOConfig, class_names: tuple[str, ...]) -> Detector:
-    """A new model as `config.model` describes it, starting from its `weights` if there are any."""
+def print_line(line: str) -> None:
+    """Print a line on stderr, above the progress bar that may be there."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def ignore_line(line: str) -> None:
+    """Take a line and show it nowhere."""
+
+
+def start_model(config: YOLOConfig, class_names: tuple[str, ...], report: Report = _log.info) -> Detector:
+    """A new model as `config.model` describes it, starting from its `weights` if there are any.
+
+    Raises `CheckpointError` for weights that cannot be read or are of another size of model.
+    """
     from yolofast.models import LossGains, build_model, transfer_weights
 
     training = config.training
@@ -140,8 +85,7 @@ def start_model(config: YOLOConfig, class_names: tuple[str, ...]) -> Detector:
         seed=training.seed,
     )
     if config.model.weights is not None:
-        report = transfer_weights(model, config.model.weights)
-        _log.info("%s: %s", config.model.weights, report)
+        report(f"{config.model.weights}: {transfer_weights(model, config.model.weights)}")
     return model
 
 
@@ -170,24 +114,30 @@ def train_model(
     *,
     data: DataYaml | None = None,
     hooks: Iterable[Hook | HookFunction] = (),
+    progress: bool = True,
 ) -> TrainResult:
     """Train `model` on `config.dataset.data`, validating and saving a checkpoint after every epoch.
 
-    With `config.training.resume` training resumes from the manager's latest checkpoint. A monitor with a
-    folder also gets the run's config.yaml and dataflow.json (where the loader's time went) next to its
-    results.csv. `data` is the dataset if it has been read already; omitted means it is found by
-    `resolve_data`. `hooks` are the user's own transforms of the training samples (`yolofast.load.hooks`).
+    With `config.training.resume` training resumes from the manager's latest checkpoint. The monitor reports
+    what is trained on what, and every epoch; one with a folder also gets the run's config.yaml, pictures of
+    what the network sees (`config.logging.plots`), and dataflow.json and .png (where the loader's time went),
+    these too when training is interrupted. `data` is the dataset if it has been read already; omitted means
+    it is found by `data_source.resolve_data`. `hooks` are the user's own transforms of the training samples
+    (`yolofast.load.hooks`). `progress` shows a bar for every epoch.
+
     The result also reads as a mapping: `result["training_history"]` (a dict of metrics per epoch),
-    `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`.
+    `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`. Raises `ConfigError` for sizes that the
+    model cannot take, and as `Trainer` does.
     """
     import torch
 
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.load import DataFlowMonitor, create_loader
-    from yolofast.train import Trainer
+    from yolofast.train import Trainer, TrainingMonitor
 
+    _check_stride(config)
     torch.manual_seed(config.training.seed)
-    data = data or resolve_data(config.dataset.data)
+    data = data or dataset_of(config)
     config = config.replace(data=data.path)
     flow, device = DataFlowMonitor(), loader_device(config)
     loader = create_loader(
@@ -195,6 +145,7 @@ def train_model(
     )
     split = evaluation_split(data)
     valid = create_loader(config, split, augment=False, shuffle=False, data=data, device=device)
+    check_labels(data, (loader.dataset, valid.dataset), config.dataset.max_rejected_labels)
 
     def validate(averaged: nn.Module) -> dict[str, float]:
         evaluator = YOLOEvaluator(averaged, class_names=model.class_names, device=trainer.device)
@@ -202,6 +153,9 @@ def train_model(
         losses = {f"val_{name}": figures[name] for name in ("box", "cls", "dfl", "loss")}
         return losses | {name: figures[name] for name in ("precision", "recall", "map50", "map50_95")}
 
+    monitor = monitor or TrainingMonitor()
+    folder = monitor.directory
+    pictures = RunPictures(folder, model.class_names) if folder is not None and config.logging.plots else None
     trainer = Trainer(
         model,
         loader,
@@ -210,88 +164,122 @@ def train_model(
         validate=validate,
         checkpoints=checkpoint_manager,
         monitor=monitor,
+        progress=progress,
+        on_batch=pictures.add_batch if pictures is not None else None,
     )
-    if monitor is not None and monitor.directory is not None:
-        config.replace(resume=False).to_yaml(monitor.directory / CONFIG_NAME)
-    result = trainer.fit()
-    if monitor is not None and monitor.directory is not None:
-        write_json(monitor.directory / DATA_FLOW_NAME, flow.report())
-    return result
+    config = replace(config, training=trainer.config)
+    if checkpoint_manager is not None:
+        checkpoint_manager.model_metadata |= weights_metadata(config.replace(resume=False))
+    for line in training_header(config, trainer, loader.dataset, valid.dataset):
+        monitor.report(line)
+    if folder is not None and not trainer.is_over():
+        config.replace(resume=False).to_yaml(folder / CONFIG_NAME)
+    if pictures is not None and not trainer.epoch:
+        pictures.add_labels(loader.dataset)
+    try:
+        return trainer.fit()
+    finally:
+        if folder is not None and flow.total_samples_processed:
+            write_data_flow(folder, flow)
 
 
-def new_run(config: YOLOConfig) -> YOLOConfig:
-    """The config with the name of a new run; a name that is taken gets the next free number.
-
-    So a run never writes into the folder of an earlier one.
-    """
-    folder = config.logging.run_dir
-    for number in itertools.count(2):
-        if not folder.exists() or not any(folder.iterdir()):
-            break
-        folder = config.logging.project / f"{config.logging.name}-{number}"
-    return config.replace(name=str(folder.relative_to(config.logging.project)))
+def _check_stride(config: YOLOConfig) -> None:
+    """Raise `ConfigError` for a stride whose multiples the model cannot take as sizes."""
+    stride = config.dataset.stride
+    if stride % MODEL_STRIDE and (config.dataset.rect or config.dataset.multi_scale):
+        raise ConfigError(
+            f"stride: got {stride}, expected a multiple of {MODEL_STRIDE}: the model takes no other sizes of "
+            f"--rect and --multi-scale batches. Use --stride {-(-stride // MODEL_STRIDE) * MODEL_STRIDE}."
+        )
 
 
-def resumed_config(logging_config: LoggingConfig) -> YOLOConfig:
-    """The settings of the run in `logging_config.run_dir`, with `resume` on.
-
-    Raises `CheckpointError` when there is no run.
-    """
-    folder = logging_config.run_dir
-    if not (folder / CONFIG_NAME).exists():
-        raise CheckpointError(f"{folder}: no run to resume here. Name one with --name, or drop --resume.")
-    _log.info("resuming %s", folder)
-    saved = YOLOConfig.from_yaml(folder / CONFIG_NAME)
-    return saved.replace(resume=True, project=logging_config.project, name=logging_config.name)
-
-
-def train_run(config: YOLOConfig) -> tuple[Path, TrainResult]:
+def train_run(
+    config: YOLOConfig, *, progress: bool = True, report: Report | None = None
+) -> tuple[Path, TrainResult]:
     """One training run in a folder of its own: config, checkpoints, results.csv and plots.
 
-    With `config.training.resume` the run resumes in its folder; see `resumed_config`. Returns the folder and
-    what `train_model` returns.
-    """
-    from yolofast.evaluate.plots import plot_training
-    from yolofast.train import CheckpointManager, TrainingMonitor
+        folder, result = train_run(YOLOConfig().replace(data="data.yaml", epochs=50))
+        folder, result = train_run(resumed_config(folder).replace(epochs=80))
 
-    data = resolve_data(config.dataset.data)
-    config = config.replace(data=data.path)
-    if not config.training.resume:
-        config = new_run(config)
-    folder = config.logging.run_dir
-    model = start_model(config, SINGLE_CLASS_NAMES if config.dataset.single_cls else data.names)
-    metadata = {**model.metadata(), "imgsz": str(config.dataset.imgsz)}
-    checkpoints = CheckpointManager(folder / "weights", metadata)
-    monitor = TrainingMonitor(folder, config.logging.log_interval)
-    result = train_model(model, config, checkpoints, monitor, data=data)
-    if config.logging.plots:
+    With `config.training.resume` the run resumes in its folder; see `runs.resumed_config`. It says on stderr
+    what it does, with a line for every epoch, as the command line does; `report` takes the lines instead, and
+    with `progress=False` nothing is shown at all. A run that is interrupted leaves its plots, and says how to
+    continue it. Returns the folder and what `train_model` returns. Raises as `start_model`, `train_model` and
+    `runs.open_run` do, and `CheckpointError` when the classes of a run that is resumed have changed.
+    """
+    from yolofast.train import CheckpointManager, TrainingMonitor, best_row
+
+    report = report or (print_line if progress else ignore_line)
+    data = dataset_of(config, report)
+    config = _with_absolute_paths(config.replace(data=data.path))
+    with open_run(config) as config:
+        folder = config.logging.run_dir
+        class_names = SINGLE_CLASS_NAMES if config.dataset.single_cls else data.names
+        checkpoints = CheckpointManager(folder / WEIGHTS_FOLDER)
+        saved = checkpoints.latest_header() if config.training.resume else None
+        if saved is None:
+            model = start_model(config, class_names, report)
+        else:  # everything is in the checkpoint: the weights that the run started from may be gone
+            check_same_classes(saved, class_names, data.path, checkpoints.best)
+            model = start_model(config.replace(weights=None), class_names)
+        checkpoints.model_metadata = model.metadata()
+        monitor = TrainingMonitor(folder, config.logging.log_interval, report)
         try:
-            plot_training(result.training_history, folder / "results.png")
-        except MissingExtraError as error:
-            _log.warning("results.png was not plotted: %s", error)
+            result = train_model(model, config, checkpoints, monitor, data=data, progress=progress)
+        except KeyboardInterrupt:
+            report(interrupted_line(folder, len(checkpoints.history())))
+            raise
+        finally:
+            if config.logging.plots:
+                plot_history(monitor)
+    best = best_row(result.training_history)
+    scores = f"mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f}"
+    report(f"best epoch {best['epoch']:.0f}: {scores}, in {checkpoints.best}")
     return folder, result
 
 
+def _with_absolute_paths(config: YOLOConfig) -> YOLOConfig:
+    """`config` with paths that hold when the run is resumed from another folder."""
+    paths = {"weights": config.model.weights, "cache_dir": config.dataset.cache_dir}
+    return config.replace(**{name: path.absolute() for name, path in paths.items() if path is not None})
+
+
 def evaluate_run(
-    weights: Path, config: YOLOConfig, *, split: Split | None = None, save_dir: Path | None = None
+    weights: Path,
+    config: YOLOConfig,
+    *,
+    split: str | None = None,
+    save_dir: Path | None = None,
+    conf: float | None = None,
+    iou: float = 0.7,
+    max_det: int = 300,
+    classes: Sequence[str] | None = None,
+    half: bool = False,
 ) -> Evaluation:
     """Evaluate a weights file on a split of `config.dataset.data`; omitted means the validation split.
 
-    With `save_dir`, metrics.json, predictions.json and plots are written there. Raises `DataError` when the
-    dataset's classes are not the model's.
+    The images are loaded, and the model runs, as in the validation of a training with `config`. `conf` is
+    that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names
+    or numbers. With `save_dir`, metrics.json, predictions.json and plots are written there; the image ids in
+    predictions.json count from 1 in the order of the split's files, readable or not, as in the ground truth
+    that `convert_dataset` writes of the same dataset. Raises `DataError` when the dataset's classes are not
+    the model's.
     """
     from yolofast.evaluate import YOLOEvaluator
+    from yolofast.evaluate.evaluator import ALL_SCORES
     from yolofast.load import create_loader
     from yolofast.models import load_weights
     from yolofast.train import select_device
+    from yolofast.train.trainer import LAYOUT
 
     model = load_weights(weights)
-    data = resolve_data(config.dataset.data)
+    numbers = class_numbers(classes, model.class_names)
+    data = dataset_of(config)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
     config = config.replace(data=data.path, single_cls=single)
     loader = create_loader(
         config,
-        split or evaluation_split(data),
+        as_split(split) if split is not None else evaluation_split(data),
         augment=False,
         shuffle=False,
         data=data,
@@ -303,79 +291,25 @@ def evaluate_run(
             f"{list(model.class_names)}. Use the data.yaml that the model was trained on."
         )
     evaluator = YOLOEvaluator(
-        model, class_names=model.class_names, device=select_device(config.training.device)
-    )
-    result = evaluator.evaluate_dataset(loader, save_predictions=save_dir is not None, save_dir=save_dir)
-    if save_dir is not None:
-        write_json(save_dir / METRICS_NAME, result.to_dict())
-    return result
-
-
-# ---------------------------------------------------------------- predict and export
-
-
-def predict_run(
-    weights: Path,
-    source: Path,
-    save_dir: Path,
-    *,
-    imgsz: int,
-    conf: float = 0.25,
-    iou: float = 0.7,
-    max_det: int = 300,
-    device: str = "auto",
-) -> list[dict[str, Any]]:
-    """Detect objects in an image or a folder of images, and plot them into `save_dir`.
-
-    Returns, and writes to `save_dir/detections.json`, one dict per image: path, detections (class, name,
-    score, box xyxy in pixels of the image). Images that cannot be read are logged and skipped. Raises
-    `DatasetNotFoundError` when there is nothing at `source`, `DataError` when no image can be read.
-    """
-    from yolofast.evaluate import predict_images
-    from yolofast.models import load_weights
-    from yolofast.train import select_device
-
-    if source.is_dir():
-        paths = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    elif source.exists():
-        paths = [source]
-    else:
-        raise DatasetNotFoundError(f"{source}: no such image or folder.")
-    if not paths:
-        raise DataError(f"{source}: no image in this folder, expected {', '.join(sorted(IMAGE_SUFFIXES))}.")
-    model = load_weights(weights)
-    found = predict_images(
-        model,
-        paths,
-        imgsz=imgsz,
-        conf=conf,
+        model.to(memory_format=LAYOUT),  # type: ignore[call-overload]
+        class_names=model.class_names,
+        device=select_device(config.training.device),
+        conf=ALL_SCORES if conf is None else conf,
         iou=iou,
         max_det=max_det,
-        device=select_device(device),
-        save_dir=save_dir,
-        class_names=model.class_names,
+        classes=numbers,
+        half=half,
     )
-    result = [
-        {
-            "path": str(path),
-            "detections": [
-                {
-                    "class": int(label),
-                    "name": model.class_names[label],
-                    "score": round(float(score), 5),
-                    "box": [round(float(side), 2) for side in box],
-                }
-                for box, score, label in zip(
-                    detections.boxes, detections.scores, detections.classes, strict=True
-                )
-            ],
-        }
-        for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False)
-    ]
-    if not result:
-        raise DataError(f"{source}: none of the {len(paths)} images could be read.")
-    write_json(save_dir / DETECTIONS_NAME, result)
+    if save_dir is None:
+        return evaluator.evaluate_dataset(loader)
+    listed = list_image_names(data, loader.dataset.split)
+    ids = {path: number for number, path in enumerate(listed, 1)}  # as `convert_dataset` numbers them
+    result = evaluator.evaluate_dataset(loader, True, save_dir, image_ids=ids)
+    write_json(save_dir / METRICS_NAME, result.to_dict())
     return result
+
+
+# ---------------------------------------------------------------- export
 
 
 def letterboxed_images(data: DataYaml, imgsz: int, count: int = CHECK_IMAGES) -> NDArray[np.uint8]:
@@ -401,7 +335,7 @@ def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> Ex
     imgsz = config.dataset.imgsz
     images = None
     if config.dataset.data is not None:
-        images = letterboxed_images(resolve_data(config.dataset.data), imgsz)
+        images = letterboxed_images(dataset_of(config), imgsz)
     return export_model(
         model,
         target,
@@ -449,7 +383,7 @@ def run(source: Path, config: YOLOConfig, clock: Stopwatch) -> PipelineResult:
     config = config.replace(data=prepared.data_yaml, name=f"{config.logging.name}/train")
     with clock.stage("train", f"size {config.model.model} at {config.dataset.imgsz} px for "
                               f"{config.training.epochs} epochs"):  # fmt: skip
-        train_folder, _ = train_run(config)
+        train_folder, _ = train_run(config, report=report)
     weights = train_folder / "weights" / "best.safetensors"
     with clock.stage("evaluate", f"{weights} on the validation split"):
         evaluation = evaluate_run(weights, config, save_dir=folder / "evaluation")

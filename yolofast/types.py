@@ -66,13 +66,16 @@ class Ycc:
     """Decoded JPEG planes, full-range BT.601, before any colour conversion or orientation.
 
     `y` is uint8 [H, W]; `cb` and `cr` are uint8 [ceil(H / sy), ceil(W / sx)] for the factors of
-    `subsampling`, or None for a gray image.
+    `subsampling`, or None for a gray image. `place` and `shape` say what `Picture` says of planes that were
+    reduced or are to be turned; None for whole, upright ones.
     """
 
     y: NDArray[np.uint8]
     cb: NDArray[np.uint8] | None
     cr: NDArray[np.uint8] | None
     subsampling: str
+    place: NDArray[np.float64] | None = None
+    shape: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,13 @@ class Picture:
 
     @staticmethod
     def of(ycc: Ycc) -> Picture:
-        """Planes at full size that need no turning."""
+        """Planes at their own place; at full size and upright if they do not say."""
         height, width = ycc.y.shape
-        return Picture(ycc, np.eye(2, 3), (height, width))
+        return Picture(
+            ycc,
+            np.eye(2, 3) if ycc.place is None else ycc.place,
+            (height, width) if ycc.shape is None else ycc.shape,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +156,14 @@ class ImageHeader:
     format: str
     """'jpeg', 'png', 'bmp', 'webp' or 'tiff', by content rather than file name."""
     width: int
-    """Of the image as shown and read: EXIF orientation applied."""
+    """Of the image as shown and read: upright, `orientation` applied."""
     height: int
     mode: str
     """Pillow's names: 'L' gray, 'LA', 'RGB', 'RGBA', 'P' palette, 'CMYK'."""
     bits: int
     """Bits per channel value: mostly 8 or 16; 1, 2 and 4 occur."""
     orientation: int
-    """EXIF orientation that was applied, 1..8; 1 = as stored."""
+    """EXIF orientation (a TIFF's own tag 274) that was applied, 1..8; 1 = as stored."""
     bytes: int
     """Size of the file."""
     complete: bool
@@ -164,8 +171,13 @@ class ImageHeader:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(height, width)."""
+        """(height, width) of the upright picture."""
         return self.height, self.width
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        """(height, width) of the pixels as they are stored, before `orientation`."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +190,8 @@ class Finding:
     message: str
     file: str | None = None
     line: int | None = None
+    count: int = 1
+    """How many things (classes, images, boxes) it is about."""
 
     def __str__(self) -> str:
         where = "" if self.file is None else f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
@@ -209,8 +223,8 @@ class DatasetInfo:
     root: Path
     structure_type: StructureType
     label_format: str
-    """The name of a reader ('yolo', 'coco', 'voc', 'csv', 'openimages', 'labelme' or one that was
-    registered), 'mixed' or 'unknown'."""
+    """The name of a reader ('yolo', 'coco', 'cvat' and so on, or one that was registered), 'mixed' or
+    'unknown'."""
     class_names: tuple[str, ...]
     total_images: int
     total_boxes: int
@@ -258,7 +272,7 @@ class DatasetStatistics:
     class_boxes: NDArray[np.int64]
     """Boxes per split and class [S, C]."""
     boxes_per_image: Histogram
-    """Edges 0, 1, 2, ... up to 10, then wider."""
+    """At most 24 bins of equal width; if a few images have many more boxes, one more bin holds these."""
     box_sizes: NDArray[np.int64]
     """[32, 32]: rows height, columns width, as shares of the image's sides, between `box_size_edges`."""
     box_size_edges: NDArray[np.float64]
@@ -288,6 +302,7 @@ class CodeSummary:
     severity: Severity
     """The highest among them."""
     count: int
+    """How many things they are about: the sum of their counts."""
     title: str
     recommendation: str
 
@@ -310,6 +325,20 @@ class FaultExample:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledSample:
+    """An image with all its boxes, for a report.
+
+    `boxes` float32 [N, 4] xyxy pixels, `classes` int64 [N] index into the class names of the statistics;
+    `marked` is the class that it is an example of, if there is one.
+    """
+
+    image: Path
+    boxes: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    marked: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class QualityReport:
     """The result of `check_data_quality`, most severe first within each group."""
 
@@ -326,6 +355,10 @@ class QualityReport:
     statistics: DatasetStatistics = field(compare=False, repr=False)
     examples: tuple[FaultExample, ...] = field(compare=False, repr=False)
     """A few findings per code, of the codes that concern images."""
+    samples: tuple[LabelledSample, ...] = field(default=(), compare=False, repr=False)
+    """Some labelled images, drawn at random with a fixed seed."""
+    rare_samples: tuple[LabelledSample, ...] = field(default=(), compare=False, repr=False)
+    """An image of each of the rarest classes, the rarest first."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -352,7 +385,8 @@ class PreparedDataset:
     dropped: tuple[Finding, ...]
     """Every box or image that was dropped, with file, line and reason."""
     noticed: tuple[Finding, ...] = ()
-    """Errors, then warnings, about what was kept and about the dataset as a whole."""
+    """Errors, then warnings, about what was kept and about the dataset as a whole; then, of severity info,
+    where the splits come from and which names were matched although they differ."""
 
 
 # ---------------------------------------------------------------- loading
@@ -495,7 +529,7 @@ class ConfidenceCurves:
     confidence: NDArray[np.float64] = field(repr=False)
     """Confidence thresholds [N], ascending from 0 to 1."""
     precision: NDArray[np.float64] = field(repr=False)
-    """[num_classes, N]; 0 where no detection has such a score."""
+    """[num_classes, N]; beyond a class's highest score the value at it, and 0 for a class never detected."""
     recall: NDArray[np.float64] = field(repr=False)
     f1: NDArray[np.float64] = field(repr=False)
 
@@ -526,6 +560,9 @@ class Metrics:
     """pycocotools' arrays: `precision` and `scores` [T, R, K, A, M], `recall` [T, K, A, M] over IoU
     thresholds, recall points, classes, area ranges and detection limits."""
     confidence_curves: ConfidenceCurves = field(repr=False)
+    lvis: Mapping[str, float] | None = None
+    """lvis-api's thirteen results by its names (AP, AP50, ..., APr, APc, APf, AR@300, ...) for a ground truth
+    of LVIS, -1 without ground truth; else None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,13 @@ void check_ids(const Ids& ids, std::size_t rows) {
         require(id >= 0 && static_cast<std::size_t>(id) < ids.texts.size());
 }
 
+// One list for each image, one behind the other.
+void check_lists(const CategoryLists& lists, std::size_t images) {
+    require(lists.ends.size() == images && lists.given <= images);
+    require(std::is_sorted(lists.ends.begin(), lists.ends.end()));
+    require(lists.categories.size() == (images == 0 ? 0 : static_cast<std::size_t>(lists.ends.back())));
+}
+
 void read_truth(const char* text, std::size_t size) {
     try {
         const GroundTruth truth = read_ground_truth(text, size);
@@ -39,7 +46,10 @@ void read_truth(const char* text, std::size_t size) {
         check_ids(truth.image_ids, rows);
         require(truth.category_ids.size() == rows && truth.boxes.size() == 4 * rows &&
                 truth.areas.size() == rows && truth.crowd.size() == rows &&
-                truth.categories.size() == truth.category_names.size());
+                truth.categories.size() == truth.category_names.size() &&
+                truth.categories.size() == truth.frequencies.size());
+        check_lists(truth.negative, truth.images.values.size());
+        check_lists(truth.not_exhaustive, truth.images.values.size());
     } catch (const std::invalid_argument&) {
     }
 }

@@ -75,6 +75,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const yf::ImageHeader header = header_of(file, file.size(), never);
     require(header.bytes == file.size() && header.status != yf::HeaderStatus::unreadable);
     check_jpeg(file, header);
+    const yf::ImageHeader whole = yf::read_image_header(file.data(), file.size());
+    require(whole.status == header.status && whole.orientation == header.orientation);
+    require(whole.width == header.width && whole.height == header.height);
     header_of(file, file.size() + filler, never);                                  // it shrank
     header_of(file, file.size() / 2, never);                                       // it grew
     header_of(file, UINT64_MAX, never);                                            // nonsense

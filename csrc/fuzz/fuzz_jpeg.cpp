@@ -18,10 +18,12 @@ void check_reason(const yf::JpegStatus& status) {
 }
 
 // Into memory of its own, by a plan that may have been made for other bytes.
-void decode(const std::uint8_t* data, std::size_t size, const yf::JpegRequest& request,
-            const yf::JpegPlan& plan) {
+yf::JpegStatus decode(const std::uint8_t* data, std::size_t size, const yf::JpegRequest& request,
+                      const yf::JpegPlan& plan) {
     const ExactOutputs made(plan, 0xA5);
-    check_reason(yf::decode_jpeg(data, size, request, plan, made.outputs));
+    const yf::JpegStatus status = yf::decode_jpeg(data, size, request, plan, made.outputs);
+    check_reason(status);
+    return status;
 }
 
 // A copy with one byte changed, somewhere in the headers or anywhere.
@@ -43,6 +45,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const yf::JpegStatus structure = yf::check_structure(data, size);
     check_reason(structure);
     require(structure.error != yf::JpegError::none || (header.height > 0 && header.width > 0));
+    const auto lacks_scans = [](const yf::JpegStatus& status) {
+        return std::strcmp(status.reason, yf::kScansMissing) == 0;
+    };
     yf::JpegRequest request = choose_request(header, kMaxPixels, choices);
     request.decoder = choices.one_in(4) ? yf::JpegDecoder::turbo : yf::JpegDecoder::automatic;
     const bool part = choices.one_in(2), race = choices.one_in(8);
@@ -61,7 +66,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             require(status.error == yf::JpegError::none || status.error == yf::JpegError::bad_region);
             if (status.error != yf::JpegError::none) continue;
         }
-        decode(data, size, request, plan);
+        status = decode(data, size, request, plan);
+        // Both see the same scans: whoever finds the structure whole misses none when it decodes.
+        require(structure.error != yf::JpegError::none || !lacks_scans(status));
+        require(!lacks_scans(structure) || status.error != yf::JpegError::none || request.salvage);
         if (race && size > 0) {
             const std::vector<std::uint8_t> other = changed(data, size, choices);
             decode(other.data(), other.size(), request, plan);

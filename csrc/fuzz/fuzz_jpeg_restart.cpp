@@ -1,5 +1,5 @@
 // Fuzz target for the lossless rewriting of JPEG files: whatever it accepts, it accepts again with the same
-// result.
+// result, and segments that say nothing to a decoder are copied.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,5 +15,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (yf::add_restarts(made.data(), made.size(), rows, kMaxPixels, &again).error != yf::JpegError::none)
         std::abort();
     if (made != again) std::abort();
+
+    // Comments and APP5 segments of up to 3 bytes, in front of all others.
+    std::vector<std::uint8_t> notes, noted(data, data + 2), expected(made.begin(), made.begin() + 2);
+    for (int i = 0, count = 1 + data[size - 1] / 4; i < count; ++i) {
+        const std::uint8_t length = static_cast<std::uint8_t>(2 + i % 4);
+        const std::uint8_t head[] = {0xFF, static_cast<std::uint8_t>(i % 3 == 0 ? 0xFE : 0xE5), 0, length};
+        notes.insert(notes.end(), head, head + 4);
+        notes.insert(notes.end(), length - std::size_t{2}, data[size - 1]);
+    }
+    for (std::vector<std::uint8_t>* file : {&noted, &expected})
+        file->insert(file->end(), notes.begin(), notes.end());
+    noted.insert(noted.end(), data + 2, data + size);
+    expected.insert(expected.end(), made.begin() + 2, made.end());
+    if (yf::add_restarts(noted.data(), noted.size(), rows, kMaxPixels, &again).error != yf::JpegError::none)
+        std::abort();
+    if (again != expected) std::abort();
     return 0;
 }

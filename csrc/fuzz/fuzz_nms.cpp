@@ -17,6 +17,7 @@
 
 namespace {
 
+constexpr std::array kFactors{1.0, 1.0 / 3.0, 1e-40, 1e250};
 constexpr std::size_t kMaxBoxes = 400;  // more than the grid of nms asks for
 
 void expect(bool right) {
@@ -67,30 +68,43 @@ class Reader {
     std::size_t left_;
 };
 
-struct Boxes {
-    std::vector<float> corners, scores;
+template <typename Real>
+struct BasicBoxes {
+    std::vector<Real> corners, scores;
     std::vector<std::int64_t> labels;
 
     std::size_t size() const { return scores.size(); }
 };
 
-// The definition, in the operations of the numpy reference.
-float iou(const float* a, const float* b) {
-    for (int i = 0; i < 4; ++i) {
-        if (std::isnan(a[i]) || std::isnan(b[i])) return 0.0f;
-    }
-    const auto side = [](float low, float high) { return high > low ? high - low : 0.0f; };
-    const float w = side(std::max(a[0], b[0]), std::min(std::max(a[0], a[2]), std::max(b[0], b[2])));
-    const float h = side(std::max(a[1], b[1]), std::min(std::max(a[1], a[3]), std::max(b[1], b[3])));
-    const float inter = w * h;
-    const float area_a = side(a[0], a[2]) * side(a[1], a[3]);
-    const float area_b = side(b[0], b[2]) * side(b[1], b[3]);
-    const float uni = area_a + area_b - inter;
-    const float value = inter / uni;
-    return uni > 0.0f && !std::isnan(value) ? value : 0.0f;
+using Boxes = BasicBoxes<float>;
+
+// The same in float64, at values and of a size that float32 may not have.
+BasicBoxes<double> scaled(const Boxes& boxes, double factor) {
+    BasicBoxes<double> made{{}, {}, boxes.labels};
+    for (const float corner : boxes.corners) made.corners.push_back(corner * factor);
+    for (const float score : boxes.scores) made.scores.push_back(score / 3.0);
+    return made;
 }
 
-std::vector<std::int64_t> simple_nms(const Boxes& boxes, bool by_class, double threshold) {
+// The definition, in the operations of the numpy reference.
+template <typename Real>
+Real iou(const Real* a, const Real* b) {
+    for (int i = 0; i < 4; ++i) {
+        if (std::isnan(a[i]) || std::isnan(b[i])) return Real{0};
+    }
+    const auto side = [](Real low, Real high) { return high > low ? high - low : Real{0}; };
+    const Real w = side(std::max(a[0], b[0]), std::min(std::max(a[0], a[2]), std::max(b[0], b[2])));
+    const Real h = side(std::max(a[1], b[1]), std::min(std::max(a[1], a[3]), std::max(b[1], b[3])));
+    const Real inter = w * h;
+    const Real area_a = side(a[0], a[2]) * side(a[1], a[3]);
+    const Real area_b = side(b[0], b[2]) * side(b[1], b[3]);
+    const Real uni = area_a + area_b - inter;
+    const Real value = inter / uni;
+    return uni > Real{0} && !std::isnan(value) ? value : Real{0};
+}
+
+template <typename Real>
+std::vector<std::int64_t> simple_nms(const BasicBoxes<Real>& boxes, bool by_class, double threshold) {
     std::vector<std::int64_t> order;
     for (std::size_t i = 0; i < boxes.size(); ++i) {
         if (!std::isnan(boxes.scores[i])) order.push_back(static_cast<std::int64_t>(i));
@@ -108,7 +122,8 @@ std::vector<std::int64_t> simple_nms(const Boxes& boxes, bool by_class, double t
     return kept;
 }
 
-void check_nms(const Boxes& boxes, double threshold) {
+template <typename Real>
+void check_nms(const BasicBoxes<Real>& boxes, double threshold) {
     for (const bool by_class : {false, true}) {
         std::vector<std::int64_t> keep(boxes.size());
         keep.resize(yf::nms(boxes.corners.data(), boxes.scores.data(),
@@ -118,9 +133,10 @@ void check_nms(const Boxes& boxes, double threshold) {
 }
 
 // All classes together, so that it is another loop than the one that is checked.
-void check_soft_nms(const Boxes& boxes, const yf::SoftNmsOptions& options) {
+template <typename Real>
+void check_soft_nms(const BasicBoxes<Real>& boxes, const yf::SoftNmsOptions& options) {
     const std::size_t n = boxes.size();
-    std::vector<float> scores = boxes.scores;
+    std::vector<Real> scores = boxes.scores;
     std::vector<std::uint8_t> in(n), found(n);
     const auto drop = [&](std::size_t i) { in[i] = in[i] != 0 && scores[i] >= options.score_threshold; };
     for (std::size_t i = 0; i < n; ++i) {
@@ -137,12 +153,12 @@ void check_soft_nms(const Boxes& boxes, const yf::SoftNmsOptions& options) {
         found[best] = 1;
         for (std::size_t i = 0; i < n; ++i) {
             if (in[i] == 0 || boxes.labels[i] != boxes.labels[best]) continue;
-            const float overlap = iou(&boxes.corners[4 * best], &boxes.corners[4 * i]);
+            const Real overlap = iou(&boxes.corners[4 * best], &boxes.corners[4 * i]);
             if (options.method == yf::SoftNmsMethod::gaussian) {
                 const double square = static_cast<double>(overlap) * overlap;
-                scores[i] *= static_cast<float>(std::exp(-square / options.sigma));
+                scores[i] *= static_cast<Real>(std::exp(-square / options.sigma));
             } else if (static_cast<double>(overlap) > options.iou_threshold) {
-                scores[i] *= 1.0f - overlap;
+                scores[i] *= Real{1} - overlap;
             }
             drop(i);
         }
@@ -155,7 +171,7 @@ void check_soft_nms(const Boxes& boxes, const yf::SoftNmsOptions& options) {
                      [&](std::int64_t a, std::int64_t b) { return scores[a] > scores[b]; });
 
     std::vector<std::int64_t> keep(n);
-    std::vector<float> changed(n);
+    std::vector<Real> changed(n);
     keep.resize(yf::soft_nms(boxes.corners.data(), boxes.scores.data(), boxes.labels.data(), n, options,
                              keep.data(), changed.data()));
     expect(keep == expected);
@@ -248,5 +264,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     check_nms(boxes, threshold);
     check_soft_nms(boxes, options);
+    const BasicBoxes<double> wide = scaled(boxes, kFactors[boxes.size() % kFactors.size()]);
+    check_nms(wide, threshold);
+    check_soft_nms(wide, options);
     return 0;
 }

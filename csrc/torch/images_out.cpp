@@ -21,8 +21,7 @@ void check_images_out(const char* op, const Tensor& out) {
     if (!is_on_device(out)) fail(op, ": out is on the CPU, other arguments are not; expected it with them");
     const ScalarType dtype = out.scalar_type();
     if (dtype != kByte && dtype != ScalarType::Half && dtype != ScalarType::BFloat16 && dtype != kFloat) {
-        fail(op, ": out has dtype ", torch::headeronly::toString(dtype),
-             "; expected uint8, float16, bfloat16 or float32");
+        fail(op, ": out has dtype ", dtype_name(dtype), "; expected uint8, float16, bfloat16 or float32");
     }
     const auto side_fits = [&](int axis) { return out.size(axis) >= 1 && out.size(axis) <= kMaxSide; };
     if (out.dim() != 4 || out.size(1) != 3 || !side_fits(2) || !side_fits(3) || out.size(0) > kMaxSide) {

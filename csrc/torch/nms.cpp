@@ -45,8 +45,11 @@ Tensor kept_indices(const char* op, const ScoredBoxes& all, double iou_threshold
 
 Tensor kept_indices(const char*, const ScoredBoxes& all, double iou_threshold, const OperatorDevice&) {
     std::vector<std::int64_t> keep(all.count());
-    const std::size_t kept = yf::nms(input<float>(all.boxes), input<float>(all.scores), all.labels(),
-                                     all.count(), iou_threshold, keep.data());
+    const auto kept_of = [&]<typename Real>(const Real* boxes) {
+        return yf::nms(boxes, input<Real>(all.scores), all.labels(), all.count(), iou_threshold, keep.data());
+    };
+    const std::size_t kept =
+        all.is_double() ? kept_of(input<double>(all.boxes)) : kept_of(input<float>(all.boxes));
     return first_values(keep, kept, all.boxes, kLong);
 }
 
@@ -69,7 +72,7 @@ Tensor batched_nms(const Tensor& boxes, const Tensor& scores, const Tensor& clas
 }
 
 YF_SCHEMAS(m) {
-    // boxes float32 [N, 4] xyxy, scores float32 [N], classes int64 [N] -> indices int64 [K], best first
+    // boxes [N, 4] xyxy, scores [N], classes int64 [N] -> indices int64 [K], best first
     m.def("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor");
     m.def("batched_nms(Tensor boxes, Tensor scores, Tensor classes, float iou_threshold) -> Tensor");
 }

@@ -31,16 +31,19 @@ std::tuple<Tensor, Tensor> soft_nms(const Tensor& boxes, const Tensor& scores,
         fail("soft_nms: score_threshold is ", score_threshold, "; expected a number of at least 0");
     }
     const SoftNmsOptions options{soft_nms_method(method), sigma, iou_threshold, score_threshold};
-    std::vector<std::int64_t> keep(all.count());
-    std::vector<float> lowered(all.count());
-    const std::size_t kept = yf::soft_nms(input<float>(all.boxes), input<float>(all.scores), all.labels(),
-                                          all.count(), options, keep.data(), lowered.data());
-    return {first_values(keep, kept, all.boxes, kLong), first_values(lowered, kept, all.boxes, kFloat)};
+    const auto softened = [&]<typename Real>(const Real* boxes) -> std::tuple<Tensor, Tensor> {
+        std::vector<std::int64_t> keep(all.count());
+        std::vector<Real> lowered(all.count());
+        const std::size_t kept = yf::soft_nms(boxes, input<Real>(all.scores), all.labels(), all.count(),
+                                              options, keep.data(), lowered.data());
+        return {first_values(keep, kept, all.boxes, kLong),
+                first_values(lowered, kept, all.boxes, all.boxes.scalar_type())};
+    };
+    return all.is_double() ? softened(input<double>(all.boxes)) : softened(input<float>(all.boxes));
 }
 
 YF_SCHEMAS(m) {
-    // boxes float32 [N, 4] xyxy, scores float32 [N], classes int64 [N] -> indices int64 [K], scores float32
-    // [K]
+    // boxes [N, 4] xyxy, scores [N], classes int64 [N] -> indices int64 [K], scores [K]
     m.def(
         "soft_nms(Tensor boxes, Tensor scores, Tensor? classes=None, *, str method='linear', "
         "float sigma=0.5, float iou_threshold=0.3, float score_threshold=0.001) -> (Tensor, Tensor)");

@@ -4,24 +4,39 @@
 #include <algorithm>
 
 namespace yf::torch_ops {
-namespace {
 
 const char* dtype_name(ScalarType type) {
     switch (type) {
-        case ScalarType::Float:
-            return "float32";
-        case ScalarType::Double:
-            return "float64";
+        case ScalarType::Bool:
+            return "bool";
+        case ScalarType::Byte:
+            return "uint8";
+        case ScalarType::Char:
+            return "int8";
+        case ScalarType::Short:
+            return "int16";
+        case ScalarType::Int:
+            return "int32";
+        case ScalarType::Long:
+            return "int64";
         case ScalarType::Half:
             return "float16";
         case ScalarType::BFloat16:
             return "bfloat16";
-        case ScalarType::Long:
-            return "int64";
+        case ScalarType::Float:
+            return "float32";
+        case ScalarType::Double:
+            return "float64";
+        case ScalarType::ComplexFloat:
+            return "complex64";
+        case ScalarType::ComplexDouble:
+            return "complex128";
         default:
             return torch::headeronly::toString(type);
     }
 }
+
+namespace {
 
 std::string expected_dtypes(std::initializer_list<ScalarType> dtypes) {
     std::string text;

@@ -33,6 +33,8 @@ template <typename... Parts>
 constexpr std::int64_t kAny = -1;        // a length that may be anything
 constexpr std::int32_t kCpuDevice = -1;  // the device index that stands for the CPU
 
+const char* dtype_name(ScalarType type);  // as torch and numpy call it in Python: int32, not Int
+
 // `tensor`, contiguous, of one of `dtypes` and of sizes as in `shape`, on the CUDA device of that index or on
 // the CPU.
 Tensor checked_tensor(const char* op, const char* name, const Tensor& tensor, std::int32_t device,

@@ -14,6 +14,7 @@ from support.dataset_files import (
     write_voc,
     write_yolo,
 )
+from support.jpeg_files import encoded, first_scans
 
 from yolofast.analyze import check_data_quality
 from yolofast.types import Finding
@@ -86,6 +87,15 @@ def test_decoding_finds_damage_behind_a_good_header(tmp_path: Path) -> None:
     assert [f.code for f in check_data_quality(root, decode=True).image_issues] == ["image-unreadable"]
 
 
+def test_decoding_finds_a_progressive_image_without_its_last_scans(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, {"images/a.jpg": GOOD}, YAML)
+    whole = encoded(height=50, width=100, progressive=True).join()
+    (root / "images/a.jpg").write_bytes(first_scans(whole, 5))
+    (found,) = check_data_quality(root, decode=True).image_issues
+    assert found.code == "image-unreadable"
+    assert "progressive scans are missing" in found.message
+
+
 def test_format_issues(tmp_path: Path) -> None:
     root = write_yolo(tmp_path, {"images/a.jpg": GOOD, "extra/b.jpg": None}, YAML)
     write_text(root / "classes.txt", "x\ny\n")
@@ -122,6 +132,29 @@ def test_recommendations(tmp_path: Path) -> None:
     assert codes == ["class-unused", "class-few", "class-imbalance", "images-empty", "labels-missing"]
 
 
+def test_a_summary_counts_classes_and_images(tmp_path: Path) -> None:
+    """Not the sentences about them."""
+    names = ", ".join(f"c{i}" for i in range(39))
+    images = {"images/a.jpg": "0 .5 .5 .5 .5\n" * 1 + "1 .2 .2 .2 .2\n", "images/b.jpg": None}
+    root = write_yolo(tmp_path, images, f"train: images\nnames: [{names}]\n")
+    report = check_data_quality(root)
+    counts = {entry.code: entry.count for entry in report.summary}
+    assert (counts["class-unused"], counts["class-few"], counts["labels-missing"]) == (37, 2, 1)
+    assert any(str(entry).startswith("Classes without a box: 37. ") for entry in report.summary)
+
+
+@pytest.mark.parametrize(("common", "found"), [(9, False), (10, True)])
+def test_imbalance_is_told_from_ten_to_one(tmp_path: Path, common: int, found: bool) -> None:
+    rows = "".join(f"0 .5 .{i:03d} .5 .1\n" for i in range(100, 100 + 40 * common, 40))
+    root = write_yolo(tmp_path, {"images/a.jpg": rows + "1 .5 .5 .5 .5\n"}, YAML)
+    shown = [f.message for f in check_data_quality(root).recommendations if f.code == "class-imbalance"]
+    assert shown == (
+        ["classes are imbalanced 10:1: 'a' has 10 boxes, 'b' 1; add examples of the rare ones"]
+        if found
+        else []
+    )
+
+
 def test_voc_lines(tmp_path: Path) -> None:
     write_voc(tmp_path, {"a": [("x", 1, 1, 9, 9), ("x", 5, 5, 5, 9)]})
     assert places(check_data_quality(tmp_path).label_issues) == [("box-empty", "a.xml", 7)]
@@ -132,5 +165,12 @@ def test_real_flaws_of_bccd(shared_data: Path) -> None:
     assert places(report.label_issues) == [
         ("box-empty", "BloodImage_00338.xml", 158),
         ("box-empty", "BloodImage_00343.xml", 50),
+        ("box-near-duplicate", "BloodImage_00020.xml", 182),
+        ("box-near-duplicate", "BloodImage_00100.xml", 38),
+        ("box-near-duplicate", "BloodImage_00104.xml", 170),
+        ("box-near-duplicate", "BloodImage_00251.xml", 98),
+        ("box-near-duplicate", "BloodImage_00284.xml", 26),
+        ("box-near-duplicate", "BloodImage_00331.xml", 38),
+        ("box-near-duplicate", "BloodImage_00403.xml", 50),
     ]
     assert report.image_issues == report.format_issues == ()

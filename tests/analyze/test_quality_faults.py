@@ -60,10 +60,10 @@ def header_only(width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def rotated() -> Callable[[Path], object]:
+def rotated(name: str) -> Callable[[Path], object]:
     exif = Image.Exif()
     exif[274] = 6
-    return picture("a.jpg", Image.new("RGB", (100, 50)), exif=exif)
+    return picture(name, Image.new("RGB", (100, 50)), exif=exif)
 
 
 def twins(split: str, link: bool = False) -> Callable[[Path], object]:
@@ -172,7 +172,7 @@ def sizes_vary(root: Path) -> None:
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 RGB = Image.fromarray(NOISE)
-WORDS = "not an image, or damaged; expected one of: bmp, jpeg, jpg, png, tif, tiff, webp"
+WORDS = "not an image, or damaged; expected one of: bmp, jfif, jpeg, jpg, png, tif, tiff, webp"
 CUT = "the file ends before the image does; training substitutes another image"
 JPEG = image_bytes(100, 50)
 
@@ -224,10 +224,14 @@ IMAGE_FAULTS = {
         picture("a.png", Image.fromarray(NOISE[:, :, 0].astype(np.uint16) * 256)),
         "images/a.png: info: 16 bits per channel: read as 8 bits [image-16bit]",
     ),
-    "exif": (
-        rotated(),
-        "images/a.jpg: info: EXIF orientation 6: turned upright when read, to 50x100 px [image-rotated]",
-    ),
+    **{
+        f"exif in {suffix}": (
+            rotated(f"a.{suffix}"),
+            f"images/a.{suffix}: info: EXIF orientation 6: turned upright when read, to 50x100 px "
+            "[image-rotated]",
+        )
+        for suffix in ("jpg", "png", "webp")
+    },
     "duplicate": (
         twins("train"),
         "train/images/b.jpg: warning: the same content as 'ROOT/train/images/a.jpg' [image-duplicate]",
@@ -291,6 +295,11 @@ LABEL_FAULTS = {
         labels("0 .5 .5 .5 .5\n1 .5 .5 .5 .5\n0 .5 .5 .49 .5"),
         f"{A}:3: info: nearly the same box as line 1, of class 'a' too: IoU 0.980 [box-near-duplicate]",
     ),
+    "near repeat of a small box": (
+        labels("0 .5 .5 .1 .1\n0 .52 .5 .1 .1"),
+        f"{A}:2: info: nearly the same box as line 1, of class 'a' too: IoU 0.667, all corners within 3 px "
+        "[box-near-duplicate]",
+    ),
     "near repeat in json": (
         near_in_coco,
         "c.json: info: annotation 101: nearly the same box as annotation 100, of class 'x' too: IoU 0.983 "
@@ -317,7 +326,8 @@ LABEL_FAULTS = {
     ),
     "crowd": (
         crowd,
-        "c.json: info: annotation 100: crowd: the box stands for many objects [box-crowd]",
+        "c.json: info: annotation 100: crowd: the box stands for many objects (one object has iscrowd 0) "
+        "[box-crowd]",
     ),
 }
 
@@ -341,18 +351,18 @@ DATASET_FAULTS = {
     ),
     "imbalance": (
         uneven,
-        "info: classes are imbalanced: 'a' has 60 boxes, 'b' 1; add examples of the rare ones "
+        "info: classes are imbalanced 60:1: 'a' has 60 boxes, 'b' 1; add examples of the rare ones "
         "[class-imbalance]",
     ),
-    "few": (uneven, "info: 1 classes have fewer than 10 boxes (b): add examples [class-few]"),
-    "unused": (unused, "info: 1 classes have no box (b): remove them or add examples [class-unused]"),
+    "few": (uneven, "info: 1 class has fewer than 10 boxes (b): add examples [class-few]"),
+    "unused": (unused, "info: 1 class has no box (b): remove or add examples [class-unused]"),
     "empty": (
         empty_share,
         "info: 1 of 2 images have no box: make sure that they are intended as background [images-empty]",
     ),
     "unlabelled": (
         no_label,
-        "info: 1 images have no label file: they count as background in YOLO; remove them if they were never "
+        "info: 1 image has no label file: they count as background in YOLO; remove them if they were never "
         "labelled [labels-missing]",
     ),
     "small": (
@@ -392,7 +402,7 @@ def test_each_fault_in_the_words_that_a_user_sees(
     code = line[line.rindex("[") + 1 : -1]
     (entry,) = (entry for entry in report.summary if entry.code == code)
     assert (entry.title, entry.recommendation) == ADVICE[code]
-    assert entry.count == sum(f.code == code for f in (*report.findings, *report.recommendations))
+    assert entry.count == sum(f.count for f in (*report.findings, *report.recommendations) if f.code == code)
     assert tree_digest(root) == before
 
 
@@ -407,12 +417,13 @@ def test_every_code_has_advice() -> None:
     """The codes that the sources give their findings are all in the table."""
     package = Path(yolofast.__file__).parent
     given = re.compile(
-        r'"((?:box|boxes|image|images|label|labels|class|split|format|size|names)-[a-z0-9-]+)"'
+        r'"((?:box|boxes|image|images|label|labels|class|split|format|size|names|yaml|category|file|shapes)'
+        r'-[a-z0-9-]+)"'
     )
     used = {
         code
         for folder in ("formats", "analyze")
-        for path in (package / folder).glob("*.py")
+        for path in (package / folder).rglob("*.py")
         for code in given.findall(path.read_text(encoding="utf-8"))
     }
     assert len(used) > 30

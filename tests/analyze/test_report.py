@@ -11,10 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from support.dataset_files import image_bytes, tree_digest, write_text, write_yolo
 
 from yolofast.analyze import check_data_quality, write_html_report
 from yolofast.analyze.report import MAX_IMAGES, MAX_LOCATIONS
+from yolofast.analyze.report_images import Layer, picture
+from yolofast.analyze.samples import MAX_RANDOM, MAX_RARE
 from yolofast.cli import main
 from yolofast.errors import DataError
 from yolofast.kernels import decode_jpeg
@@ -27,7 +31,7 @@ ROWS = "0 .5 .5 .5 .5\n1 .5 .5 1 1\n1 .3 .3 .005 .2\n1 .9 .5 .5 .5\n"
 class Page(HTMLParser):
     """The tags of a page with their attributes, and its text."""
 
-    void = frozenset({"meta", "img", "br"})
+    void = frozenset({"meta", "img", "br", "input"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -111,20 +115,102 @@ def test_pictures_show_the_boxes_meant(tmp_path: Path) -> None:
         tmp_path / "set", {"images/a.jpg": "0 .5 .5 .5 .5\n0 .8 .5 .8 .5\n"}, "train: images\nnames: [a]"
     )
     _, read = page(root, tmp_path / "report.html")
-    (source,) = read.sources()
-    picture = decode_jpeg(base64.b64decode(source.split(",")[1])).astype(int)
-    assert picture.shape == (160, 320, 3)
-    red, green, blue = picture[30:130, 125:131].reshape(-1, 3).T  # the left side of the row that is refused
+    image = pixels(read.sources()[0])
+    assert image.shape == (256, 512, 3)
+    red, green, blue = image[70:186, 200:210].reshape(-1, 3).T  # the left side of the row that is refused
     assert np.mean((red > 150) & (green < 120)) > 0.2
-    red, green, blue = picture[50:110, 79:82].mean(axis=(0, 1))  # of the other box, in blue
+    red, green, blue = image[70:186, 127:130].mean(axis=(0, 1))  # of the other box, in blue
     assert blue > red + 30
+
+
+def pixels(source: str) -> NDArray[np.int64]:
+    """The picture of an `img` tag."""
+    return decode_jpeg(base64.b64decode(source.split(",")[1])).astype(np.int64)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_small_boxes_are_shown_large(suffix: str, tmp_path: Path) -> None:
+    """Two boxes of 20 px in an image of 1600 px: the part around them, and no box that is elsewhere."""
+    rows = "0 .25 .5 .0125 .025\n0 .2502 .5 .0125 .025\n0 .9 .9 .1 .1\n"
+    root = write_yolo(tmp_path / "set", {f"images/a.{suffix}": rows}, "train: images\nnames: [a]")
+    blank = np.full((800, 1600, 3), 128, np.uint8)
+    blank[395:405, 395:405] = (20, 200, 20)  # at the centre of the boxes
+    Image.fromarray(blank).save(root / f"images/a.{suffix}")
+    _, read = page(root, tmp_path / "report.html")
+    assert "part 368–432 × 368–432 px of 1600×800 px" in read.text
+    image = pixels(read.sources()[0])
+    assert image.shape == (512, 512, 3)
+    red, green, blue = image.transpose(2, 0, 1)
+    green_rows, green_columns = np.nonzero((green > red + 80) & (green > blue + 80))
+    assert np.ptp(green_rows) == pytest.approx(80, abs=6)  # 10 px of the image
+    assert np.median(green_columns) == pytest.approx(256, abs=6)
+    red_rows, red_columns = np.nonzero((red > green + 80) & (red > blue + 80))
+    assert np.ptp(red_rows) == pytest.approx(160, abs=8)  # 20 px
+    assert np.ptp(red_columns) == pytest.approx(163, abs=8)
+    assert not np.any(blue > red + 60)
+    assert read.tags.count(("input", {"type": "checkbox", "aria-label": "Enlarge"})) == len(read.sources())
+
+
+def test_a_part_of_a_rotated_image_is_upright(tmp_path: Path) -> None:
+    """The box is in pixels of the upright image, and so is the part."""
+    upright = np.full((1600, 800, 3), 100, np.uint8)
+    upright[1000:1020, 300:340] = (20, 220, 20)
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(np.rot90(upright, 1)).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    box = Layer(np.array([[300, 1000, 340, 1020]], np.float32), (230, 40, 48), 1)
+    shown = picture(tmp_path / "a.jpg", [], box)
+    assert shown.note == "part 260–380 × 950–1070 px of 800×1600 px"
+    red, green, _ = pixels(f",{shown.jpeg}").transpose(2, 0, 1)
+    rows, columns = np.nonzero(green > red + 80)
+    assert (rows.mean(), columns.mean()) == pytest.approx((256, 256), abs=4)
+    assert (np.ptp(rows), np.ptp(columns)) == pytest.approx((85, 170), abs=10)
+
+
+def captions(text: str, heading: str) -> list[str]:
+    """The captions of the pictures under a heading, as text."""
+    found = re.search(rf"<h2>{heading}</h2>(.*?)</section>", text)
+    return [] if found is None else re.findall(r"<figcaption>(.*?)</figcaption>", found[1])
+
+
+def test_random_labelled_images_are_shown(tmp_path: Path) -> None:
+    rows = "0 .5 .5 .4 .4\n0 .5 .5 .6 .6\n1 .2 .2 .2 .2\n"
+    images = {f"images/{i:02d}.jpg": rows * (i % 2) for i in range(60)}
+    root = write_yolo(tmp_path / "set", images, "train: images\nnames: [a <i>, b]")
+    text, _ = page(root, tmp_path / "report.html")
+    drawn = captions(text, "Random labelled images")
+    files = [re.findall(r"images/(\d\d)", caption)[0] for caption in drawn]
+    assert len(set(files)) == 12
+    assert all(int(name) % 2 for name in files), "of those with boxes only"
+    assert max(map(int, files)) > 30
+    assert all("a &lt;i&gt; × 2</span>" in caption and ">b</span>" in caption for caption in drawn)
+
+
+def test_the_rarest_classes_are_shown(tmp_path: Path) -> None:
+    """Class i has 80 - i boxes: in the pictures, and among the bars."""
+    names = [f"class{i:02d}" for i in range(80)]
+    images = {
+        f"images/{i:02d}.jpg": "".join(f"{k} .5 .5 .{k + 100} .4\n" for k in range(80 - i)) for i in range(80)
+    }
+    root = write_yolo(tmp_path / "set", images, f"train: images\nnames: {names}")
+    text, read = page(root, tmp_path / "report.html")
+    rare = captions(text, "Rarest classes")
+    assert [re.findall(r"<b>(class\d\d)</b>", caption) for caption in rare] == [
+        [name] for name in names[:-9:-1]
+    ]
+    assert "1 box in the dataset" in rare[0]
+    assert "8 boxes in the dataset" in rare[7]
+    bars = text[text.index("<h3>Boxes by class</h3>") : text.index("<h3>Box sizes</h3>")]
+    shown = re.findall(r"<span>(class\d\d)</span>", bars)
+    assert shown == names[:40] + names[-20:]
+    assert "… 20 classes with fewer boxes, and the 20 rarest" in read.text
 
 
 def test_bad_images_are_tiles_with_the_reason(faulty: Path, tmp_path: Path) -> None:
     text, read = page(faulty, tmp_path / "report.html")
     assert text.count("<div class=noimage>not an image, or damaged") == 2
     figures = sum(tag == "figure" for tag, _ in read.tags)
-    assert len(read.sources()) + 2 == figures <= MAX_IMAGES
+    assert len(read.sources()) + 2 == figures <= MAX_IMAGES + MAX_RARE + MAX_RANDOM
 
 
 def test_same_input_same_bytes_and_nothing_changed(faulty: Path, tmp_path: Path) -> None:
@@ -169,7 +255,7 @@ def test_command_prints_the_same_as_json(
     numbers = report.statistics
     assert told["statistics"]["class_boxes"] == numbers.class_boxes.tolist()
     assert told["statistics"]["boxes_per_image"]["counts"] == numbers.boxes_per_image.counts.tolist()
-    assert "examples" not in told
+    assert not {"examples", "samples", "rare_samples"} & set(told)
     assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
@@ -202,3 +288,18 @@ def test_label_format_says_which_labels_count(tmp_path: Path, capsys: pytest.Cap
     assert check_data_quality(root, label_format="yolo").findings == ()
     assert main(["check", str(root), "--label-format", "coco"]) == 2
     assert "no coco labels here; found: yolo, voc." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--label-format", "--format"])
+@pytest.mark.parametrize("command", ["analyze", "check", "prepare", "convert"])
+def test_every_data_command_can_be_told_the_format(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, flag: str
+) -> None:
+    root = write_yolo(tmp_path / "set", {f"{name}.jpg": "0 .5 .5 .2 .2\n" for name in "abc"})
+    write_text(root / "labels.csv", "a.jpg,1,2,30,40,cat\nb.jpg,1,2,30,40,cat\nc.jpg,1,2,30,40,cat\n")
+    extra = {"prepare": ["--out", str(tmp_path / "out")], "convert": ["--to", "coco"]}.get(command, [])
+    assert main([command, str(root), flag, "csv", "--json", *extra]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert "format-several" not in str(answer)
+    assert main([command, str(root), flag, "vot", *extra]) == 2
+    assert "Did you mean 'vott'?" in capsys.readouterr().err

@@ -11,6 +11,8 @@ from support.dataset_files import write_image, write_yolo
 
 from yolofast.analyze import box_batches, check_data_quality
 from yolofast.analyze.box_batches import BoxBatch, BoxBatches, near_duplicates
+from yolofast.analyze.report_plots import ranges
+from yolofast.analyze.statistics import StatisticsCounter
 from yolofast.kernels import box_iou
 from yolofast.types import Histogram, ImageRecord
 
@@ -70,8 +72,38 @@ def test_batches_hold_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert batch.image.tolist() == np.repeat(np.arange(len(batch.records)), batch.counts).tolist()
 
 
+def histogram(counts: list[int]) -> Histogram:
+    """Of boxes per image."""
+    counter = StatisticsCounter(["a"])
+    batches = BoxBatches(counter.add)
+    for count in counts:
+        boxes = np.tile([0.0, 0.0, 9.0, 9.0], (count, 1))
+        batches.add(record(boxes, np.zeros(count, np.int64)), np.zeros(count, np.int64), 0)
+    batches.finish()
+    return counter.result().boxes_per_image
+
+
+@pytest.mark.parametrize("most", [0, 1, 5, 23, 24, 30, 99, 240, 1000])
+def test_bins_of_boxes_per_image_have_one_width(most: int) -> None:
+    counts = np.random.default_rng(most).integers(0, most + 1, 200).tolist()
+    got = histogram(counts)
+    assert len(set(np.diff(got.edges).tolist())) == 1
+    assert len(got.counts) <= 24
+    assert got.counts.tolist() == np.histogram(counts, got.edges)[0].tolist()
+    assert got.counts.sum() == 200
+    assert "+" not in ranges(got)[-1][0]
+
+
+def test_a_few_crowded_images_do_not_flatten_the_bins() -> None:
+    got = histogram([*range(10)] * 30 + [900, 1000])
+    assert got.edges.tolist() == [*range(10), 10, 1001]
+    assert got.counts.tolist() == [30] * 10 + [2]
+    assert ranges(got)[-2:] == [("9", 30), ("10+", 2)]
+
+
+@pytest.mark.parametrize("pixels", [0, 1])
 @pytest.mark.parametrize("threshold", [0.5, 0.95])
-def test_near_duplicates_are_those_of_all_pairs(threshold: float) -> None:
+def test_near_duplicates_are_those_of_all_pairs(threshold: float, pixels: float) -> None:
     numbers = np.random.default_rng(1)
     got: list[BoxBatch] = []
     batches = BoxBatches(got.append)
@@ -88,9 +120,10 @@ def test_near_duplicates_are_those_of_all_pairs(threshold: float) -> None:
     for later in range(len(batch.boxes)):
         for first in range(later):
             same = (batch.image[first], batch.classes[first]) == (batch.image[later], batch.classes[later])
-            if same and iou[first, later] > threshold:
+            far = np.abs(batch.boxes[first] - batch.boxes[later]).max()
+            if same and (iou[first, later] >= threshold or (iou[first, later] > 0 and far <= pixels)):
                 wanted.setdefault(later, (first, iou[first, later]))
-    found = {later: (first, value) for first, later, value in near_duplicates(batch, threshold, 1000)}
+    found = {later: (first, value) for first, later, value in near_duplicates(batch, threshold, pixels, 1000)}
     assert len(wanted) > 3
     assert found.keys() == wanted.keys()
     for later, (first, value) in wanted.items():
@@ -104,15 +137,15 @@ def test_boxes_whose_areas_are_below_the_smallest_number() -> None:
     classes = np.zeros(2, np.int64)
     batches.add(record(np.array([[0, 0, 1e-170, 1e-170], [0, 0, 2e-170, 1e-170]]), classes), classes, 0)
     batches.finish()
-    assert list(near_duplicates(got[0], 0.95, 32)) == []
+    assert list(near_duplicates(got[0], 0.95, 3, 32)) == []
 
 
 def test_thousands_of_boxes_that_share_an_edge_take_no_time() -> None:
     got: list[BoxBatch] = []
     batches = BoxBatches(got.append)
-    low = np.arange(20_000) / 4
-    boxes = np.stack([np.zeros_like(low), low, np.full_like(low, 10), low + 1], axis=1)
+    low = np.arange(20_000) * 4
+    boxes = np.stack([np.zeros_like(low), low, np.full_like(low, 10), low + 16], axis=1).astype(float)
     classes = np.zeros(len(low), np.int64)
     batches.add(record(boxes, classes), classes, 0)
     batches.finish()
-    assert list(near_duplicates(got[0], 0.95, 32)) == []
+    assert list(near_duplicates(got[0], 0.95, 3, 32)) == []

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.dataset_files import write_text, write_yolo
+from support.dataset_files import tree_digest, write_image, write_text, write_yolo
 
 from yolofast.cli import COMMANDS, main
+from yolofast.cli.output import command_line
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +40,26 @@ def test_help_of_a_group_names_its_commands(capsys: pytest.CaptureFixture[str]) 
     assert "predict" not in text
 
 
+@pytest.mark.parametrize("words", [["train"], ["bench"], ["bench", "loader"], ["completion"]])
+def test_help_before_a_command_is_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for arguments in (["help", *words], ["--help", *words], [*words, "--help"]):
+        with contextlib.suppress(SystemExit):  # with code 0: see test_every_command_explains_itself
+            assert main(arguments) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0].startswith(("usage: yolofast", "yolofast"))
+    assert f"yolofast {' '.join(words)}" in texts[0]
+    assert texts[0] == texts[1] == texts[2]
+    assert main(["help"]) == 0
+    assert "usage: yolofast COMMAND" in capsys.readouterr().out
+
+
 MISTAKES = [
+    (["help", "trian"], "unknown command 'trian'. Did you mean 'train'?"),
+    (["detect", "train", "data=x.yaml"], "unknown command 'detect'. Did you mean 'train'?"),
+    (["evaluate"], "unknown command 'evaluate'. Did you mean 'val'?"),
+    (["completion", "tcsh"], "shell: got 'tcsh', expected one of bash, zsh, fish."),
+    (["check", ".", "--fail-on", "info"], "fail_on: got 'info', expected one of error, warning"),
     (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
     (["bench"], "bench: missing subcommand: loader, nms or map."),
     (
@@ -49,6 +71,12 @@ MISTAKES = [
     (["train", "--imgsz", "100"], "imgsz: got 100, expected a multiple of 32"),
     (["train", "--model", "nano"], "model: got 'nano', expected one of p, n, s, m, l, x."),
     (["train", "--optimizer", "adamv"], "'adamw'"),
+    (["train", "--optimizer", "SGD"], "Did you mean 'sgd'?"),
+    (["train", "--batch-size", "4"], "unknown argument '--batch-size'. Here it is --batch."),
+    (["train", "--cos-lr"], "Here it is --schedule cosine."),
+    (["train", "--no-amp"], "Here it is --amp off."),
+    (["train", "--exist-ok"], "Every run gets a folder of its own."),
+    (["train", "data=pets.yaml", "epochs=3"], "Here it is --data pets.yaml."),
     (["train"], "Add --data PATH."),
     (["train", "--data", "nowhere"], "nowhere: no such file or folder"),
     (["train", "--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
@@ -159,12 +187,106 @@ def trained(sample_yolo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_train_leaves_a_whole_run(trained: Path, sample_yolo: Path) -> None:
     names = {str(p.relative_to(trained)) for p in trained.rglob("*") if p.is_file()}
     assert names >= {
-        *("config.yaml", "results.csv", "results.png"),
+        *("config.yaml", "results.csv", "results.png", "dataflow.json"),
+        *("labels.png", "train_batch1.png", "train_batch2.png", "train_batch3.png"),
         *("weights/best.safetensors", "weights/last.safetensors"),
     }
     rows = (trained / "results.csv").read_text().splitlines()
     assert len(rows) == 3  # --epochs 2 wins over the file's 9
     assert "batch: 8" in (trained / "config.yaml").read_text()
+
+
+TINY = ("--model", "p", "--imgsz", "32", "--workers", "0", "--device", "cpu", "--no-plots")
+
+
+@pytest.fixture(scope="module")
+def two_runs(sample_yolo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs: a finished one and, trained long before it, one that lacks two epochs."""
+    root = tmp_path_factory.mktemp("two") / "runs"
+    where = ["--data", str(sample_yolo), "--project", str(root), "--name", "second"]
+    assert main(["train", *where, *TINY, "--epochs", "1"]) == 0
+    config = shutil.copytree(root / "second", root / "first") / "config.yaml"
+    text = config.read_text().replace("name: second\n", "name: first\n", 1)
+    config.write_text(text.replace("epochs: 1\n", "epochs: 3\n", 1))
+    for path in (config, config.parent / "weights" / "last.safetensors"):
+        os.utime(path, (1e9, 1e9))
+    return root
+
+
+@pytest.fixture
+def project(two_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a copy of these runs in runs/."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(two_runs, tmp_path / "runs")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("flags", "run", "epochs"),
+    [
+        (["--resume"], "first", 3),
+        (["--resume", "runs/first"], "first", 3),
+        (["--resume", "runs/second/weights/last.safetensors", "--epochs", "2"], "second", 2),
+        (["--resume", "--name", "second", "--epochs", "2"], "second", 2),
+        (["--epochs", "2", "--resume"], "second", 2),
+        (["--resume", "--project", "runs"], "first", 3),
+    ],
+)
+def test_resume_continues_the_run_that_is_meant_and_names_it(
+    project: Path, flags: list[str], run: str, epochs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["train", *flags]) == 0
+    out, err = capsys.readouterr()
+    assert f"run        runs/{run}\n" in err
+    assert f"resumed after epoch 1 of {epochs}" in err
+    assert out.startswith(f"runs/{run}/weights/best.safetensors\nNext: yolofast val")
+    assert len(Path("runs", run, "results.csv").read_text().splitlines()) == 1 + epochs
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["first", "second"]
+
+
+def test_resume_of_a_finished_run_leaves_it_as_it_is(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path("runs", "second")
+    before = tree_digest(run)
+    assert main(["train", "--resume", "runs/second"]) == 0
+    assert "this run finished after 1 epochs" in capsys.readouterr().err
+    assert tree_digest(run) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--resume", "--config", "x.yaml"], "--resume and --config: got both"),
+        (["--resume", "--weights", "w.safetensors"], "--resume and --weights: got both"),
+        (["--resume", "runs/first", "--name", "a"], "--resume runs/first: got --project or --name, too"),
+        (["--resume", "runs/none"], "runs/none: no run to resume here: it has no config.yaml"),
+        (["--no-resume"], "unknown argument '--no-resume'"),
+    ],
+)
+def test_resume_that_means_two_things_or_nothing_is_refused(
+    flags: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_on_a_raw_folder_says_that_it_prepares_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from yolofast.sample import make_sample_dataset
+
+    monkeypatch.chdir(tmp_path)
+    make_sample_dataset(Path("raw"), count=6)
+    assert main(["train", "--data", "raw", *TINY, "--epochs", "1"]) == 0
+    assert "raw: not in the YOLO layout yet; preparing it in " in capsys.readouterr().err
 
 
 def test_a_second_run_gets_a_folder_of_its_own(trained: Path, sample_yolo: Path) -> None:
@@ -257,13 +379,58 @@ def test_prepare_and_convert_show_what_is_worth_checking(
     raw = write_yolo(
         tmp_path / "raw", {f"{n}/images/{n}.jpg": "0 0.5 0.5 0.1 0.1\n" for n in ("train", "valid")}
     )
-    write_text(raw / "train/labels/classes.txt", "cat\ndog\n")
-    other = write_text(raw / "valid/labels/classes.txt", "dog\ncat\n")
+    first = write_text(raw / "train/labels/classes.txt", "cat\ndog\n")
+    write_text(raw / "valid/labels/classes.txt", "dog\ncat\n")
     expected = (
-        f"also worth checking (1)\n  {other}: error: class 0 is 'dog' here and 'cat' in "
-        "train/labels/classes.txt: the latter counts. Make them agree, or remove one. [names-conflict]\n"
+        f"also worth checking (1)\n  {first}: warning: names other classes than valid/labels/classes.txt: "
+        "each rules the labels of its own part, and classes are mapped by name [names-mapped]\n"
     )
     commands = (["prepare"], ["prepare"], ["convert", "--to", "voc"])  # the second finds it up to date
     for command in commands:
         assert main([*command, str(raw), "--out", str(tmp_path / command[0])]) == 0
         assert expected in capsys.readouterr().out
+
+
+def test_the_next_command_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also from a folder whose name has spaces, quotes or control characters."""
+    for name in ("plain", "my $set's", "a\tb'c"):
+        raw = write_yolo(tmp_path / name, {f"images/{i}.jpg": "0 .5 .5 .1 .1\n" for i in range(2)})
+        assert main(["prepare", str(raw)]) == 0
+        line = capsys.readouterr().out.splitlines()[-1]
+        assert line.isprintable()
+        command = line.removeprefix("Next: yolofast ")
+        split = subprocess.check_output(["bash", "-c", f"printf '%s\\0' {command}"], text=True)
+        assert split.split("\0")[:-1] == ["train", "--data", f"{raw}_yolo/data.yaml"]
+    assert "'" not in command_line("yolofast", "train", "--data", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fail_on", "code"),
+    [
+        ("0 .5 .5 .2 .2\n", None, 0),
+        ("0 .5 .5 .2 .2\n", "warning", 0),
+        ("0 .5 x .2 .2\n", None, 0),
+        ("0 .5 x .2 .2\n", "error", 1),
+        ("0 .5 x .2 .2\n", "warning", 1),
+    ],
+)
+def test_check_can_fail(
+    rows: str, fail_on: str | None, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_yolo(
+        tmp_path, {"images/a.jpg": rows, "images/b.jpg": "0 .5 .5 .2 .2\n"}, "train: images\nnames: [a]"
+    )
+    arguments = ["check", str(tmp_path), "--json", *(["--fail-on", fail_on] if fail_on else [])]
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    json.loads(out)
+    count = "1 finding" if fail_on == "error" else "2 findings"  # the row, and that its image is left out
+    failed = f"yolofast: check failed: {count} that --fail-on {fail_on} counts"
+    assert err.splitlines()[-1:] == ([failed] if code else [])
+
+
+def test_check_fails_on_a_warning_only_when_told(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"images/a.jpg": "0 .5 .5 .2 .2\n"}, "train: images\nnames: [a]")
+    write_image(tmp_path / "images/a.jpg", 20, 20)
+    assert main(["check", str(tmp_path), "--fail-on", "error"]) == 0
+    assert main(["check", str(tmp_path), "--fail-on", "warning"]) == 1

@@ -6,10 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from yolofast.cli.arguments import BenchNmsArgs, ExportArgs, PrepareArgs, TrainArgs
+from yolofast.cli import COMMANDS
+from yolofast.cli.arguments import (
+    BenchNmsArgs,
+    CheckArgs,
+    ExportArgs,
+    PredictArgs,
+    PrepareArgs,
+    TrainArgs,
+    ValArgs,
+)
 from yolofast.cli.commands import train_defaults
-from yolofast.cli.parser import build, parse
-from yolofast.config import PrepareConfig, Section, YOLOConfig
+from yolofast.cli.hints import FLAGS
+from yolofast.cli.parser import arguments_of, build, parse
+from yolofast.config import PrepareConfig, YOLOConfig
+from yolofast.config_fields import Section
 from yolofast.errors import ConfigError
 
 
@@ -100,3 +111,48 @@ def test_help_shows_texts_and_defaults(capsys: pytest.CaptureFixture[str]) -> No
         f"--name TEXT Name of this run: results go to PROJECT/NAME. (default: {defaults.logging.name})"
         in text
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument", "hint"),
+    [
+        (TrainArgs, "--batch-size", "Here it is --batch."),
+        (TrainArgs, "--batch_size=8", "Here it is --batch."),
+        (TrainArgs, "--cos-lr", "Here it is --schedule cosine."),
+        (TrainArgs, "--lr", "Here it is --lr0."),
+        (TrainArgs, "-b", "Here it is --batch."),
+        (TrainArgs, "epochs=3", "Here it is --epochs 3."),
+        (TrainArgs, "--fp16", "Here it is --amp on."),
+        (ValArgs, "--img", "Here it is --imgsz."),
+        (ValArgs, "--task", "Here it is --split."),
+        (ValArgs, "--save-json", "predictions.json is always written."),
+        (PredictArgs, "--conf-thres=0.4", "Here it is --conf."),
+        (PredictArgs, "--iou_thres", "Here it is --iou."),
+        (PredictArgs, "--save-txt", "detections.json is always written."),
+        (PredictArgs, "--save-dir", "Here it is --project and --name."),
+        (PredictArgs, "conf=0.4", "Here it is --conf 0.4."),
+        (ExportArgs, "--include", "Here it is --format."),
+        (ExportArgs, "--half", "Here it is --half-precision."),
+        (ExportArgs, "--nms", "Here it is --include-nms."),
+        (ExportArgs, "--output", "Here it is --out."),
+        (CheckArgs, "--strict", "Here it is --fail-on warning."),
+    ],
+)
+def test_flags_of_other_trainers_are_translated(kind: type[Section], argument: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(kind, argument, "8")
+    assert f". {hint} See yolofast x --help." in str(caught.value)
+
+
+def test_every_translation_leads_to_a_flag() -> None:
+    """The table outlives a flag that is renamed."""
+    known = {flag for entry in COMMANDS.values() for a in arguments_of(entry.arguments) for flag in a.flags}
+    ours = {use.split()[0] for uses in FLAGS.values() for use in uses if use.startswith("-")}
+    assert ours <= known
+
+
+@pytest.mark.parametrize("split", ["val", "valid", "test"])
+def test_validation_has_two_names(split: str) -> None:
+    args = parsed(ValArgs, "--weights", "w.safetensors", "--data", "d", "--split", split)
+    assert isinstance(args, ValArgs)
+    assert args.split == split

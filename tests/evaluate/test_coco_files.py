@@ -194,10 +194,55 @@ def test_every_cut_and_every_changed_byte_is_an_error_or_a_result(text: str) -> 
 def test_results_of_images_that_are_not_there() -> None:
     with pytest.raises(DataError, match="image_id 9, which the ground truth does not have"):
         evaluate_coco(TRUTH, [*RESULTS, {**RESULTS[0], "image_id": 9}])
-    with pytest.raises(DataError, match="image_id '7', which the ground truth does not have"):
-        evaluate_coco(TRUTH, [{**RESULTS[0], "image_id": "7"}])
     with pytest.raises(DataError, match="a whole number as id, as before"):
         evaluate_coco(TRUTH, [*RESULTS, {**RESULTS[0], "image_id": "7"}])
+
+
+def test_texts_against_numbers_as_ids(tmp_path: Path) -> None:
+    results = [{**RESULTS[0], "image_id": "7"}]
+    message = (
+        "image_id is '7', and the ground truth has ids such as 7: texts in the one, numbers in the other"
+    )
+    with pytest.raises(DataError, match=f"{message}. Write both as numbers"):
+        evaluate_coco(TRUTH, results)
+    (tmp_path / "gt.json").write_text(json.dumps({**TRUTH, "images": [{"id": "a"}]}))
+    with pytest.raises(
+        DataError, match=r"results: image_id is 7, and .*gt.json has ids such as 'a'.*as texts"
+    ):
+        evaluate_coco(tmp_path / "gt.json", RESULTS)
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        (TRUTH, "the results: got a dict with the keys info, images, .*expected a list of dicts"),
+        ([RESULTS[0], 3], "the results: entry 1 is a int; expected a dict with image_id"),
+        ([RESULTS[0], {**RESULTS[1], "score": "high"}], "the results: entry 1: expected a number"),
+        ([*RESULTS, {"image_id": 7}], 'the results: entry 2: expected "category_id" in the object'),
+        (
+            [{"image_id": 7, "category_id": 1, "segmentation": {"counts": "x"}, "score": 1}],
+            'entry 0: expected "bbox" .*it has "segmentation", but only boxes are evaluated',
+        ),
+        (
+            [{"image_id": 7, "category_id": 1, "keypoints": [1, 2, 3], "score": 1}],
+            'entry 0: expected "bbox" .*it has "keypoints", but only boxes are evaluated',
+        ),
+    ],
+)
+def test_results_that_are_something_else(results: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        evaluate_coco(TRUTH, results)
+
+
+def test_files_that_were_mixed_up(tmp_path: Path) -> None:
+    (tmp_path / "gt.json").write_text(json.dumps(TRUTH))
+    (tmp_path / "dt.json").write_text(json.dumps(RESULTS))
+    with pytest.raises(DataError, match="a list of results, not an object such as the ground truth"):
+        evaluate_coco(tmp_path / "gt.json", tmp_path / "gt.json")
+    with pytest.raises(DataError, match="an object with images, categories and annotations, not a list"):
+        evaluate_coco(tmp_path / "dt.json", tmp_path / "dt.json")
+    with pytest.raises(DataError, match="the ground truth: got a list; expected a dict with images"):
+        evaluate_coco(RESULTS, RESULTS)  # type: ignore[arg-type]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -269,9 +314,13 @@ def test_of_equal_keys_the_last_counts() -> None:
     truth, results = json.dumps(TRUTH), json.dumps(RESULTS)
     twice = truth.replace('{"info"', '{"annotations": [], "images": [{"id": "x"}], "categories": [], "info"')
     twice = twice.replace('"image_id": 7', '"image_id": "y", "image_id": 8, "image_id": 7')
+    twice = twice.replace('"id": 8}', '"id": 8, "neg_category_ids": [1, 2], "neg_category_ids": [3]}')
     found = _annotations.read_ground_truth(buffer(twice))
+    assert [found["negative"].categories.tolist(), found["negative"].ends.tolist()] == [[3], [0, 1]]
+    assert (found["negative"].given, found["not_exhaustive"].given) == (1, 0)
     for name, column in _annotations.read_ground_truth(buffer(truth)).items():
-        assert np.array_equal(found[name], column), name  # type: ignore[literal-required]
+        if name not in ("negative", "not_exhaustive"):
+            assert np.array_equal(found[name], column), name  # type: ignore[literal-required]
     images = read_results(results.replace('"image_id": 7', '"image_id": "y", "image_id": 7'))[0]
     assert images.tolist() == [7, 8]
 

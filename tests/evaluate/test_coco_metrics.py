@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -83,13 +85,16 @@ def test_pascal_voc_worked_out_by_hand(right: list[int], objects: int, eleven: f
 
 
 def test_confidence_curves_worked_out_by_hand() -> None:
-    """Of two objects: right at 0.9, wrong at 0.8, right at 0.7; a class without objects has no curve."""
+    """Of two objects: right at 0.9, wrong at 0.8, right at 0.7; a class without objects has no curve.
+
+    Precision holds above the highest score, where there is nothing to be right or wrong.
+    """
     metrics = CocoMetrics(2)
     metrics.update(found([BOXES[0], AWAY[0], BOXES[1]], [0.9, 0.8, 0.7], [0, 0, 0]), BOXES[:2], [0, 0])
     curves = metrics.compute().confidence_curves
     np.testing.assert_allclose(curves.confidence, np.linspace(0, 1, 1001))
     for threshold, expected in ((0, (2 / 3, 1, 0.8)), (0.65, (2 / 3, 1, 0.8)), (0.75, (0.5, 0.5, 0.5)),
-                                (0.85, (1, 0.5, 2 / 3)), (0.95, (0, 0, 0)), (1, (0, 0, 0))):  # fmt: skip
+                                (0.85, (1, 0.5, 2 / 3)), (0.95, (1, 0, 0)), (1, (1, 0, 0))):  # fmt: skip
         at = round(threshold * 1000)
         got = [rates[0, at] for rates in (curves.precision, curves.recall, curves.f1)]
         assert got == pytest.approx(expected), threshold
@@ -330,11 +335,16 @@ def test_a_batch_that_does_not_fit_is_named(
         (Detections(BOXES[:1, :3], [0.5], [0]), ValueError, r"boxes has shape \(1, 3\)"),
         (Detections(BOXES[:2], [0.5], [0]), ValueError, "2 boxes, 1 scores and 1 classes"),
         (Detections(BOXES[:1], [0.5], []), ValueError, "1 boxes, 1 scores and 0 classes"),
+        (
+            {"boxes": BOXES[:1]},
+            TypeError,
+            r"got a dict; expected Detections\(boxes, scores, classes\), or a list",
+        ),
+        ([{"boxes": BOXES[:1]}], TypeError, "detections: got a dict; expected Detections"),
+        ((BOXES[:1], [0.5], [0]), TypeError, "detections: got a ndarray; expected Detections"),
     ],
 )
-def test_detections_that_do_not_fit_are_named(
-    detections: Detections, error: type[Exception], message: str
-) -> None:
+def test_detections_that_do_not_fit_are_named(detections: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         CocoMetrics(2).update(detections, BOXES[:1], [0])
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.evaluate import YOLOEvaluator, plots
+from yolofast.evaluate import JudgedImage, YOLOEvaluator
 from yolofast.models import build_model
 from yolofast.types import Batch, Letterbox
 
@@ -81,7 +81,7 @@ class Oracle(torch.nn.Module):
 class OracleWithLoss(Oracle):
     def with_loss(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         assert targets.shape[1] == 6
-        return self(images), torch.tensor([1.0, 2.0, 3.0]) * len(images)
+        return self(images), torch.tensor([1.0, 2.0, 3.0, 0.5]) * len(images)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -115,12 +115,12 @@ def test_the_confusion_matrix_counts_what_is_taken_for_what() -> None:
     )
 
 
-def test_loss_is_the_mean_over_images() -> None:
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_loss_is_that_of_all_images_together(batch: int) -> None:
     model = OracleWithLoss()
-    result = YOLOEvaluator(model, class_names=NAMES).evaluate_dataset(loader(2), progress=False)
-    weight = (2 * 2 + 2 * 2 + 1 * 1) / 5  # the oracle's loss grows with its batches of 2, 2 and 1
+    result = YOLOEvaluator(model, class_names=NAMES).evaluate_dataset(loader(batch), progress=False)
     got = [result.overall_metrics[name] for name in ("box", "cls", "dfl", "loss")]
-    assert got == pytest.approx([weight, 2 * weight, 3 * weight, 6 * weight])
+    assert got == pytest.approx([2.0, 4.0, 6.0, 12.0])  # five images' sums over five images' weights
 
 
 def test_table_and_dict_show_every_class() -> None:
@@ -167,13 +167,15 @@ def test_saved_predictions_are_coco_results(tmp_path: Path) -> None:
     evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
     result = evaluator.evaluate_dataset(loader(), save_predictions=True, save_dir=folder, progress=False)
     entries = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
-    assert [e["image_id"] for e in entries] == [f"image_{i}" for i in range(5)]
-    for entry, (category, (x1, y1, x2, y2)) in zip(entries, TRUTH, strict=True):
-        assert set(entry) == {"image_id", "category_id", "bbox", "score"}
-        assert entry["category_id"] == category
+    assert [e["image_id"] for e in entries] == [1, 2, 3, 4, 5]
+    assert [e["file_name"] for e in entries] == [f"image_{i}.png" for i in range(5)]
+    for entry, (label, (x1, y1, x2, y2)) in zip(entries, TRUTH, strict=True):
+        assert set(entry) == {"image_id", "category_id", "bbox", "score", "file_name"}
+        assert entry["category_id"] == label + 1, "categories count from 1, as in COCO"
         assert entry["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.01)
-    assert entries[0]["score"] == pytest.approx(0.9)
-    names = {"predictions.json", "predictions.png", "pr_curves.png", "curves.png", "confusion_matrix.png"}
+    assert np.float32(entries[0]["score"]) == np.float32(0.9)
+    names = {"predictions.json", "predictions.jpg", "pr_curves.png", "curves.png"}
+    names |= {"confusion_matrix.png", "confusion_counts.png"}
     assert {p.name for p in folder.iterdir()} == names
     assert set(result.files.values()) == set(folder.iterdir())
 
@@ -186,33 +188,87 @@ def test_without_pictures_only_the_json_is_written(tmp_path: Path) -> None:
     assert list(result.files.values()) == list(tmp_path.iterdir()) == [tmp_path / "predictions.json"]
 
 
+def test_images_of_a_file_keep_their_ids_in_any_order(tmp_path: Path) -> None:
+    ids = {f"folder/image_{i}.png": 10 * i + 7 for i in range(5)}
+    evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
+    for name, batches in (("a", loader(2)), ("b", loader(2)[::-1])):
+        evaluator.evaluate_dataset(batches, True, tmp_path / name, False, plots=False, image_ids=ids)
+        entries = json.loads((tmp_path / name / "predictions.json").read_text())
+        assert {e["file_name"]: e["image_id"] for e in entries} == {Path(p).name: i for p, i in ids.items()}
+
+
+def test_an_image_in_place_of_an_unreadable_one_counts_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    once, again = loader(1), loader(1)
+    evaluator = YOLOEvaluator(Oracle(wrong=0), class_names=NAMES)
+    expected = evaluator.evaluate_dataset(once, progress=False)
+    result = evaluator.evaluate_dataset([*again, again[0], again[3]], True, tmp_path, False, plots=False)
+    assert result.coco == expected.coco
+    assert (result.totals.images, result.totals.boxes) == (5, 5)
+    assert len(json.loads((tmp_path / "predictions.json").read_text())) == 5
+    assert "2 of 7 samples repeat an image" in caplog.text
+
+
+def test_only_the_chosen_classes_are_evaluated() -> None:
+    whole = YOLOEvaluator(Oracle(wrong=0), class_names=NAMES).evaluate_dataset(loader(), progress=False)
+    part = YOLOEvaluator(Oracle(wrong=0), class_names=NAMES, classes=(1,)).evaluate_dataset(
+        loader(), progress=False
+    )
+    assert part.class_metrics == {"square": whole.class_metrics["square"]}
+    assert part.overall_metrics["map50_95"] == whole.class_metrics["square"].ap50_95
+    assert (part.totals.boxes, part.totals.detections) == (3, 3)
+    assert [line.split()[0] for line in part.table().splitlines()] == ["class", "all", "square"]
+    assert part.confusion.matrix.sum() == 3
+    with pytest.raises(DataError, match=r"classes: got \[3\], expected 0 to 2"):
+        YOLOEvaluator(Oracle(), class_names=NAMES, classes=(3,))
+
+
+def test_the_confusion_matrix_says_its_threshold_and_counts() -> None:
+    """Scores of the oracle are 0.90, 0.89, ... 0.86."""
+    usual = YOLOEvaluator(Oracle(), class_names=NAMES).evaluate_dataset(loader(), progress=False)
+    assert usual.to_dict()["confusion"] == {
+        "confidence": 0.25,
+        "iou": 0.45,
+        "classes": [*NAMES, "background"],
+        "counts": [[2, 0, 0, 0], [0, 3, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
+    }
+    strict = YOLOEvaluator(Oracle(), class_names=NAMES, conf=0.875).evaluate_dataset(loader(), progress=False)
+    assert strict.confusion.thresholds == "confidence 0.875 and IoU 0.45"
+    assert (np.trace(strict.confusion.matrix), strict.totals.detections) == (3, 3)
+
+
+def judged(batches: Sequence[Batch], folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[JudgedImage]:
+    """What goes into predictions.jpg."""
+    seen: list[JudgedImage] = []
+    target = "yolofast.evaluate.evaluator.plot_errors"
+    monkeypatch.setattr(target, lambda images, *rest, **more: seen.extend(images))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no matplotlib: no other pictures
+    YOLOEvaluator(Oracle(wrong=0), class_names=NAMES).evaluate_dataset(batches, True, folder, progress=False)
+    return seen
+
+
 def test_images_that_are_scaled_already_are_taken_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[plots.GridImage] = []
-    monkeypatch.setattr("yolofast.evaluate.evaluator.plot_panels", lambda panels, *rest: seen.extend(panels))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     scaled = [replace(batch, images=batch.images.float() / 255) for batch in loader()]
-    evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
-    result = evaluator.evaluate_dataset(scaled, save_predictions=True, save_dir=tmp_path, progress=False)
-    assert result.overall_metrics["map50_95"] == pytest.approx(1)
-    for panel, batch in zip(seen[::2], loader(), strict=False):
-        assert panel.image.dtype == np.uint8
-        np.testing.assert_array_equal(panel.image[0, 0], batch.images[0, :, 48, 48])
+    for one, other in zip(
+        judged(scaled, tmp_path, monkeypatch), judged(loader(), tmp_path, monkeypatch), strict=True
+    ):
+        assert one.image.dtype == np.uint8
+        np.testing.assert_array_equal(one.image, other.image)
 
 
-def test_pictures_show_the_image_without_its_padding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[plots.GridImage] = []
-    monkeypatch.setattr("yolofast.evaluate.evaluator.plot_panels", lambda panels, *rest: seen.extend(panels))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no matplotlib: no other pictures
-    evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
-    evaluator.evaluate_dataset(loader(), save_predictions=True, save_dir=tmp_path, progress=False)
-    assert [panel.title for panel in seen] == [f"image_{i}.png" for i in range(5)]
-    wide = seen[0]
+def test_the_picture_shows_the_worst_first_without_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide, *others = judged(loader()[::-1], tmp_path, monkeypatch)
+    assert wide.title == "image_0.png", "the one with a wrong box"
     assert wide.image.shape == (24, 96, 3)
-    assert wide.truth is not None
-    np.testing.assert_allclose(wide.truth.boxes, [[5, 2, 15, 20]], atol=1e-3)
-    np.testing.assert_allclose(wide.detections.boxes, wide.truth.boxes, atol=1e-3)
+    np.testing.assert_allclose(wide.missed.boxes, [[5, 2, 15, 20]], atol=1e-3)
+    assert (len(wide.right), len(wide.wrong)) == (0, 1)
+    for image in others:
+        assert (len(image.right), len(image.wrong), len(image.missed)) == (1, 0, 0)
 
 
 def test_an_interrupted_evaluation_leaves_no_file(tmp_path: Path) -> None:

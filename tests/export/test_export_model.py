@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,20 @@ def run_onnx(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return result
 
 
+def assert_no_path_in(path: Path) -> None:
+    """The file names no file or folder of the exporting machine."""
+    data = path.read_bytes()
+    for private in (
+        path.parent,
+        Path.cwd(),
+        sys.prefix,
+        Path(torch.__file__).parent,
+        "site-packages",
+        ".tmp",
+    ):
+        assert str(private).encode() not in data, private
+
+
 @pytest.mark.parametrize(
     ("settings", "limit"),
     [
@@ -69,6 +85,7 @@ def test_file_equals_torch(
     assert result.max_rel_diff <= limit
     assert capsys.readouterr().out == ""
     assert list(path.parent.iterdir()) == [path], "nothing is left beside the file"
+    assert_no_path_in(path)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
     expected = raw_of(model, images)
@@ -89,11 +106,34 @@ def test_file_equals_torch(
         graph = onnx.load(path)
         assert [(o.domain, o.version) for o in graph.opset_import] == [("", settings.get("opset", 18))]
         assert [v.name for v in (*graph.graph.input, *graph.graph.output)] == ["images", "output0"]
-        assert str(Path.cwd()).encode() not in path.read_bytes(), "no path of the exporting machine"
     assert (tuple(names), task) == (model.class_names, "detect")
     assert got.dtype == np.float32
     difference = np.abs(got - expected).max() / np.abs(expected).max()
     assert difference == pytest.approx(result.max_rel_diff, abs=limit / 10)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
+def test_a_torchscript_file_runs_on_any_device_and_at_any_size(
+    half: bool, model: Detector, tmp_path: Path
+) -> None:
+    """It holds no device, so it runs where its weights are moved to; and torch can map its tensors."""
+    path = tmp_path / "model.file"
+    export_model(model, path, imgsz=IMGSZ, format="torchscript", half_precision=half)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        code = b"".join(archive.read(name) for name in names if name.endswith(".py"))
+    assert b"torch.arange(" in code
+    assert b"torch.device(" not in code
+    assert {name.partition("/")[0] for name in names} == {"model"}
+    reader = torch._C.PyTorchFileReader(str(path))
+    assert {reader.get_record_offset(name) % 64 for name in reader.get_all_records()} == {0}
+    images = torch.rand(3, 3, 96, 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        got, expected = torch.jit.load(path)(images), model(images)
+    assert got.shape == expected.shape
+    assert half or torch.allclose(got, expected, atol=1e-3)
 
 
 def test_nms_inside_equals_nms_outside(model: Detector, images: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -103,6 +143,7 @@ def test_nms_inside_equals_nms_outside(model: Detector, images: NDArray[np.uint8
     )
     assert result.max_rel_diff is not None
     assert result.max_rel_diff < 1e-4
+    assert_no_path_in(result.path)
     for count in (1, len(images)):
         got = run_onnx(result.path, images[:count])
         assert got.shape == (count, 40, 6)

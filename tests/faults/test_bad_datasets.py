@@ -64,7 +64,7 @@ def broken_json(root: Path) -> None:
 BAD: list[tuple[Callable[[Path], None], str]] = [
     (empty_folder, "set: the folder is empty. Put images and labels into it."),
     (a_file, "set: got a file, expected a dataset folder"),
-    (no_images, "set: no images here or in folders below. Expected files such as .bmp, .jpeg, .jpg"),
+    (no_images, "set: no images here or in folders below. Expected files such as .bmp, .jfif, .jpeg, .jpg"),
     (no_labels, "set: got 1 images but no labels. Expected YOLO .txt"),
     (captions, "set: got labels of an unknown format (for example a.txt). Expected YOLO .txt"),
     (other_json, "set: got labels of an unknown format (for example a.json)"),

@@ -29,6 +29,9 @@ from support.dataset_files import tree_digest
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import DataError
 from yolofast.load import Loader, YOLODataset, create_dataloader
+from yolofast.load import dataset as dataset_module
+from yolofast.load.plan.bad_images import BadImages
+from yolofast.load.plan.plan import plan_batch
 
 COUNT = 24
 SIZE = 64
@@ -191,6 +194,61 @@ def test_what_stands_in_depends_on_nothing_but_the_files(data: Path, augment: Au
     resumed = Loader(single, 4, threads=2)
     resumed.load_state_dict({"seed": 0, "epoch": 2, "position": 8, "dealt": [[1, 8]]})
     assert plain_samples(resumed) == expected[2][8:]
+
+
+@pytest.mark.parametrize("cache", ["none", "ram", "disk"])
+def test_a_run_of_cut_files_costs_each_sample_little(
+    tmp_path: Path, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted copy: one image stands in for hundreds, found without a step for each of them."""
+    count, cut, epochs = 120, 30, 2
+    data = write_coloured(tmp_path / "data", count, kinds=("420",))
+    drawn = []
+
+    def counted(order: Any, positions: Any, *arguments: Any, **options: Any) -> Any:
+        drawn.append(len(positions))
+        return plan_batch(order, positions, *arguments, **options)
+
+    monkeypatch.setattr(dataset_module, "plan_batch", counted)
+    options = {"max_bad_share": 0.5, "cache": cache, "cache_dir": tmp_path, "augment": None, "shuffle": False}
+    for number in range(count - cut, count):
+        truncate(image(data, number))
+    expected = [f"{number:04}" for number in range(count - cut)] + ["0000"] * cut
+    with_hook = options | {"hooks": [lambda image, labels, draws: len(labels)]}
+    for loader in (
+        Loader(dataset(data, **options), 8, threads=0),
+        Loader(dataset(data, **options), 8, threads=2),
+        Loader(dataset(data, **options), 8, device="cpu"),
+        Loader(dataset(data, **with_hook), 8, threads=2),
+    ):
+        drawn.clear()
+        for _ in range(epochs):
+            assert [Path(path).stem for batch in loader for path in batch.paths] == expected
+        assert len(loader.dataset.bad_images) == cut
+        assert sum(drawn) < 3 * epochs * count
+    mixed = dataset(data, **options | {"augment": MOSAIC, "shuffle": True})
+    single = dataset(data, **options | {"augment": MOSAIC, "shuffle": True})
+    drawn.clear()
+    got = plain_samples(Loader(mixed, 8, threads=2))
+    assert sum(drawn) < 6 * count
+    assert got == [plain(single[0, at]) for at in range(count)]
+
+
+def test_a_hundred_thousand_unreadable_images_in_a_row_take_linear_time() -> None:
+    count, begin, end = 300_000, 150_000, 250_000
+    known = BadImages(count, 0.5, "data")
+    known.add(begin, "path", "cut")
+    read, started = 0, time.monotonic()
+    while len(images := known.unconfirmed(256)):
+        read += len(images)
+        unreadable = (images >= begin) & (images < end)
+        for number in images[unreadable].tolist():
+            known.add(number, "path", "cut")
+        known.confirm(images[~unreadable])
+    assert end - begin <= read < end - begin + 256
+    for number in range(begin, end, 1000):
+        assert known.substitutes(np.array([number, number + 1, 7])).tolist() == [end, end, 7]
+    assert time.monotonic() - started < 15
 
 
 def test_a_file_may_go_bad_in_the_middle_of_an_epoch(data: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,10 +1,11 @@
-"""SIGKILL between epochs, then --resume: the run ends exactly as if nothing had happened."""
+"""SIGKILL between epochs, or Ctrl-C, then --resume: the run ends exactly as if nothing had happened."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,3 +93,36 @@ def test_killed_run_resumes_to_the_same_end(sample_yolo: Path, tmp_path: Path) -
         torch.testing.assert_close(got[key], value, rtol=0, atol=0, msg=key)
     assert rows(killed) == rows(tmp_path / "whole")
     assert [int(row["epoch"]) for row in rows(killed)] == list(range(1, EPOCHS + 1))
+
+
+@pytest.mark.deep
+def test_ctrl_c_says_how_to_continue_and_the_line_it_gives_works(sample_yolo: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(sample_yolo, tmp_path, "stopped"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    last = tmp_path / "stopped" / "weights" / "last.safetensors"
+    deadline = time.monotonic() + 120
+    while epochs_done(last) < 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    *_, advice, end = err.strip().splitlines()
+    assert end == "yolofast: interrupted"
+    stopped = epochs_done(last)
+    said, _, line = advice.partition("; continue with: yolofast ")
+    assert said.endswith(f"interrupted: saved epoch {stopped}")
+    assert (tmp_path / "stopped" / "results.png").exists()
+    assert (tmp_path / "stopped" / "dataflow.json").exists()
+    subprocess.run(
+        [sys.executable, "-m", "yolofast.cli", *shlex.split(line)],
+        check=True,
+        capture_output=True,
+        env=environment(),
+    )
+    assert epochs_done(last) == EPOCHS

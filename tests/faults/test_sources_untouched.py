@@ -91,8 +91,9 @@ def voc(root: Path) -> None:
 
 def csv(root: Path) -> None:
     rows = "a.jpg,100,50,cat,1,1,20,20\nb.jpg,100,50,dog,x,1,20,20\ngone.jpg,100,50,cat,1,1,20,20\n"
+    rows += "c.jpg,100,50,cat,1,1,20,20\n"
     write_text(root / "train_labels.csv", f"filename,width,height,class,xmin,ymin,xmax,ymax\n{rows}")
-    for name in ("a.jpg", "b.jpg"):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
         write_image(root / "train" / name)
     _break_images(root / "train")
 
@@ -101,17 +102,17 @@ def open_images(root: Path) -> None:
     columns = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax"
     columns += ",IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
     rows = "".join(
-        f"{name},x,/m/1,1,0.1,0.5,0.1,0.5,0,0,{group},0,0\n" for name, group in (("a", 0), ("b", 1))
+        f"{name},x,/m/1,1,0.1,0.5,0.1,0.5,0,0,{group},0,0\n" for name, group in (("a", 0), ("b", 1), ("c", 0))
     )
     write_text(root / "train-annotations-bbox.csv", f"{columns}\n{rows}")
     write_text(root / "class-descriptions-boxable.csv", "/m/1,Cat\n")
-    for name in ("a.jpg", "b.jpg"):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
         write_image(root / "train" / name)
     _break_images(root / "train")
 
 
 def labelme(root: Path) -> None:
-    for name, points in (("a", [[1, 1], [20, 20]]), ("b", [[1, 1]])):
+    for name, points in (("a", [[1, 1], [20, 20]]), ("b", [[1, 1]]), ("c", [[2, 2], [9, 9]])):
         write_image(root / f"{name}.jpg")
         shape = {"label": "cat", "points": points, "shape_type": "rectangle"}
         content = {"shapes": [shape], "imagePath": f"{name}.jpg", "imageWidth": 100, "imageHeight": 50}

@@ -65,7 +65,7 @@ def rule(boxes: list[list[float]], classes: list[int] | None = None) -> Ruled:
         ([0, 0, 10, 101.1], 0, "box-outside"),
         ([1e300, 0, 1e308, 10], 0, "box-outside"),
         ([10, 10, 10, 20], 0, "box-empty"),
-        ([20, 10, 10, 20], 0, "box-empty"),
+        ([20, 10, 20, 10], 0, "box-empty"),
         ([-1.5, 10, -0.5, 20], 0, "box-empty"),
     ],
 )
@@ -90,6 +90,13 @@ def test_small_overshoot_is_clipped(box: list[float], clipped: list[float], note
     assert result.boxes.tolist() == [clipped]
     assert result.dropped == []
     assert [f.code for f in result.notes] == ["box-clipped"] * noted
+
+
+@pytest.mark.parametrize("box", [[20, 10, 10, 30], [10, 30, 20, 10], [20, 30, 10, 10]])
+def test_swapped_corners_are_put_right_and_said(box: list[float]) -> None:
+    result = rule([box, [10, 10, 20, 30]])
+    assert result.boxes.tolist() == [[10, 10, 20, 30]]  # the second is an exact repeat of the mended first
+    assert [f.code for f in (*result.dropped, *result.notes)] == ["box-duplicate", "box-swapped"]
 
 
 def test_repeats_keep_the_first_and_the_order() -> None:

@@ -77,6 +77,11 @@ def test_forms_of_class_files(tmp_path: Path, name: str, text: str) -> None:
             '"dog": 1}.',
         ),
         ("classes.json", "[]", ": got no class name, expected one per line."),
+        (
+            "classes.txt",
+            "cat\ndog\ncat\n",
+            ":3: 'cat' is both class 0 and class 2, expected each name once. Rename one of them.",
+        ),
     ],
 )
 def test_class_files_that_are_wrong(

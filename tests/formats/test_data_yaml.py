@@ -9,8 +9,9 @@ import pytest
 from support.dataset_files import write_image, write_text, write_yolo
 
 from yolofast.errors import DataError, DatasetNotFoundError
-from yolofast.formats.data_yaml import label_candidates, list_images, read_data_yaml
+from yolofast.formats.data_yaml import label_candidates, list_image_names, list_images, read_data_yaml
 from yolofast.formats.yolo.writer import write_data_yaml
+from yolofast.types import Finding
 
 FOLDERS = {"train/images/a.jpg": "", "valid/images/b.jpg": ""}
 
@@ -89,6 +90,11 @@ def test_missing_file(tmp_path: Path) -> None:
         read_data_yaml(tmp_path / "data.yaml")
 
 
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"got a folder, expected a data\.yaml\. Give the one in it"):
+        read_data_yaml(tmp_path)
+
+
 def test_missing_split_says_which_there_are(tmp_path: Path) -> None:
     root = write_yolo(tmp_path, FOLDERS, "train: train\nval: valid\ntest: test\nnames: [a]\n")
     with pytest.raises(DataError, match="no 'test:' split; it has: train, valid"):
@@ -140,3 +146,78 @@ def test_symlinked_folders_and_loops(tmp_path: Path) -> None:
     (root / "self").symlink_to("self")
     write_text(root / "data.yaml", "train: train\nval: train\nnames: [a]\n")
     assert list_images(read_data_yaml(root / "data.yaml"), "train") == (root / "train/images/a.jpg",)
+
+
+@pytest.mark.parametrize("key", ["val", "valid", "validation", "Val", "VALIDATION"])
+def test_every_word_for_validation_is_read(tmp_path: Path, key: str) -> None:
+    root = write_yolo(tmp_path, FOLDERS, f"train: train\n{key}: valid\nnames: [a]\n")
+    assert list_images(read_data_yaml(root / "data.yaml"), "valid") == (root / "valid/images/b.jpg",)
+
+
+@pytest.mark.parametrize("key", ["vla", "eval", "val_images", "validation_set", "vaildation"])
+def test_a_key_that_means_validation_is_refused(tmp_path: Path, key: str) -> None:
+    root = write_yolo(tmp_path, FOLDERS, f"train: train\n{key}: valid\nnames: [a]\n")
+    with pytest.raises(DataError, match=rf"data.yaml:2: got the key '{key}', .* Did you mean 'val'"):
+        read_data_yaml(root / "data.yaml")
+
+
+@pytest.mark.parametrize("line", ["val_split: 0.2", "val_interval: 5", "task: detect", "licence: train"])
+def test_keys_of_other_tools_are_left_alone(tmp_path: Path, line: str) -> None:
+    root = write_yolo(tmp_path, FOLDERS, f"train: train\n{line}\nnames: [a]\n")
+    assert list(read_data_yaml(root / "data.yaml").splits) == ["train"]
+
+
+def test_misspelt_names(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: train\nval: valid\nname: [a]\n")
+    with pytest.raises(DataError, match=r"no 'names'.*Did you mean 'names' by 'name'"):
+        read_data_yaml(root / "data.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path: c:\\Dev\\sets\\pets\ntrain: .\\train\\images\\\nval: valid\\images\n",
+        "train: c:\\Dev\\sets\\pets\\train\\images\nval: c:\\Dev\\sets\\pets\\valid\\images\n",
+        "path: ..\\data\ntrain: train\\images\nval: valid\\images\n",
+        "train: /home/me/pets/train/images\nval: /home/me/pets/valid/images\n",
+        "train: data/train/images\nval: ./data/valid/images\n",
+        "train: Train/Images\nval: VALID/images\n",
+    ],
+    ids=["backslashes", "drive", "path", "another machine", "working directory", "case"],
+)
+def test_folders_as_other_systems_write_them(tmp_path: Path, text: str) -> None:
+    root = write_yolo(tmp_path / "data", FOLDERS, text + "names: [a]\n")
+    data = read_data_yaml(root / "data.yaml")
+    assert list_images(data, "train") == (root / "train/images/a.jpg",)
+    assert list_images(data, "valid") == (root / "valid/images/b.jpg",)
+
+
+@pytest.mark.parametrize(
+    "entry", ["valid/images", "../valid/images", "/home/me/valid/images", "c:\\s\\valid"]
+)
+def test_a_missing_split_is_never_another_folder(tmp_path: Path, entry: str) -> None:
+    images = {"images/a.jpg": "", "train/images/a.jpg": ""}
+    root = write_yolo(tmp_path, images, f"train: train\nval: '{entry}'\nnames: [a]\n")
+    with pytest.raises(DataError, match=r"data\.yaml:2: val: no such folder"):
+        read_data_yaml(root / "data.yaml")
+
+
+@pytest.mark.parametrize(
+    "line", ["data/{}", "C:\\work\\set\\{}", "/home/me/set/{}", "train/IMAGES/A.jpg", "train\\images\\a.jpg"]
+)
+def test_listed_images_as_other_systems_write_them(tmp_path: Path, line: str) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: lists/train.txt\nval: valid\nnames: [a]\n")
+    write_text(root / "lists/train.txt", line.format("train/images/a.jpg") + "\n")
+    notes: list[Finding] = []
+    names = list_image_names(read_data_yaml(root / "data.yaml"), "train", notes)
+    assert names == [str(root / "train/images/a.jpg")]
+    assert [n.code for n in notes] == ([] if line.startswith("train\\") else ["names-matched"])
+
+
+def test_a_missing_listed_image_is_not_that_of_another_split(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: train\nval: val.txt\nnames: [a]\n")
+    write_image(root / "a.jpg")
+    write_text(root / "val.txt", "valid/images/a.jpg\n")
+    found = list_images(read_data_yaml(root / "data.yaml"), "valid")
+    assert found == (root / "valid/images/a.jpg",)
+    assert not found[0].exists()

@@ -22,7 +22,7 @@ def test_darknet_lists_are_splits(tmp_path: Path) -> None:
     write_text(tmp_path / "test.txt", "data/obj/d.jpg\n")
     dataset, _, _ = read_all(tmp_path)
     assert dataset.splits == ("train", "valid", "test")
-    assert dataset.evidence[-1] == "splits from test.txt, train.txt, valid.txt"
+    assert dataset.splits_from == "train.txt, valid.txt, test.txt"
     assert splits(tmp_path) == {
         "a.jpg": "train",
         "b.jpg": "train",
@@ -41,7 +41,7 @@ def test_darknet_lists_are_splits(tmp_path: Path) -> None:
 def test_text_that_lists_no_images_is_no_split(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"a.jpg": ROW, "train.jpg": ROW, "c.jpg": ROW})
     write_text(tmp_path / "train_notes.txt", "trained on Monday\n")
-    write_text(tmp_path / "val.txt", "c.jpg\n")
+    write_text(tmp_path / "val.txt", "a few pictures\n")
     dataset, _, _ = read_all(tmp_path)
     assert dataset.splits == ()
     assert set(splits(tmp_path).values()) == {None}

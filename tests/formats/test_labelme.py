@@ -184,7 +184,7 @@ def test_size_bound_and_bom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "a.json").write_text(text, encoding="utf-8-sig")
     assert read_all(tmp_path)[0].names == ("cat",)
     monkeypatch.setattr(parser, "MAX_BYTES", 100)
-    with pytest.raises(DataError, match=r"labels of an unknown format \(for example a\.json\)"):
+    with pytest.raises(DataError, match=r"a\.json: error: got \d+ bytes, expected a file of at most 100"):
         read_all(tmp_path)
 
 
@@ -248,3 +248,51 @@ def test_renamed_files_keep_their_own_image(tmp_path: Path) -> None:
     lefts = {name: item.record.boxes[0, 0] for name, item in images.items() if item.record}
     assert lefts == {"1.jpg": 10, "2.jpg": 20, "3.jpg": 30}
     assert not [f for i in items for f in i.findings]
+
+
+def test_shapes_of_one_group_and_label_are_one_object(tmp_path: Path) -> None:
+    """LabelMe's own rule for instances: parts that something hides are drawn apart, with one group_id."""
+    parts = [
+        shape("polygon", [[5, 5], [10, 5], [10, 20]]) | {"group_id": 1},
+        shape("rectangle", [[60, 10], [70, 20]], "dog") | {"group_id": 1},
+        shape("rectangle", [[30, 2], [40, 30]]) | {"group_id": 1},
+        shape("rectangle", [[50, 2], [55, 30]]) | {"group_id": 2},
+        GOOD,
+        GOOD | {"points": [[2, 2], [9, 9]]},
+    ]
+    write_image(tmp_path / "a.jpg")
+    write_json(tmp_path / "a.json", content(parts))
+    dataset, images, items = read_all(tmp_path)
+    record = images["a.jpg"].record
+    assert record is not None
+    names = [dataset.names[i] for i in record.classes]
+    assert list(zip(names, record.lines.tolist(), record.boxes.tolist(), strict=True)) == [
+        ("cat", 1, [5, 2, 40, 30]),
+        ("dog", 2, [60, 10, 70, 20]),
+        ("cat", 4, [50, 2, 55, 30]),
+        ("cat", 5, [1, 2, 30, 40]),
+        ("cat", 6, [2, 2, 9, 9]),
+    ]
+    assert [(f.code, f.message) for item in items for f in item.findings] == [
+        ("shapes-grouped", "shapes 1, 3 are one 'cat' (group_id 1): one box around all")
+    ]
+
+
+def test_rectangles_of_one_group_are_a_warning(tmp_path: Path) -> None:
+    """Some tools write one group_id for all shapes; `prepare` says it, as it changes what is taught."""
+    write_image(tmp_path / "a.jpg")
+    write_json(tmp_path / "a.json", content([GOOD | {"group_id": 0}] * 2))
+    _, _, items = read_all(tmp_path)
+    (said,) = [f for item in items for f in item.findings]
+    assert (said.severity, said.code) == ("warning", "shapes-grouped")
+    assert said.message.endswith("If each rectangle is an object, remove their group_id")
+
+
+@pytest.mark.parametrize("label", ["__ignore__", "_background_", "__flag__"])
+def test_labels_that_the_tool_reserves_are_no_classes(tmp_path: Path, label: str) -> None:
+    write_image(tmp_path / "a.jpg")
+    shapes_ = [GOOD, GOOD | {"label": label}, shape("point", [[1, 1]], label)]
+    write_json(tmp_path / "a.json", content(shapes_))
+    dataset, _, items = read_all(tmp_path)
+    assert dataset.names == ("cat",)
+    assert [(f.severity, f.code) for item in items for f in item.dropped] == [("info", "box-reserved")] * 2

@@ -74,7 +74,8 @@ def test_own_format_is_known_by_name(points: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         open_dataset(scan_dataset(points), "point")
     assert str(caught.value) == (
-        "label_format: got 'point', expected one of yolo, coco, voc, csv, openimages, labelme, points. "
+        "label_format: got 'point', expected one of yolo, coco, voc, csv, openimages, labelme, cvat, "
+        "label_studio, via, vott, createml, visdrone, kitti, dota, lvis, bdd100k, ndjson, points. "
         "Did you mean 'points'?"
     )
 

@@ -56,8 +56,8 @@ def test_each_voc_devkit_has_its_own_lists(tmp_path: Path) -> None:
     }
     assert dataset.splits == ("train", "valid", "test")
     assert [str(f) for i in items for f in i.findings] == [
-        f"{tmp_path}/VOC2012/ImageSets/Main/test.txt:2: error: 'd' is listed, but there is no such image "
-        "[image-missing]"
+        f"{tmp_path}/VOC2012/ImageSets/Main/test.txt:2: error: 'd' is listed: no such image, or several, "
+        "below the dataset's folder [image-missing]"
     ]
 
 

@@ -32,6 +32,18 @@ def test_yolo_layouts(tmp_path: Path, names: list[str]) -> None:
     np.testing.assert_allclose(record.boxes, [[25, 12.5, 75, 37.5]])
 
 
+def test_yolo_labels_next_to_images_in_a_folder_called_images(tmp_path: Path) -> None:
+    """ultralytics#21224: half of a dataset is laid out like this, and loses its labels without a word."""
+    for name in ("some/folder/1", "another/folder/images/2"):
+        write_image(tmp_path / f"{name}.jpg")
+        write_text(tmp_path / f"{name}.txt", "0 .5 .5 .1 .1")
+    data = write_text(tmp_path / "data.yaml", "train: [some, another]\nnames: [a]\n")
+    _, images, _ = read_all(tmp_path)
+    assert [len(item.record.boxes) for item in images.values() if item.record] == [1, 1]
+    loaded = iter_yolo_records(read_data_yaml(data), "train")
+    assert [len(record.boxes) for record, _ in loaded if record] == [1, 1]
+
+
 def test_yolo_labels_in_a_folder_of_another_name(tmp_path: Path) -> None:
     write_image(tmp_path / "pictures/a.jpg")
     write_text(tmp_path / "boxes/a.txt", "0 .5 .5 .1 .1")
@@ -230,3 +242,13 @@ def test_yolo_rows_polygons_and_faults(tmp_path: Path) -> None:
     assert background.boxes.shape == (0, 4)
     assert none == []
     assert found["broken.jpg"] == (None, [("image-unreadable", None), ("box-no-image", 1)])
+
+
+def test_jfif_images_are_jpegs(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"images/a.jpg": "0 .5 .5 .2 .2\n", "images/b.jfif": "0 .5 .5 .2 .2\n"})
+    _, images, items = read_all(tmp_path)
+    assert {name: len(item.record.boxes) for name, item in images.items() if item.record} == {
+        "a.jpg": 1,
+        "b.jfif": 1,
+    }
+    assert [f for i in items for f in i.findings] == []

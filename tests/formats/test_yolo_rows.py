@@ -24,7 +24,7 @@ def test_kinds_of_rows_are_counted_in_the_evidence(tmp_path: Path) -> None:
     info = analyze_dataset(tmp_path)
     assert info.class_counts == {"a": 4}
     assert info.findings == ()
-    assert info.evidence[-3:] == (
+    assert info.evidence[-4:-1] == (
         "1 of 4 rows are polygons: they become the boxes around them",
         "1 of 4 rows are four points (oriented boxes or polygons, which look the same): they become "
         "the upright "
@@ -81,14 +81,13 @@ KITTI = "Car 0.00 0 -1.67 642.24 178.50 680.14 208.68 1.38 1.49 3.32 2.41 1.66 3
         ),
         (
             DOTA,
-            "a DOTA line (4 corners in pixels, class name, difficulty), which is not read. Write each as "
-            "'class x1 y1 x2 y2 x3 y3 x4 y4' with a class number and coordinates divided by the image's size",
+            "a DOTA line (4 corners in pixels, class name, difficulty) among YOLO rows. Keep DOTA files in a "
+            "folder of their own: they are read too",
         ),
         (
             KITTI,
-            "a KITTI line (type, truncated, occluded, alpha, left, top, right, bottom, ...), which "
-            "is not read. "
-            "Write each as a CSV row filename,class,xmin,ymin,xmax,ymax of fields 1 and 5 to 8",
+            "a KITTI line (type, truncated, occluded, alpha, left, top, right, bottom, ...) among YOLO rows. "
+            "Keep KITTI files in a folder of their own: they are read too",
         ),
         ("person .5 .5 .2 .2", "a field is not a number"),
         ("0;.5;.5;.2;.2", "a field is not a number"),
@@ -102,32 +101,11 @@ def test_rows_of_other_tools_say_what_they_are(tmp_path: Path, row: str, message
     assert (finding.line, finding.message) == (2, f"'{row[:80]}': {message}")
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "what"),
-    [
-        (
-            "labelTxt/a.txt",
-            f"imagesource:GoogleEarth\ngsd:0.146343590398\n{DOTA}\n",
-            "a DOTA line (4 corners",
-        ),
-        ("label_2/a.txt", f"{KITTI}\n", "a KITTI line (type, truncated"),
-        (
-            "via.json",
-            '{"a.jpg": {"filename": "a.jpg", "regions": [{"shape_attributes": {}}]}}',
-            "a VGG Image Annotator file, which is not read. Export it as COCO from that tool",
-        ),
-        (
-            "_annotations.createml.json",
-            '[{"image": "a.jpg", "annotations": [{"label": "x", "coordinates": {"x": 1}}]}]',
-            "a CreateML file, which is not read. Export the dataset as COCO or YOLO",
-        ),
-        ("captions.json", '{"images": [], "annotations": [{"caption": "x"}]}', "captions without boxes"),
-    ],
-)
-def test_folders_of_other_formats_are_explained(tmp_path: Path, name: str, text: str, what: str) -> None:
+def test_a_folder_of_captions_is_explained(tmp_path: Path) -> None:
     write_image(tmp_path / "images/a.jpg")
-    write_text(tmp_path / name, text)
+    write_text(tmp_path / "captions.json", '{"images": [], "annotations": [{"caption": "x"}]}')
     with pytest.raises(DataError) as caught:
         read_all(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}: got labels of an unknown format: '{name}' is {what}")
+    message = f"{tmp_path}: got labels of an unknown format: 'captions.json' is captions without boxes"
+    assert str(caught.value).startswith(message)
     assert "Expected YOLO .txt next to the images" in str(caught.value)

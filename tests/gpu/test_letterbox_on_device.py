@@ -72,7 +72,7 @@ def test_no_images(device: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"out": ((1, 3, 8, 8), np.float64)}, "letterbox_: out has dtype Double; expected uint8, float16"),
+        ({"out": ((1, 3, 8, 8), np.float64)}, "letterbox_: out has dtype float64; expected uint8, float16"),
         ({"out": ((1, 1, 8, 8), np.uint8)}, r"out has shape \[1, 1, 8, 8\]; expected \[B, 3, H, W\]"),
         ({"out": ((2, 3, 8, 8), np.uint8)}, "out is for 2 images, images has 1"),
         ({"image": ((4, 4, 4), np.uint8)}, r"images\[0\] has shape \[4, 4, 4\]; expected \[\*, \*, 3\]"),

@@ -166,7 +166,7 @@ def test_straight_after_postprocess(device: Any) -> None:
         ({"classes": np.zeros((2, 5), np.float32)}, {}, "classes has dtype float32; expected int64"),
         ({"gt_counts": np.zeros(3, np.int64)}, {}, r"gt_counts has shape \[3\]; expected \[2\]"),
         ({}, {"gt_crowd": np.zeros((2, 2), bool)}, r"gt_crowd has shape \[2, 2\]; expected \[2, 3\]"),
-        ({}, {"dt_ignore": np.zeros((2, 5), np.int64)}, "dt_ignore has dtype int64; expected Bool"),
+        ({}, {"dt_ignore": np.zeros((2, 5), np.int64)}, "dt_ignore has dtype int64; expected bool"),
         ({}, {"thresholds": []}, "thresholds has 0 values; expected 1 to 16"),
         ({}, {"thresholds": [0.5] * 17}, "thresholds has 17 values; expected 1 to 16"),
         ({}, {"thresholds": [1.5]}, "a threshold is 1.5; expected a number from 0 to 1"),

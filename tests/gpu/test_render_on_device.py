@@ -289,7 +289,7 @@ def test_refusals(device: Any, changes: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
     [
-        ((1, 3, 8, 10), torch.float64, "out has dtype Double; expected uint8, float16"),
+        ((1, 3, 8, 10), torch.float64, "out has dtype float64; expected uint8, float16"),
         ((1, 4, 8, 10), torch.uint8, r"out has shape \[1, 4, 8, 10\]; expected \[B, 3, H, W\]"),
         ((1, 3, 0, 10), torch.uint8, r"out has shape \[1, 3, 0, 10\]"),
         ((3, 8, 10), torch.uint8, r"out has shape \[3, 8, 10\]"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.fuzz_programs import feed, fuzz_programs
-from support.jpeg_files import coded_file, drawn_file
+from support.jpeg_files import coded_file, drawn_file, encoded, first_scans
 
 pytestmark = pytest.mark.deep
 
@@ -64,6 +64,7 @@ def good_files() -> list[bytes]:
         buffer = io.BytesIO()
         image.convert(mode).save(buffer, "JPEG", **options)
         files.append(buffer.getvalue())
+    files.append(first_scans(encoded(quality=90, progressive=True).join(), 4))
     return [*files, *(coded_file(seed) for seed in range(3))]
 
 

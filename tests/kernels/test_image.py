@@ -351,8 +351,9 @@ def test_overlapping_out_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 0}, "expected sides"),
-        ({"size": (5, -1)}, "expected sides"),
+        ({"size": 0}, "expected a side"),
+        ({"size": (5, -1)}, "expected a side"),
+        ({"size": 2**30}, "expected sides"),
         ({"size": 1.5}, "expected a side"),
         ({"size": (1, 2, 3)}, "expected a side"),
         ({"size": 8, "fill": 256}, "fill"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import threading
 import time
@@ -341,9 +342,38 @@ def test_salvage_keeps_the_top_of_a_cut_file() -> None:
     np.testing.assert_array_equal(part[:200], decode_jpeg(data)[:200])
 
 
-def test_no_frame_header_in_the_bytes() -> None:
-    with pytest.raises(ImageError, match="before the frame header"):
-        jpeg_info(encode()[:20])
+def bytes_needed(data: bytes) -> int:
+    """What the error says of the first bytes of a file; 0 when they are enough."""
+    try:
+        jpeg_info(data)
+    except ImageError as error:
+        reason = str(error)
+    else:
+        return 0
+    found = re.search(
+        r"header: got (\d+) bytes, expected at least (\d+); pass more of the file's bytes", reason
+    )
+    assert found, reason
+    assert int(found[1]) == len(data)
+    return int(found[2])
+
+
+def test_the_first_bytes_say_how_many_more_are_needed() -> None:
+    """Asking again with so many leads to the header, over segments of any length, in few steps."""
+    plain = encode()
+    data = plain[:2] + b"".join(b"\xff\xe5\xff\xff" + bytes(65533) for _ in range(3)) + plain[2:]
+    known = jpeg_info(data)
+    for start in (3, 20, 30, 2 + 65537, 2 + 2 * 65537 + 3):
+        size, asked = start, 0
+        while needed := bytes_needed(data[:size]):
+            assert size < needed <= len(data)
+            size, asked = needed, asked + 1
+        assert jpeg_info(data[:size]) == known
+        assert 0 < asked < 30
+    with pytest.raises(ImageError, match=r"truncated: the data ends before the frame header: .*salvage=True"):
+        decode_jpeg(data[:100])
+    with pytest.raises(ImageError, match=r"the data ends before the frame header; "):
+        jpeg_info(b"\xff\xd8\xff\xd9")  # no more bytes would help
 
 
 def test_damaged_entropy_data_is_refused() -> None:

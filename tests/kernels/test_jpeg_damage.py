@@ -24,10 +24,12 @@ from support.jpeg_files import (
     draw,
     encoded,
     exif_segment,
+    first_scans,
     segment,
 )
 from support.jpeg_outcomes import LAYOUTS, assert_same, place_of_error, scan_start
 
+from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg
 
 PLAIN = encoded(height=20, width=27, quality=60)
@@ -251,6 +253,25 @@ def test_an_error_names_the_place(share: float) -> None:
     place = place_of_error(bytes(broken))
     assert place is not None
     assert at - 300 <= place <= at + 300
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("layout", ["rgb", "gray", "ycc"])
+def test_a_progressive_file_is_whole_with_its_last_scan(mode: str, layout: Any) -> None:
+    """Any that is missing makes it incomplete, as any other missing byte does, end marker or not."""
+    data = encoded(mode, 40, 50, quality=90, progressive=True).join()
+    count = data.count(b"\xff\xda")
+    assert count > 5
+    decode_jpeg(data, layout=layout)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        decode_jpeg(data, layout=layout, salvage=True)
+    for scans in range(1, count):
+        part = first_scans(data, scans)
+        with pytest.raises(ImageError, match="progressive scans are missing; the file is incomplete: get it"):
+            decode_jpeg(part, layout=layout)
+        with pytest.warns(RuntimeWarning, match=r"^damaged JPEG: .*scans are missing; what could be decoded"):
+            decode_jpeg(part, layout=layout, salvage=True)
 
 
 def test_salvage_warns_of_what_was_lost_and_of_nothing_else() -> None:

@@ -13,6 +13,8 @@ from support.property_tests import examples
 
 from yolofast.kernels import batched_nms, box_iou, nms, reference
 
+DTYPES = (np.float32, np.float64)
+
 
 def crowded(count: int, seed: int, *, levels: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes that overlap a lot; with `levels`, many equal scores."""
@@ -26,8 +28,10 @@ def crowded(count: int, seed: int, *, levels: int = 0) -> tuple[np.ndarray, np.n
 @pytest.mark.parametrize("count", [0, 1, 2, 31, 32, 33, 300])
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7, 1.0])
 @pytest.mark.parametrize("levels", [0, 7])
-def test_same_indices_as_the_definition(count: int, threshold: float, levels: int) -> None:
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_same_indices_as_the_definition(count: int, threshold: float, levels: int, dtype: type) -> None:
     boxes, scores, classes = crowded(count, count, levels=levels)
+    boxes, scores = (boxes / 3).astype(dtype), (scores / 3).astype(dtype)
     np.testing.assert_array_equal(nms(boxes, scores, threshold), reference.nms(boxes, scores, threshold))
     np.testing.assert_array_equal(
         batched_nms(boxes, scores, classes, threshold),
@@ -35,7 +39,7 @@ def test_same_indices_as_the_definition(count: int, threshold: float, levels: in
     )
 
 
-def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+def random_case(seed: int, dtype: type) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Few or many boxes, spread or crowded, huge or tiny, of one class or many, with ties or without."""
     rng = np.random.default_rng(seed)
     count = int(rng.integers(300, 1500)) if seed % 50 == 0 else int(rng.integers(0, 300))
@@ -49,13 +53,16 @@ def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     scores = rng.integers(0, 9, count) / 8 if seed % 2 else rng.normal(size=count)
     classes = rng.integers(0, rng.choice([1, 3, 80]), count) * int(rng.choice([1, -7, 2**56]))
     threshold = float(rng.choice([0.0, 0.05, 0.1, 1 / 3, 0.5, 0.7, 0.95, 1.0, rng.random()]))
-    return (boxes * scale).astype(np.float32), scores.astype(np.float32), classes, threshold
+    if dtype == np.float64 and seed % 7 == 0:
+        scale *= float(rng.choice([1e-150, 1e-40, 1e30, 1e150]))  # float32 has no such numbers
+    return (boxes * scale).astype(dtype), scores.astype(dtype), classes, threshold
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("start", range(0, 1000, 100))
-def test_a_thousand_random_cases(start: int) -> None:
+def test_a_thousand_random_cases(start: int, dtype: type) -> None:
     for seed in range(start, start + 100):
-        boxes, scores, classes, threshold = random_case(seed)
+        boxes, scores, classes, threshold = random_case(seed, dtype)
         with np.errstate(all="ignore"):
             expected = reference.batched_nms(boxes, scores, classes, threshold)
         found = batched_nms(boxes, scores, classes, threshold)
@@ -63,15 +70,17 @@ def test_a_thousand_random_cases(start: int) -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.7, 0.95])
-@pytest.mark.parametrize("stray", [0.0, 1e30])
-def test_many_boxes_of_one_class(threshold: float, stray: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "stray"), [(np.float32, 0.0), (np.float32, 1e30), (np.float64, 0.0), (np.float64, 1e300)]
+)
+def test_many_boxes_of_one_class(threshold: float, stray: float, dtype: type) -> None:
     """So many that only those near by are compared, wherever most of them are."""
     rng = np.random.default_rng(3)
     centre = np.concatenate([rng.uniform(0, 640, (2500, 2)), rng.normal(300, 4, (1500, 2))])
     size = rng.uniform(1, 4, (4000, 2)) * rng.choice([4, 30], (4000, 1))
-    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype(np.float32)
-    boxes[::400] += np.float32(stray)
-    scores = rng.random(4000, dtype=np.float32)
+    boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype(dtype)
+    boxes[::400] += dtype(stray)
+    scores = rng.random(4000).astype(dtype)
     expected = reference.nms(boxes, scores, threshold)
     assert nms(boxes, scores, threshold).tolist() == expected.tolist()
 
@@ -129,6 +138,23 @@ def test_threshold_is_compared_in_double() -> None:
     assert iou > 1 / 3
     assert nms(boxes, [0.9, 0.8], 1 / 3).tolist() == [0]
     assert nms(boxes, [0.9, 0.8], iou).tolist() == [0, 1]
+
+
+def test_float64_boxes_are_computed_in_float64() -> None:
+    """As torchvision does: no decision depends on what float32 would have rounded away."""
+    third = np.array([[0, 0, 3, 1], [0, 0, 1, 1]], np.float64)
+    assert nms(third, [0.9, 0.8], 1 / 3).tolist() == [0, 1]  # float32(1 / 3) would be above
+    far = (
+        np.array([[0, 0, 1, 1], [0.5, 0, 1.5, 1]]) + 2.0**30
+    )  # float32 makes both of them one box of no size
+    assert nms(far, [0.9, 0.8], 0.3).tolist() == [0]
+    assert nms(far.astype(np.float32), [0.9, 0.8], 0.3).tolist() == [0, 1]
+    assert nms(far, [0.5, 0.5 + 1e-12], 0.3).tolist() == [1]  # so are scores
+    assert batched_nms(far, [0.9, 0.8], [1, 1], 0.3).tolist() == [0]
+    for alike in (far.tolist(), far.astype(">f8"), far.astype(np.longdouble)):
+        assert nms(alike, [0.9, 0.8], 0.3).tolist() == [0]
+    huge = np.array([[0, 0, 1e200, 1e100], [0, 0, 1e200, 1e100]])
+    assert nms(huge, [0.9, 0.8], 0.5).tolist() == [0]
 
 
 def test_a_suppressed_box_suppresses_nothing() -> None:

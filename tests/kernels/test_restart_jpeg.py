@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from support.jpeg_files import (
     DRI,
     SAMPLING,
     SOF0,
-    SOS,
     coded_file,
     draw,
     drawn_file,
     encoded,
     exif_segment,
+    first_scans,
     segment,
     take_apart,
     with_segment,
@@ -374,19 +375,25 @@ def test_other_processes_are_refused(frame: tuple[int, int], expected: str) -> N
         rewrite_jpeg(data, restart_rows=1)
 
 
-def first_scans(data: bytes, count: int) -> bytes:
-    """A progressive file with its first scans only."""
-    starts = [m.start() for m in re.finditer(rb"\xff[\xda\xc4]", data)]
-    scans = [i for i, at in enumerate(starts) if data[at + 1] == SOS]
-    return data[: starts[scans[count - 1] + 1]] + b"\xff\xd9"
-
-
 def test_incomplete_progressive_files_are_refused() -> None:
     """Decoders smooth these, and could not know that they should once the file is sequential."""
     data = first_scans(by_pillow("RGB", (64, 64), progressive=True, quality=95), 1)
-    decode_jpeg(data)
-    with pytest.raises(ImageError, match="progressive scans are not complete; keep the file as it is"):
+    with pytest.raises(
+        ImageError, match="progressive scans are missing; the file is incomplete: get it again"
+    ):
         rewrite_jpeg(data, restart_rows=1)
+
+
+def test_tens_of_thousands_of_segments_take_no_time() -> None:
+    """Each is read once, wherever it stands, and written in the same order."""
+    parts = encoded()
+    many = b"".join(segment(APP1 + number % 12, bytes([number % 256])) for number in range(60_000))
+    data = b"\xff\xd8" + many + parts.join(segment(COM, b"behind the picture") + b"\xff\xd9")[2:]
+    started = time.perf_counter()
+    made = rewrite_jpeg(data, restart_rows=1)
+    assert time.perf_counter() - started < 1
+    assert made.startswith(b"\xff\xd8" + many)
+    assert made.index(b"behind the picture") < made.index(b"\xff\xc0")
 
 
 def test_orientation_behind_the_picture_is_refused() -> None:

@@ -22,21 +22,23 @@ def assert_same(
 ) -> None:
     assert found[0].tolist() == expected[0].tolist()
     np.testing.assert_allclose(found[1], expected[1], rtol=rtol)
-    assert (found[0].dtype, found[1].dtype) == (np.int64, np.float32)
+    assert (found[0].dtype, found[1].dtype) == (np.int64, expected[1].dtype)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("count", [0, 1, 2, 16, 17, 200])
 @pytest.mark.parametrize("numbers", [{}, {"iou_threshold": 0.0, "sigma": 0.1}, {"score_threshold": 0.2}])
-def test_same_as_the_definition(method: Method, count: int, numbers: dict[str, float]) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_same_as_the_definition(method: Method, count: int, numbers: dict[str, float], dtype: type) -> None:
     for seed in range(5):
         rng = np.random.default_rng(seed)
         corner = rng.uniform(0, 60, (count, 2))
-        boxes = np.concatenate([corner, corner + rng.uniform(5, 40, (count, 2))], axis=1).astype(np.float32)
-        scores, classes = rng.random(count, dtype=np.float32), rng.integers(-1, 2, count)
+        boxes = np.concatenate([corner, corner + rng.uniform(5, 40, (count, 2))], axis=1).astype(dtype)
+        scores, classes = rng.random(count).astype(dtype), rng.integers(-1, 2, count)
         for labels in (None, classes):
             expected = reference.soft_nms(boxes, scores, labels, method=method, **numbers)
-            assert_same(soft_nms(boxes, scores, labels, method=method, **numbers), expected)
+            rtol = 1e-6 if dtype == np.float32 else 1e-14
+            assert_same(soft_nms(boxes, scores, labels, method=method, **numbers), expected, rtol)
 
 
 awkward = st.one_of(st.integers(0, 6).map(float), st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 3e38]))

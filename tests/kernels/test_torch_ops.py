@@ -75,10 +75,17 @@ def test_transform_boxes(dtype: Any, matrix_dtype: Any, clip: tuple[float, float
     equal(ops.transform_boxes(boxes, matrix, clip), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("count", [0, 1, 300])
 @pytest.mark.parametrize("threshold", [0.0, 0.45, 1.0])
-def test_nms(count: int, threshold: float) -> None:
-    boxes, scores, classes = random_boxes(count), random_scores(count), random_classes(count)
+def test_nms(count: int, threshold: float, dtype: Any) -> None:
+    boxes, scores, classes = random_boxes(count, dtype=dtype), random_scores(count), random_classes(count)
+    scores = scores.to(dtype) / 3
+    for method in ("linear", "gaussian"):
+        keep, lowered = ops.soft_nms(boxes, scores, classes, method=method)
+        expected, changed = kernels.soft_nms(boxes.numpy(), scores.numpy(), classes.numpy(), method=method)
+        equal(keep, expected)
+        equal(lowered, changed)
     equal(ops.nms(boxes, scores, threshold), kernels.nms(boxes.numpy(), scores.numpy(), threshold))
     expected = kernels.batched_nms(boxes.numpy(), scores.numpy(), classes.numpy(), threshold)
     equal(ops.batched_nms(boxes, scores, classes, threshold), expected)
@@ -265,7 +272,7 @@ def test_tensors_written_meanwhile_do_no_harm() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ops.box_iou(BOXES.int(), BOXES), "box_iou: a has dtype Int; expected float32 or float64"),
+        (lambda: ops.box_iou(BOXES.int(), BOXES), "box_iou: a has dtype int32; expected float32 or float64"),
         (lambda: ops.box_iou(BOXES, BOXES.double()), "box_iou: b has dtype float64; expected float32:"),
         (lambda: ops.box_iou(BOXES[0], BOXES), r"box_iou: a has shape \[4\]; expected \[\*, 4\]"),
         (
@@ -278,6 +285,7 @@ def test_tensors_written_meanwhile_do_no_harm() -> None:
         (lambda: ops.transform_boxes(BOXES, torch.eye(3), [5.0]), "clip has 1 values; expected"),
         (lambda: ops.transform_boxes(BOXES, torch.eye(3), [5.0, -1.0]), "clip is 5 x -1; expected positive"),
         (lambda: ops.nms(BOXES.half(), SCORES, 0.5), "nms: boxes has dtype float16; expected float32"),
+        (lambda: ops.nms(BOXES.double(), SCORES, 0.5), "nms: scores has dtype float32; expected float64"),
         (lambda: ops.nms(BOXES, SCORES[1:], 0.5), r"nms: scores has shape \[29\]; expected \[30\]"),
         (lambda: ops.nms(BOXES, SCORES, float("nan")), "nms: iou_threshold is nan; expected"),
         (lambda: ops.batched_nms(BOXES, SCORES, SCORES, 0.5), "classes has dtype float32; expected int64"),

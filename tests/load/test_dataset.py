@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
+from support.dataset_files import write_yolo
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError, DataError
-from yolofast.load import YOLODataset, create_dataloader
+from yolofast.load import (
+    LazyDataset,
+    YOLODataset,
+    create_dataloader,
+    create_loader,
+    stream_process_dataset,
+)
 from yolofast.load.tensors import collate
 
 RED = np.array([230, 20, 30])
@@ -40,6 +49,30 @@ def red_boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label.write_text("0 " + " ".join(f"{v:.9f}" for v in box) + "\n")
     (root / "data.yaml").write_text("path: .\ntrain: train/images\nval: train/images\nnames: [red]\n")
     return root / "data.yaml"
+
+
+@pytest.mark.parametrize("cache", ["none", "ram"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_pictures_of_all_formats_are_turned_with_their_boxes(
+    tmp_path: Path, suffix: str, cache: Literal["none", "ram"]
+) -> None:
+    """Boxes are those of the upright picture, as viewers and labelling tools show it."""
+    upright = np.full((60, 30, 3), 60, dtype=np.uint8)
+    upright[40:60, 0:30] = RED
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options: dict[str, Any] = {"tiffinfo": {274: 6}} if suffix == "tif" else {"exif": exif}
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright))).save(tmp_path / f"images/a.{suffix}", **options)
+    (tmp_path / "labels/a.txt").write_text("0 0.5 0.833333 1 0.333333\n")
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [red]\n")
+    sample = YOLODataset(tmp_path / "data.yaml", "train", imgsz=60, cache=cache)[0]
+    assert sample.shape == (60, 30)
+    left, top, right, bottom = 15, 40, 45, 60
+    assert red_mask(sample.image)[top + 3 : bottom - 3, left + 3 : right - 3].all()
+    assert not red_mask(sample.image)[: top - 3].any()
+    np.testing.assert_allclose(sample.labels[0, 1:], [0.5, 50 / 60, 0.5, 20 / 60], atol=1e-4)
 
 
 def red_mask(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -180,3 +213,27 @@ def test_missing_data_and_empty_split_are_clear(red_boxes: Path, tmp_path: Path)
     (tmp_path / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [red]\n")
     with pytest.raises(DataError, match="no "):
         YOLODataset(tmp_path / "data.yaml", "train")
+
+
+def test_a_split_is_named_as_in_data_yaml_or_as_its_folder(tmp_path: Path) -> None:
+    images = {
+        f"{split}/images/{split}{i}.jpg": "0 0.5 0.5 0.1 0.1\n" for split in ("train", "val") for i in "ab"
+    }
+    data = write_yolo(tmp_path, images, "train: train\nval: val\nnames: [a]\n") / "data.yaml"
+    expected = ["vala.jpg", "valb.jpg"]
+    for split in ("val", "valid", "validation"):
+        dataset = YOLODataset(data, split, imgsz=32)
+        assert (dataset.split, [Path(path).name for path in dataset.paths]) == ("valid", expected)
+        assert len(LazyDataset(data, split, imgsz=32)) == 2
+        (batch,) = stream_process_dataset(data, split=split, imgsz=32)
+        assert [Path(path).name for path in batch.paths] == expected
+        config = YOLOConfig().replace(data=data, imgsz=32, batch=2, workers=0)
+        assert [
+            Path(path).name for path in next(iter(create_loader(config, split, False, False))).paths
+        ] == expected
+    with pytest.raises(
+        ConfigError, match=r"split: got 'vla', expected train, val \(or valid\) or test.*'val'"
+    ):
+        YOLODataset(data, "vla")
+    with pytest.raises(DataError, match="no 'test:' split; it has: train, valid"):
+        YOLODataset(data, "test")

@@ -246,12 +246,13 @@ def test_resumed_in_the_middle_the_stream_goes_on(data: Path, place: str, thread
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
 @pytest.mark.parametrize("taken", [0, 1, 4])
-def test_an_iteration_that_was_left_starts_over(data: Path, place: str, threads: int, taken: int) -> None:
+def test_an_iteration_may_be_left(data: Path, place: str, threads: int, taken: int) -> None:
     loader = device_loader(dataset(data), 4, place, threads=threads)
     for _ in range(2):
         assert len(list(itertools.islice(loader, taken))) == taken
-    assert plain_samples(on_host(loader)) == one_by_one(dataset(data), 0)
-    assert loader.epoch == 1
+    epoch = 2 if taken else 0
+    assert plain_samples(on_host(loader)) == one_by_one(dataset(data), epoch)
+    assert loader.epoch == epoch + 1
 
 
 def test_a_loader_may_be_dropped_in_the_middle(data: Path, place: str) -> None:
@@ -286,6 +287,7 @@ def test_a_forked_child_iterates_by_itself(data: Path, threads: int) -> None:
 
     def send_epoch() -> None:
         torch.set_num_threads(1)  # a forked process has none of torch's threads, which the operator would use
+        loader.set_epoch(0)
         sender.send(plain_samples(loader))
 
     child = context.Process(target=send_epoch)
@@ -377,7 +379,7 @@ def test_an_error_that_is_not_the_images_fault_reaches_the_consumer(
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_monitor_hears_of_every_batch(data: Path, place: str, threads: int) -> None:
-    monitor = DataFlowMonitor()
+    monitor = DataFlowMonitor(warm_up=0)
     loader = device_loader(dataset(data), 4, place, threads=threads, monitor=monitor)
     list(loader)
     report = monitor.report()
@@ -385,7 +387,7 @@ def test_a_monitor_hears_of_every_batch(data: Path, place: str, threads: int) ->
     assert report["total_samples_processed"] == COUNT
     assert set(report["stages"]) == {"read", "decode", "pack", "wait", "render", "labels"}
     assert all(report["stages"][stage]["total_s"] > 0 for stage in ("read", "decode", "pack", "render"))
-    assert 1 <= report["queue_depth"]["mean"] <= 3
+    assert 0 <= report["queue_depth"]["mean"] <= 3
 
 
 # ------------------------------------------------------------ settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from support.loader_cases import COUNT, SIZE, dataset, one_by_one
 
 from yolofast.config import AugmentConfig, YOLOConfig
 from yolofast.errors import ConfigError
-from yolofast.load import Loader, create_dataloader, create_loader
+from yolofast.load import DataFlowMonitor, Loader, create_dataloader, create_loader
 
 PERSPECTIVE = AugmentConfig(degrees=20, shear=5, perspective=0.001, flipud=0.5, mosaic=0.7, mixup=0.5)
 AUGMENTS = {
@@ -96,12 +97,23 @@ def test_epochs_follow_one_another_and_can_be_chosen(data: Path) -> None:
 
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("taken", [1, 3, 6])
-def test_an_iteration_that_was_left_starts_over(data: Path, threads: int, taken: int) -> None:
+def test_an_iteration_after_one_that_was_left_is_the_next_epochs(
+    data: Path, threads: int, taken: int
+) -> None:
+    """So a run of short epochs sees other samples in each of them, and a chosen epoch is what it says."""
     loader = Loader(dataset(data), 4, threads=threads)
-    for _ in range(3):
-        assert len(list(itertools.islice(loader, taken))) == taken
-    assert plain_samples(loader) == one_by_one(dataset(data), 0)
-    assert loader.epoch == 1
+    for epoch in range(3):
+        assert plain_samples(itertools.islice(loader, taken)) == one_by_one(dataset(data), epoch)[: 4 * taken]
+    loader.set_epoch(2)
+    assert plain_samples(loader) == one_by_one(dataset(data), 2)
+    assert loader.epoch == 3
+    for _ in range(2):
+        next(iter(loader))
+        loader.set_epoch(loader.epoch)
+    assert loader.state_dict()["position"] == 0
+    assert plain_samples(loader) == one_by_one(dataset(data), 3)
+    iter(loader), iter(loader)  # nothing was taken of these
+    assert plain_samples(loader) == one_by_one(dataset(data), 4)
 
 
 def test_a_new_iteration_and_a_new_epoch_end_the_old_iteration(data: Path) -> None:
@@ -111,7 +123,7 @@ def test_a_new_iteration_and_a_new_epoch_end_the_old_iteration(data: Path) -> No
     new = iter(loader)
     first = next(new)
     assert next(old, None) is None
-    assert plain_samples([first, *new]) == one_by_one(dataset(data), 0)
+    assert plain_samples([first, *new]) == one_by_one(dataset(data), 1)
     third = iter(loader)
     next(third)
     loader.set_epoch(8)
@@ -142,6 +154,23 @@ def test_mosaics_close_at_the_same_epoch(data: Path) -> None:
 def test_wrong_settings_are_reported(data: Path, changes: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Loader(dataset(data), **changes)
+
+
+@pytest.mark.parametrize("side", ["loader", "consumer"])
+def test_the_queue_is_looked_at_before_waiting(data: Path, side: str) -> None:
+    """A consumer that always waits has found nothing ready, although each batch was there when it got it."""
+
+    def slow(image: Any, labels: Any, draws: Any) -> None:
+        if side == "loader":
+            time.sleep(0.004)
+
+    monitor = DataFlowMonitor(warm_up=0)
+    loader = Loader(dataset(data, hooks=[slow]), 4, threads=1, prefetch=2, monitor=monitor)
+    for _ in loader:
+        if side == "consumer":
+            time.sleep(0.05)
+    mean = monitor.report()["queue_depth"]["mean"]
+    assert mean < 0.5 if side == "loader" else mean > 0.8
 
 
 # ------------------------------------------------------------ shapes

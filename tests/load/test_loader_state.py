@@ -79,8 +79,9 @@ def test_the_state_is_where_the_consumer_is_not_where_the_pool_is(data: Path) ->
         assert (state["epoch"], state["position"]) == expected
     assert loader.state_dict()["epoch"] == 1
     list(itertools.islice(loader, 2))
+    assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (1, 8)
     iterator = iter(loader)
-    assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (1, 0)
+    assert (loader.state_dict()["epoch"], loader.state_dict()["position"]) == (2, 0)
     next(iterator)
     assert loader.state_dict()["position"] == 4
 

@@ -15,8 +15,11 @@ import pytest
 from yolofast.errors import ConfigError, DataError, MissingExtraError
 from yolofast.images import read_image
 from yolofast.load import monitor as monitor_module
-from yolofast.load.monitor import DataFlowMonitor
-from yolofast.load.monitor_chart import STAGE_COLOURS
+from yolofast.load.monitor import WARM_UP, DataFlowMonitor
+from yolofast.load.monitor_chart import STAGE_COLOURS, FlowPoint
+
+SLOW = 2.0
+"""Seconds by which the batches of the warm-up take longer."""
 
 
 class Clock:
@@ -35,13 +38,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def flow(clock: Clock, *, wait_s: float, worker_wait_s: float, batches: int = 20) -> DataFlowMonitor:
-    """Batches of 16 that take `wait_s` to wait for and 0.1 s to process."""
+    """Batches of 16 that take `wait_s` to wait for and 0.1 s to process, the first five much longer."""
     monitor = DataFlowMonitor(interval_s=0.5)
     for number in range(batches):
         clock.now += wait_s
+        if number < WARM_UP:
+            clock.now += SLOW
         monitor.record_batch(
             16,
-            wait_s=wait_s,
+            wait_s=wait_s + SLOW * (number < WARM_UP),
             queue_depth=number % 3,
             stages={"read": 0.02, "decode": 0.3, "render": 0.08, "wait": worker_wait_s},
         )
@@ -58,16 +63,21 @@ def test_figures_of_a_known_flow(clock: Clock) -> None:
     assert monitor.throughput == pytest.approx(100.0), "16 samples in 0.16 s"
     report = json.loads(json.dumps(monitor.report(), allow_nan=False))
     assert report["batches"] == 20
-    assert report["wall_s"] == pytest.approx(19 * 0.16)
+    assert report["warm_up"] == {
+        "batches": WARM_UP,
+        "wall_s": pytest.approx(4 * (0.16 + SLOW)),
+        "avg_loading_time": pytest.approx(0.06 + SLOW),
+    }
+    assert report["wall_s"] == pytest.approx(15 * 0.16)
     assert report["wait_share"] == pytest.approx(0.06 / 0.16)
-    assert report["queue_depth"] == {"mean": pytest.approx(0.95), "min": 0}
+    assert report["queue_depth"] == {"mean": pytest.approx(1), "min": 0}
     assert report["stages"]["decode"] == {
-        "total_s": pytest.approx(6.0),
+        "total_s": pytest.approx(4.5),
         "ms_per_sample": pytest.approx(300 / 16),
         "share": pytest.approx(0.75),
     }
     assert sum(stage["share"] for stage in report["stages"].values()) == pytest.approx(1)
-    assert report["measured"]["processing"]["calls"] == 20
+    assert report["measured"]["processing"]["calls"] == 16, "the last batch of the warm-up ends in it"
     for name in ("avg_loading_time", "avg_processing_time", "total_samples_processed", "throughput"):
         assert report[name] == pytest.approx(getattr(monitor, name))
 
@@ -88,6 +98,9 @@ def test_the_side_that_limits_the_flow_is_named(
     assert monitor.report()["limited_by"] == side
     text = monitor.format_report()
     assert text.startswith(sentence)
+    advice = "--cache ram or disk" if side == "loader" else "would not help"
+    assert advice in text.splitlines()[0]
+    assert f"{WARM_UP} to warm up" in text
     for expected in ("320 samples", "decode", "processing", "samples/s", "MiB"):
         assert expected in text
 
@@ -105,6 +118,36 @@ def test_before_anything_is_recorded(tmp_path: Path) -> None:
     monitor.record_batch(4, wait_s=1.0, queue_depth=0, stages={})
     assert math.isnan(monitor.throughput)
     assert monitor.avg_loading_time == 1.0
+
+
+@pytest.mark.parametrize("batches", [2, WARM_UP])
+def test_a_run_that_ends_while_it_warms_up_has_figures_but_no_verdict(clock: Clock, batches: int) -> None:
+    monitor = flow(clock, wait_s=0.06, worker_wait_s=0.0, batches=batches)
+    report = monitor.report()
+    assert (report["batches"], report["warm_up"]["batches"]) == (batches, batches)
+    assert report["avg_loading_time"] == pytest.approx(0.06 + SLOW)
+    assert report["throughput"] == pytest.approx(16 / (0.16 + SLOW))
+    assert (report["limited_by"], report["advice"]) == (None, None)
+    assert "Too few batches" in monitor.format_report()
+
+
+@pytest.mark.parametrize(
+    ("slowest", "advice"),
+    [
+        ("read", "reading files: --cache"),
+        ("decode", "decoding: --cache"),
+        ("render", "--loader-device cuda"),
+        ("hooks", "docs/hooks.md"),
+        ("labels", "--workers"),
+    ],
+)
+def test_advice_is_about_the_slowest_stage(clock: Clock, slowest: str, advice: str) -> None:
+    monitor = DataFlowMonitor(warm_up=1)
+    for _ in range(4):
+        clock.now += 1
+        monitor.record_batch(8, wait_s=0.9, queue_depth=0, stages={"wait": 0.3, "other": 0.1, slowest: 0.2})
+    assert advice in monitor.report()["advice"]
+    assert monitor.report()["advice"] in monitor.format_report()
 
 
 def test_the_decorator_times_calls_and_keeps_the_function(clock: Clock) -> None:
@@ -143,6 +186,7 @@ def test_a_flow_without_a_loader_counts_its_own_samples(clock: Clock) -> None:
             clock.now += 0.5
     assert monitor.total_samples_processed == 40
     assert monitor.throughput == pytest.approx(16)
+    assert monitor.report()["warm_up"]["batches"] == 0
     assert monitor.report()["limited_by"] is None
 
 
@@ -165,7 +209,7 @@ print(before, above, monitor.peak_memory_usage, monitor.report()["memory_mb"]["s
 
 
 def test_all_threads_are_counted() -> None:
-    monitor = DataFlowMonitor()
+    monitor = DataFlowMonitor(warm_up=0)
 
     def work() -> None:
         for _ in range(500):
@@ -194,7 +238,9 @@ def test_the_history_of_a_long_run_stays_small(
     assert sum(point.samples for point in history) == pytest.approx(5000 * 16, rel=0.15), (
         "merged, not dropped"
     )
-    assert sum(point.seconds for point in history) == pytest.approx(monitor.report()["wall_s"], rel=0.15)
+    report = monitor.report()
+    whole = report["wall_s"] + report["warm_up"]["wall_s"]
+    assert sum(point.seconds for point in history) == pytest.approx(whole, rel=0.15)
     pytest.importorskip("matplotlib")
     monitor.plot(tmp_path / "flow.png")
 
@@ -238,6 +284,21 @@ def test_a_picture_of_a_flow_without_a_loader(clock: Clock, tmp_path: Path) -> N
     assert monitor.plot(tmp_path / "flow.png").stat().st_size > 10_000
 
 
+def test_the_last_moment_of_a_flow_is_no_point_of_its_own(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that comes 1 ms after the last point would be drawn as thousands of samples per second."""
+    drawn: list[list[FlowPoint]] = []
+    monkeypatch.setattr(monitor_module, "plot_flow", lambda title, points, *_, **__: drawn.append(points))
+    monitor = DataFlowMonitor(interval_s=0.5)
+    for seconds in (0.0, 0.6, 0.6, 0.001):
+        clock.now += seconds
+        monitor.record_batch(8, wait_s=0, queue_depth=1, stages={})
+    monitor.plot(tmp_path / "flow.png")
+    assert [point.samples for point in drawn[0]] == [8, 16]
+    assert [point.seconds for point in drawn[0]] == pytest.approx([0.6, 0.601])
+
+
 def test_without_matplotlib_the_extra_is_named(
     clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +309,8 @@ def test_without_matplotlib_the_extra_is_named(
 
 
 @pytest.mark.parametrize("interval", [0.0, -1.0, math.nan, math.inf])
-def test_an_interval_that_makes_no_sense(interval: float) -> None:
+def test_settings_that_make_no_sense(interval: float) -> None:
     with pytest.raises(ConfigError, match="interval_s"):
         DataFlowMonitor(interval)
+    with pytest.raises(ConfigError, match="warm_up: got -1"):
+        DataFlowMonitor(warm_up=-1)

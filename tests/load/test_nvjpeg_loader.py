@@ -86,7 +86,7 @@ def test_an_iteration_may_be_left(data: Path) -> None:
     expected = one_by_one(dataset(data, imgsz=FULL), 0)
     loader = nvjpeg_loader(dataset(data, imgsz=FULL), 4, threads=1)
     for taken in (1, 3, 2):
-        loader.epoch = 0
+        loader.set_epoch(0)
         assert plain_samples(itertools.islice(iter(loader), taken)) == expected[: 4 * taken]
     loader.close()
 

@@ -11,7 +11,7 @@ import torch
 
 from yolofast.errors import ConfigError
 from yolofast.models import STRIDES, Detector, build_model, fused_copy
-from yolofast.models.loss import detection_loss
+from yolofast.models.loss import loss_sums
 
 
 def anchors(height: int, width: int) -> int:
@@ -78,10 +78,10 @@ def test_loss_is_float32_under_autocast(pico: Detector) -> None:
     images, targets = torch.rand(2, 3, 64, 64), torch.tensor([[0, 1, 0.5, 0.5, 0.4, 0.4]])
     pico.train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        raw, loss = pico.with_loss(images, targets)
+        raw, sums = pico.with_loss(images, targets)
         output = pico.predict_maps(images)
-    assert raw.dtype == loss.dtype == torch.float32
-    assert torch.equal(loss, detection_loss(output, targets, 64, 64, pico.gains))
+    assert raw.dtype == sums.dtype == torch.float32
+    assert torch.equal(sums, loss_sums(output, targets, 64, 64, pico.gains))
 
 
 def test_memory_format_does_not_matter(pico: Detector) -> None:
@@ -95,9 +95,36 @@ def test_memory_format_does_not_matter(pico: Detector) -> None:
 
 def test_with_loss_gives_what_the_two_calls_give(pico: Detector) -> None:
     images, targets = torch.rand(2, 3, 64, 64), torch.tensor([[1, 2, 0.3, 0.6, 0.4, 0.2]])
-    raw, loss = pico.eval().with_loss(images, targets)
+    raw, sums = pico.eval().with_loss(images, targets)
     assert torch.equal(raw, pico(images))
-    assert torch.equal(loss, pico(images, targets))
+    assert torch.equal(sums[:3] / sums[3].clamp(min=1), pico(images, targets))
+
+
+def test_loss_sums_of_batches_add_up(pico: Detector) -> None:
+    """Also with an image without boxes, whose class term alone would be divided by nothing."""
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([[0, 1, 0.5, 0.5, 0.4, 0.4], [2, 2, 0.3, 0.6, 0.5, 0.5]])
+    together = pico.eval().with_loss(images, targets)[1]
+    alone = torch.zeros(4)
+    for i in range(3):
+        own = targets[targets[:, 0] == i].clone()
+        own[:, 0] = 0
+        alone += pico.with_loss(images[i : i + 1], own)[1]
+    torch.testing.assert_close(alone, together, rtol=1e-3, atol=1e-3)  # convolutions differ by the batch size
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_maps_of_one_cell_can_be_trained(images: int) -> None:
+    """32 pixels are one cell at stride 32: with one image a batch norm has one value per channel."""
+    model = build_model("p", 2, seed=0).train()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    loss = model(torch.rand(images, 3, 32, 32), torch.tensor([[0, 1, 0.5, 0.5, 0.8, 0.8]])).sum()
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    moved = not torch.equal(before["backbone.spp.squeeze.norm.running_mean"],
+                            model.backbone.spp.squeeze.norm.running_mean)  # fmt: skip
+    assert moved == (images > 1)
 
 
 def test_fused_copy_gives_the_same_boxes_and_scores() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from yolofast import __version__
 from yolofast.errors import CheckpointError, ConfigError
 from yolofast.models import Detector, build_model, fused_copy, load_weights, save_weights, transfer_weights
 
@@ -41,10 +45,12 @@ def test_round_trip_is_exact(model: Detector, weights: Path) -> None:
     assert loaded.class_names == NAMES
     assert loaded.spec == model.spec
     assert all(parameter.requires_grad for parameter in loaded.parameters())
+    assert not loaded.training, "ready for inference"
     with safe_open(weights, framework="pt") as file:
         header = file.metadata()
     assert header["format"] == "yolofast-detector"
-    assert header["epoch"] == "7"
+    assert (header["epoch"], header["stride"], header["version"]) == ("7", "32", __version__)
+    assert datetime.fromisoformat(header["date"]).tzinfo is not None
     assert json.loads(header["class_names"]) == list(NAMES)
 
 
@@ -101,14 +107,64 @@ def test_transfer_to_other_classes_keeps_backbone_and_neck(model: Detector, weig
     assert f"{report.loaded} of {report.total}" in str(report)
 
 
-def test_transfer_from_another_size_of_which_nothing_fits(weights: Path, tmp_path: Path) -> None:
-    path = tmp_path / "strange.safetensors"
-    save_file({"something": torch.zeros(1)}, path, build_model("p", 1).metadata())
+def test_weights_of_another_size_are_refused_by_its_name(weights: Path) -> None:
+    """Some tensors always fit, counters and biases: a model of mixed weights would train from nothing."""
     other = build_model("n", 3, seed=0)
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
-    with pytest.raises(CheckpointError, match="none of its tensors fits: the file is of model 'p'"):
-        transfer_weights(other, path)
+    with pytest.raises(CheckpointError, match=r"only \d+% of the weights of model 'n' .*Use --model p"):
+        transfer_weights(other, weights)
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
+def test_a_file_without_the_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "strange.safetensors"
+    save_file({"something": torch.zeros(1)}, path, build_model("p", 1).metadata())
+    with pytest.raises(CheckpointError, match=r"only 0% of the weights .*Use other weights"):
+        transfer_weights(build_model("p", 3), path)
+
+
+def class_row(model: Detector, name: str) -> torch.Tensor:
+    """What a model has of one class: its weights and bias at every level."""
+    row = model.class_names.index(name)
+    branches = [branch.get_submodule("2") for branch in model.head.class_branches]
+    return torch.stack([torch.cat((b.weight[row].flatten(), b.bias[row : row + 1])) for b in branches])
+
+
+@pytest.mark.parametrize("names", [("Dog", "bird", "cat"), ("zebra", "cat"), ("a", "b", "c", "bird", "dog")])
+def test_class_scores_are_taken_by_name(names: tuple[str, ...], tmp_path: Path) -> None:
+    known = build_model("p", 3, class_names=("cat", "dog", "bird"), seed=1)
+    for branch in known.head.class_branches:
+        torch.nn.init.normal_(branch.get_submodule("2").get_parameter("bias"))
+    save_weights(known, tmp_path / "w.safetensors")
+    model = build_model("p", len(names), class_names=names, seed=2)
+    start = {name: class_row(model, name).clone() for name in names}
+    report = transfer_weights(model, tmp_path / "w.safetensors")
+    shared = tuple(name for name in names if name.lower() in known.class_names)
+    assert report.classes == shared
+    for name in names:
+        wanted = class_row(known, name.lower()) if name in shared else start[name]
+        assert torch.equal(class_row(model, name), wanted), name
+
+
+def test_classes_that_differ_only_in_case_are_told_apart(tmp_path: Path) -> None:
+    known = build_model("p", 3, class_names=("car", "Car", "BUS"), seed=1)
+    save_weights(known, tmp_path / "w.safetensors")
+    model = build_model("p", 4, class_names=("Car", "car", "CAR", "bus"), seed=2)
+    start = class_row(model, "CAR").clone()
+    assert transfer_weights(model, tmp_path / "w.safetensors").classes == ("Car", "car", "bus")
+    for name, source in (("Car", "Car"), ("car", "car"), ("bus", "BUS")):
+        assert torch.equal(class_row(model, name), class_row(known, source)), name
+    assert torch.equal(class_row(model, "CAR"), start)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_file_mode_follows_the_umask(model: Detector, tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_weights(model, tmp_path / "w.safetensors")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "w.safetensors").stat().st_mode) == 0o666 & ~umask
 
 
 def _missing(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.fake_programs import write_compiler_without
 from support.native_build import native
 
 
@@ -99,3 +100,59 @@ def test_programs_by_name_from_processes_side_by_side(tree: Path) -> None:
     unknown = subprocess.run(command("stress_product"), capture_output=True, text=True, check=False)
     assert unknown.returncode == 1
     assert unknown.stderr == "no program is called stress_product; expected some of stress_sum\n"
+
+
+def test_a_missing_compiler_is_one_line(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    build = driver(tree)
+    with pytest.raises(build.CompileError) as caught:
+        build.check_toolchain()
+    assert str(caught.value) == (
+        "yolofast cannot be built: a compiler for C++20 is missing (/nowhere/g++: No such file or directory)."
+        " On Debian and Ubuntu: sudo apt-get install -y g++"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "package"), [("concepts", "g++"), ("jpeglib.h", "libjpeg-dev"), ("Python.h", "python3-dev")]
+)
+def test_a_missing_header_is_one_line(
+    header: str, package: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(write_compiler_without(tmp_path / "g++", header)))
+    build = driver(tree)
+    with pytest.raises(
+        build.CompileError, match=r"\Ayolofast cannot be built: [^\n]* is missing [^\n]*\Z"
+    ) as caught:
+        build.check_toolchain()
+    assert f"{header}: No such file or directory" in str(caught.value)
+    assert str(caught.value).endswith(f"sudo apt-get install -y {package}")
+
+
+def test_what_is_here_suffices(tree: Path) -> None:
+    driver(tree).check_toolchain()
+
+
+def test_setup_says_what_is_missing_and_nothing_else(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--build-lib", str(tmp_path)],
+        cwd=Path(str(native().__file__)).parents[1],
+        env=os.environ | {"CXX": str(write_compiler_without(tmp_path / "g++", "jpeglib.h"))},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "jpeglib.h" in line
+    assert line.endswith("sudo apt-get install -y libjpeg-dev")
+
+
+def test_a_build_that_compiles_says_so_once(tree: Path) -> None:
+    """It takes a minute, and the compiler is silent."""
+    command = [sys.executable, str(tree / "native.py"), "programs", "--variant", "thread"]
+    lines = [
+        subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+        for _ in range(2)
+    ]
+    assert lines == [["compiling: about a minute if everything is new"], []]

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageOps
 
 from yolofast.errors import ImageError
 from yolofast.images import read_image
@@ -60,11 +60,13 @@ class Case(NamedTuple):
     ours: dict[str, Any]
 
 
+SCANS_MISSING = "progressive scans are missing"
 # Where we refuse what libjpeg-turbo decodes, and why that is meant.
 MEANT = {
     "does not begin with a JPEG marker": "FF D8 without FF behind: nor does Pillow or OpenCV take it",
     "colour components": "2, 7, 8, 9 components: libjpeg hands out channels whose colours nobody knows",
     "over the limit": "more than 2^28 pixels",
+    SCANS_MISSING: "libjpeg guesses what they would say, each version in its own way; salvage takes them",
 }
 
 
@@ -156,8 +158,8 @@ def in_process_apart(argument: str, text: str = "") -> str:
 # ---------------------------------------------------------------------------------- the archives
 
 
-def ask_libjpeg(folder: Path, paths: list[Path]) -> tuple[str, list[Reference]]:
-    """The version of the system's libjpeg-turbo, and what it makes of each file."""
+def ask_libjpeg(folder: Path, paths: list[Path]) -> list[Reference]:
+    """What the system's libjpeg-turbo makes of each file."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler here")
@@ -165,29 +167,17 @@ def ask_libjpeg(folder: Path, paths: list[Path]) -> tuple[str, list[Reference]]:
     subprocess.run([compiler, "-O2", "-w", REFERENCE, "-ljpeg", "-o", program], check=True, timeout=120)
     text = "".join(f"{path}\n" for path in paths)
     done = subprocess.run([program], input=text, capture_output=True, text=True, check=True, timeout=300)
-    version, *rows = (line.split() for line in done.stdout.splitlines())
-    return version[0], [Reference(outcome, int(total), smoothed == "1") for outcome, total, smoothed in rows]
+    _version, *rows = (line.split() for line in done.stdout.splitlines())
+    return [Reference(outcome, int(total), smoothed == "1") for outcome, total, smoothed in rows]
 
 
 @pytest.fixture(scope="module")
-def system_version(hostile_cases: tuple[str, list[Case]]) -> str:
-    return hostile_cases[0]
-
-
-@pytest.fixture(scope="module")
-def cases(hostile_cases: tuple[str, list[Case]]) -> list[Case]:
-    return hostile_cases[1]
-
-
-@pytest.fixture(scope="module")
-def hostile_cases(
-    hostile_files: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, list[Case]]:
-    version, references = ask_libjpeg(tmp_path_factory.mktemp("reference"), hostile_files)
+def cases(hostile_files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    references = ask_libjpeg(tmp_path_factory.mktemp("reference"), hostile_files)
     lines = in_process_apart("examine", "".join(f"{path}\n" for path in hostile_files)).splitlines()
     assert lines[0::2] == [str(path) for path in hostile_files]
     ours = [json.loads(line) for line in lines[1::2]]
-    return version, [Case(*row) for row in zip(hostile_files, references, ours, strict=True)]
+    return [Case(*row) for row in zip(hostile_files, references, ours, strict=True)]
 
 
 def test_nothing_is_taken_that_libjpeg_refuses(cases: list[Case]) -> None:
@@ -202,14 +192,16 @@ def test_all_is_taken_that_libjpeg_decodes(cases: list[Case], mode: str, outcome
     wanted = [case for case in cases if case.reference.outcome in outcomes]
     refused = Counter(meant(case.ours[mode]) for case in wanted if case.ours[mode] is not None)
     assert set(refused) <= set(MEANT), refused
-    assert refused.total() <= 0.05 * len(wanted), refused
+    guessed = [case for case in wanted if case.reference.smoothed] if mode == "strict" else []
+    assert {meant(case.ours[mode]) for case in guessed} <= {SCANS_MISSING}
+    assert refused.total() - refused[SCANS_MISSING] <= 0.05 * len(wanted), refused
     taken = [case for case in cases if case.ours[mode] is None]
     assert [case.path.name for case in taken if case.reference.outcome not in outcomes] == []
 
 
 def test_the_engine_takes_what_a_strict_decode_takes(cases: list[Case]) -> None:
     taken = [case.ours["load"] is None for case in cases]
-    assert sum(taken) > 150
+    assert sum(taken) > 110
     assert taken == [case.ours["strict"] is None for case in cases]
 
 
@@ -227,24 +219,14 @@ def test_pixels_are_those_of_libjpeg(cases: list[Case]) -> None:
     assert [c.path.name for c in rgb if c.ours["checksum"] != c.reference.checksum] == []
 
 
-def far_from_pillow(cases: list[Case], version: str, key: str) -> dict[str, int]:
-    """Of files that both take: how far the pixels are from Pillow's, where that is more than 2 levels.
-
-    Where coefficients had to be guessed, two versions of libjpeg-turbo guess differently: those files are
-    left out when Pillow brings another version. (OpenCV's copy of 3.1 agrees with Pillow's of 3.2 in all of
-    them, and ours with the system's own, as tested above.)
-    """
-    far = [case for case in cases if case.ours.get(key, 0) > 2]
-    guessed = [case for case in far if case.reference.smoothed]
-    if features.version("libjpeg_turbo") == version:
-        guessed = []
-    assert len(guessed) <= 0.2 * sum(key in case.ours for case in cases)
-    return {case.path.name: case.ours[key] for case in far if case not in guessed}
+def far_from_pillow(cases: list[Case], key: str) -> dict[str, int]:
+    """Of files that both take: how far the pixels are from Pillow's, where that is more than 2 levels."""
+    return {case.path.name: case.ours[key] for case in cases if case.ours.get(key, 0) > 2}
 
 
-def test_pixels_are_those_of_pillow(cases: list[Case], system_version: str) -> None:
-    assert sum("off" in case.ours for case in cases) > 150
-    assert far_from_pillow(cases, system_version, "off") == {}
+def test_pixels_are_those_of_pillow(cases: list[Case]) -> None:
+    assert sum("off" in case.ours for case in cases) > 110
+    assert far_from_pillow(cases, "off") == {}
 
 
 def repeats_chroma(ours: dict[str, Any]) -> bool:
@@ -254,7 +236,7 @@ def repeats_chroma(ours: dict[str, Any]) -> bool:
     return sampling in ("411", "440") or (sampling in ("420", "422") and ours["chroma_width"] <= 2)
 
 
-def test_rendered_pixels_are_those_of_pillow(cases: list[Case], system_version: str) -> None:
+def test_rendered_pixels_are_those_of_pillow(cases: list[Case]) -> None:
     """Where chroma is repeated the luma plane alone is compared, and has to be the same."""
     rendered = [case for case in cases if "off_rendered" in case.ours]
     repeated = [case for case in rendered if repeats_chroma(case.ours)]
@@ -264,8 +246,8 @@ def test_rendered_pixels_are_those_of_pillow(cases: list[Case], system_version: 
         luma = load_picture(case.path, jpeg_info(data).shape, FULL_SIZE).ycc.y
         np.testing.assert_array_equal(luma, decode_jpeg(data, layout="gray", orient=False))
     compared = [case for case in rendered if case not in repeated]
-    assert len(compared) > 140
-    assert far_from_pillow(compared, system_version, "off_rendered") == {}
+    assert len(compared) > 90
+    assert far_from_pillow(compared, "off_rendered") == {}
 
 
 # ---------------------------------------------------------------------------------- orientation

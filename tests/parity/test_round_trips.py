@@ -42,7 +42,8 @@ class Dataset:
 
 def read(root: Path) -> Dataset:
     dataset, _, items = read_all(root)  # checks that rows == kept + dropped for every image
-    records = {i.record.path.relative_to(root).as_posix(): i.record for i in items if i.record}
+    kept_items = (i for i in items if not i.rejected)  # the others are left out of what is written
+    records = {i.record.path.relative_to(root).as_posix(): i.record for i in kept_items if i.record}
     kept = sum(len(record.boxes) for record in records.values())
     return Dataset(root, dataset.format, dataset.names, records, kept, sum(i.rows for i in items) - kept)
 
@@ -283,8 +284,11 @@ def _datasets(draw: st.DrawFn) -> tuple[tuple[Split, ...], tuple[str, ...], list
         top = layout.format(split=split) if split else ""
         path = "/".join(filter(None, (top, folder, stem + suffix)))
         images.append(draw(_labelled(path, split, len(names))))
-    for stem in ("keep-1", "keep-2"):  # enough to be a dataset: two images to train on, with a box
-        split = splits[0] if splits else None
+    # Enough to be a dataset: two images to train on, with a box. And in every split a box beyond the first
+    # pixel: a file whose coordinates all lie between 0 and 1 is read as shares.
+    first = splits[0] if splits else None
+    boxed = dict.fromkeys(image.split for image in images if image.rows and image.split != first)
+    for stem, split in (("keep-1", first), ("keep-2", first), *((f"keep-{each}", each) for each in boxed)):
         path = "/".join(filter(None, (layout.format(split=split) if split else "", f"{stem}.jpg")))
         full = (0, 0, UNIT, UNIT)
         images.append(Labelled(path, split, (40, 30), [(0, full)], _line(0, full, " ").encode(), 0))
@@ -319,13 +323,14 @@ def check_made_dataset(made: tuple[tuple[Split, ...], tuple[str, ...], list[Labe
         root.mkdir()
         _write(root, splits, names, images)
         before = tree_digest(root)
-        filled = {image.split for image in images}
+        used = [image for image in images if image.rows or not image.bad]  # not all rows are rejected
+        filled = {image.split for image in used}
         stops = chain(root, work, splits={"train", "valid"} <= filled)
         source = next(stops)[0]
         assert source.names == names
         assert source.dropped == sum(image.bad for image in images)
-        assert set(source.records) == {image.path for image in images}
-        for image in images:
+        assert set(source.records) == {image.path for image in used}
+        for image in used:
             record = source.records[image.path]
             width, height = image.size
             expected = np.array([box for _, box in image.rows], dtype=np.float64).reshape(-1, 4) / UNIT

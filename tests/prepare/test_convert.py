@@ -127,7 +127,8 @@ def test_an_image_in_two_splits_is_placed_once(tmp_path: Path) -> None:
     write_json(tmp_path / "set/val.json", coco_json({"a.jpg": good}, {1: "x"}))
     done = convert_dataset(tmp_path / "set", to="coco")
     assert done.images == {"train": 1}
-    assert [f.code for f in done.dropped] == ["image-repeated", "box-no-image"]
+    assert [f.code for f in done.dropped] == ["box-duplicate"]
+    assert {"split-overlap", "images-joined"} <= {f.code for f in done.noticed}
     assert done.source_boxes == 2
 
 
@@ -228,11 +229,11 @@ def test_no_usable_box(tmp_path: Path) -> None:
 
 
 def test_class_names_that_voc_cannot_carry(tmp_path: Path) -> None:
-    source = write_yolo(tmp_path / "set", {"t/a.jpg": ROW}, "train: t\nval: t\nnames: [a, a]\n")
-    with pytest.raises(DataError, match="classes 0 and 1 are both called 'a'"):
+    source = write_yolo(tmp_path / "set", {"t/a.jpg": ROW}, "train: t\nval: t\nnames: ['a ', b]\n")
+    with pytest.raises(DataError, match=r"class 0: got the name 'a ', which VOC xml cannot carry"):
         convert_dataset(source, to="voc")
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
-    assert convert_dataset(source, to="coco").class_names == ("a", "a")
+    assert convert_dataset(source, to="coco").class_names == ("a ", "b")
 
 
 @pytest.mark.parametrize("made", ["voc", "yolo", "foreign"])

@@ -52,11 +52,12 @@ def test_large_pictures_become_small(tmp_path: Path, suffix: str, mode: str) -> 
     assert tree_digest(root) == before
 
 
-def test_orientation_goes_into_the_pixels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_orientation_goes_into_the_pixels(tmp_path: Path, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    root = source(tmp_path / "set", {"turned.jpg": gradient(300, 200)}, exif=exif)
-    made = prepare_dataset(root, max_side=150).root / "train/images/turned.jpg"
+    root = source(tmp_path / "set", {f"turned.{suffix}": gradient(300, 200)}, exif=exif)
+    made = prepare_dataset(root, max_side=150).root / f"train/images/turned.{suffix}"
     assert read_header(made).shape == (150, 100)
     with Image.open(made) as picture:
         assert (picture.size, picture.getexif().get(0x0112)) == ((100, 150), None)

@@ -67,8 +67,8 @@ def test_layout_and_data_yaml(tmp_path: Path) -> None:
     assert all((done.root / "test" / kind).is_dir() for kind in ("images", "labels"))
     assert (done.root / "train/labels/x.txt").read_text() == ROW
     assert (done.root / "valid/labels/y.txt").read_text() == ""
-    keys = [line.split(":")[0] for line in done.data_yaml.read_text().splitlines()[:6]]
-    assert keys == ["path", "train", "val", "test", "nc", "names"]
+    keys = [line.split(":")[0] for line in done.data_yaml.read_text().splitlines()[:5]]
+    assert keys == ["path", "train", "val", "nc", "names"]  # no test: there is no image for it
     assert (done.images, done.boxes) == (
         {"train": 1, "valid": 1, "test": 0},
         {"train": 1, "valid": 0, "test": 0},
@@ -201,7 +201,8 @@ def test_an_image_in_two_splits_is_placed_once(tmp_path: Path) -> None:
     write_json(tmp_path / "set/val.json", coco_json({"a.jpg": good, "b.jpg": good}, {1: "x"}))
     done = prepare_dataset(tmp_path / "set")
     assert done.images == {"train": 1, "valid": 1, "test": 0}
-    assert [f.code for f in done.dropped] == ["image-repeated", "box-no-image"]
+    assert [f.code for f in done.dropped] == ["box-duplicate"]
+    assert {"split-overlap", "images-joined"} <= {f.code for f in done.noticed}
     assert balanced(done)
 
 

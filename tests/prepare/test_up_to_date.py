@@ -95,13 +95,13 @@ def test_images_outside_of_the_source_are_never_up_to_date(tmp_path: Path) -> No
 
 def test_a_source_is_scanned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_yolo(tmp_path / "set", {f"{i}.jpg": ROW for i in range(4)})
-    scanned, walk = [], discover._walk
+    scanned, walk = [], discover.walk
 
     def counted(root: Path, findings: list[Finding]) -> Iterator[str]:
         scanned.append(root)
         return walk(root, findings)
 
-    monkeypatch.setattr(discover, "_walk", counted)
+    monkeypatch.setattr(discover, "walk", counted)
     out = auto_prepare_dataset_if_needed(source)
     assert scanned == [source]
     (out / "mine.txt").touch()

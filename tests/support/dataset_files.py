@@ -112,14 +112,28 @@ def tree_digest(root: Path) -> dict[str, str]:
     return digests
 
 
-def read_all(root: Path) -> tuple[LabelledDataset, dict[str, ReadImage], list[ReadImage]]:
+def read_all(
+    root: Path, label_format: str | None = None
+) -> tuple[LabelledDataset, dict[str, ReadImage], list[ReadImage]]:
     """The dataset, its valid images by name, and everything that was read; checks that no row is lost."""
-    dataset = open_dataset(scan_dataset(root))
+    dataset = open_dataset(scan_dataset(root), label_format)
     items = list(dataset.read())
     for item in items:
         kept = len(item.record.boxes) if item.record else 0
         assert item.rows == kept + sum(f.code.startswith("box-") for f in item.dropped)
     return dataset, {i.image.name: i for i in items if i.image and i.record}, items
+
+
+NamedBox = tuple[str, list[float]]
+
+
+def named_boxes(root: Path, name: str = "a.jpg") -> list[NamedBox]:
+    """(class, box rounded to 1/1000 px) of an image of a dataset."""
+    dataset, images, _ = read_all(root)
+    record = images[name].record
+    assert record is not None
+    boxes = record.boxes.round(3).tolist()
+    return [(dataset.names[c], box) for c, box in zip(record.classes.tolist(), boxes, strict=True)]
 
 
 def codes(items: list[ReadImage]) -> list[str]:

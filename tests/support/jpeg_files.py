@@ -7,6 +7,7 @@ of one component) is coded here, from random symbols.
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -140,6 +141,13 @@ def encoded(mode: str = "RGB", height: int = 37, width: int = 53, **options: Any
 
 
 # ------------------------------------------------------------------------------------------ random symbols
+
+
+def first_scans(data: bytes, count: int) -> bytes:
+    """A progressive file with its first scans only, and an end marker."""
+    starts = [m.start() for m in re.finditer(rb"\xff[\xda\xc4]", data)]
+    scans = [i for i, at in enumerate(starts) if data[at + 1] == SOS]
+    return data[: starts[scans[count - 1] + 1]] + b"\xff\xd9"
 
 
 def ceil_div(a: int, b: int) -> int:

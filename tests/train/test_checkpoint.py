@@ -21,7 +21,7 @@ def test_last_and_best(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path / "weights", {"format": "test"})
     assert manager.load_latest() is None
     for epoch in (1, 2, 3):
-        manager.save(state(epoch), is_best=epoch == 2)
+        manager.save(state(epoch), is_best=epoch == 2, description={"epoch": str(epoch)})
     found = manager.load_latest()
     assert found is not None
     assert found.values == {"epoch": 3}
@@ -29,13 +29,28 @@ def test_last_and_best(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(manager.best, framework="pt") as best:
-        assert best.metadata() == {"format": "test"}
+        assert best.metadata() == {"format": "test", "epoch": "2"}
         assert best.get_tensor("w").tolist() == [2.5] * 3
     assert sorted(p.name for p in manager.directory.iterdir()) == [
         "best.safetensors",
         "last.safetensors",
         "previous.safetensors",
     ]
+
+
+def test_what_is_saved_can_be_asked_without_loading_it(tmp_path: Path) -> None:
+    manager = CheckpointManager(tmp_path, {"format": "test"})
+    assert (manager.latest_header(), manager.history()) == (None, [])
+    rows = [{"epoch": 1.0}, {"epoch": 2.0}]
+    for count in (1, 2):
+        saved = TrainingState(state(count).tensors, {"history": rows[:count]})
+        manager.save(saved, is_best=False)
+    assert manager.history() == rows
+    manager.last.write_bytes(b"cut")
+    assert manager.history() == rows[:1], "of the one before"
+    header = manager.latest_header()
+    assert header is not None
+    assert header["format"] == "test"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from yolofast.config import TrainingConfig
-from yolofast.train import LearningRate, build_optimizer
+from yolofast.train import LearningRate, build_optimizer, resolved
 from yolofast.train.optim import Plateau
 
 
@@ -21,15 +21,27 @@ def network() -> nn.Module:
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 def test_only_weights_decay(kind: str) -> None:
     model = network()
-    optimizer = build_optimizer(model, TrainingConfig(optimizer=kind), num_classes=2, steps=100)
+    optimizer = build_optimizer(model, TrainingConfig(optimizer=kind, lr0=0.1))
     decayed = {p for g in optimizer.param_groups if g["weight_decay"] > 0 for p in g["params"]}
     assert decayed == {p for p in model.parameters() if p.ndim == 4}
     assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(model.parameters()))
 
 
-@pytest.mark.parametrize(("steps", "kind"), [(10_000, torch.optim.AdamW), (10_001, torch.optim.SGD)])
-def test_auto_chooses_by_length_of_the_run(steps: int, kind: type) -> None:
-    assert isinstance(build_optimizer(network(), TrainingConfig(), num_classes=2, steps=steps), kind)
+@pytest.mark.parametrize(
+    ("steps", "kind", "lr0"), [(10_000, torch.optim.AdamW, 0.002), (10_001, torch.optim.SGD, 0.01)]
+)
+def test_auto_chooses_by_length_of_the_run(steps: int, kind: type, lr0: float) -> None:
+    config = resolved(TrainingConfig(), num_classes=1, steps=steps)
+    optimizer = build_optimizer(network(), config)
+    assert isinstance(optimizer, kind)
+    assert config.lr0 == optimizer.param_groups[0]["lr"] == lr0
+
+
+def test_auto_of_a_run_that_is_resumed_is_its_own_optimizer() -> None:
+    """More epochs must not turn AdamW into SGD half-way."""
+    assert resolved(TrainingConfig(), num_classes=1, steps=10_001, resumed="adamw").optimizer == "adamw"
+    explicit = resolved(TrainingConfig(optimizer="sgd", lr0=0.5), num_classes=1, steps=9, resumed="adamw")
+    assert (explicit.optimizer, explicit.lr0) == ("sgd", 0.5)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -44,9 +56,19 @@ def test_rate_warms_up_and_falls_to_its_last_share(schedule: str) -> None:
     assert values[-1] == pytest.approx(0.2)
 
 
-def test_short_runs_warm_up_for_at_least_100_steps_unless_switched_off() -> None:
-    assert LearningRate(TrainingConfig(epochs=5, warmup_epochs=3), 4, 1.0).warmup_steps == 100
-    assert LearningRate(TrainingConfig(epochs=5, warmup_epochs=0), 4, 1.0).at(0) == 1.0
+@pytest.mark.parametrize(
+    ("epochs", "asked", "steps"),
+    [(100, 3.0, 12), (100, 0.5, 2), (10, 3.0, 12), (10, 9.0, 12), (5, 3.0, 6), (1, 3.0, 1), (5, 0.0, 0)],
+)
+def test_warm_up_is_what_was_asked_for_up_to_a_share_of_the_run(
+    epochs: int, asked: float, steps: int
+) -> None:
+    """Of epochs with 4 steps; the peak is reached even in a run of one epoch."""
+    rate = LearningRate(TrainingConfig(epochs=epochs, warmup_epochs=asked, schedule="plateau"), 4, 1.0)
+    assert rate.warmup_steps == steps
+    assert [rate.at(step) < 1.0 for step in range(steps + 1)] == [True] * max(0, steps - 1) + [False] * (
+        1 + (steps > 0)
+    )
 
 
 def test_plateau_cuts_like_torch() -> None:
@@ -74,7 +96,7 @@ def test_plateau_schedule_survives_its_state() -> None:
 
 def test_momentum_warms_up() -> None:
     config = TrainingConfig(optimizer="sgd", epochs=10, warmup_epochs=1, momentum=0.9, warmup_momentum=0.5)
-    optimizer = build_optimizer(network(), config, num_classes=2, steps=10)
+    optimizer = build_optimizer(network(), resolved(config, num_classes=2, steps=10))
     rate = LearningRate(config, 200, 0.01)
     rate.apply(optimizer, 99)
     assert optimizer.param_groups[0]["momentum"] == pytest.approx(0.7)

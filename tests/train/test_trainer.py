@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from yolofast.config import TrainingConfig
 from yolofast.errors import CheckpointError, ConfigError, YolofastError
+from yolofast.pipeline import print_line
 from yolofast.train import CheckpointManager, Trainer, TrainingMonitor, mixed_precision, select_device
+from yolofast.train.monitor import duration
 from yolofast.types import Batch
 
 CPU = torch.device("cpu")
@@ -32,22 +40,34 @@ class Mean(nn.Module):
 
 
 class Loader:
-    """Four batches of two images of brightness 51 (0.2)."""
+    """By default four batches of two images of brightness 51 (0.2).
 
-    def __init__(self, brightness: float = 51) -> None:
+    `sides` gives each batch's image size, `values` its brightness; every image has one box.
+    """
+
+    def __init__(
+        self,
+        brightness: float = 51,
+        counts: Sequence[int] = (2, 2, 2, 2),
+        sides: Sequence[int] = (),
+        values: Sequence[float] = (),
+    ) -> None:
         self.epochs: list[int] = []
-        self.brightness = brightness
+        self.counts, self.sides = counts, sides or [4] * len(counts)
+        self.values = values or [brightness] * len(counts)
 
     def __len__(self) -> int:
-        return 4
+        return len(self.counts)
 
     def set_epoch(self, epoch: int) -> None:
         self.epochs.append(epoch)
 
     def __iter__(self) -> Iterator[Batch]:
-        for _ in range(4):
-            images = torch.full((2, 3, 4, 4), self.brightness)
-            yield Batch(images, torch.zeros(0, 6), ("a", "b"), torch.full((2, 2), 4))
+        for number, (count, side, value) in enumerate(zip(self.counts, self.sides, self.values, strict=True)):
+            targets = torch.tensor([[i, 0, 0.5, 0.5, 0.5, 0.5] for i in range(count)])
+            paths = tuple(f"{number}-{i}" for i in range(count))
+            images = torch.full((count, 3, side, side), value)
+            yield Batch(images, targets, paths, torch.full((count, 2), side))
 
 
 def config(**changes: Any) -> TrainingConfig:
@@ -56,7 +76,14 @@ def config(**changes: Any) -> TrainingConfig:
 
 
 def trainer(settings: TrainingConfig, **options: Any) -> Trainer:
-    return Trainer(Mean(), options.pop("loader", None) or Loader(), settings, num_classes=1, **options)
+    model, loader = options.pop("model", None) or Mean(), options.pop("loader", None) or Loader()
+    return Trainer(model, loader, settings, num_classes=1, **options)
+
+
+def scores(*values: float) -> Callable[[nn.Module], dict[str, float]]:
+    """A `validate` that gives these mAPs, epoch by epoch."""
+    left = iter(values)
+    return lambda _: {"map50": (score := next(left)), "map50_95": score, "val_loss": 1.0}
 
 
 def test_it_learns_and_reports_every_epoch(tmp_path: Path) -> None:
@@ -66,6 +93,7 @@ def test_it_learns_and_reports_every_epoch(tmp_path: Path) -> None:
     assert made.model.w.item() == pytest.approx(0.2, abs=1e-3)
     assert loader.epochs == list(range(6))
     assert result.final_epoch == 6
+    assert [row["epoch"] for row in result.training_history] == [1, 2, 3, 4, 5, 6]
     losses = [row["train_box"] for row in result.training_history]
     assert losses == sorted(losses, reverse=True)
     lines = (tmp_path / "results.csv").read_text().splitlines()
@@ -110,13 +138,8 @@ def test_gradient_clipping_bounds_the_step() -> None:
 
 
 def test_patience_stops_and_best_is_kept(tmp_path: Path) -> None:
-    scores = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
     manager = CheckpointManager(tmp_path)
-    made = trainer(
-        config(patience=2),
-        checkpoints=manager,
-        validate=lambda _: {"map50_95": next(scores), "val_loss": 1.0},
-    )
+    made = trainer(config(patience=2), checkpoints=manager, validate=scores(0.1, 0.5, 0.4, 0.3, 0.2, 0.1))
     result = made.fit()
     assert result.best_metric == 0.5
     assert result.final_epoch == 4
@@ -130,9 +153,231 @@ def test_a_validation_split_without_boxes_still_leaves_a_best_model(tmp_path: Pa
     assert manager.best.exists()
 
 
-def test_a_loss_that_is_not_finite_stops_with_advice() -> None:
-    with pytest.raises(YolofastError, match=r"the loss became (nan|inf) in epoch 1.*Lower --lr0"):
-        trainer(config(), loader=Loader(brightness=math.inf)).fit()
+def header(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata())
+
+
+@pytest.mark.parametrize(("maps", "best"), [((0.0, 0.0, 0.0), 3), ((0.2, 0.4, 0.4), 3), ((0.2, 0.4, 0.3), 2)])
+def test_of_equal_epochs_the_later_one_is_kept(tmp_path: Path, maps: tuple[float, ...], best: int) -> None:
+    manager = CheckpointManager(tmp_path)
+    trainer(config(epochs=3), checkpoints=manager, validate=scores(*maps)).fit()
+    found = header(manager.best)
+    assert found["epoch"] == str(best)
+    assert json.loads(found["metrics"])["map50_95"] == maps[best - 1]
+    assert header(manager.last)["epoch"] == "3"
+
+
+def test_a_run_that_stopped_early_stays_finished(tmp_path: Path) -> None:
+    manager, lines = CheckpointManager(tmp_path), list[str]()
+    monitor = TrainingMonitor(report=lines.append)
+    first = trainer(config(patience=2), checkpoints=manager, validate=scores(0.5, 0.4, 0.3)).fit()
+    resumed = config(patience=2, resume=True)
+    again = trainer(resumed, checkpoints=manager, monitor=monitor, validate=scores()).fit()
+    assert again.final_epoch == first.final_epoch == 3
+    assert again.best_metric == 0.5
+    assert lines == [
+        "this run stopped early after 3 of 6 epochs (no better mAP50-95 for 2); give a larger --patience "
+        "to continue it"
+    ]
+    longer = config(patience=4, resume=True)
+    assert trainer(longer, checkpoints=manager, validate=scores(0.6, 0.5, 0.5)).fit().final_epoch == 6
+
+
+def test_auto_stays_what_it_was_when_a_run_gets_longer(tmp_path: Path) -> None:
+    """10,001 steps and more are SGD in a new run."""
+    manager = CheckpointManager(tmp_path)
+    open_ended = config(optimizer="auto", lr0=None, epochs=1)
+    first = trainer(open_ended, checkpoints=manager)
+    first.fit()
+    longer = replace(open_ended, epochs=3000, resume=True)
+    made = trainer(longer, checkpoints=manager)
+    assert isinstance(made.optimizer, torch.optim.AdamW)
+    assert (made.config.optimizer, made.config.lr0) == ("adamw", first.config.lr0)
+    assert made.epoch == 1
+    assert isinstance(trainer(replace(longer, resume=False)).optimizer, torch.optim.SGD)
+
+
+def test_a_run_without_float16_is_resumed_on_a_device_with_it(tmp_path: Path) -> None:
+    manager = CheckpointManager(tmp_path)
+    trainer(config(epochs=1), checkpoints=manager).fit()
+    made = trainer(config(epochs=2), checkpoints=manager)
+    made.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    state = manager.load_latest()
+    assert state is not None
+    made._restore(state)
+    assert made.epoch == 1
+
+
+def test_rows_of_earlier_versions_are_numbered_from_1(tmp_path: Path) -> None:
+    monitor = TrainingMonitor(tmp_path)
+    monitor.resume([{"epoch": 0.0, "map50": 0.1}, {"epoch": 1.0, "map50": 0.2}])
+    rows = (tmp_path / "results.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["1", "2"]
+
+
+def test_the_training_loss_is_that_of_the_images() -> None:
+    """A short batch counts by its images: (0 - 0)^2 for three of four, (0 - 1)^2 for one."""
+    made = trainer(config(epochs=1, lr0=1e-30), loader=Loader(counts=(3, 1), sides=(4, 8), values=(0.0, 1.0)))
+    assert made.fit().training_history[0]["train_box"] == pytest.approx(0.25)
+
+
+class Norm(nn.Module):
+    """A batch norm over maps of one cell for images of 4 pixels; counts its batches and their boxes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 2, 4, stride=4), nn.BatchNorm2d(2)
+        self.seen: list[tuple[int, list[int]]] = []
+
+    def forward(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.seen.append((len(images), targets[:, 0].int().tolist()))
+        loss = self.norm(self.conv(images)).square().mean()
+        return torch.stack([loss, loss * 0, loss * 0])
+
+
+def test_a_last_batch_of_one_image_joins_the_one_before() -> None:
+    model, lines = Norm(), list[str]()
+    monitor = TrainingMonitor(report=lines.append)
+    trainer(config(epochs=2), model=model, loader=Loader(counts=(2, 2, 1)), monitor=monitor).fit()
+    assert model.seen == [(2, [0, 1]), (3, [0, 1, 2])] * 2
+    said = [line for line in lines if "single image" in line]
+    assert said == [
+        "the last batch of an epoch has a single image, which is trained with the one before, "
+        "3 images together"
+    ]
+
+
+def test_a_last_image_of_another_size_is_trained_alone() -> None:
+    model, lines = Norm(), list[str]()
+    monitor = TrainingMonitor(report=lines.append)
+    loader = Loader(counts=(2, 2, 1), sides=(4, 4, 8))
+    trainer(config(epochs=1), model=model, loader=loader, monitor=monitor).fit()
+    assert [count for count, _ in model.seen] == [2, 2, 1]
+    assert sum("trained alone, because its size is another" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (3,), (4, 3)])
+def test_other_last_batches_are_left_as_they_are(counts: tuple[int, ...]) -> None:
+    model, lines = Norm(), list[str]()
+    monitor = TrainingMonitor(report=lines.append)
+    trainer(config(epochs=1), model=model, loader=Loader(counts=counts), monitor=monitor).fit()
+    assert [count for count, _ in model.seen] == list(counts)
+    assert not any("single image" in line for line in lines)
+
+
+def test_every_batch_is_shown_before_it_is_trained() -> None:
+    seen: list[tuple[int, int, int]] = []
+    trainer(config(epochs=2), on_batch=lambda *at: seen.append((*at[:2], len(at[2])))).fit()
+    assert seen == [(epoch, number, 2) for epoch in (1, 2) for number in (1, 2, 3, 4)]
+
+
+def test_a_map_that_stays_0_is_explained_once() -> None:
+    lines: list[str] = []
+    monitor = TrainingMonitor(report=lines.append)
+    trainer(config(epochs=8), monitor=monitor, validate=scores(*[0.0] * 8)).fit()
+    hints = [line for line in lines if "mAP50 is 0 up to epoch 5 (step 20)" in line]
+    assert len(hints) == 1
+    assert lines.index(hints[0]) == 5, "after the fifth epoch's line"
+    lines.clear()
+    trainer(config(epochs=8), monitor=monitor, validate=scores(0.0, 0.1, *[0.0] * 6)).fit()
+    assert not any("mAP50 is 0" in line for line in lines)
+
+
+def test_lines_say_the_epoch_and_how_long_the_rest_takes() -> None:
+    lines: list[str] = []
+    trainer(config(epochs=3), monitor=TrainingMonitor(log_interval=2, report=lines.append)).fit()
+    assert [line.split()[1] for line in lines] == ["1/3", "3/3"]
+    assert lines[0].endswith("s left")
+    assert "left" not in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (99.4, "99 s"), (150, "2 min"), (5940, "99 min"), (7500, "2 h 05 min")],
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_bar_can_be_switched_off(progress: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(config(epochs=1), progress=progress).fit()
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("epoch 1/1" in shown.err) == progress
+    assert bool(shown.err) == progress
+
+
+def test_a_second_run_does_not_go_on_with_the_first_ones_history() -> None:
+    monitor = TrainingMonitor()
+    for _ in range(2):
+        assert trainer(config(epochs=2), monitor=monitor).fit().final_epoch == 2
+        assert len(monitor.history) == 2
+
+
+class Breaks(Loader):
+    """Infinitely bright from the given epoch on."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.breaks_in = epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        if epoch + 1 == self.breaks_in:
+            self.values = [math.inf] * 4
+
+
+@pytest.mark.parametrize(
+    ("epoch", "saves", "message"),
+    [
+        (1, True, r"in epoch 1, step 1\. Lower --lr0 \(now 0\.1\), and start again\."),
+        (3, True, r"in epoch 3, step 9\. Lower --lr0 \(now 0\.1\), and --resume: epoch 2 is saved\."),
+        (3, False, r"in epoch 3, step 9\. Lower --lr0 \(now 0\.1\), and start again\."),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_with_advice_that_is_true(
+    tmp_path: Path, epoch: int, saves: bool, message: str
+) -> None:
+    checkpoints = CheckpointManager(tmp_path) if saves else None
+    with pytest.raises(YolofastError, match=r"the loss became (nan|inf) " + message):
+        trainer(config(), loader=Breaks(epoch), checkpoints=checkpoints).fit()
+
+
+def test_weights_that_the_last_step_broke_are_not_saved(tmp_path: Path) -> None:
+    """The loss is still that of the step before: only the next epoch would notice, too late to resume."""
+    checkpoints = CheckpointManager(tmp_path)
+    advice = r"the weights became infinite or NaN in epoch 1, step 1\..* \(now 1e\+38\), and start again"
+    with pytest.raises(YolofastError, match=advice):
+        trainer(config(lr0=1e38), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints).fit()
+    assert not checkpoints.last.exists()
+    trainer(config(epochs=1, lr0=1e-3), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints).fit()
+    with pytest.raises(YolofastError, match=r"in epoch 2, step 2\..* and --resume: epoch 1 is saved"):
+        trainer(
+            config(epochs=3, lr0=1e38, resume=True), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints
+        ).fit()
+    resumed = trainer(
+        config(epochs=3, lr0=1e-3, resume=True), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints
+    )
+    assert resumed.fit().final_epoch == 3
+
+
+def test_lines_and_warnings_do_not_run_into_the_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an epoch whose last batch joins the one before (said) and whose loader warns."""
+    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(sys.stderr)])
+    monitor = TrainingMonitor(report=print_line)
+
+    class Warns(Loader):
+        def __iter__(self) -> Iterator[Batch]:
+            logging.getLogger("loader").warning("replaced by another image: a.jpg")
+            yield from super().__iter__()
+
+    trainer(config(epochs=1), loader=Warns(counts=(2, 1)), monitor=monitor).fit()
+    shown = re.split(r"[\r\n]+", capsys.readouterr().err)
+    assert "replaced by another image: a.jpg" in shown
+    assert any(line.startswith("the last batch of an epoch has a single image") for line in shown)
 
 
 def test_resume_needs_the_same_optimizer(tmp_path: Path) -> None:

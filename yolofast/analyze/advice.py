@@ -87,9 +87,22 @@ ADVICE: dict[str, Advice] = {
     "image-repeated": Advice(
         "Images that are listed twice", "Only the first entry is used. Merge their rows into one."
     ),
+    "images-joined": Advice(
+        "Images with labels in several places",
+        "They have the boxes of all of them, each once. Nothing to do, if each place labels something else.",
+    ),
     "image-unlisted": Advice(
         "Images in no split", "They are skipped. Add them to a split in data.yaml, or remove them."
     ),
+    "image-rejected": Advice(
+        "Images none of whose label rows can be used",
+        "They are left out, because their objects would be taught as background. Correct the rows, or keep "
+        "the images as background (--keep-rejected).",
+    ),
+    "label-suffix": Advice(
+        "Files in label formats that are not read", "If these are the labels, export them as COCO or YOLO."
+    ),
+    "image-suffix": Advice("Images in formats that are not read", "Convert them to JPEG or PNG."),
     "image-label-unreadable": Advice(
         "Label files that cannot be read", "Their images are skipped. Fix or remove the files."
     ),
@@ -122,12 +135,30 @@ ADVICE: dict[str, Advice] = {
         "Shapes that are not boxes",
         "Points and lines have no area: the rows are dropped. Annotate rectangles or polygons.",
     ),
+    "box-reserved": Advice(
+        "Shapes with a label that the tool reserves",
+        "Areas to ignore are no objects: they are dropped, and count as background in training.",
+    ),
+    "shapes-grouped": Advice(
+        "Shapes that are one object",
+        "One box around the parts is taken, as their group says. Nothing to do, unless each is an object.",
+    ),
     "box-crowd": Advice(
         "Crowd boxes",
-        "A crowd stands for many objects and cannot be a YOLO label: it is dropped. Nothing to do.",
+        "A crowd stands for many objects, so it is dropped, and in training its objects count as background. "
+        "Annotate them one by one where that matters. If a tool marks every mask as crowd (run lengths are "
+        "often written so) and each is one object, set iscrowd to 0.",
+    ),
+    "box-ignored": Advice(
+        "Regions that their dataset ignores",
+        "They hold objects that were not labelled one by one, and are dropped. Nothing to do.",
     ),
     "box-clipped": Advice(
         "Boxes clipped to the image", "They reached less than 1 % beyond the image. Nothing to do."
+    ),
+    "box-swapped": Advice(
+        "Boxes with swapped corners",
+        "They are put right. Correct the tool that wrote them if they were not drawn that way.",
     ),
     "box-tiny": Advice(
         "Boxes with a side under 2 px",
@@ -135,7 +166,7 @@ ADVICE: dict[str, Advice] = {
     ),
     "box-near-duplicate": Advice(
         "Nearly equal boxes of the same class",
-        "Mostly one object annotated twice (IoU over 0.95). Keep one of each pair.",
+        "Mostly one object annotated twice: IoU from 0.9, or all corners within 3 px. Keep one of each.",
     ),
     "box-covers-image": Advice(
         "Boxes that cover the whole image",
@@ -153,11 +184,38 @@ ADVICE: dict[str, Advice] = {
     ),
     "size-mismatch": Advice(
         "Wrong stated sizes",
-        "The actual size of the image is used. If images were resized after labelling, scale the boxes too.",
+        "The actual size of the image is used. If images were cropped after labelling, correct the boxes.",
+    ),
+    "boxes-turned": Advice(
+        "Boxes drawn on images before their EXIF rotation",
+        "The stated size is that of the file as stored, so the boxes are turned. Look at a few of them.",
+    ),
+    "boxes-scaled": Advice(
+        "Boxes drawn on images of another size",
+        "The stated size has the shape of the image, so the boxes are scaled to it. Look at a few of them.",
+    ),
+    "boxes-from-masks": Advice(
+        "Annotations with a mask and no box", "The box around the mask is taken. Nothing to do."
+    ),
+    "boxes-normalised": Advice(
+        "Coordinates from 0 to 1 in a format of pixels",
+        "They are taken as shares of the image's sides. Look at a few of them.",
     ),
     # ---- formats and files
     "split-overlap": Advice(
         "Names listed in two splits", "The first split is used. List each image in one split only."
+    ),
+    "split-source": Advice("Where the splits come from", "Nothing to do."),
+    "split-drawn": Advice("A validation split was drawn", "Nothing to do."),
+    "split-list-unused": Advice(
+        "Lists of images that are not here", "They are not used. Add the images, or remove the list."
+    ),
+    "split-unknown": Advice(
+        "Texts in a split column that name no split",
+        "Images with these are in the split of their folder, if any. Write train, val or test.",
+    ),
+    "names-matched": Advice(
+        "Names that differ in spelling", "They are used. Rename the files, if other tools are to find them."
     ),
     "names-missing": Advice(
         "Classes without a name", "Their codes are used as names. Add the file that names the classes."
@@ -168,6 +226,31 @@ ADVICE: dict[str, Advice] = {
     ),
     "names-unreadable": Advice(
         "Files of class names that cannot be read", "They are ignored. Fix or remove them."
+    ),
+    "names-mapped": Advice(
+        "Files that number the same classes differently",
+        "Classes are mapped by name, each file by its own list. Look at the names if that is not intended.",
+    ),
+    "names-repeated": Advice(
+        "Class names that occur twice", "The message says which id is used. Keep each name once."
+    ),
+    "names-case": Advice(
+        "Class names that differ only in case or separators",
+        "They are different classes. If one is meant, merge them: yolofast prepare --rename.",
+    ),
+    "category-root": Advice(
+        "An unused root category", "It is left out of the classes: Roboflow adds it for the project."
+    ),
+    "yaml-several": Advice(
+        "Several data.yaml files in a folder",
+        "The message says which one is used. Give the path of another one instead of the folder's to use it.",
+    ),
+    "yaml-merged": Advice(
+        "Several data.yaml files of different images",
+        "They are merged, with classes by name. Give the path of one of them to use it alone.",
+    ),
+    "file-other-format": Advice(
+        "Files of another format", "They are not used. Remove them, or convert them if they hold your labels."
     ),
     "label-kinds": Advice(
         "Rows that are more than boxes",
@@ -224,7 +307,7 @@ def summarise(findings: Iterable[Finding]) -> tuple[CodeSummary, ...]:
     counts: dict[str, int] = {}
     worst: dict[str, Severity] = {}
     for finding in findings:
-        counts[finding.code] = counts.get(finding.code, 0) + 1
+        counts[finding.code] = counts.get(finding.code, 0) + finding.count
         known = worst.setdefault(finding.code, finding.severity)
         if RANK[finding.severity] < RANK[known]:
             worst[finding.code] = finding.severity

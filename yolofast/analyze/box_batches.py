@@ -81,8 +81,11 @@ class BoxBatches:
         self._records, self._classes, self._splits, self._boxes = [], [], [], 0
 
 
-def near_duplicates(batch: BoxBatch, threshold: float, neighbours: int) -> Iterator[tuple[int, int, float]]:
-    """Pairs (earlier row, later row, IoU) of one image and class with IoU above `threshold`.
+def near_duplicates(
+    batch: BoxBatch, threshold: float, pixels: float, neighbours: int
+) -> Iterator[tuple[int, int, float]]:
+    """Pairs (earlier row, later row, IoU) of one image and class that are nearly the same box: IoU from
+    `threshold` on, or an overlap and no side that differs by more than `pixels`.
 
     Each box is compared with the next `neighbours` by left edge, which bounds the time for thousands of boxes
     with the same edge. Each later row is reported once, with the first row that it repeats.
@@ -92,7 +95,7 @@ def near_duplicates(batch: BoxBatch, threshold: float, neighbours: int) -> Itera
     ordered, group = boxes[order], np.stack([batch.image[order], batch.classes[order]])
     area = (ordered[:, 2] - ordered[:, 0]) * (ordered[:, 3] - ordered[:, 1])
     # IoU is at most the overlap of the two x ranges over their union: this bounds how far left edges differ.
-    reach = ordered[:, 0] + (ordered[:, 2] - ordered[:, 0]) * (1 / threshold - 1)
+    reach = ordered[:, 0] + np.maximum((ordered[:, 2] - ordered[:, 0]) * (1 / threshold - 1), pixels)
     alive = np.arange(len(ordered))
     found: dict[int, tuple[int, float]] = {}
     for step in range(1, neighbours + 1):
@@ -107,7 +110,8 @@ def near_duplicates(batch: BoxBatch, threshold: float, neighbours: int) -> Itera
         common = sides.clip(0).prod(axis=1)
         with np.errstate(invalid="ignore"):  # 0 / 0 where areas underflow: not a pair
             iou = common / (area[alive] + area[other] - common)
-        for k in np.flatnonzero(iou > threshold).tolist():
+        close = (common > 0) & (np.abs(ordered[alive] - ordered[other]) <= pixels).all(axis=1)
+        for k in np.flatnonzero((iou >= threshold) | close).tolist():
             first, later = sorted((int(order[alive[k]]), int(order[other[k]])))
             if later not in found or first < found[later][0]:
                 found[later] = (first, float(iou[k]))

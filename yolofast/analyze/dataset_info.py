@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from yolofast.analyze.label_formats import open_all_formats
 from yolofast.errors import DataError
-from yolofast.formats.discover import check_folder, list_folder, scan_dataset
+from yolofast.formats.dataset import rejected_image
+from yolofast.formats.discover import list_dataset, scan_dataset
 from yolofast.formats.duplicates import DuplicateSearch
 from yolofast.formats.registry import find_label_files, open_format
 from yolofast.formats.splits import SPLITS
@@ -19,7 +20,7 @@ from yolofast.types import DatasetInfo, Finding
 
 
 def validate_dataset_input(path: str | Path) -> None:
-    """Check that `path` is a folder with images and readable labels.
+    """Check that `path`, a folder or a data.yaml, is a dataset with images and readable labels.
 
     Raises `DatasetNotFoundError` when it is missing, and `DataError`, each case with its own message, when it
     is a file, empty, without images, without labels of a supported format, or when its labels cannot be
@@ -29,24 +30,30 @@ def validate_dataset_input(path: str | Path) -> None:
     found = find_label_files(tree)
     if not found:
         raise DataError(f"{path}: {explain_unsupported(tree)}")
+    failed: list[DataError] = []
     for name, files in found.items():
-        open_format(tree, name, files)
+        try:
+            open_format(tree, name, files)
+        except DataError as error:
+            failed.append(error)
+    if len(failed) == len(found):  # a broken format beside a readable one is a finding
+        raise failed[0]
 
 
-def analyze_dataset(path: str | Path) -> DatasetInfo:
+def analyze_dataset(path: str | Path, *, label_format: str | None = None) -> DatasetInfo:
     """Summarise a dataset folder; nothing in it is changed.
 
     Image sizes come from headers and every label is read. `total_boxes` counts the label rows of the source,
     `class_counts` the valid ones; the rest are among `findings`. `evidence` explains the result: the
     structure, the layout, each label format with its files, the kinds of rows. In a folder with several label
-    formats, `label_format` is 'mixed' and counts are over all of them. Invalid content becomes a finding,
-    never an exception.
+    formats, `label_format` is 'mixed' and counts are over all of them; the argument of that name selects one.
+    Invalid content becomes a finding, never an exception.
 
-    Raises `DatasetNotFoundError` when there is no such folder, `DataError` when `path` is a file.
+    Raises `DatasetNotFoundError` when there is no such folder, `DataError` when `path` is a file or the
+    folder has no labels of that format, and `ConfigError` when the format is unknown.
     """
-    check_folder(Path(path))
-    tree = list_folder(path)
-    formats = open_all_formats(tree)
+    tree = list_dataset(path)
+    formats = open_all_formats(tree, label_format)
     structure, reason = decide_structure(tree, (f for files in formats.label_files.values() for f in files))
     layout, convention = decide_layout(tree, formats.label_files)
     findings: list[Finding] = list(formats.findings)
@@ -66,7 +73,9 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
                 else:
                     findings.append(finding)
             contents.add(item)
-            if item.record is not None:
+            if item.record is not None and item.rejected:
+                findings.append(rejected_image(item.record.path, item.rows))
+            elif item.record is not None:
                 if item.record.split is not None:
                     splits[item.record.split] += 1
                 classes.update(dataset.names[i] for i in item.record.classes.tolist())
@@ -76,6 +85,7 @@ def analyze_dataset(path: str | Path) -> DatasetInfo:
     for name, files in formats.label_files.items():
         evidence.append(f"{name}: {len(files)} label file(s), such as {tree.relative(files[0])}")
     evidence += [*(sentence for d in formats.datasets for sentence in d.evidence), *kinds]
+    evidence += [f"splits from {d.splits_from}" for d in formats.datasets if d.splits_from]
     unusable = rows - classes.total()
     if unusable:
         evidence.append(f"{unusable} of {rows} boxes cannot be used")

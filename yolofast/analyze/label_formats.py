@@ -9,7 +9,7 @@ from pathlib import Path
 from yolofast.errors import DataError
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
-from yolofast.formats.registry import choose_format, find_label_files, open_format
+from yolofast.formats.registry import broken_format, choose_format, find_label_files, open_format
 from yolofast.types import Finding
 
 _MAX_SHOWN = 5
@@ -32,18 +32,22 @@ def open_all_formats(tree: FileTree, label_format: str | None = None) -> FolderF
     label_files = find_label_files(tree)
     if label_format is not None:
         label_files = {name: label_files[name] for name in [choose_format(tree, label_files, label_format)]}
-    findings = list(tree.findings)
-    try:
-        choose_format(tree, label_files, None)
-    except DataError as error:
-        code = "format-several" if label_files else "format-unknown"
-        findings.append(_finding(code, error, tree))
     datasets = []
+    broken = []
     for name, files in label_files.items():
         try:
             datasets.append(open_format(tree, name, files))
         except DataError as error:
-            findings.append(_finding("format-broken", error, tree))
+            broken.append(broken_format(tree, name, error))
+    findings = list(tree.findings)
+    opened = {dataset.format: label_files[dataset.format] for dataset in datasets}
+    try:
+        choose_format(tree, opened or label_files, None)
+    except DataError as error:
+        code = "format-several" if label_files else "format-unknown"
+        message = str(error).removeprefix(f"{tree.root}: ")
+        findings.append(Finding("error", code, message, str(tree.root)))
+    findings += broken
     for dataset in datasets:
         findings.extend(dataset.findings)
     findings.extend(_disagreements(tree, datasets))
@@ -62,7 +66,3 @@ def _disagreements(tree: FileTree, datasets: Sequence[LabelledDataset]) -> Itera
                 f"{len(other.names)}; only one of them has {shown}. The format that you choose is used."
             )
             yield Finding("warning", "names-conflict", message, str(tree.root))
-
-
-def _finding(code: str, error: DataError, tree: FileTree) -> Finding:
-    return Finding("error", code, str(error).removeprefix(f"{tree.root}: "), str(tree.root))

@@ -16,9 +16,10 @@ from yolofast.analyze.label_formats import open_all_formats
 from yolofast.analyze.quality_boxes import check_boxes
 from yolofast.analyze.quality_dataset import recommend
 from yolofast.analyze.quality_images import check_header, decode_images, truncated, unreadable
+from yolofast.analyze.samples import Samples
 from yolofast.analyze.statistics import SPLIT_ROWS, StatisticsCounter
 from yolofast.errors import ImageError
-from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.dataset import LabelledDataset, ReadImage, rejected_image
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.duplicates import DuplicateSearch
 from yolofast.images import read_headers
@@ -41,6 +42,7 @@ class _Check:
         self.rows = self.unlabelled = 0
         self.statistics = StatisticsCounter(self.names)
         self.examples = Examples()
+        self.samples = Samples()
         self.readable = DuplicateSearch()
         self._broken: set[Path] = set()
         self._incomplete: list[Path] = []
@@ -76,6 +78,9 @@ class _Check:
         record = item.record
         if record is None:
             return
+        if item.rejected:
+            self._add_image_finding(rejected_image(record.path, item.rows))
+            return
         if record.label_file is None:
             self.unlabelled += 1
             self.found.append(Finding("info", "label-missing", "no label file: background", str(record.path)))
@@ -83,6 +88,7 @@ class _Check:
 
     def _check_batch(self, batch: BoxBatch) -> None:
         self.statistics.add(batch)
+        self.samples.add(batch)
         for finding, image, rows in check_boxes(batch, self.names):
             self.found.append(finding)
             record = batch.records[image]
@@ -170,6 +176,8 @@ def check_data_quality(
         summary=summarise([*found, *recommendations]),
         statistics=statistics,
         examples=check.examples.result(),
+        samples=check.samples.random(),
+        rare_samples=check.samples.rarest(statistics.class_boxes.sum(axis=0).tolist()),
     )
 
 

@@ -13,7 +13,10 @@ from yolofast.types import Finding, ImageRecord
 
 TINY_PX = 2.0
 """A box with a shorter side below this many pixels is reported: our detectors cannot learn it."""
-NEAR_DUPLICATE_IOU = 0.95
+NEAR_DUPLICATE_IOU = 0.9
+NEAR_DUPLICATE_PX = 3.0
+"""Overlapping boxes are nearly equal too if no side differs by more pixels: a small shift of a small box
+costs it much of its IoU."""
 NEIGHBOURS = 256
 """Each box is compared with at most this many boxes of its class and image."""
 MIN_COVERAGE = 0.995
@@ -35,11 +38,12 @@ def check_boxes(batch: BoxBatch, names: Sequence[str]) -> Iterator[BoxFinding]:
     for i in np.flatnonzero(covers).tolist():
         name = names[batch.classes[i]]
         yield _row(batch, "box-covers-image", f"a box of class '{name}' over the whole image", i)
-    for first, later, iou in near_duplicates(batch, NEAR_DUPLICATE_IOU, NEIGHBOURS):
+    for first, later, iou in near_duplicates(batch, NEAR_DUPLICATE_IOU, NEAR_DUPLICATE_PX, NEIGHBOURS):
         numbered = rows_numbered_by(_source(batch, first))
         message = (
             f"nearly the same box as {numbered} {batch.lines[first]}, of class "
             f"'{names[batch.classes[later]]}' too: IoU {iou:.3f}"
+            f"{'' if iou >= NEAR_DUPLICATE_IOU else f', all corners within {NEAR_DUPLICATE_PX:.0f} px'}"
         )
         yield _row(batch, "box-near-duplicate", message, later, first)
     for image in np.flatnonzero(batch.counts > MAX_BOXES).tolist():

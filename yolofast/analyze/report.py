@@ -6,23 +6,38 @@ Plots are inline SVG in the colours of the page: they need no plotting package a
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
 from yolofast.analyze import report_plots as plots
-from yolofast.analyze.report_images import example_image
+from yolofast.analyze.report_images import Layer, Picture, picture
 from yolofast.analyze.report_style import STYLE
 from yolofast.errors import at
 from yolofast.files import atomic_file
-from yolofast.types import CodeSummary, DatasetStatistics, FaultExample, Finding, QualityReport
+from yolofast.types import (
+    CodeSummary,
+    DatasetStatistics,
+    FaultExample,
+    Finding,
+    LabelledSample,
+    QualityReport,
+)
 
 MAX_LOCATIONS = 20
 """Findings listed per code; the JSON output has all."""
 MAX_IMAGES = 24
 MAX_CLASSES = 60
-"""Classes with a bar, the most frequent first."""
+"""Classes with a bar: the most frequent ones, and if there are more, `MAX_RARE` of them the rarest."""
+MAX_RARE = 20
 _MAX_TEXT = 600
+_THIN, _THICK = 2, 4
+_BAD, _OTHER, _MARKED = (230, 40, 48), (90, 150, 255), (255, 210, 30)
+_PALETTE = (
+    (255, 210, 30), (90, 150, 255), (240, 70, 70), (70, 200, 110),
+    (235, 120, 235), (250, 140, 40), (60, 210, 220), (170, 130, 250),
+)  # fmt: skip
 
 
 def write_html_report(report: QualityReport, path: str | Path) -> None:
@@ -43,8 +58,9 @@ def html_report(report: QualityReport) -> str:
             f"<header><h1>{title}</h1><p class=path>{shown(str(report.root))}</p></header>",
             _tiles(report),
             _problems(report),
-            _images(report),
+            _examples(report),
             _plots(report.statistics),
+            _samples(report),
             "<footer>Made by yolofast check. An error loses data or invalidates the metrics of a training; a "
             "warning is likely to harm; an info is worth knowing and often intended.</footer>",
         ]
@@ -67,9 +83,7 @@ def shown(text: str) -> str:
 
 def _tiles(report: QualityReport) -> str:
     numbers = report.statistics
-    counts = {"error": 0, "warning": 0, "info": 0}
-    for entry in report.summary:
-        counts[entry.severity] += entry.count
+    counts = Counter(finding.severity for finding in (*report.findings, *report.recommendations))
     splits = ", ".join(
         f"{name} {count:,}" for name, count in zip(numbers.split_names, numbers.split_images, strict=True)
     )
@@ -123,30 +137,72 @@ def _relative(file: str, root: str) -> str:
     return file.removeprefix(root + "/")
 
 
-def _images(report: QualityReport) -> str:
+def _examples(report: QualityReport) -> str:
     chosen = list(_choose(report))
-    if not chosen:
-        return ""
     titles = {entry.code: entry.title for entry in report.summary}
-    figures = []
-    for example in chosen:
-        encoded, reason = example_image(example)
-        image = (
-            f'<img alt="" src="data:image/jpeg;base64,{encoded}">'
-            if encoded
-            else f"<div class=noimage>{shown(reason)}</div>"
-        )
-        finding = example.finding
-        figures.append(
-            f'<figure class="{finding.severity}">{image}<figcaption><b>{shown(titles[finding.code])}</b>'
-            f"<code>{shown(_relative(str(example.image), str(report.root)))}</code>"
-            f"<span>{shown(finding.message.replace(f'{report.root}/', ''))}</span></figcaption></figure>"
-        )
+    figures = [_example(report, example, titles[example.finding.code]) for example in chosen]
     note = "The boxes in question are red; other boxes of the image are thin and blue."
-    return (
-        f"<section><h2>Examples of the worst findings</h2><p>{note}</p>"
-        f"<div class=images>{''.join(figures)}</div></section>"
+    return _gallery("Examples of the worst findings", note, figures)
+
+
+def _example(report: QualityReport, example: FaultExample, title: str) -> str:
+    others, bad = Layer(example.others, _OTHER, _THIN), Layer(example.bad, _BAD, _THICK)
+    finding = example.finding
+    message = f"<span>{shown(finding.message.replace(f'{report.root}/', ''))}</span>"
+    return _figure(
+        report, example.image, picture(example.image, [others], bad), title, message, finding.severity
     )
+
+
+def _samples(report: QualityReport) -> str:
+    """Images with the labels as they were read: the rarest classes, and a random few."""
+    names = report.statistics.class_names
+    totals = report.statistics.class_boxes.sum(axis=0).tolist()
+    rare = []
+    for sample in report.rare_samples if len(names) > 1 else ():
+        label = sample.marked or 0
+        mine = sample.classes == label
+        layers = [Layer(sample.boxes[~mine], _OTHER, _THIN)], Layer(sample.boxes[mine], _MARKED, _THICK)
+        count = f"<span>{totals[label]:,} {'box' if totals[label] == 1 else 'boxes'} in the dataset</span>"
+        rare.append(_figure(report, sample.image, picture(sample.image, *layers), names[label], count))
+    drawn = [_random_sample(report, sample, names) for sample in report.samples]
+    note = "One image of each of the classes with the fewest boxes. Their boxes are yellow; others are blue."
+    random_note = "Drawn at random, the same in every report: do the boxes fit, and are the classes right?"
+    return _gallery("Rarest classes", note, rare) + _gallery("Random labelled images", random_note, drawn)
+
+
+def _random_sample(report: QualityReport, sample: LabelledSample, names: Sequence[str]) -> str:
+    """An image with all its boxes, a colour per class, and a legend."""
+    layers, legend = [], []
+    for i, (label, count) in enumerate(Counter(sample.classes.tolist()).most_common()):
+        colour = _PALETTE[i % len(_PALETTE)]
+        layers.append(Layer(sample.boxes[sample.classes == label], colour, _THICK))
+        swatch = f'<i style="background:#{bytes(colour).hex()}"></i>'
+        legend.append(f"<span>{swatch}{shown(names[label])}{f' × {count}' if count > 1 else ''}</span>")
+    return _figure(report, sample.image, picture(sample.image, layers), "", "".join(legend))
+
+
+def _figure(
+    report: QualityReport, path: Path, image: Picture, title: str, more: str, severity: str = ""
+) -> str:
+    """A picture that is shown large when it is clicked; `more` is HTML."""
+    if image.jpeg:
+        source = f"data:image/jpeg;base64,{image.jpeg}"
+        content = f'<label><input type="checkbox" aria-label="Enlarge"><img alt="" src="{source}"></label>'
+        more += f"<small>{image.note}</small>" if image.note else ""
+    else:
+        content = f"<div class=noimage>{shown(image.note)}</div>"
+    heading = f"<b>{shown(title)}</b>" if title else ""
+    return (
+        f'<figure class="{severity}">{content}<figcaption>{heading}'
+        f"<code>{shown(_relative(str(path), str(report.root)))}</code>{more}</figcaption></figure>"
+    )
+
+
+def _gallery(title: str, note: str, figures: Sequence[str]) -> str:
+    if not figures:
+        return ""
+    return f"<section><h2>{title}</h2><p>{note}</p><div class=images>{''.join(figures)}</div></section>"
 
 
 def _choose(report: QualityReport) -> Iterator[FaultExample]:
@@ -205,10 +261,23 @@ def _plots(numbers: DatasetStatistics) -> str:
 def _classes(numbers: DatasetStatistics) -> str:
     totals = numbers.class_boxes.sum(axis=0)
     order = sorted(range(len(totals)), key=lambda i: (-int(totals[i]), i))
-    rows = [(shown(numbers.class_names[i]), numbers.class_boxes[:, i].tolist()) for i in order[:MAX_CLASSES]]
-    more = len(order) - len(rows)
-    note = f"<p class=note>… and {more:,} more classes, none with more boxes</p>" if more > 0 else ""
-    return plots.stacked_rows(rows, numbers.split_names) + note
+    if len(order) <= MAX_CLASSES:
+        return plots.stacked_rows(_class_rows(numbers, order), numbers.split_names)
+    common, between, rare = (
+        order[: MAX_CLASSES - MAX_RARE],
+        order[MAX_CLASSES - MAX_RARE : -MAX_RARE],
+        order[-MAX_RARE:],
+    )
+    return (
+        plots.stacked_rows(_class_rows(numbers, common), numbers.split_names)
+        + f"<p class=note>… {len(between):,} classes with fewer boxes, and the {MAX_RARE} rarest, at a scale "
+        "of their own:</p>"
+        + plots.stacked_rows(_class_rows(numbers, rare), numbers.split_names, legend=False)
+    )
+
+
+def _class_rows(numbers: DatasetStatistics, classes: Sequence[int]) -> list[tuple[str, list[int]]]:
+    return [(shown(numbers.class_names[i]), numbers.class_boxes[:, i].tolist()) for i in classes]
 
 
 def _areas(numbers: DatasetStatistics) -> str:

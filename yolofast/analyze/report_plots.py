@@ -28,6 +28,8 @@ def ranges(histogram: Histogram) -> list[Bar]:
     edges, counts = histogram.edges.astype(int).tolist(), histogram.counts.tolist()
     used = max((i for i, count in enumerate(counts) if count), default=0) + 1
     names = [str(low) if high - low == 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
+    if edges[-1] - edges[-2] > edges[1]:  # a tail that is wider than the others
+        names[-1] = f"{edges[-2]}+"
     return list(zip(names, counts, strict=True))[:used]
 
 
@@ -109,13 +111,15 @@ def heat_map(
     return _svg(left + _SIDE + 14, top + _SIDE + 40, f"{y_name} by {x_name}", parts)
 
 
-def stacked_rows(rows: Sequence[tuple[str, Sequence[int]]], splits: Sequence[str]) -> str:
+def stacked_rows(
+    rows: Sequence[tuple[str, Sequence[int]]], splits: Sequence[str], legend: bool = True
+) -> str:
     """HTML of one horizontal bar per row (escaped name, one count per split), with a legend."""
     longest = max((sum(counts) for _, counts in rows), default=0)
-    if not longest:
+    if not longest and legend:
         return _no_data()
     colours = [_SPLIT_COLOURS[split] for split in splits]
-    legend = "".join(
+    colour_names = "".join(
         f'<span><i class="{colour}"></i>{split if split != "none" else "no split"}</span>'
         for split, colour in zip(splits, colours, strict=True)
     )
@@ -131,7 +135,8 @@ def stacked_rows(rows: Sequence[tuple[str, Sequence[int]]], splits: Sequence[str
     columns = "".join(
         f"<div class=rows>{''.join(part)}</div>" for part in (cells[:half], cells[half:]) if part
     )
-    return f"<div class=legend>{legend}</div><div class=columns>{columns}</div>"
+    heading = f"<div class=legend>{colour_names}</div>" if legend else ""
+    return f"{heading}<div class=columns>{columns}</div>"
 
 
 def _no_data() -> str:

@@ -44,10 +44,15 @@ summary code{color:var(--dim);margin-left:auto}
 .images{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:14px}
 figure{margin:0;overflow:hidden;border-left-width:4px;min-width:0}
 figure img,.noimage{display:block;width:100%;height:190px;object-fit:contain;background:#10131a}
+figure label{display:block;cursor:zoom-in}
+figure input{position:absolute;opacity:0;pointer-events:none}
+figure input:focus-visible+img{outline:3px solid var(--accent);outline-offset:-3px}
+figure input:checked+img{position:fixed;inset:0;z-index:1;width:100vw;height:100vh;cursor:zoom-out}
 .noimage{color:#cdd3de;padding:14px;display:flex;align-items:center;justify-content:center;text-align:center;
 font-size:13px;overflow-wrap:anywhere;overflow:hidden}
 figcaption{padding:9px 12px 11px;display:flex;flex-direction:column;gap:3px;font-size:13px}
-figcaption span{color:var(--dim);overflow-wrap:anywhere}
+figcaption span,figcaption small{color:var(--dim);overflow-wrap:anywhere}
+figcaption i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(330px,100%),1fr));gap:14px}
 .card{padding:14px 16px;min-width:0}
 .card.wide{grid-column:1/-1}

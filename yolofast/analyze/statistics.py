@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Sequence
 
@@ -16,8 +17,8 @@ SPLIT_ROWS = (*SPLITS, "none")
 CELLS = 32
 MIN_SHARE = 0.001
 MAX_SIZES = 64
-PER_IMAGE = (*range(12), 16, 21, 31, 51, 101, 201, 501, 1001)
-"""Edges of the histogram of boxes per image."""
+MAX_BINS = 24
+"""Bins of the histogram of boxes per image."""
 ASPECT_EDGES = 2.0 ** np.arange(-4, 4.25, 0.25)
 AREA_NAMES = ("small", "medium", "large")
 _AREA_EDGES = (32.0**2, 96.0**2)
@@ -31,7 +32,7 @@ class StatisticsCounter:
         self._names = tuple(names)
         self._images = np.zeros(len(SPLIT_ROWS), dtype=np.int64)
         self._classes = np.zeros((len(SPLIT_ROWS), len(names)), dtype=np.int64)
-        self._per_image = np.zeros(len(PER_IMAGE) - 1, dtype=np.int64)
+        self._per_image = np.zeros(1, dtype=np.int64)  # number of images with 0, 1, 2, ... boxes
         self._sizes = np.zeros((CELLS, CELLS), dtype=np.int64)
         self._centres = np.zeros((CELLS, CELLS), dtype=np.int64)
         self._aspects = np.zeros(len(ASPECT_EDGES) - 1, dtype=np.int64)
@@ -48,7 +49,9 @@ class StatisticsCounter:
     def add(self, batch: BoxBatch) -> None:
         """Add the boxes of a batch of images."""
         self._images += np.bincount(batch.splits, minlength=len(SPLIT_ROWS))
-        self._per_image += _counts(np.searchsorted(PER_IMAGE, batch.counts, "right") - 1, self._per_image)
+        per_image = np.bincount(batch.counts, minlength=len(self._per_image))
+        per_image[: len(self._per_image)] += self._per_image
+        self._per_image = per_image
         self._empty += int((batch.counts == 0).sum())
         cell = batch.splits[batch.image] * len(self._names) + batch.classes
         self._classes += _counts(cell, self._classes)
@@ -81,7 +84,7 @@ class StatisticsCounter:
             split_names=tuple(SPLIT_ROWS[i] for i in present),
             split_images=tuple(self._images[present].tolist()),
             class_boxes=self._classes[present],
-            boxes_per_image=Histogram(np.array(PER_IMAGE, dtype=np.float64), self._per_image),
+            boxes_per_image=_equal_bins(self._per_image),
             box_sizes=self._sizes,
             box_size_edges=np.geomspace(MIN_SHARE, 1, CELLS + 1),
             box_centres=self._centres,
@@ -102,6 +105,23 @@ class StatisticsCounter:
             return 1.0, 1.0
         low, high = np.percentile(np.maximum(self._widths, self._heights), (5, 95))
         return float(low), float(high)
+
+
+def _equal_bins(images: NDArray[np.int64]) -> Histogram:
+    """A histogram of boxes per image; `images` [K] counts the images with 0 to K - 1 boxes.
+
+    All bins have the same width. If fewer than 1 % of the images have more than twice as many boxes as all
+    others, one more bin holds these.
+    """
+    most = len(images) - 1
+    usual = int(np.searchsorted(np.cumsum(images), 0.99 * images.sum()))
+    end = most if most <= 2 * usual else max(usual, 1)
+    widths = (n * 10**power for power in itertools.count() for n in (1, 2, 5))
+    width = next(width for width in widths if end < MAX_BINS * width)
+    edges = np.arange(0, end + width + 1, width)
+    if most >= edges[-1]:
+        edges = np.append(edges, most + 1)
+    return Histogram(edges.astype(np.float64), np.add.reduceat(images, edges[:-1]))
 
 
 def _counts(cells: NDArray[np.int64], like: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from yolofast.cli.completion import Shell
 from yolofast.cli.parser import POSITIONAL
 from yolofast.config import (
+    LABEL_FORMAT,
     AugmentConfig,
     Cache,
     DatasetConfig,
@@ -19,10 +21,9 @@ from yolofast.config import (
     LoggingConfig,
     ModelConfig,
     PrepareConfig,
-    Section,
     TrainingConfig,
-    bounded,
 )
+from yolofast.config_fields import Section, bounded
 from yolofast.errors import ConfigError
 
 LoaderPeer = Literal["all", "ultralytics", "opencv", "torchvision", "dali"]
@@ -36,6 +37,14 @@ class DemoArgs(Section):
 
     project: Path = Path("runs")
     """Parent folder of all runs; the demo writes to PROJECT/demo."""
+
+
+@dataclass(frozen=True)
+class CompletionArgs(Section):
+    """Print the completion script of a shell: eval "$(yolofast completion bash)" switches it on."""
+
+    shell: Shell = field(metadata=POSITIONAL)
+    """bash, zsh or fish."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +69,11 @@ class AnalyzeArgs(Section):
     """Summarise a dataset folder: structure, format, classes, splits."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder."""
+    """Dataset folder, or its data.yaml."""
     json: bool = False
     """Machine-readable output: one JSON object."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to use when the folder holds several; omitted means all are counted."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +81,17 @@ class CheckArgs(Section):
     """List the problems of a dataset, with file and line."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder."""
+    """Dataset folder, or its data.yaml."""
     decode: bool = False
     """Decode every image completely (slower; finds damaged pixel data)."""
     json: bool = False
     """Machine-readable output: one JSON object with every finding."""
     html: Path | None = None
     """Also write an HTML report to this file, with plots and images of the worst cases."""
-    label_format: str | None = None
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
     """Label format to use when the folder holds several (such as yolo, coco, voc)."""
+    fail_on: Literal["error", "warning"] | None = None
+    """Exit with code 1 if there is a finding of this severity or worse; omitted means always 0."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ class PrepareArgs(Section):
     """Convert a dataset to the YOLO layout with data.yaml; the source is never changed."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder (YOLO txt, COCO json, Pascal VOC xml, CSV, Open Images or LabelMe)."""
+    """Dataset folder in any label format that yolofast reads (docs/formats.md lists them), or a data.yaml."""
     out: Path | None = None
     """Output folder; omitted means PATH_yolo, next to the source."""
     output: PrepareConfig = field(default_factory=PrepareConfig)
@@ -99,7 +112,7 @@ class ConvertArgs(Section):
     """Convert a dataset to COCO json or Pascal VOC xml; the source is never changed."""
 
     path: Path = field(metadata=POSITIONAL)
-    """Dataset folder, in any label format that yolofast reads."""
+    """Dataset folder, in any label format that yolofast reads, or a data.yaml."""
     to: Literal["coco", "voc"]
     """Output format. For the YOLO layout use yolofast prepare."""
     out: Path | None = None
@@ -107,7 +120,7 @@ class ConvertArgs(Section):
     link: Literal["hard", "copy", "symlink"] = "hard"
     """hard: hard links where the file system allows them, else copies; copy: always copy; symlink: symbolic
     links."""
-    label_format: str | None = None
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
     """Label format to use when the folder holds several."""
     json: bool = False
     """Machine-readable output: one JSON object."""
@@ -135,24 +148,41 @@ class ValArgs(Section):
     weights: Path
     """Weights file (.safetensors)."""
     data: Path
-    """data.yaml or dataset folder."""
+    """data.yaml, or a dataset folder; one that is not in the YOLO layout is prepared first, in FOLDER_yolo
+    next to it."""
     imgsz: int | None = None
     """Image size: side of the square in pixels; omitted means the size the weights were trained at."""
-    batch: int = bounded(16, 1)
-    """Batch size."""
+    batch: int | None = bounded(None, 1)
+    """Batch size; omitted means 16, or with rectangular batches that of training."""
+    rect: bool | None = None
+    """Rectangular batches of similarly shaped images with little padding; omitted means as in training."""
+    conf: float | None = bounded(None, 0.0, 1.0)
+    """Confidence threshold; omitted means 0.001 for mAP, and 0.25 for plots and the confusion matrix."""
+    iou: float = bounded(0.7, 0.0, 1.0)
+    """NMS IoU threshold: of two overlapping boxes of a class, the one with the lower score is dropped."""
+    max_det: int = bounded(300, 1)
+    """Max detections per image."""
+    classes: tuple[str, ...] | None = None
+    """Classes to evaluate, by name or number; detections and labels of others do not count."""
+    half: bool = False
+    """Mixed precision: float16 on CUDA, bfloat16 on the CPU."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     workers: int | None = bounded(None, 0)
     """Loader threads; omitted means 0 (load in the main thread) on the CPU, up to 16 with a GPU."""
-    split: Literal["train", "valid", "test"] | None = None
+    split: Literal["train", "val", "valid", "test"] | None = None
     """Split to evaluate; omitted means the validation split."""
+    label_format: str | None = field(default=None, metadata=LABEL_FORMAT)
+    """Label format to read, in a folder with several (such as yolo, coco, cvat)."""
     metrics: Literal["yolo", "coco"] = "yolo"
     """coco: also show COCO's twelve figures as pycocotools computes them (object size by box area).
     --json always includes them."""
     project: Path = Path("runs")
     """Parent folder of all runs."""
     name: str = "val"
-    """Results go to PROJECT/NAME."""
+    """Results go to PROJECT/NAME, or NAME-2, NAME-3, ... where that exists."""
+    exist_ok: bool = False
+    """Write to PROJECT/NAME even if it exists; files of the same names are replaced."""
     json: bool = False
     """Machine-readable output: one JSON object."""
 
@@ -167,25 +197,35 @@ class PredictArgs(Section):
     """An image or a folder of images."""
     imgsz: int | None = None
     """Image size: side of the square in pixels; omitted means the size the weights were trained at."""
+    batch: int = bounded(16, 1)
+    """Batch size."""
+    rect: bool = False
+    """Rectangular batches, just large enough for their images, instead of squares."""
     conf: float = bounded(0.25, 0.0, 1.0)
     """Confidence threshold."""
     iou: float = bounded(0.7, 0.0, 1.0)
     """NMS IoU threshold: of two overlapping boxes of a class, the one with the lower score is dropped."""
     max_det: int = bounded(300, 1)
     """Max detections per image."""
+    classes: tuple[str, ...] | None = None
+    """Classes to detect, by name or number."""
+    half: bool = False
+    """Mixed precision: float16 on CUDA, bfloat16 on the CPU."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     project: Path = Path("runs")
     """Parent folder of all runs."""
     name: str = "predict"
-    """Results go to PROJECT/NAME."""
+    """Results go to PROJECT/NAME, or NAME-2, NAME-3, ... where that exists."""
+    exist_ok: bool = False
+    """Write to PROJECT/NAME even if it exists; files of the same names are replaced."""
     json: bool = False
     """Machine-readable output: one JSON array, with the detections of each image."""
 
 
 @dataclass(frozen=True)
 class ExportArgs(Section):
-    """Export trained weights to ONNX or TorchScript and compare the result with torch."""
+    """Export trained weights to ONNX or TorchScript; with --data the result is compared with torch."""
 
     weights: Path
     """Weights file (.safetensors)."""
@@ -214,7 +254,7 @@ class LoadingArgs(Section):
     """none: read and decode each image file for every sample; ram or disk: use cached decoded images."""
     augment: Literal["none", "default"] = "default"
     """default: training augmentation with mosaic; none: letterbox only."""
-    split: Literal["train", "valid", "test"] = "train"
+    split: Literal["train", "val", "valid", "test"] = "train"
     """Split to load."""
     seconds: float | None = bounded(None, 0.0, open_low=True)
     """Duration of a measurement; omitted means 5, or 2 per library and round with --peers."""

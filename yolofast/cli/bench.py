@@ -16,7 +16,8 @@ BENCH_SECONDS = 5.0
 
 def bench_loader(args: BenchLoaderArgs) -> None:
     from yolofast.bench.loaders.ours import measure_loader
-    from yolofast.pipeline import resolve_data
+    from yolofast.data_source import resolve_data
+    from yolofast.formats.splits import as_split
 
     work = args.loading
     if args.peers is not None:
@@ -24,7 +25,7 @@ def bench_loader(args: BenchLoaderArgs) -> None:
         return
     figures = measure_loader(
         resolve_data(work.data).path,
-        work.split,
+        as_split(work.split),
         imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
         threads=work.threads,
         augment=AugmentConfig() if work.augment == "default" else None,
@@ -45,13 +46,14 @@ def _bench_loaders(args: BenchLoaderArgs, peers: Sequence[str]) -> None:
     from yolofast.bench.loaders.comparison import ROUND_SECONDS, LoaderComparison, compare_loaders
     from yolofast.bench.loaders.report import AXIS, panel, text_table
     from yolofast.bench.peers.loaders import PEERS
-    from yolofast.pipeline import resolve_data
+    from yolofast.data_source import resolve_data
+    from yolofast.formats.splits import as_split
 
     work = args.loading
     figures = compare_loaders(
         LoaderComparison(
             resolve_data(work.data).path,
-            work.split,
+            as_split(work.split),
             imgsz=DatasetConfig(imgsz=work.imgsz).imgsz,
             augment=work.augment == "default",
             cache=work.cache,

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +26,17 @@ from yolofast.cli.arguments import (
     TrainArgs,
     ValArgs,
 )
-from yolofast.cli.output import one_line, print_json
-from yolofast.config import DatasetConfig, LoggingConfig, YOLOConfig
-from yolofast.errors import CheckpointError
-from yolofast.types import Finding, PreparedDataset
+from yolofast.cli.output import command_line, one_line, print_json
+from yolofast.config import LoggingConfig, TrainingConfig, YOLOConfig
+from yolofast.errors import ConfigError, DataError
+from yolofast.types import Finding, PreparedDataset, QualityReport, Severity
 
 if TYPE_CHECKING:
     from yolofast.prepare import ConvertedDataset
 
 MAX_FINDINGS_SHOWN = 20
+CHECK_FAILED = 1
+"""Exit code of `check --fail-on` when there is such a finding."""
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
@@ -39,6 +44,10 @@ def _print_findings(findings: Sequence[Finding]) -> None:
         print(f"  {one_line(str(finding))}")
     if len(findings) > MAX_FINDINGS_SHOWN:
         print(f"  ... and {len(findings) - MAX_FINDINGS_SHOWN} more (--json lists all)")
+
+
+def _print_next(*words: object) -> None:
+    print(f"Next: {command_line('yolofast', *words)}")
 
 
 def demo(args: DemoArgs) -> None:
@@ -60,14 +69,15 @@ def fetch(args: FetchArgs) -> None:
     from yolofast.ingest import fetch_dataset
 
     folder = fetch_dataset(args.source, args.out, sha256=args.sha256, size=args.size, retries=args.retries)
-    print(f"{folder}\nNext: yolofast analyze {folder}")
+    print(one_line(str(folder)))
+    _print_next("analyze", folder)
 
 
 def analyze(args: AnalyzeArgs) -> None:
     from yolofast.analyze import analyze_dataset, validate_dataset_input
 
     validate_dataset_input(args.path)
-    info = analyze_dataset(args.path)
+    info = analyze_dataset(args.path, label_format=args.label_format)
     if args.json:
         print_json(dataclasses.asdict(info) | {"class_count": info.class_count})
         return
@@ -87,7 +97,7 @@ def _counts(counts: Any) -> str:
     return one_line(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def check(args: CheckArgs) -> None:
+def check(args: CheckArgs) -> int:
     from yolofast.analyze import check_data_quality, validate_dataset_input, write_html_report
 
     validate_dataset_input(args.path)
@@ -95,13 +105,33 @@ def check(args: CheckArgs) -> None:
     if args.html is not None:
         write_html_report(report, args.html)
     if args.json:
-        entries = dataclasses.asdict(dataclasses.replace(report, examples=()))
-        del entries["examples"]
+        entries = dataclasses.asdict(dataclasses.replace(report, examples=(), samples=(), rare_samples=()))
+        for pictures in ("examples", "samples", "rare_samples"):
+            del entries[pictures]
         print_json(entries | {"errors": report.errors})
-        return
-    print(
-        f"{report.root}: {report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
-    )
+    else:
+        _print_report(report)
+        if args.html is not None:
+            print(f"written to {args.html}")
+    return _failed_check(report, args.fail_on)
+
+
+def _failed_check(report: QualityReport, fail_on: Severity | None) -> int:
+    """The exit code of `check --fail-on`."""
+    if fail_on is None:
+        return 0
+    counts = Counter(finding.severity for finding in (*report.findings, *report.recommendations))
+    failing = counts["error"] + (counts["warning"] if fail_on == "warning" else 0)
+    if not failing:
+        return 0
+    found = "1 finding" if failing == 1 else f"{failing} findings"
+    print(f"yolofast: check failed: {found} that --fail-on {fail_on} counts", file=sys.stderr)
+    return CHECK_FAILED
+
+
+def _print_report(report: QualityReport) -> None:
+    counts = f"{report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
+    print(f"{one_line(str(report.root))}: {counts}")
     for title, findings in (
         ("images", report.image_issues),
         ("labels", report.label_issues),
@@ -115,8 +145,6 @@ def check(args: CheckArgs) -> None:
         print("summary")
     for entry in report.summary:
         print(f"  {entry}")
-    if args.html is not None:
-        print(f"written to {args.html}")
 
 
 def prepare(args: PrepareArgs) -> None:
@@ -127,7 +155,8 @@ def prepare(args: PrepareArgs) -> None:
         print_json(dataclasses.asdict(done))
         return
     _print_converted(done)
-    print(f"{done.data_yaml}\nNext: yolofast train --data {done.data_yaml}")
+    print(one_line(str(done.data_yaml)))
+    _print_next("train", "--data", done.data_yaml)
 
 
 def convert(args: ConvertArgs) -> None:
@@ -146,21 +175,22 @@ def _print_converted(done: PreparedDataset | ConvertedDataset) -> None:
     width = max(6, *map(len, done.images))
     for split, count in done.images.items():
         print(f"{split:{width}} {count} images, {done.boxes[split]} boxes")
+    for note in done.noticed:
+        if note.severity == "info":
+            print(one_line(note.message))
     dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"
     print(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
     _print_findings(done.dropped)
-    if done.noticed:
-        print(f"also worth checking ({len(done.noticed)})")
-        _print_findings(done.noticed)
+    problems = [note for note in done.noticed if note.severity != "info"]
+    if problems:
+        print(f"also worth checking ({len(problems)})")
+        _print_findings(problems)
 
 
 def train_defaults(given: Mapping[str, Any]) -> TrainArgs:
     """The settings that the flags of `train` override: those of the run to resume, or of --config."""
     if given.get("resume"):
-        from yolofast.pipeline import resumed_config
-
-        run = {name: given[name] for name in ("project", "name") if name in given}
-        config = resumed_config(LoggingConfig(**run))
+        config = _config_of_run(given)
     elif given.get("config") is not None:
         config = YOLOConfig.from_yaml(given["config"])
     else:
@@ -168,82 +198,133 @@ def train_defaults(given: Mapping[str, Any]) -> TrainArgs:
     return TrainArgs(None, config.model, config.dataset, config.training, config.augment, config.logging)
 
 
+def _config_of_run(given: Mapping[str, Any]) -> YOLOConfig:
+    """The settings of the run that `train --resume` means. Raises `CheckpointError` when there is none."""
+    from yolofast.runs import newest_unfinished, resumed_config
+
+    for flag, what in (("config", "settings"), ("weights", "weights")):
+        if given.get(flag) is not None:
+            raise ConfigError(
+                f"--resume and --{flag}: got both, but a run that is resumed has its own {what}. Drop one of "
+                "them; single flags, such as --epochs, may change the settings."
+            )
+    logging = LoggingConfig(**{name: given[name] for name in ("project", "name") if name in given})
+    if "run" in given:
+        if "project" in given or "name" in given:
+            raise ConfigError(
+                f"--resume {given['run']}: got --project or --name, too. Name the run once: drop them."
+            )
+        return resumed_config(given["run"])
+    if "name" in given:
+        return resumed_config(logging.run_dir)
+    limits = TrainingConfig(**{name: given[name] for name in ("epochs", "patience") if name in given})
+    return resumed_config(
+        newest_unfinished(
+            logging.project,
+            epochs=limits.epochs if "epochs" in given else None,
+            patience=limits.patience if "patience" in given else None,
+        )
+    )
+
+
 def train(args: TrainArgs) -> None:
-    from yolofast.pipeline import train_run
-    from yolofast.train import fitness
+    from yolofast.pipeline import print_line, train_run
+    from yolofast.train import best_row
 
     config = YOLOConfig(args.model, args.dataset, args.training, args.augment, args.logging)
-    folder, result = train_run(config)
-    best = max(result["training_history"], key=fitness)
+    folder, result = train_run(config, report=lambda line: print_line(one_line(line)))
+    best = best_row(result["training_history"])
     weights = folder / "weights" / "best.safetensors"
     if args.json:
         print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
         return
-    print(f"best epoch {best['epoch'] + 1:.0f}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f}")
-    print(f"{weights}\nNext: yolofast val --weights {weights} --data {config.dataset.data}")
+    print(one_line(str(weights)))
+    _print_next("val", "--weights", weights, "--data", config.dataset.data)
 
 
-def _trained_imgsz(weights: Path, imgsz: int | None) -> int:
-    """`imgsz` if given, else the size in the weights file's header, else the default; checked."""
-    from yolofast.models import read_metadata
+def _output_folder(args: ValArgs | PredictArgs) -> AbstractContextManager[Path]:
+    from yolofast.output_folder import output_folder
 
-    stored = read_metadata(weights).get("imgsz", str(DatasetConfig.imgsz))
-    if imgsz is None and not stored.isdecimal():
-        raise CheckpointError(
-            f"{weights}: imgsz in its header is '{stored}', expected a number. Give --imgsz."
-        )
-    return DatasetConfig(imgsz=int(stored) if imgsz is None else imgsz).imgsz
+    checked = LoggingConfig(project=args.project, name=args.name)
+    return output_folder(checked.project, checked.name, exist_ok=args.exist_ok)
 
 
 def val(args: ValArgs) -> None:
     from yolofast.pipeline import evaluate_run
+    from yolofast.trained_settings import trained_config
 
-    config = YOLOConfig().replace(
+    config = trained_config(
+        args.weights,
         data=args.data,
-        imgsz=_trained_imgsz(args.weights, args.imgsz),
+        label_format=args.label_format,
+        imgsz=args.imgsz,
         batch=args.batch,
+        rect=args.rect,
         device=args.device,
         workers=args.workers,
     )
-    folder = args.project / args.name
-    result = evaluate_run(args.weights, config, split=args.split, save_dir=folder)
+    with _output_folder(args) as folder:
+        result = evaluate_run(
+            args.weights,
+            config,
+            split=args.split,
+            save_dir=folder,
+            conf=args.conf,
+            iou=args.iou,
+            max_det=args.max_det,
+            classes=args.classes,
+            half=args.half,
+        )
     if args.json:
         print_json(result.to_dict())
         return
     print(result.table())
     if args.metrics == "coco":
         print(f"\n{result.coco_table()}")
-    print(f"written to {folder}")
+    print(f"written to {folder} (confusion matrix at {result.confusion.thresholds})")
 
 
 def predict(args: PredictArgs) -> None:
-    from yolofast.pipeline import predict_run
+    from yolofast.prediction import predict_run
+    from yolofast.trained_settings import trained_config
 
-    folder = args.project / args.name
-    found = predict_run(
-        args.weights,
-        args.source,
-        folder,
-        imgsz=_trained_imgsz(args.weights, args.imgsz),
-        conf=args.conf,
-        iou=args.iou,
-        max_det=args.max_det,
-        device=args.device,
-    )
+    config = trained_config(args.weights, imgsz=args.imgsz)
+    with _output_folder(args) as folder:
+        found = predict_run(
+            args.weights,
+            args.source,
+            folder,
+            imgsz=config.dataset.imgsz,
+            conf=args.conf,
+            iou=args.iou,
+            max_det=args.max_det,
+            classes=args.classes,
+            half=args.half,
+            rect=args.rect,
+            batch=args.batch,
+            device=args.device,
+        )
+    failed = sum(entry["error"] is not None for entry in found)
     if args.json:
         print_json(found)
-        return
-    for entry in found:
-        print(f"{entry['path']}: {len(entry['detections'])} objects")
-    print(f"written to {folder}")
+    else:
+        for entry in found:
+            if entry["error"] is None:
+                print(one_line(f"{entry['path']}: {len(entry['detections'])} objects"))
+        print(f"written to {folder}")
+    if failed:
+        raise DataError(
+            f"{failed} of {len(found)} images could not be read; {folder / 'detections.json'} says why. "
+            "The others are done."
+        )
 
 
 def export(args: ExportArgs) -> None:
     from yolofast.pipeline import export_run
+    from yolofast.trained_settings import trained_config
 
-    config = YOLOConfig(export=args.export).replace(
-        data=args.data, imgsz=_trained_imgsz(args.weights, args.imgsz)
-    )
+    settings = dataclasses.asdict(args.export)
+    config = trained_config(args.weights, data=args.data, imgsz=args.imgsz, **settings)
     result = export_run(args.weights, config, args.out)
     if args.json:
         print_json(dataclasses.asdict(result))

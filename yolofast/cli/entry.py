@@ -21,6 +21,7 @@ from yolofast.cli.arguments import (
     BenchMapArgs,
     BenchNmsArgs,
     CheckArgs,
+    CompletionArgs,
     ConvertArgs,
     DemoArgs,
     ExportArgs,
@@ -30,9 +31,11 @@ from yolofast.cli.arguments import (
     TrainArgs,
     ValArgs,
 )
+from yolofast.cli.completion import HELP, completion_script
+from yolofast.cli.hints import command_hint
 from yolofast.cli.output import one_line
 from yolofast.cli.parser import build, parse, summary
-from yolofast.config import Section
+from yolofast.config_fields import Section
 from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
 
 USER_ERROR = 2
@@ -42,11 +45,19 @@ TRAIN_PACKAGES = ("torch", "safetensors")
 
 @dataclass(frozen=True)
 class Command:
-    """One subcommand; `defaults` gives the settings that its flags override, from the flags themselves."""
+    """One subcommand; `defaults` gives the settings that its flags override, from the flags themselves.
+
+    `run` returns the exit code; None means 0.
+    """
 
     arguments: type[Section]
-    run: Callable[[Any], None]
+    run: Callable[[Any], int | None]
     defaults: Callable[[Mapping[str, Any]], Section | None] = lambda given: None
+
+
+def _completion(args: CompletionArgs) -> None:
+    arguments = {name: command.arguments for name, command in COMMANDS.items()}
+    print(completion_script(args.shell, arguments), end="")
 
 
 COMMANDS: dict[str, Command] = {
@@ -63,6 +74,7 @@ COMMANDS: dict[str, Command] = {
     "bench loader": Command(BenchLoaderArgs, bench.bench_loader),
     "bench nms": Command(BenchNmsArgs, bench.bench_nms),
     "bench map": Command(BenchMapArgs, bench.bench_map),
+    "completion": Command(CompletionArgs, _completion),
 }
 
 
@@ -74,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # names that are not UTF-8 are shown escaped, not fatal
             stream.reconfigure(errors="backslashreplace")
     try:
-        _run(argv)
+        return _run(argv)
     except YolofastError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
@@ -91,11 +103,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("yolofast: interrupted", file=sys.stderr)
         return INTERRUPTED
-    return 0
 
 
-def _run(argv: Sequence[str]) -> None:
-    if not argv or argv[0] in ("-h", "--help", "help"):
+def _run(argv: Sequence[str]) -> int:
+    code: int | None = 0
+    if len(argv) > 1 and argv[0] in ("-h", "--help", HELP):  # `help train` is `train --help`
+        argv = [*argv[1:], "--help"]
+    if not argv or argv[0] in ("-h", "--help", HELP):
         print(_help())
     elif argv[0] in ("-V", "--version"):
         print(__version__)
@@ -109,8 +123,9 @@ def _run(argv: Sequence[str]) -> None:
         except SystemExit:  # --help
             sys.stdout.flush()
             raise
-        command.run(build(command.arguments, given, command.defaults(given)))
+        code = command.run(build(command.arguments, given, command.defaults(given)))
     sys.stdout.flush()
+    return code or 0
 
 
 def _help(group: str = "") -> str:
@@ -119,7 +134,8 @@ def _help(group: str = "") -> str:
     usage = f"usage: yolofast {group + ' ' if group else ''}COMMAND [options]"
     lines = [f"yolofast {__version__}: from raw images to a trained, exported YOLO detector", "", usage, ""]
     lines += [f"  {name:13} {what}" for name, what in named.items()]
-    return "\n".join([*lines, "", "`yolofast COMMAND --help` explains the options of a command."])
+    explained = f"{group} COMMAND" if group else "COMMAND"
+    return "\n".join([*lines, "", f"`yolofast {HELP} {explained}` explains the options of a command."])
 
 
 def _subcommands(group: str) -> list[str]:
@@ -140,7 +156,7 @@ def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
             raise ConfigError(f"{first}: unknown subcommand '{argv[1]}', expected {known}.{hint}")
         return f"{first} {argv[1]}", argv[2:]
     names = sorted({name.split()[0] for name in COMMANDS})
-    raise ConfigError(f"unknown command '{first}'.{nearest(first, names)} Known: {', '.join(names)}.")
+    raise ConfigError(f"unknown command '{first}'.{command_hint(argv, names)} Known: {', '.join(names)}.")
 
 
 def _fail(error: object) -> int:

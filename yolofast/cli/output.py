@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shlex
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +23,22 @@ def one_line(text: str) -> str:
 
 def _is_shown(c: str) -> bool:
     return c.isprintable() or unicodedata.category(c) == "Zs"  # spaces of any width occur in names
+
+
+def command_line(*words: object) -> str:
+    r"""A command that can be pasted into a shell: words are quoted where they need it.
+
+    Control characters and bytes that are not UTF-8 are escaped, as in $'a\nb'.
+    """
+    return " ".join(_quoted(str(word)) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if all(_is_shown(c) for c in word):
+        return shlex.quote(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+    shown = (c if _is_shown(c) else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in escaped)
+    return f"$'{''.join(shown)}'"
 
 
 def print_json(value: Any) -> None:

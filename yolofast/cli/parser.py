@@ -1,7 +1,8 @@
 """Dataclasses to command-line flags: a field is a flag, the text under it is its help.
 
-argparse only splits the command line. Values are checked by the dataclasses themselves (`config.Section`), so
-a setting has one check and one error message, whether it comes from a flag or from a YAML file.
+argparse only splits the command line. Values are checked by the dataclasses themselves
+(`config_fields.Section`), so a setting has one check and one error message, whether it comes from a flag or
+from a YAML file.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ import inspect
 import itertools
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, NoReturn, TypeVar
 
-from yolofast.config import UNIONS, Section, from_text
-from yolofast.errors import ConfigError, nearest
+from yolofast.cli.hints import flag_hint
+from yolofast.config_fields import UNIONS, Section, from_text
+from yolofast.errors import ConfigError
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -42,13 +44,17 @@ def parse(kind: type[Section], prog: str, arguments: Sequence[str]) -> dict[str,
     # A misspelt flag is named before anything that is missing: it may be the very one.
     unknown = [flag for flag in flags if _looks_like_flag(flag) and flag.partition("=")[0] not in known]
     if not unknown:
-        given, left = parser.parse_known_args([*flags, *arguments[end:]])
-        unknown = [argument for argument in left if argument != "--"]
+        try:
+            given, left = parser.parse_known_args([*flags, *arguments[end:]])
+            unknown = [argument for argument in left if argument != "--"]
+        except ConfigError:  # `weights=FILE` explains why --weights is missing
+            unknown = [flag for flag in flags if not flag.startswith("-") and flag_hint(flag, known)][:1]
+            if not unknown:
+                raise
     if unknown:
         wrong = next((argument for argument in unknown if argument.startswith("-")), unknown[0])
-        hint = nearest(wrong.partition("=")[0], known) if wrong.startswith("-") else ""
-        parser.error(f"unknown argument '{wrong}'.{hint}")
-    return {name: _value(name, value, kinds[name]) for name, value in vars(given).items()}
+        parser.error(f"unknown argument '{wrong}'.{flag_hint(wrong, known)}")
+    return {name: _value(name, value, kinds.get(name, str)) for name, value in vars(given).items()}
 
 
 def build(kind: type[SectionT], given: Mapping[str, Any], defaults: SectionT | None = None) -> SectionT:
@@ -66,6 +72,60 @@ def build(kind: type[SectionT], given: Mapping[str, Any], defaults: SectionT | N
         elif defaults is not None:
             values[name] = getattr(defaults, name)
     return kind(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Argument:
+    """One argument of a command."""
+
+    name: str
+    """The field's name."""
+    kind: Any
+    """The type of one value."""
+    is_list: bool
+    """Whether it takes several values."""
+    positional: bool
+    required: bool
+    help: str
+    """What it is for, without its default."""
+    optional_value: str | None = None
+    """The name of the value that a switch may have, such as `run` of --resume."""
+    aliases: tuple[str, ...] = ()
+    """Other flags for it."""
+
+    @property
+    def flags(self) -> list[str]:
+        """`--flag` or, for bools too, `--no-flag`, and aliases; none for a positional argument."""
+        if self.positional:
+            return []
+        flag = _flag(self.name)
+        negated = [f"--no-{flag[2:]}"] if self.kind is bool and self.optional_value is None else []
+        return [flag, *negated, *self.aliases]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values that are allowed, where they are listed."""
+        return tuple(map(str, typing.get_args(self.kind))) if typing.get_origin(self.kind) is Literal else ()
+
+
+def arguments_of(kind: type[Section]) -> Iterator[Argument]:
+    """All arguments of a command, those of nested sections included."""
+    kinds = typing.get_type_hints(kind)
+    docs = _field_docs(kind.__module__).get(kind.__name__, {})
+    for field in dataclasses.fields(typing.cast(Any, kind)):
+        if _is_section(kinds[field.name]):
+            yield from arguments_of(kinds[field.name])
+        else:
+            yield _argument(field, kinds[field.name], docs)
+
+
+def _argument(field: dataclasses.Field[Any], kind: Any, docs: Mapping[str, str]) -> Argument:
+    single, is_list = _single(kind)
+    positional = bool(field.metadata.get("positional"))
+    required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    text, optional = docs.get(field.name, ""), field.metadata.get("optional_value")
+    aliases = tuple(field.metadata.get("aliases", ()))
+    return Argument(field.name, single, is_list, positional, required, text, optional, aliases)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -97,26 +157,33 @@ def _add_fields(parser: argparse.ArgumentParser, group: Any, kind: type[Section]
             section = parser.add_argument_group(f"{field.name} options", summary(value_kind))
             _add_fields(parser, section, value_kind)
             continue
-        text = (docs.get(field.name, "") + _shown_default(field)).replace("%", "%%")
-        if field.metadata.get("positional"):
+        argument = _argument(field, value_kind, docs)
+        text = (argument.help + _shown_default(argument, field.default)).replace("%", "%%")
+        if argument.positional:
             group.add_argument(field.name, metavar=field.name.upper(), help=text)
             continue
-        options: dict[str, Any] = {"help": text, "required": _is_required(field)}
-        single, is_list = _single(value_kind)
-        if single is bool:
+        options: dict[str, Any] = {"help": text, "required": argument.required}
+        if (value := argument.optional_value) is not None:
+            options |= {"action": _SwitchWithValue, "nargs": "?", "const": value, "metavar": value.upper()}
+        elif argument.kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["metavar"] = _metavar(single)
-            options |= {"nargs": "*"} if is_list else {}
-        group.add_argument(_flag(field.name), **options)
+            options["metavar"] = _metavar(argument.kind)
+            options |= {"nargs": "*"} if argument.is_list else {}
+        group.add_argument(_flag(field.name), *argument.aliases, **options)
+
+
+class _SwitchWithValue(argparse.Action):
+    """A switch that may have a value, which is given under a name of its own: see `Argument`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, True)
+        if values != self.const:
+            setattr(namespace, str(self.const), values)
 
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Section)
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _flag(name: str) -> str:
@@ -138,16 +205,8 @@ def _flat_kinds(kind: type[Section]) -> dict[str, Any]:
 
 
 def _flags(kind: type[Section]) -> list[str]:
-    """Every flag of `kind` and its sections, as `--flag` or, for bools too, `--no-flag`; and help's."""
-    flags = ["-h", "--help"]
-    kinds = typing.get_type_hints(kind)
-    for field in dataclasses.fields(typing.cast(Any, kind)):
-        if _is_section(kinds[field.name]):
-            flags += _flags(kinds[field.name])
-        elif not field.metadata.get("positional"):
-            flag = _flag(field.name)
-            flags += [flag, f"--no-{flag[2:]}"] if kinds[field.name] is bool else [flag]
-    return flags
+    """Every flag of `kind` and its sections, and help's."""
+    return ["-h", "--help", *(flag for argument in arguments_of(kind) for flag in argument.flags)]
 
 
 def _looks_like_flag(argument: str) -> bool:
@@ -158,17 +217,11 @@ def _looks_like_flag(argument: str) -> bool:
 
 def _required(kind: type[Section]) -> list[str]:
     """What the usage line names: the required arguments of `kind` and its sections."""
-    parts: list[str] = []
-    kinds = typing.get_type_hints(kind)
-    for field in dataclasses.fields(typing.cast(Any, kind)):
-        value_kind = kinds[field.name]
-        if _is_section(value_kind):
-            parts += _required(value_kind)
-        elif field.metadata.get("positional"):
-            parts.append(field.name.upper())
-        elif _is_required(field):
-            parts.append(f"{_flag(field.name)} {_metavar(_single(value_kind)[0])}")
-    return parts
+    return [
+        argument.name.upper() if argument.positional else f"{_flag(argument.name)} {_metavar(argument.kind)}"
+        for argument in arguments_of(kind)
+        if argument.required
+    ]
 
 
 def _single(kind: Any) -> tuple[Any, bool]:
@@ -210,12 +263,11 @@ def _pairs(name: str, given: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _shown_default(field: dataclasses.Field[Any]) -> str:
-    if field.metadata.get("positional"):
+def _shown_default(argument: Argument, value: Any) -> str:
+    if argument.positional:
         return ""
-    if _is_required(field):
+    if argument.required:
         return " (required)"
-    value = field.default
     if value is None or isinstance(value, bool) or value == ():
         return " (default: on)" if value is True else ""
     return f" (default: {' '.join(map(str, value)) if isinstance(value, tuple) else value})"

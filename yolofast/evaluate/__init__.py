@@ -14,26 +14,29 @@ if TYPE_CHECKING:
     from .coco_metrics import CocoMetrics
     from .confusion import ConfusionMatrix
     from .drawing import plot_detections
+    from .error_grid import JudgedImage, plot_errors
     from .evaluation import Evaluation, Totals
     from .evaluator import YOLOEvaluator
     from .plots import plot_confidence_curves, plot_pr_curves, plot_prediction_grid, plot_training
-    from .predict import predict_images
+    from .predict import predict_batches
     from .predictions import coco_results
 
 __all__ = [
     "CocoMetrics",
     "ConfusionMatrix",
     "Evaluation",
+    "JudgedImage",
     "Totals",
     "YOLOEvaluator",
     "coco_results",
     "evaluate_coco",
     "plot_confidence_curves",
     "plot_detections",
+    "plot_errors",
     "plot_pr_curves",
     "plot_prediction_grid",
     "plot_training",
-    "predict_images",
+    "predict_batches",
 ]
 
 _HOMES = {
@@ -41,10 +44,11 @@ _HOMES = {
     "coco_metrics": ("CocoMetrics",),
     "confusion": ("ConfusionMatrix",),
     "drawing": ("plot_detections",),
+    "error_grid": ("JudgedImage", "plot_errors"),
     "evaluation": ("Evaluation", "Totals"),
     "evaluator": ("YOLOEvaluator",),
     "plots": ("plot_confidence_curves", "plot_pr_curves", "plot_prediction_grid", "plot_training"),
-    "predict": ("predict_images",),
+    "predict": ("predict_batches",),
     "predictions": ("coco_results",),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

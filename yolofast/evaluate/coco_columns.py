@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -77,6 +77,12 @@ def columns_of(
 ) -> Columns:
     """A batch of images as columns, checked; arguments and errors are those of `CocoMetrics.update`."""
     images = [detections] if isinstance(detections, Detections) else list(detections)
+    for given in (detections, *images) if isinstance(detections, Mapping) else images:
+        if not isinstance(given, Detections):
+            raise TypeError(
+                f"detections: got a {type(given).__name__}; expected Detections(boxes, scores, classes), or "
+                "a list with one for each image"
+            )
     count = len(images)
     gt = _ltwh("gt_boxes", gt_boxes)
     labels = column("gt_classes", gt_classes, np.int64, len(gt))

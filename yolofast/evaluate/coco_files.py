@@ -1,4 +1,4 @@
-"""`evaluate_coco`: COCO's JSON files to metrics, equal to pycocotools' bbox evaluation."""
+"""`evaluate_coco`: JSON files of COCO or LVIS to box metrics, equal to those of pycocotools or lvis-api."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +19,13 @@ from yolofast.evaluate.coco_columns import Columns, offsets_of
 from yolofast.evaluate.coco_curves import MAX_DETS, checked_threads
 from yolofast.evaluate.coco_metrics import CocoMetrics
 from yolofast.evaluate.coco_summary import ApMethod
+from yolofast.evaluate.lvis import (
+    MAX_DETECTIONS,
+    best_of_each_image,
+    is_federated,
+    lvis_results,
+    with_federated_rules,
+)
 from yolofast.kernels import _annotations
 from yolofast.kernels.ground_truth import GroundTruthColumns
 from yolofast.types import Metrics
@@ -41,12 +49,16 @@ class _Results(NamedTuple):
     boxes: NDArray[np.float64]
     scores: NDArray[np.float64]
 
+    def rows(self, kept: NDArray[np.intp]) -> _Results:
+        """The results at `kept`."""
+        return _Results(self.image_ids[kept], self.category_ids[kept], self.boxes[kept], self.scores[kept])
+
 
 def evaluate_coco(
     gt_json: str | Path | Mapping[str, Any],
     dt_json: str | Path | Sequence[Mapping[str, Any]],
     *,
-    max_dets: Sequence[int] = MAX_DETS,
+    max_dets: Sequence[int] | None = None,
     ap_method: ApMethod = "101-point",
     threads: int | None = None,
 ) -> Metrics:
@@ -60,20 +72,27 @@ def evaluate_coco(
     where pycocotools would compute nonsense: a NaN score is an error, and two boxes whose IoU is not a number
     (NaN, infinite or overflowing sides) do not match.
 
+    A ground truth of LVIS, whose images have `neg_category_ids` and `not_exhaustive_category_ids`, is judged
+    by its federated rules: of an image only the best 300 detections count, of these only those of categories
+    that the image is known to show or not to show, and where objects may be unannotated there are no false
+    positives. `metrics.lvis` then holds the thirteen values of lvis-api. An `ignore` key is not read.
+
     Args:
         gt_json: COCO ground truth, a file or the object that `json.load` returns for it: `images` (id),
             `categories` (id, name), `annotations` (id, image_id, category_id, bbox = left, top, width, height
             in pixels; area, by default width times height; iscrowd, by default 0).
         dt_json: results, a file or a list: image_id, category_id, bbox, score. Image ids are whole numbers
             or strings, the same in both files.
-        max_dets: detection limits per class and image, ascending; see `CocoMetrics`.
+        max_dets: detection limits per class and image, ascending; see `CocoMetrics`. Omitted means (1, 10,
+            100), and for LVIS (1, 10, 300); there the last one is for all classes of an image together.
         ap_method: see `CocoMetrics.compute`.
         threads: omitted means one per core; the results do not depend on it.
 
     Raises:
         DatasetNotFoundError: a file does not exist.
-        DataError: a file is not of this format (with line and column), or a result belongs to an image that
-            the ground truth does not have.
+        DataError: a file is not of this format (with line and column, or for an object the number of the
+            entry), or a result belongs to an image that the ground truth does not have. Results without
+            boxes (masks, keypoints) are not evaluated.
     """
     workers = checked_threads(threads)
     with ThreadPoolExecutor(workers) as pool:
@@ -81,16 +100,22 @@ def evaluate_coco(
         results = _read("results", dt_json, lambda source: _read_results(source, pool))
         truth = truth_task.result()
         del truth_task
+    try:
+        federated = is_federated(truth)
+    except DataError as error:
+        raise DataError(f"{_name('ground truth', gt_json)}: {error}") from None
     if not len(truth["categories"]):
         raise DataError(f"{_name('ground truth', gt_json)}: it has no categories; expected at least one")
     images, categories = np.unique(truth["images"]), np.unique(truth["categories"])
     names = dict(zip(truth["categories"].tolist(), truth["names"], strict=True))
+    limits = tuple(max_dets or (*MAX_DETS[:-1], MAX_DETECTIONS if federated else MAX_DETS[-1]))
     metrics = CocoMetrics(
         len(categories),
         [names[c] or str(c) for c in categories.tolist()],
-        max_dets=max_dets,
+        max_dets=limits,
         threads=workers,
     )
+    _check_same_kind(results.image_ids, images, _name("results", dt_json), _name("ground truth", gt_json))
     dt_images = _indices(results.image_ids, images)
     if len(dt_images) and dt_images.min() < 0:
         unknown = results.image_ids.tolist()[np.argmin(dt_images)]
@@ -101,13 +126,33 @@ def evaluate_coco(
     if np.isnan(results.scores).any():
         entry = int(np.argmax(np.isnan(results.scores)))
         raise DataError(f"{_name('results', dt_json)}: the score of entry {entry} is NaN; expected a number")
+    if federated:
+        best = best_of_each_image(dt_images, results.scores, limits[-1])
+        results, dt_images = results.rows(best), dt_images[best]
     columns = Columns(
         *_detections(results, dt_images, categories, len(images)), *_truths(truth, images, categories)
     )
+    frequencies = dict(zip(truth["categories"].tolist(), truth["frequencies"], strict=True))
+    if federated:
+        columns = with_federated_rules(columns, truth, _indices(truth["images"], images), categories)
     del results, truth, dt_images
     metrics.add_columns(columns)
     del columns
-    return metrics.compute(ap_method)
+    computed = metrics.compute(ap_method)
+    if not federated:
+        return computed
+    return replace(computed, lvis=lvis_results(computed, [frequencies[c] for c in categories.tolist()]))
+
+
+def _check_same_kind(found: NDArray[Any], known: NDArray[Any], results: str, truth: str) -> None:
+    """Raise `DataError` when image ids are texts in one file and numbers in the other."""
+    if not len(found) or not len(known) or (found.dtype == object) == (known.dtype == object):
+        return
+    kinds = ("texts", "numbers") if found.dtype == object else ("numbers", "texts")
+    raise DataError(
+        f"{results}: image_id is {found.tolist()[0]!r}, and {truth} has ids such as {known.tolist()[0]!r}: "
+        f"{kinds[0]} in the one, {kinds[1]} in the other. Write both as {kinds[1]}."
+    )
 
 
 def _name(what: str, source: object) -> str:
@@ -121,8 +166,28 @@ def _read(what: str, source: object, read: Callable[[object], _Read]) -> _Read:
         raise DatasetNotFoundError(f"{source}: file not found; expected COCO {what}") from error
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror}); expected COCO {what}") from error
+    except DataError:
+        raise
     except ValueError as error:
-        raise DataError(f"{_name(what, source)}: {error} (COCO {what})") from error
+        where = _wrong_entry(source) if not isinstance(source, str | Path) else None
+        raise DataError(f"{_name(what, source)}: {where or error} (COCO {what})") from error
+
+
+def _wrong_entry(results: object) -> str | None:
+    """What is wrong with the first bad entry of a list of results, by its number; None for others."""
+    if isinstance(results, Mapping) or not isinstance(results, Sequence):
+        return None
+    for number, entry in enumerate(results):
+        if not isinstance(entry, Mapping):
+            return (
+                f"entry {number} is a {type(entry).__name__}; expected a dict with image_id, bbox and others"
+            )
+        try:
+            text = _whole([entry])
+            _annotations.read_results(text, 0, len(text))
+        except ValueError as error:
+            return f"entry {number}: {str(error).partition(': ')[2]}"
+    return None
 
 
 def _whole(source: object) -> NDArray[np.uint8]:
@@ -140,10 +205,20 @@ def _json_value(value: object) -> object:
 
 
 def _read_truth(source: object) -> GroundTruthColumns:
+    if not isinstance(source, str | Path | Mapping):
+        raise DataError(
+            f"the ground truth: got a {type(source).__name__}; expected a dict with images, categories and "
+            "annotations, or a file"
+        )
     return _annotations.read_ground_truth(_whole(source))
 
 
 def _read_results(source: object, pool: ThreadPoolExecutor) -> _Results:
+    if isinstance(source, Mapping):
+        raise DataError(
+            f"the results: got a dict with the keys {', '.join(map(str, source))}; expected a list of dicts "
+            "with image_id, category_id, bbox and score, or a file"
+        )
     parts = _read_parts(source, pool) if isinstance(source, str | Path) else None
     if parts is None:
         text = _whole(source)

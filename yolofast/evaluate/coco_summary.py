@@ -47,7 +47,8 @@ def summarise(ranking: Ranking, counts: EvaluationCounts, ap_method: ApMethod) -
     else:
         map50_95, map50 = _mean(ap[:, valid]), _mean(ap[0, valid])
     correct, found = ranking.count_above(_CONFIDENCES)
-    rates = _rates(correct[:, ::-1], found[:, ::-1], boxes[:, None])
+    curve, recalls, f1s = _rates(correct[:, ::-1], found[:, ::-1], boxes[:, None])
+    rates = _held(curve, found[:, ::-1]), recalls, f1s
     confidence = ranking.best_confidence(boxes, _CONFIDENCES, correct, found)
     correct, found = ranking.count_above([confidence])
     precision, recall, f1 = _rates(correct[:, 0], found[:, 0], boxes)
@@ -117,6 +118,14 @@ def _rates(
     recall = np.where(exists, correct / np.maximum(boxes, 1), np.nan)
     f1 = np.where(exists, 2 * correct / np.maximum(found + boxes, 1), np.nan)
     return precision, recall, f1
+
+
+def _held(precision: NDArray[np.float64], found: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Precision [C, N] over ascending thresholds, held where no detection is left and it has no value."""
+    last = np.maximum((found > 0).sum(axis=1, keepdims=True) - 1, 0)
+    index = np.minimum(np.arange(found.shape[1])[None], last)
+    held: NDArray[np.float64] = np.take_along_axis(precision, index, axis=1)
+    return held
 
 
 def _mean(values: NDArray[np.float64]) -> float:

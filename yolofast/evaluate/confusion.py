@@ -6,7 +6,9 @@ AP judges each class alone; that a dog is called a cat shows only here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +17,21 @@ from yolofast.evaluate.coco_columns import Columns, columns_of
 from yolofast.evaluate.plots import plot_confusion
 from yolofast.kernels import box_iou
 from yolofast.types import Detections
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of the rows of some `Columns`, in their order.
+
+    A detection below the confidence threshold, or in a crowd, is neither right nor wrong.
+    """
+
+    right: NDArray[np.bool_]
+    """[N] detections paired with a ground truth of their class."""
+    wrong: NDArray[np.bool_]
+    """[N] detections without an object, or of another class than theirs."""
+    missed: NDArray[np.bool_]
+    """[M] ground truths that no detection of their class is paired with."""
 
 
 class ConfusionMatrix:
@@ -89,20 +106,28 @@ class ConfusionMatrix:
         )
         return self
 
-    def add_columns(self, columns: Columns) -> None:
-        """Add images given as columns, as `update` does. Areas do not matter here."""
+    def add_columns(self, columns: Columns) -> Judgement:
+        """Add images given as columns, as `update` does; says what became of each row. Areas do not matter.
+
+        Raises ValueError for a score that is NaN.
+        """
         if np.isnan(columns.dt_scores).any():
             raise ValueError("a score is NaN; expected numbers")
         background = len(self.class_names)
         counts = columns.dt_scores > self.conf
         dt, gt = self._pairs(columns, counts)
         np.add.at(self.matrix, (columns.dt_classes[dt], columns.gt_classes[gt]), 1)
+        agree = columns.dt_classes[dt] == columns.gt_classes[gt]
+        right, confused = np.zeros_like(counts), np.zeros_like(counts)
+        right[dt[agree]], confused[dt[~agree]] = True, True
         counts[dt] = False
         counts[self._in_crowd(columns, np.flatnonzero(counts))] = False
         missed = ~columns.gt_crowd
         missed[gt] = False
         self.matrix[:, background] += np.bincount(columns.dt_classes[counts], minlength=background + 1)
         self.matrix[background] += np.bincount(columns.gt_classes[missed], minlength=background + 1)
+        missed[gt[~agree]] = True
+        return Judgement(right, confused | counts, missed)
 
     def _pairs(
         self, columns: Columns, counts: NDArray[np.bool_]
@@ -148,17 +173,32 @@ class ConfusionMatrix:
         self.matrix += other.matrix
         return self
 
+    @property
+    def thresholds(self) -> str:
+        """The settings in words: 'confidence 0.25 and IoU 0.45'."""
+        return f"confidence {self.conf:g} and IoU {self.iou:g}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts and the settings they were taken at, as JSON values; `classes` ends with background."""
+        return {
+            "confidence": self.conf,
+            "iou": self.iou,
+            "classes": [*self.class_names, "background"],
+            "counts": self.matrix.tolist(),
+        }
+
     def plot(self, path: str | Path, normalize: bool = True) -> Path:
         """Plot the matrix as a PNG; `normalize` shows each column's shares instead of counts.
 
         Raises `MissingExtraError` without matplotlib and `DataError` when `path` cannot be written.
         """
+        shown = "Confusion matrix" if normalize else "Confusion matrix (counts)"
         return plot_confusion(
             self.matrix,
             self.class_names,
             path,
             normalize=normalize,
-            title=f"Confusion matrix at confidence {self.conf:g} and IoU {self.iou:g}",
+            title=f"{shown} at {self.thresholds}",
         )
 
 

@@ -6,6 +6,7 @@ A raw output of [32, 84, 8400] is 90 MB; the detections in it are a few hundred 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def find_detections(raw: Tensor, *, conf: float, iou: float, max_det: int) -> list[Detections]:
+def find_detections(
+    raw: Tensor, *, conf: float, iou: float, max_det: int, classes: Sequence[int] | None = None
+) -> list[Detections]:
     """`yolofast.kernels.postprocess` of a raw output [B, 4 + C, A] of any float dtype.
 
     On a CUDA device the operator of the same name runs there, with the same result. If yolofast was built
@@ -29,9 +32,10 @@ def find_detections(raw: Tensor, *, conf: float, iou: float, max_det: int) -> li
     if head.is_cuda and _has_cuda_operators():
         import torch
 
-        found = torch.ops.yolofast.postprocess(head, conf=conf, iou=iou, max_det=max_det)
+        kept = None if classes is None else list(classes)
+        found = torch.ops.yolofast.postprocess(head, conf=conf, iou=iou, max_det=max_det, classes=kept)
         return unpadded(*found)
-    return postprocess(head.cpu().numpy(), conf=conf, iou=iou, max_det=max_det)
+    return postprocess(head.cpu().numpy(), conf=conf, iou=iou, max_det=max_det, classes=classes)
 
 
 def unpadded(boxes: Tensor, scores: Tensor, classes: Tensor, counts: Tensor) -> list[Detections]:

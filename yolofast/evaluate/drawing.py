@@ -19,6 +19,7 @@ Area = tuple[int, int, int, int]
 
 READABLE_SIDE = 640
 """Smaller images are enlarged to about this long side, so that labels have room."""
+JPEG_QUALITIES = (90, 80, 65, 50, 35, 20)
 
 
 def plot_detections(
@@ -33,17 +34,25 @@ def plot_detections(
     return write_image(draw_boxes(image, scale, detections, class_names), path)
 
 
-def write_image(picture: NDArray[np.uint8], path: str | Path) -> Path:
-    """Write `picture` uint8 [H, W, 3] RGB to `path`, atomically; its suffix selects the format."""
+def write_image(picture: NDArray[np.uint8], path: str | Path, *, max_bytes: int | None = None) -> Path:
+    """Write `picture` uint8 [H, W, 3] RGB to `path`, atomically; its suffix selects the format.
+
+    With `max_bytes` a JPEG gets the best quality of 90 to 20 at which it is no larger. Raises `DataError` for
+    another suffix or a path that cannot be written.
+    """
     import cv2
 
-    path = Path(path)
-    try:
-        done, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    except cv2.error:
-        done = False
-    if not done:
-        raise DataError(f"{path}: got suffix '{path.suffix}', expected .png, .jpg, .jpeg, .webp or .bmp")
+    path, bgr = Path(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    qualities = [[cv2.IMWRITE_JPEG_QUALITY, quality] for quality in JPEG_QUALITIES]
+    for options in qualities if max_bytes is not None else [[]]:
+        try:
+            done, data = cv2.imencode(path.suffix, bgr, options)
+        except cv2.error:
+            done = False
+        if not done:
+            raise DataError(f"{path}: got suffix '{path.suffix}', expected .png, .jpg, .jpeg, .webp or .bmp")
+        if max_bytes is None or len(data) <= max_bytes:
+            break
     with atomic_file(path) as temporary:
         temporary.write_bytes(data.tobytes())
     return path
@@ -61,21 +70,33 @@ def draw_boxes(
 
     Each box has a label in the colour of its class: the class name and, if `with_scores`, the score.
     """
+    names = [shown_name(class_names, index) for index in found.classes.tolist()]
+    scores = found.scores.tolist()
+    texts = [f"{n} {s:.2f}" if with_scores else n for n, s in zip(names, scores, strict=True)]
+    return draw_labelled(image, scale, found.boxes, texts, [_class_colour(c) for c in found.classes.tolist()])
+
+
+def draw_labelled(
+    image: NDArray[np.uint8],
+    scale: float,
+    boxes: NDArray[np.float32],
+    texts: Sequence[str],
+    colours: Sequence[Colour],
+) -> NDArray[np.uint8]:
+    """`image` uint8 [H, W, 3] RGB enlarged by `scale`, with `boxes` [N, 4] (xyxy in its pixels).
+
+    Each box has its text on a label of its colour; the first boxes are on top.
+    """
     import cv2
 
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     picture: NDArray[np.uint8] = np.ascontiguousarray(cv2.resize(image, (width, height)))
     font, thickness = max(0.4, max(height, width) / 1600), max(2, round(max(height, width) / 400))
-    corners = np.rint(found.boxes.astype(np.float64) * scale).astype(int).tolist()
-    colours = [_class_colour(c) for c in found.classes.tolist()]
+    corners = np.rint(boxes.astype(np.float64) * scale).astype(int).tolist()
     for (x1, y1, x2, y2), colour in zip(reversed(corners), reversed(colours), strict=True):
         cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), colour, thickness, cv2.LINE_AA)
     taken: list[Area] = []
-    for (x1, y1, x2, y2), colour, index, score in zip(
-        corners, colours, found.classes.tolist(), found.scores.tolist(), strict=True
-    ):
-        name = _name(class_names, index)
-        text = f"{name} {score:.2f}" if with_scores else name
+    for (x1, y1, x2, y2), colour, text in zip(corners, colours, texts, strict=True):
         text_width, text_height = text_size(text, font)
         area = _label_area((x1, y1, x2, y2), (text_width + 4, text_height + 6), (width, height), taken)
         taken.append(area)
@@ -130,7 +151,7 @@ def _overlap(a: Area, b: Area) -> int:
     return max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _name(class_names: Sequence[str], index: int) -> str:
+def shown_name(class_names: Sequence[str], index: int) -> str:
     """The class name, or the class number when OpenCV's ASCII fonts could show none of it."""
     name = class_names[index] if index < len(class_names) else ""
     return name if any(c.isascii() and c.isalnum() for c in name) else f"class {index}"

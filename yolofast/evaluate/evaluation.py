@@ -45,30 +45,29 @@ class Evaluation:
     """The metrics of one evaluation and the files it wrote."""
 
     class_metrics: dict[str, ClassMetrics]
-    """Metrics per class, by class name."""
+    """Metrics per evaluated class, by class name."""
     overall_metrics: dict[str, float]
     """map50, map50_95, precision, recall, f1, confidence; and, if the model returns a loss, box, cls,
     dfl and their sum loss, as means over the images."""
     totals: Totals
     metrics: Metrics
     confusion: ConfusionMatrix
-    """Predicted against true classes, at the confidence threshold of plots (`PLOT_CONFIDENCE`)."""
+    """Predicted against true classes, at the confidence threshold of plots (`YOLOEvaluator.plot_conf`)."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Those that were written of predictions (COCO json), predictions_image, pr_curves, curves and
-    confusion_matrix (PNG)."""
+    """Those that were written of predictions (COCO json), predictions_image (JPEG), pr_curves, curves,
+    confusion_matrix and confusion_counts (PNG)."""
 
     def table(self) -> str:
         """The metrics as lines of text: all classes first, then each class."""
-        m = self.metrics
-        width = max([12, *(len(c.name) for c in m.classes)])
+        m, classes = self.metrics, self.class_metrics.values()
+        width = max([12, *(len(c.name) for c in classes)])
         head = f"{'class':<{width}} {'images':>8} {'boxes':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"
         lines = [
             head,
             _line("all", width, m.images, m.boxes, m.precision, m.recall, m.map50, m.map50_95),
         ]
         lines += [
-            _line(c.name, width, c.images, c.boxes, c.precision, c.recall, c.ap50, c.ap50_95)
-            for c in m.classes
+            _line(c.name, width, c.images, c.boxes, c.precision, c.recall, c.ap50, c.ap50_95) for c in classes
         ]
         return "\n".join(lines)
 
@@ -104,6 +103,7 @@ class Evaluation:
                 for name, c in self.class_metrics.items()
             },
             "coco": self.coco,
+            "confusion": self.confusion.to_dict(),
             "images": self.totals.images,
             "boxes": self.totals.boxes,
             "detections": self.totals.detections,

@@ -6,8 +6,9 @@ import contextlib
 import importlib.util
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,13 @@ from numpy.typing import NDArray
 from yolofast.errors import DataError, missing_extra
 from yolofast.evaluate.coco_columns import columns_of
 from yolofast.evaluate.coco_metrics import CocoMetrics
-from yolofast.evaluate.confusion import ConfusionMatrix
+from yolofast.evaluate.confusion import ConfusionMatrix, Judgement
 from yolofast.evaluate.detect import find_detections
+from yolofast.evaluate.error_grid import JudgedImage, WorstImages, plot_errors
 from yolofast.evaluate.evaluation import Evaluation, Totals
-from yolofast.evaluate.plots import (
-    GRID_IMAGES,
-    GridImage,
-    plot_confidence_curves,
-    plot_panels,
-    plot_pr_curves,
-)
-from yolofast.evaluate.predict import DetectionModel, to_original
+from yolofast.evaluate.inference import DetectionModel, inference, network_input
+from yolofast.evaluate.plots import plot_confidence_curves, plot_pr_curves
+from yolofast.evaluate.predict import to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
 from yolofast.kernels import xywhn_to_xyxy
 from yolofast.types import Batch, Detections, Letterbox
@@ -37,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ALL_SCORES = 0.001
+"""The usual confidence threshold of an evaluation: near 0, because AP integrates over all scores."""
 PLOT_CONFIDENCE = 0.25
 """Detections below this score count for AP, but not in plots and the confusion matrix."""
 LOSSES = ("box", "cls", "dfl")
@@ -46,13 +45,19 @@ class YOLOEvaluator:
     """Evaluates a detector on a loader's images, with boxes in pixels of the original images.
 
     model        torch module: float images [B, 3, H, W] in 0..1 -> raw [B, 4 + classes, A]; if it has
-                 `with_loss(images, targets) -> (raw, loss [3])`, the loss is reported too. It is moved
-                 to `device` and put into evaluation mode during the evaluation.
+                 `with_loss(images, targets) -> (raw, sums [4])`, the loss is reported too: the sums of the
+                 box, class and distribution terms over all batches, divided by that of the last value (at
+                 least 1), so it does not depend on the batch size. The model is moved to `device` and put
+                 into evaluation mode during the evaluation.
     class_names  one per class, in the order of the dataset's class numbers.
-    conf         confidence threshold: near 0, because AP integrates over all scores.
+    conf         confidence threshold. Plots and the confusion matrix take 0.25, or this if it is above the
+                 usual 0.001.
     iou          NMS IoU threshold.
     max_det      max detections per image; AP itself follows COCO (100 per class and image).
+    classes      class numbers to evaluate; detections and labels of others do not count. None: all.
     half         mixed precision: float16 on CUDA, bfloat16 on the CPU.
+
+    Raises `DataError` for a class number that is none.
     """
 
     def __init__(
@@ -61,15 +66,24 @@ class YOLOEvaluator:
         *,
         class_names: Sequence[str],
         device: str | torch.device = "cpu",
-        conf: float = 0.001,
+        conf: float = ALL_SCORES,
         iou: float = 0.7,
         max_det: int = 300,
+        classes: Sequence[int] | None = None,
         half: bool = False,
     ) -> None:
         self.model = model
         self.class_names = tuple(class_names)
         self.device = device
         self.conf, self.iou, self.max_det, self.half = conf, iou, max_det, half
+        self.classes = None if classes is None else sorted(set(classes))
+        if self.classes is not None and not set(self.classes) <= set(range(len(self.class_names))):
+            raise DataError(f"classes: got {self.classes}, expected 0 to {len(self.class_names) - 1}.")
+
+    @property
+    def plot_conf(self) -> float:
+        """The confidence threshold of plots and the confusion matrix."""
+        return self.conf if self.conf > ALL_SCORES else PLOT_CONFIDENCE
 
     def evaluate_dataset(
         self,
@@ -79,86 +93,120 @@ class YOLOEvaluator:
         progress: bool = True,
         *,
         plots: bool = True,
+        image_ids: Mapping[str, int] | None = None,
     ) -> Evaluation:
         """Run the model over `loader` (`Batch`es of torch tensors, letterboxed, not augmented).
 
         save_predictions  write to `save_dir`: predictions.json (COCO results, see `coco_results`),
-                          predictions.png (up to 16 images, ground truth next to predictions),
-                          pr_curves.png, curves.png (P, R and F1 over the confidence) and
-                          confusion_matrix.png. `plots=False` omits the images; without matplotlib
-                          only predictions.png is written, with a warning.
+                          predictions.jpg (the 16 images with the most errors, see `plot_errors`),
+                          pr_curves.png, curves.png (P, R and F1 over the confidence),
+                          confusion_matrix.png (shares) and confusion_counts.png. `plots=False` omits the
+                          images; without matplotlib only predictions.jpg is written, with a warning.
+        image_ids         the id of each path in predictions.json; omitted means 1, 2, ... in the order of
+                          the loader
+
+        An image that comes again, because a loader replaced an unreadable one with it, counts once.
 
         Raises `DataError` for an empty loader, for targets or a model that do not fit the class names, and
         for a folder that cannot be written. The model's mode is restored in any case.
         """
         if save_predictions and save_dir is None:
             raise DataError("save_dir: missing, expected a folder, because save_predictions is on.")
-        run = _Run(self, [] if save_predictions and plots else None)
-        with self._evaluation_mode():
+        run = _Run(self, WorstImages() if save_predictions and plots else None)
+        with inference(self.model, self.device, half=self.half):
             if save_predictions and save_dir is not None:
                 with coco_results(Path(save_dir) / "predictions.json") as results:
-                    run.evaluate(loader, progress, results)
+                    run.evaluate(loader, progress, _Output(results, image_ids))
             else:
                 run.evaluate(loader, progress, None)
         evaluation = run.finish()
         if not save_predictions or save_dir is None:
             return evaluation
         files = {"predictions": Path(save_dir) / "predictions.json"}
-        if plots:
-            files |= self._plot(run.panels or [], evaluation, Path(save_dir))
+        if run.worst is not None:
+            files |= self._plot(run.worst, evaluation, Path(save_dir))
         return replace(evaluation, files=files)
 
-    def _plot(self, panels: Sequence[GridImage], evaluation: Evaluation, folder: Path) -> dict[str, Path]:
-        grid = plot_panels(panels, self.class_names, folder / "predictions.png")
-        files = {"predictions_image": grid}
+    def _plot(self, worst: WorstImages, evaluation: Evaluation, folder: Path) -> dict[str, Path]:
+        confusion = evaluation.confusion
+        files = {
+            "predictions_image": plot_errors(
+                worst.images(),
+                self.class_names,
+                folder / "predictions.jpg",
+                thresholds=confusion.thresholds,
+            )
+        }
         if importlib.util.find_spec("matplotlib") is None:
             log.warning("%s", missing_extra("matplotlib", "plots", "Plotting curves and confusion matrix"))
         else:
             files["pr_curves"] = plot_pr_curves(evaluation.metrics, folder / "pr_curves.png")
             files["curves"] = plot_confidence_curves(evaluation.metrics, folder / "curves.png")
-            files["confusion_matrix"] = evaluation.confusion.plot(folder / "confusion_matrix.png")
+            files["confusion_matrix"] = confusion.plot(folder / "confusion_matrix.png")
+            files["confusion_counts"] = confusion.plot(folder / "confusion_counts.png", normalize=False)
         return files
 
-    @contextlib.contextmanager
-    def _evaluation_mode(self) -> Iterator[None]:
-        import torch
 
-        kind = torch.device(self.device).type
-        reduced = torch.float16 if kind == "cuda" else torch.bfloat16
-        was_training = self.model.training
-        self.model.to(self.device)
-        self.model.train(False)
-        try:
-            with torch.no_grad(), torch.autocast(kind, reduced, enabled=self.half):
-                yield
-        finally:
-            self.model.train(was_training)
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """The open predictions.json, and the ids of its images."""
+
+    results: CocoResults
+    image_ids: Mapping[str, int] | None
+
+    def add(self, path: str, number: int, detections: Detections) -> None:
+        """Add the `number`-th image, counted from 1."""
+        image_id = number if self.image_ids is None else self.image_ids[path]
+        self.results.add(image_id, Path(path).name, detections)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One evaluated image: its row in the batch; boxes of `found` and `truth` are in original pixels."""
+
+    row: int
+    path: str
+    placement: Letterbox
+    found: Detections
+    truth: NDArray[np.float32]
+    classes: NDArray[np.int64]
 
 
 class _Run:
     """One pass over a loader, and what it accumulates."""
 
-    def __init__(self, evaluator: YOLOEvaluator, panels: list[GridImage] | None) -> None:
+    def __init__(self, evaluator: YOLOEvaluator, worst: WorstImages | None) -> None:
         self.evaluator = evaluator
-        self.panels = panels
+        self.worst = worst
         self.metrics = CocoMetrics(len(evaluator.class_names), evaluator.class_names)
-        self.confusion = ConfusionMatrix(evaluator.class_names, PLOT_CONFIDENCE)
+        self.confusion = ConfusionMatrix(evaluator.class_names, evaluator.plot_conf)
         self.seconds = dict.fromkeys(("inference", "nms", "matching"), 0.0)
         self.images = self.boxes = self.detections = 0
-        self.losses = np.zeros(len(LOSSES))
+        self.loss_sums = np.zeros(len(LOSSES) + 1)
         self.has_loss = hasattr(evaluator.model, "with_loss")
+        self._paths: set[str] = set()
 
-    def evaluate(self, loader: Iterable[Batch], progress: bool, results: CocoResults | None) -> None:
+    def evaluate(self, loader: Iterable[Batch], progress: bool, output: _Output | None) -> None:
         from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
 
-        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=not progress, leave=False):
-            self._batch(batch, results)
+        samples = 0
+        with logging_redirect_tqdm() if progress else contextlib.nullcontext():
+            for batch in tqdm(loader, desc="evaluate", unit="batch", disable=not progress, leave=False):
+                self._batch(batch, output)
+                samples += len(batch)
         if not self.images:
             raise DataError("evaluation: the loader has no images, expected at least one. Check the split.")
+        if samples > self.images:
+            log.warning(
+                "%d of %d samples repeat an image, such as the substitutes of unreadable ones, and do not "
+                "count",
+                samples - self.images,
+                samples,
+            )
 
-    def _batch(self, batch: Batch, results: CocoResults | None) -> None:
+    def _batch(self, batch: Batch, output: _Output | None) -> None:
         run = self.evaluator
-        size = (int(batch.images.shape[2]), int(batch.images.shape[3]))
         with self._timed("inference"):
             raw = self._infer(batch)
         if raw.shape[1] != 4 + len(run.class_names):
@@ -167,25 +215,34 @@ class _Run:
                 f"({', '.join(run.class_names)}). Use weights that were trained on these classes."
             )
         with self._timed("nms"):
-            found = find_detections(raw, conf=run.conf, iou=run.iou, max_det=run.max_det)
+            found = find_detections(raw, conf=run.conf, iou=run.iou, max_det=run.max_det, classes=run.classes)
+        seen = self._seen(batch, found)
+        if output is not None:
+            for number, image in enumerate(seen, self.images + 1):
+                output.add(image.path, number, image.found)
+        if seen:
+            self._add(batch, seen)
+
+    def _seen(self, batch: Batch, found: Sequence[Detections]) -> list[_Seen]:
+        """The images of a batch that have not come before."""
+        size = (int(batch.images.shape[2]), int(batch.images.shape[3]))
         targets = batch.targets.cpu().numpy()
-        detections, truths, labels = [], [], []
+        seen = []
         for i, (path, shape, network) in enumerate(
             zip(batch.paths, batch.shapes.tolist(), found, strict=True)
         ):
+            if path in self._paths:
+                continue
+            self._paths.add(path)
             own = targets[targets[:, 0] == i]
             classes = self._known_classes(path, own[:, 1].astype(np.int64))
-            truth = xywhn_to_xyxy(own[:, 2:6], size[1], size[0])
+            if self.evaluator.classes is not None:
+                wanted = np.isin(classes, self.evaluator.classes)
+                own, classes = own[wanted], classes[wanted]
             placement = Letterbox.fit((int(shape[0]), int(shape[1])), size)
-            detections.append(to_original(network, placement))
-            truths.append(placement.to_source(truth))
-            labels.append(classes)
-            if results is not None:
-                results.add(path, detections[-1])
-            if self.panels is not None and len(self.panels) < GRID_IMAGES:
-                image = _as_uint8(batch.images[i].cpu().numpy())
-                self.panels.append(_panel(path, image, placement, truth, classes, network))
-        self._add(detections, truths, labels)
+            truth = placement.to_source(xywhn_to_xyxy(own[:, 2:6], size[1], size[0]))
+            seen.append(_Seen(i, path, placement, to_original(network, placement), truth, classes))
+        return seen
 
     def _known_classes(self, path: str, classes: NDArray[np.int64]) -> NDArray[np.int64]:
         last = len(self.evaluator.class_names) - 1
@@ -197,42 +254,42 @@ class _Run:
             )
         return classes
 
-    def _add(
-        self,
-        found: Sequence[Detections],
-        boxes: Sequence[NDArray[np.float32]],
-        classes: Sequence[NDArray[np.int64]],
-    ) -> None:
-        """Add a batch: detections, true boxes and their classes per image, in original pixels."""
-        images = np.repeat(np.arange(len(found)), [len(labels) for labels in classes])
+    def _add(self, batch: Batch, seen: Sequence[_Seen]) -> None:
+        images = np.repeat(np.arange(len(seen)), [len(image.classes) for image in seen])
         with self._timed("matching"):
             columns = columns_of(
-                found,
-                np.concatenate(boxes),
-                np.concatenate(classes),
+                [image.found for image in seen],
+                np.concatenate([image.truth for image in seen]),
+                np.concatenate([image.classes for image in seen]),
                 gt_images=images,
                 num_classes=len(self.evaluator.class_names),
             )
             self.metrics.add_columns(columns)
-            self.confusion.add_columns(columns)
-        self.images += len(found)
+            judged = self.confusion.add_columns(columns)
+        self.images += len(seen)
         self.boxes += len(images)
-        self.detections += sum(map(len, found))
+        self.detections += len(columns.dt_scores)
+        if self.worst is not None:
+            for i, image in enumerate(seen):
+                dt = slice(*columns.dt_offsets[i : i + 2])
+                gt = slice(*columns.gt_offsets[i : i + 2])
+                own = Judgement(judged.right[dt], judged.wrong[dt], judged.missed[gt])
+                right, wrong, missed = (int(rows.sum()) for rows in (own.right, own.wrong, own.missed))
+                pixels = batch.images[image.row]
+                self.worst.add(right, wrong, missed, partial(_judged_image, pixels, image, own))
 
     def _infer(self, batch: Batch) -> torch.Tensor:
         import torch
 
         model: Any = self.evaluator.model
         device = torch.device(self.evaluator.device)
-        images = batch.images.to(device, non_blocking=True)
-        # A loader may have scaled them to 0..1 already.
-        images = images.float() if images.is_floating_point() else images.float() / 255
+        images = network_input(batch.images, device)
         raw: torch.Tensor
         if not self.has_loss:
             raw = model(images)
         else:
-            raw, loss = model.with_loss(images, batch.targets.to(device))
-            self.losses += loss.double().cpu().numpy() * len(batch)
+            raw, sums = model.with_loss(images, batch.targets.to(device))
+            self.loss_sums += sums.double().cpu().numpy()
         if device.type != "cpu":
             torch.accelerator.synchronize(device)  # or the time would be that of the launch
         return raw
@@ -249,10 +306,13 @@ class _Run:
         names = ("map50", "map50_95", "precision", "recall", "f1", "confidence")
         overall = {name: float(getattr(metrics, name)) for name in names}
         if self.has_loss:
-            overall |= dict(zip(LOSSES, (self.losses / self.images).tolist(), strict=True))
-            overall["loss"] = float(self.losses.sum() / self.images)
+            losses = self.loss_sums[:-1] / max(1.0, self.loss_sums[-1])
+            overall |= dict(zip(LOSSES, losses.tolist(), strict=True))
+            overall["loss"] = float(losses.sum())
         totals = Totals(self.images, self.boxes, self.detections, dict(self.seconds))
-        return Evaluation({c.name: c for c in metrics.classes}, overall, totals, metrics, self.confusion)
+        kept = self.evaluator.classes
+        classes = {c.name: c for i, c in enumerate(metrics.classes) if kept is None or i in kept}
+        return Evaluation(classes, overall, totals, metrics, self.confusion)
 
 
 def _as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
@@ -260,22 +320,23 @@ def _as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(image if image.dtype == np.uint8 else (255 * image).round().astype(np.uint8))
 
 
-def _panel(
-    path: str,
-    image: NDArray[np.uint8],
-    placement: Letterbox,
-    truth: NDArray[np.float32],
-    classes: NDArray[np.int64],
-    network: Detections,
-) -> GridImage:
-    """The image without the letterbox's padding, with its boxes; `truth` and `network` in network pixels."""
+def _judged_image(pixels: torch.Tensor, seen: _Seen, judged: Judgement) -> JudgedImage:
+    """The network's image [3, H, W] without the letterbox's padding, with its boxes."""
+    placement = seen.placement
     x, y = int(placement.pad_x), int(placement.pad_y)
     height, width = placement.inner
-    shown = network.scores >= PLOT_CONFIDENCE
     shift = np.array([x, y, x, y], np.float32)
-    return GridImage(
-        Path(path).name,
-        np.ascontiguousarray(image[:, y : y + height, x : x + width].transpose(1, 2, 0)),
-        Detections(network.boxes[shown] - shift, network.scores[shown], network.classes[shown]),
-        Detections(truth - shift, np.ones(len(truth), np.float32), classes),
+
+    def shown(rows: NDArray[np.bool_], found: Detections) -> Detections:
+        boxes = placement.to_target(found.boxes[rows]) - shift
+        return Detections(boxes, found.scores[rows], found.classes[rows])
+
+    truth = Detections(seen.truth, np.ones(len(seen.truth), np.float32), seen.classes)
+    image = _as_uint8(pixels[:, y : y + height, x : x + width].cpu().numpy())
+    return JudgedImage(
+        Path(seen.path).name,
+        np.ascontiguousarray(image.transpose(1, 2, 0)),
+        shown(judged.right, seen.found),
+        shown(judged.wrong, seen.found),
+        shown(judged.missed, truth),
     )

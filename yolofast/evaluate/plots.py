@@ -56,15 +56,11 @@ TRAINING_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class GridImage:
-    """One image of a grid: detections and, if known, the ground truth.
-
-    `image` uint8 [H, W, 3] RGB; boxes are xyxy in its pixels. The scores of `truth` are not shown.
-    """
+    """One image of a grid; `image` uint8 [H, W, 3] RGB, boxes are xyxy in its pixels."""
 
     title: str
     image: NDArray[np.uint8]
     detections: Detections
-    truth: Detections | None = None
 
 
 def plot_prediction_grid(
@@ -83,24 +79,31 @@ def plot_prediction_grid(
 
 
 def plot_panels(panels: Sequence[GridImage], class_names: Sequence[str], path: str | Path) -> Path:
-    """Plot up to 16 panels into one image; ground truth, where there is any, is left of the predictions.
+    """Plot up to 16 panels into one image.
 
     The suffix of `path` selects the format. Raises `DataError` for no panels or a path that cannot be
     written.
     """
     if not panels:
         raise DataError("prediction grid: got no images, expected at least one.")
-    pictures = [_panel_picture(panel, class_names) for panel in panels[:GRID_IMAGES]]
+    return write_image(tiled([_panel_picture(panel, class_names) for panel in panels[:GRID_IMAGES]]), path)
+
+
+def tiled(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """At least one picture uint8 [H, W, 3] RGB, of any sizes, on a white page that is about square."""
     height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
-    rows, columns = _page(len(pictures), height, width)
-    grid = np.full(
-        (rows * (height + GRID_GAP) + GRID_GAP, columns * (width + GRID_GAP) + GRID_GAP, 3), 255, np.uint8
-    )
-    for index, picture in enumerate(pictures):
-        y = GRID_GAP + index // columns * (height + GRID_GAP)
-        x = GRID_GAP + index % columns * (width + GRID_GAP)
-        grid[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
-    return write_image(grid, path)
+    _, columns = _page(len(pictures), height, width)
+    rows = [pictures[begin : begin + columns] for begin in range(0, len(pictures), columns)]
+    heights = [max(p.shape[0] for p in row) for row in rows]
+    shape = (sum(heights) + GRID_GAP * (len(rows) + 1), columns * (width + GRID_GAP) + GRID_GAP, 3)
+    page = np.full(shape, 255, np.uint8)
+    y = GRID_GAP
+    for row, row_height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            x = GRID_GAP + column * (width + GRID_GAP)
+            page[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+        y += row_height + GRID_GAP
+    return page
 
 
 def _page(count: int, height: int, width: int) -> tuple[int, int]:
@@ -112,15 +115,11 @@ def _page(count: int, height: int, width: int) -> tuple[int, int]:
 
 def _panel_picture(panel: GridImage, class_names: Sequence[str]) -> NDArray[np.uint8]:
     scale = GRID_CELL / max(panel.image.shape[:2])
-    predicted = draw_boxes(panel.image, scale, panel.detections, class_names)
-    if panel.truth is None:
-        return _titled(predicted, panel.title)
-    truth = draw_boxes(panel.image, scale, panel.truth, class_names, with_scores=False)
-    left, right = _titled(truth, f"{panel.title}: ground truth"), _titled(predicted, "predicted")
-    return np.concatenate((left, np.full_like(left[:, :4], 255), right), axis=1)
+    return titled(draw_boxes(panel.image, scale, panel.detections, class_names), panel.title)
 
 
-def _titled(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+def titled(picture: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+    """`picture` uint8 [H, W, 3] below a white strip with `title`, whose end is kept where room is short."""
     strip = np.full((TITLE_HEIGHT, picture.shape[1], 3), 255, np.uint8)
     shown = title
     while len(shown) > 4 and text_size(shown, 0.5)[0] > picture.shape[1] - 8:
@@ -282,7 +281,7 @@ def _label_classes(axes: Axes, class_names: Sequence[str], step: int, fontsize: 
 def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> Path:
     """Plot losses, mAP and learning rate over the epochs of a training run.
 
-    `history` has a row per epoch with `epoch` (from 0) and the columns of results.csv; a column that
+    `history` has a row per epoch with `epoch` (from 1) and the columns of results.csv; a column that
     no row has is omitted. Raises `DataError` for an empty history or when `path` cannot be
     written, and `MissingExtraError` without matplotlib.
     """
@@ -291,7 +290,7 @@ def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> P
     figure = _figure(12.0, 7.0)
     from matplotlib.ticker import MaxNLocator
 
-    epochs = [row["epoch"] + 1 for row in history]
+    epochs = [row["epoch"] for row in history]
     for axes, (title, columns) in zip(figure.subplots(2, 2).flat, TRAINING_PANELS, strict=True):
         for column, label in columns:
             values = np.array([row.get(column, math.nan) for row in history], dtype=np.float64)
@@ -300,12 +299,14 @@ def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> P
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_ylim(bottom=0)
+        if len(columns) > 1:
+            axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # room for the legend
         if title == "mean average precision":
             axes.set_ylim(0, 1)
         if not axes.lines:
             axes.text(0.5, 0.5, "not recorded", ha="center", va="center", transform=axes.transAxes)
         elif len(columns) > 1:
-            axes.legend(fontsize=9)
+            axes.legend(fontsize=9, loc="upper right", ncols=len(columns))
         axes.grid(alpha=0.3)
     return _save(figure, Path(path))
 

@@ -1,100 +1,54 @@
-"""Prediction on image files: letterboxed in batches, boxes mapped back to each image's pixels."""
+"""Prediction: detections of batches without ground truth, in pixels of the original images."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from yolofast.errors import DataError, ImageError
+from yolofast.errors import DataError
 from yolofast.evaluate.detect import find_detections
-from yolofast.evaluate.drawing import plot_detections
-from yolofast.images import read_image
-from yolofast.kernels import letterbox
-from yolofast.types import Detections, Letterbox
+from yolofast.evaluate.inference import DetectionModel, inference, network_input
+from yolofast.types import Batch, Detections, Letterbox
 
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger(__name__)
-
 PLOT_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-class DetectionModel(Protocol):
-    """The part of a torch module that prediction and evaluation use."""
-
-    training: bool
-
-    def __call__(self, images: torch.Tensor, /) -> Any: ...
-
-    def train(self, mode: bool = True, /) -> Any: ...
-
-    def to(self, device: Any, /) -> Any: ...
-
-
-def predict_images(
+def predict_batches(
     model: DetectionModel,
-    paths: Iterable[str | Path],
+    batches: Iterable[Batch],
     *,
-    imgsz: int,
     conf: float = 0.25,
     iou: float = 0.7,
     max_det: int = 300,
+    classes: Sequence[int] | None = None,
+    half: bool = False,
     device: str | torch.device = "cpu",
-    batch: int = 16,
-    save_dir: str | Path | None = None,
-    class_names: Sequence[str] | None = None,
-    on_error: Callable[[Path, ImageError], None] | None = None,
 ) -> Iterator[tuple[Path, Detections]]:
-    """Detect objects in image files; yields (path, detections) in the order of `paths`.
+    """Detect objects in batches of letterboxed images; yields (path, detections) of each, in order.
 
-    model      torch module, float [B, 3, imgsz, imgsz] in 0..1 -> raw [B, 4 + classes, A] (xywh centre in
-               network pixels, then scores). Moved to `device`, in evaluation mode while this runs.
-    conf, iou  confidence threshold; NMS IoU threshold.
-    save_dir   folder for the images with their boxes, under their own names; None = no plots. Needs
-               `class_names`. Images of the same name get -2, -3, ... appended.
-    on_error   called for an image that cannot be read, which is then skipped; omitted means it is logged.
+    model    torch module, float [B, 3, H, W] in 0..1 -> raw [B, 4 + classes, A] (xywh centre in network
+             pixels, then scores). Moved to `device`, in evaluation mode while this runs.
+    batches  torch tensors, from `load.image_batches` or a `Loader`
+    conf     confidence threshold
+    iou      NMS IoU threshold
+    max_det  max detections per image
+    classes  class numbers to keep; others neither count nor suppress. None: all
+    half     mixed precision: float16 on CUDA, bfloat16 on the CPU
 
-    Boxes are xyxy in pixels of the original image, EXIF orientation applied. Raises `DataError` when
-    `save_dir` cannot be written, or is the folder of a source image.
+    Boxes are xyxy in pixels of the original image, EXIF orientation applied.
     """
-    import torch
-
-    files = [Path(p) for p in paths]
-    plots = _plot_paths(files, Path(save_dir)) if save_dir is not None else None
-    if plots is not None and class_names is None:
-        raise DataError("save_dir: plotting needs class_names, got none. Pass the model's class names.")
-    report = on_error or (lambda _, error: log.error("%s", error))
-    was_training = model.training
-    model.to(device)
-    model.train(False)
-    try:
-        for start in range(0, len(files), batch):
-            read: list[tuple[int, NDArray[np.uint8]]] = []
-            for index in range(start, min(start + batch, len(files))):
-                try:
-                    read.append((index, read_image(files[index])))
-                except ImageError as error:
-                    report(files[index], error)
-            if not read:
-                continue
-            boxed = [letterbox(image, imgsz, layout="chw") for _, image in read]
-            pixels = torch.from_numpy(np.stack([b[0] for b in boxed])).to(device)
-            with torch.no_grad():
-                raw = model(pixels.float() / 255)
-            found = find_detections(raw, conf=conf, iou=iou, max_det=max_det)
-            for (index, image), (_, placement), network in zip(read, boxed, found, strict=True):
-                detections = to_original(network, placement)
-                if plots is not None and class_names is not None:
-                    plot_detections(image, detections, class_names, plots[index])
-                yield files[index], detections
-    finally:
-        model.train(was_training)
+    with inference(model, device, half=half):
+        for batch in batches:
+            raw = model(network_input(batch.images, device))
+            found = find_detections(raw, conf=conf, iou=iou, max_det=max_det, classes=classes)
+            size = (int(batch.images.shape[2]), int(batch.images.shape[3]))
+            for path, shape, network in zip(batch.paths, batch.shapes.tolist(), found, strict=True):
+                placement = Letterbox.fit((int(shape[0]), int(shape[1])), size)
+                yield Path(path), to_original(network, placement)
 
 
 def to_original(detections: Detections, placement: Letterbox) -> Detections:
@@ -102,19 +56,27 @@ def to_original(detections: Detections, placement: Letterbox) -> Detections:
     return Detections(placement.to_source(detections.boxes), detections.scores, detections.classes)
 
 
-def _plot_paths(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """A path in `folder` for each image; no two are the same, and none is a source image."""
+def plot_paths(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """A path in `folder` for the plot of each image; no two are the same, and none is a source image.
+
+    A plot has the name of its image, with -2, -3, ... where that is taken, and the suffix .png where the
+    image is not a JPEG. Raises `DataError` when `folder` holds one of the images.
+    """
+    resolved = folder.resolve()
     for path in paths:
-        if path.parent.resolve() == folder.resolve():
+        if path.parent.resolve() == resolved:
             raise DataError(
                 f"{folder}: this folder holds the source image {path.name}, expected another one. "
                 "Choose another save_dir: source images are never written to."
             )
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     plots = []
     for path in paths:
         suffix = path.suffix.lower() if path.suffix.lower() in PLOT_SUFFIXES else ".png"
-        name = f"{path.stem}{suffix}"
-        seen[name] = seen.get(name, 0) + 1
-        plots.append(folder / (name if seen[name] == 1 else f"{path.stem}-{seen[name]}{suffix}"))
+        name, number = f"{path.stem}{suffix}", 1
+        while name.casefold() in taken:  # some file systems ignore case
+            number += 1
+            name = f"{path.stem}-{number}{suffix}"
+        taken.add(name.casefold())
+        plots.append(folder / name)
     return plots

@@ -6,7 +6,7 @@ Readers convert their boxes to pixels first, so a label means the same whatever 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class CheckedBoxes:
 
     Image i has rows `offsets[i]` to `offsets[i + 1]` of `boxes` float64 [K, 4] xyxy pixels inside the image,
     `classes` int64 [K] and `lines` int64 [K]; `offsets` int64 [N + 1]. `dropped` maps an image to one finding
-    per dropped row (their codes start with `box-`); `notes` maps an image to its clipped boxes.
+    per dropped row (their codes start with `box-`); `notes` maps an image to its clipped and swapped boxes.
     """
 
     offsets: NDArray[np.int64]
@@ -54,6 +54,35 @@ def xyxy_to_xywhn(boxes: NDArray[np.float64], size: ArrayLike) -> NDArray[np.flo
     return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2 / size, (boxes[:, 2:] - boxes[:, :2]) / size])
 
 
+def are_shares(boxes: Iterable[NDArray[np.float64]]) -> bool:
+    """Whether all xyxy boxes that should be in pixels are divided by the sides of their images.
+
+    `boxes` are arrays [N, 4]. They are shares when all lie between 0 and 1, within the tolerance of the
+    rules, and not all coordinates are whole numbers: `0, 0, 1, 1` may be a box of one pixel.
+    """
+    fractions = False
+    for some in boxes:
+        if not are_within_1(some):
+            return False
+        finite = some[np.isfinite(some)]
+        fractions = fractions or bool((finite != np.round(finite)).any())
+    return fractions
+
+
+def are_within_1(boxes: NDArray[np.float64]) -> bool:
+    """Whether all finite boxes [N, 4] lie between 0 and 1, within the tolerance of the rules."""
+    finite = boxes[np.isfinite(boxes).all(axis=1)]
+    return bool(((finite >= -FRAME_TOLERANCE) & (finite <= 1 + FRAME_TOLERANCE)).all())
+
+
+def normalised_finding(path: Path) -> Finding:
+    """What is said about the dataset, or the label file, at `path` whose boxes `are_shares`."""
+    message = (
+        "all coordinates are between 0 and 1: they are taken as shares of the image's sides, not as pixels"
+    )
+    return Finding("warning", "boxes-normalised", message, str(path))
+
+
 def rows_numbered_by(file: str | Path) -> str:
     """What the `lines` of a record from `file` count: annotations of a JSON file, else lines of the file."""
     return "annotation" if str(file).lower().endswith(".json") else "line"
@@ -70,6 +99,14 @@ def row_finding(
     if numbered == "line":
         return Finding(severity, code, message, str(file), line)
     return Finding(severity, code, f"{numbered} {line}: {message}", str(file))
+
+
+def is_rejection(severity: str, code: str) -> bool:
+    """Whether a finding stands for a label row that is wrong.
+
+    Rows of missing images, repeats, crowds, and what a user asked to drop are not.
+    """
+    return severity == "error" and code.startswith("box-") and code != "box-no-image"
 
 
 def rows_without_image(
@@ -117,6 +154,8 @@ def apply_box_rules(
 ) -> CheckedBoxes:
     """Keep the valid label rows of several images, clip boxes that barely leave the image, drop the rest.
 
+    Corners that are swapped (the box was drawn from right to left, or upwards) are put right.
+
     `boxes` float64 [N, 4] xyxy pixels, `classes` int64 [N], `lines` int64 [N] the position of each row in its
     file (a line, or the id of an annotation). The first `counts[0]` rows belong to the first image, whose
     width and height are `sizes[0]` (int64 [I, 2]) and whose rows come from `files[0]`; and so on. Rules are
@@ -131,12 +170,14 @@ def apply_box_rules(
         high = np.maximum(boxes[:, :2], boxes[:, 2:])
         beyond = np.maximum(np.maximum(-low, high - size), 0.0)  # [N, 2] pixels
         outside: NDArray[np.bool_] = np.logical_or.reduce(beyond > size * FRAME_TOLERANCE, axis=1)
+        swapped: NDArray[np.bool_] = np.logical_or.reduce(boxes[:, 2:] < boxes[:, :2], axis=1)
     finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(boxes), axis=1)
     wrong_class: NDArray[np.bool_] = (classes < 0) | (classes >= num_classes)
-    clipped = np.clip(boxes, 0.0, np.hstack([size, size]))
+    ordered = np.hstack([low, high]) if swapped.any() else boxes
+    clipped = np.clip(ordered, 0.0, np.hstack([size, size]))
     empty: NDArray[np.bool_] = ~np.logical_and.reduce(clipped[:, 2:] > clipped[:, :2], axis=1)
     keep = finite & ~wrong_class & ~outside & ~empty
-    keep[np.flatnonzero(keep)[_repeats(boxes[keep], classes[keep], images[keep])]] = False
+    keep[np.flatnonzero(keep)[_repeats(ordered[keep], classes[keep], images[keep])]] = False
 
     def explain(i: int) -> tuple[Severity, str, str]:
         box = _format_box(boxes[i])
@@ -164,6 +205,11 @@ def apply_box_rules(
     for i in np.flatnonzero(~keep).tolist():
         dropped.setdefault(int(images[i]), []).append(row_finding(*explain(i), *source(i)))
     notes: dict[int, list[Finding]] = {}
+    for i in np.flatnonzero(keep & swapped).tolist():
+        message = f"box {_format_box(boxes[i])}: swapped corners (a negative width or height) are put right"
+        notes.setdefault(int(images[i]), []).append(
+            row_finding("warning", "box-swapped", message, *source(i))
+        )
     for i in np.flatnonzero(keep & (beyond > ROUNDING_PX).any(axis=1)).tolist():
         width, height = sizes[images[i]]
         message = f"box {_format_box(boxes[i])}: clipped to the {width}x{height} image"

@@ -7,6 +7,7 @@ It is read the way Ultralytics reads it, so one file works for both. Only the YA
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +18,11 @@ from types import MappingProxyType
 import yaml
 
 from yolofast.errors import DataError, DatasetNotFoundError, at
-from yolofast.formats.discover import image_names, in_path_order
-from yolofast.formats.splits import SPLITS
-from yolofast.types import Split
+from yolofast.formats.locations import read_image_list, resolve_entry
+from yolofast.formats.splits import SPLITS, WORDS, split_of_name
+from yolofast.formats.unique_names import first_repeat
+from yolofast.formats.walk import image_names, in_path_order
+from yolofast.types import Finding, Split
 
 MAX_BYTES = 4 << 20
 """A larger data.yaml is refused: real ones are a few kB."""
@@ -32,10 +35,10 @@ MAX_KEYPOINTS = 1000
 _SEPARATOR = re.escape(os.sep)
 _IMAGES_FOLDER = re.compile(rf"(?:^|{_SEPARATOR})(images)(?={_SEPARATOR})", re.IGNORECASE | re.ASCII)
 
-YAML_KEYS: Mapping[Split, tuple[str, ...]] = MappingProxyType(
-    {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
-)
-"""The keys under which data.yaml may name each split; the first one is written."""
+YAML_KEYS: Mapping[Split, str] = MappingProxyType({"train": "train", "valid": "val", "test": "test"})
+"""The keys of the splits in a data.yaml that is written; any of `splits.WORDS` is read."""
+KNOWN_KEYS = frozenset({"path", "names", "nc", "kpt_shape", "download"})
+"""Keys that have another meaning, here or to trainers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,10 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except FileNotFoundError:
         raise DatasetNotFoundError(f"{path}: no such file. Give the data.yaml of a dataset.") from None
+    except IsADirectoryError:
+        raise DataError(
+            f"{path}: got a folder, expected a data.yaml. Give the one in it; `yolofast prepare` makes one."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     except yaml.YAMLError as error:
@@ -115,7 +122,9 @@ def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, 
             raise DataError(f"{at(path, count_line)}: nc: got {count}, expected 1 to {MAX_CLASSES}.")
     if "names" not in keys:
         if count is None:
-            raise DataError(f"{path}: no 'names': list the classes, for example 'names: [cat, dog]'.")
+            close = difflib.get_close_matches("names", keys, n=1, cutoff=0.6)
+            meant = f" Did you mean 'names' by '{close[0]}'?" if close else ""
+            raise DataError(f"{path}: no 'names': list the classes, for example 'names: [cat, dog]'.{meant}")
         return tuple(f"class_{i}" for i in range(count))
     node, line = keys["names"]
     where = at(path, line)
@@ -140,6 +149,13 @@ def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, 
         raise DataError(
             f"{at(path, count_line)}: nc is {count} but names (line {line}) has {len(names)} classes. "
             "Correct one of them, or remove nc."
+        )
+    repeated = first_repeat(names)
+    if repeated is not None:
+        first, second = repeated
+        raise DataError(
+            f"{where}: names: '{names[first]}' is both class {first} and class {second}, expected each name "
+            "once. Rename one of them."
         )
     return names
 
@@ -170,22 +186,45 @@ def top_level_keys(path: Path) -> frozenset[str]:
     return frozenset(_compose(path))
 
 
-def _resolve(entry: str, roots: Sequence[Path]) -> Path | None:
-    """The path of `entry` below the first root that has it; exports write `../train` for `train`."""
-    tails = [entry, entry[3:]] if entry.startswith("../") else [entry]
-    for root in roots:
-        for tail in tails:
-            if (root / tail).exists():
-                return Path(os.path.normpath(root / tail))
-    return None
+def _split_keys(keys: Mapping[str, tuple[yaml.Node, int]]) -> dict[Split, str]:
+    """The key that names each split: train, val and test, or another word for them (`splits.WORDS`)."""
+    found: dict[Split, str] = {}
+    for key in sorted(keys, key=lambda key: key not in YAML_KEYS.values()):  # `val` counts before `valid`
+        split = WORDS.get(key.lower())
+        if split is not None:
+            found.setdefault(split, key)
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def _refuse_misspelt(
+    path: Path, keys: Mapping[str, tuple[yaml.Node, int]], found: Mapping[Split, str], roots: Sequence[Path]
+) -> None:
+    """Refuse a key that is no split, but means one that is missing and names something that exists.
+
+    A `vla:` that is ignored would train without validation.
+    """
+    for key, (node, line) in keys.items():
+        if key in KNOWN_KEYS or key in found.values():
+            continue
+        close = difflib.get_close_matches(key.lower(), WORDS, n=1, cutoff=0.6)
+        split = split_of_name(key) or (WORDS[close[0]] if close else None)
+        if split in ("train", "valid") and split not in found:
+            items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+            entries = [item.value for item in items if isinstance(item, yaml.ScalarNode) and item.value]
+            if any(resolve_entry(entry, roots) for entry in entries):
+                raise DataError(
+                    f"{at(path, line)}: got the key '{key}', expected train, val or test. "
+                    f"Did you mean '{YAML_KEYS[split]}'? Rename the key."
+                )
 
 
 def read_data_yaml(path: str | Path) -> DataYaml:
     """Read a data.yaml: its classes and the locations of its images.
 
     A relative `path:` is relative to the folder of the yaml, which also replaces it when it is empty or does
-    not exist (a dataset that was moved). Splits are read from `train`, `val` (or `valid`) and `test`: a
-    folder, a .txt list of images, or a list of these. A `test` that does not exist is ignored (many exports
+    not exist (a dataset that was moved). Splits are read from `train`, `val` (or `valid`, `validation`) and
+    `test`: a folder, a .txt list of images, or a list of these; `formats.locations` says how they are found.
+    A key that means one of them but is none is refused. A `test` that does not exist is ignored (many exports
     name one without shipping it); any other missing folder is an error. Without `names`, `nc: 3` gives
     class_0, class_1, class_2.
 
@@ -196,12 +235,14 @@ def read_data_yaml(path: str | Path) -> DataYaml:
     keys = _compose(path)
     names = _names(path, keys)
     declared = _text(keys["path"][0], at(path, keys["path"][1]), "path") if "path" in keys else ""
-    roots = [path.parent / declared, path.parent] if declared else [path.parent]
+    base = path.parent / declared
+    if "\\" in declared and not base.exists():
+        base = path.parent / declared.replace("\\", "/")
+    roots = [base, path.parent] if declared else [path.parent]
     splits: dict[Split, tuple[Path, ...]] = {}
-    for split in SPLITS:
-        key = next((k for k in YAML_KEYS[split] if k in keys), None)
-        if key is None:
-            continue
+    split_keys = _split_keys(keys)
+    _refuse_misspelt(path, keys, split_keys, roots)
+    for split, key in split_keys.items():
         node, line = keys[key]
         items = node.value if isinstance(node, yaml.SequenceNode) else [node]
         found: list[Path] = []
@@ -209,7 +250,7 @@ def read_data_yaml(path: str | Path) -> DataYaml:
             entry = _text(item, at(path, item.start_mark.line + 1), key)
             if not entry:
                 continue
-            location = _resolve(entry, roots)
+            location = resolve_entry(entry, roots)
             if location is not None:
                 found.append(location)
             elif split != "test":
@@ -225,37 +266,44 @@ def read_data_yaml(path: str | Path) -> DataYaml:
     return DataYaml(path, Path(os.path.normpath(root)), splits, names, _keypoints(path, keys))
 
 
-def _read_image_list(data: DataYaml, list_file: Path) -> list[Path]:
-    """Images named in a .txt list: absolute, or relative to the folder of the list or to the dataset root.
+def dataset_folder(data: DataYaml) -> Path:
+    """The folder that holds the images and labels of a data.yaml.
 
-    A backslash counts as a slash unless an image has it in its name: lists come from Windows too.
+    `data.root` when all splits are below it, else the folder above all of them (above `images` for images).
+
+    Raises `DataError` when there is no such folder but the root of the file system.
     """
-    try:
-        lines = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise DataError(f"{list_file}: cannot be read: {error.strerror}") from None
-    images = []
-    for line in filter(None, map(str.strip, lines)):
-        if "\\" in line and not (list_file.parent / line).exists():
-            line = line.replace("\\", "/")
-        beside = Path(os.path.normpath(list_file.parent / line))
-        below = Path(os.path.normpath(data.root / line))
-        images.append(below if below.exists() and not beside.exists() else beside)
-    return images
+    locations = [location for found in data.splits.values() for location in found]
+    if all(location.is_relative_to(data.root) for location in locations):
+        return data.root
+    folder = Path(os.path.commonpath([*locations]))
+    folder = folder.parent if folder.is_file() or folder.name.lower() == "images" else folder
+    if folder.parent == folder:
+        raise DataError(
+            f"{data.path}: its splits have no folder in common ({', '.join(map(str, locations))}). Put them "
+            "below one folder."
+        )
+    return folder
 
 
-def list_image_names(data: DataYaml, split: Split) -> list[str]:
+def list_image_names(data: DataYaml, split: Split, notes: list[Finding] | None = None) -> list[str]:
     """The paths of all images of a split, sorted folder by folder, each once.
 
-    Images in a .txt list are returned as listed, even when the file is missing. Raises `DataError` when
-    data.yaml does not name the split.
+    Images in a .txt list are returned as listed, even when the file is missing; what had to be done to find
+    listed images is added to `notes`. Raises `DataError` when data.yaml does not name the split.
     """
     if split not in data.splits:
-        key = YAML_KEYS[split][0]
+        key = YAML_KEYS[split]
         raise DataError(f"{data.path}: no '{key}:' split; it has: {', '.join(data.splits)}.")
     images: set[str] = set()
     for source in data.splits[split]:
-        images.update(image_names(source) if source.is_dir() else map(str, _read_image_list(data, source)))
+        if source.is_dir():
+            images.update(image_names(source))
+        else:
+            listed, found = read_image_list(source, data.root)
+            images.update(listed)
+            if notes is not None:
+                notes.extend(found)
     return in_path_order(images)
 
 

@@ -6,9 +6,9 @@ Nothing is lost silently: each label row of the source is either in a record or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import (
     apply_box_rules,
+    row_finding,
     rows_numbered_by,
     rows_without_image,
 )
-from yolofast.formats.prefetch import prefetch_batches
+from yolofast.formats.prefetch import BATCH, prefetch_batches
+from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, ResizeEvidence, place_boxes
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -45,6 +47,18 @@ class ReadImage:
     @property
     def findings(self) -> tuple[Finding, ...]:
         return self.dropped + self.notes
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the image has label rows, and none of them is a box: it is no background image."""
+        return self.record is not None and self.rows > 0 and not len(self.record.boxes)
+
+
+def rejected_image(image: str | Path, rows: int) -> Finding:
+    """The finding for an image that is left out because none of its label rows can be used."""
+    none = f"none of its {rows} label rows can" if rows > 1 else "its only label row cannot"
+    message = f"{none} be used: it is left out, because training would take its objects for background"
+    return Finding("warning", "image-rejected", message, str(image))
 
 
 class LabelFileError(Exception):
@@ -72,6 +86,13 @@ def parsing() -> Iterator[None]:
         raise LabelFileError(f"cannot be read: {error}") from None
 
 
+def check_size(path: Path, max_bytes: int) -> None:
+    """Raise `LabelFileError` for a file of more than `max_bytes`; call it inside `parsing`."""
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise LabelFileError(f"got {size} bytes, expected a file of at most {max_bytes}")
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledDataset:
     """A folder opened by a reader. `read()` streams its images, always in the same order."""
@@ -83,6 +104,10 @@ class LabelledDataset:
     read: Callable[[], Iterator[ReadImage]]
     findings: tuple[Finding, ...] = ()
     evidence: tuple[str, ...] = ()
+    splits_from: str = ""
+    """Where the splits come from, such as 'ImageSets/Main/train.txt' or 'folder names'."""
+    numbers: Mapping[Path, int] | None = None
+    """The position of each image, from 1, in what its split lists (readable or not); None without lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +122,6 @@ class RawRows:
     classes: NDArray[np.int64]
     lines: NDArray[np.int64]
     normalised: bool = False
-
-    def pixels(self, width: int, height: int) -> NDArray[np.float64]:
-        """The boxes [N, 4] in pixels of an image of this size."""
-        if not self.normalised:
-            return self.boxes
-        with np.errstate(over="ignore", invalid="ignore"):  # the rules drop boxes that overflow
-            return self.boxes * np.array([width, height, width, height], dtype=np.float64)
 
     @staticmethod
     def collect(
@@ -152,10 +170,59 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     """Complete images in order: sizes from the headers, then the box rules. Complete items pass through.
 
     An image whose header cannot be read is skipped with all its rows. A stated size that differs from the
-    size of the image is noted. Prefetches a few batches of `found`.
+    size of the image is noted, and boxes are turned or scaled where it shows that they belong to another
+    picture (`stated_size`). Prefetches a few batches of `found`.
+
+    Images whose labels may have been drawn before EXIF turned the image, or before it was resized, come last:
+    all of them together show whether they were.
     """
+    exif, resize = _Held(ExifEvidence()), _Held(ResizeEvidence())
     for items, headers in prefetch_batches(found, _headers):
+        if any(isinstance(item, FoundImage) and item.stated is not None for item in items) or any(
+            isinstance(header, ImageHeader) and header.orientation != 1 for header in headers
+        ):
+            items, headers = _hold_back(items, headers, (exif, resize))
         yield from _complete(items, headers, num_classes)
+    for held in (exif, resize):
+        for start in range(0, len(held.images), BATCH):
+            some = held.images[start : start + BATCH]
+            items, headers = [item for item, _ in some], [header for _, header in some]
+            yield from _complete(items, headers, num_classes, held.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The images that depend on what all of them show."""
+
+    evidence: ExifEvidence | ResizeEvidence
+    images: list[tuple[FoundImage, ImageHeader]] = field(default_factory=list)
+
+    def take(self, item: FoundImage, header: ImageHeader) -> bool:
+        """Add an image to the evidence; returns whether it is held."""
+        rows = item.rows
+        if self.evidence.add(rows.boxes, item.stated, header, normalised=rows.normalised):
+            self.images.append((item, header))
+            return True
+        return False
+
+
+def _hold_back(
+    items: Iterable[FoundImage | ReadImage],
+    headers: Iterable[ImageHeader | ImageError],
+    held: Sequence[_Held],
+) -> tuple[list[FoundImage | ReadImage], list[ImageHeader | ImageError]]:
+    """The items and headers without the images that `held` take."""
+    kept: list[FoundImage | ReadImage] = []
+    kept_headers: list[ImageHeader | ImageError] = []
+    next_header = iter(headers)
+    for item in items:
+        if isinstance(item, FoundImage):
+            header = next(next_header)
+            if isinstance(header, ImageHeader) and any(some.take(item, header) for some in held):
+                continue
+            kept_headers.append(header)
+        kept.append(item)
+    return kept, kept_headers
 
 
 def _headers(items: list[FoundImage | ReadImage]) -> list[ImageHeader | ImageError]:
@@ -163,14 +230,21 @@ def _headers(items: list[FoundImage | ReadImage]) -> list[ImageHeader | ImageErr
 
 
 def _complete(
-    items: list[FoundImage | ReadImage], headers: list[ImageHeader | ImageError], num_classes: int
+    items: Sequence[FoundImage | ReadImage],
+    headers: Sequence[ImageHeader | ImageError],
+    num_classes: int,
+    evidence: ExifEvidence | ResizeEvidence | None = None,
 ) -> Iterator[ReadImage]:
     """`headers` belong to the found images among `items`."""
     found = [item for item in items if isinstance(item, FoundImage)]
     usable = [(f, h) for f, h in zip(found, headers, strict=True) if isinstance(h, ImageHeader)]
+    placed = [
+        place_boxes(f.rows.boxes, f.stated, h, normalised=f.rows.normalised, evidence=evidence)
+        for f, h in usable
+    ]
     empty = np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.int64)
     checked = apply_box_rules(
-        np.concatenate([f.rows.pixels(h.width, h.height) for f, h in usable] or [empty[0]]),
+        np.concatenate([p.boxes for p in placed] or [empty[0]]),
         np.concatenate([f.rows.classes for f, _ in usable] or [empty[1]]),
         np.concatenate([f.rows.lines for f, _ in usable] or [empty[2]]),
         [len(f.rows.lines) for f, _ in usable],
@@ -202,8 +276,72 @@ def _complete(
             item.split,
         )
         dropped = (*item.dropped, *checked.dropped.get(i, ()))
-        notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, header))
+        notes = (*item.notes, *checked.notes.get(i, ()), *_size_notes(item, placed[i]))
         yield ReadImage(item.image, record, item.count, dropped, notes, header)
+
+
+def notes_alone(notes: tuple[Finding, ...]) -> Iterator[ReadImage]:
+    """Findings about the labels as a whole, after the last image; nothing when there are none."""
+    if notes:
+        yield ReadImage(None, None, 0, notes=notes)
+
+
+def merge_repeated(items: Iterable[ReadImage], repeated: Mapping[Path, int]) -> Iterator[ReadImage]:
+    """Join the items of each image that several label files describe: the union of their boxes.
+
+    `repeated` says how many items there are for each of these images; they may come far apart. A box that
+    repeats one of an earlier item is dropped (`box-duplicate`). The split is the first one named.
+    """
+    left, parts = dict(repeated), dict[Path, ReadImage]()
+    for item in items:
+        if item.image is None or item.image not in left:
+            yield item
+            continue
+        first = parts.get(item.image)
+        parts[item.image] = item if first is None else _joined(first, item)
+        left[item.image] -= 1
+        if left[item.image] == 0:
+            yield parts.pop(item.image)
+
+
+def _joined(first: ReadImage, other: ReadImage) -> ReadImage:
+    rows = first.rows + other.rows
+    record, added = first.record, other.record
+    if record is None or added is None:  # the image cannot be read
+        dropped = tuple(dict.fromkeys((*first.dropped, *other.dropped)))
+        return ReadImage(first.image, None, rows, dropped, first.notes + other.notes)
+    source = added.label_file or added.path
+    known = {(c, b.tobytes()) for c, b in zip(record.classes.tolist(), record.boxes + 0.0, strict=True)}
+    fresh, repeats = [], []
+    for i, box in enumerate(added.boxes + 0.0):
+        if (int(added.classes[i]), box.tobytes()) not in known:
+            fresh.append(i)
+            continue
+        file = "another entry of the file" if source == record.label_file else record.label_file
+        why = f"an exact repeat of a box of this image in {file}"
+        line, numbered = int(added.lines[i]), rows_numbered_by(source)
+        repeats.append(row_finding("warning", "box-duplicate", why, source, line, numbered))
+    notes = [*first.notes, *other.notes]
+    if added.split is not None and record.split not in (None, added.split):
+        message = f"image '{record.path.name}' is also in {record.split}: it stays there, with all its boxes"
+        notes.append(Finding("warning", "split-overlap", message, str(source)))
+    return ReadImage(
+        first.image,
+        ImageRecord(
+            record.path,
+            record.width,
+            record.height,
+            np.concatenate([record.boxes, added.boxes[fresh]]),
+            np.concatenate([record.classes, added.classes[fresh]]),
+            np.concatenate([record.lines, added.lines[fresh]]),
+            record.label_file,
+            record.split or added.split,
+        ),
+        rows,
+        (*first.dropped, *other.dropped, *repeats),
+        tuple(notes),
+        first.header,
+    )
 
 
 def unlabelled_images(
@@ -228,19 +366,8 @@ def unreadable_image(
     return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))
 
 
-def _size_notes(found: FoundImage, header: ImageHeader) -> tuple[Finding, ...]:
-    if found.stated is None or tuple(map(_as_number, found.stated)) == (header.width, header.height):
+def _size_notes(found: FoundImage, placed: PlacedBoxes) -> tuple[Finding, ...]:
+    if not placed.code:
         return ()
-    message = (
-        f"image '{found.image.name}': stated as {found.stated[0]}x{found.stated[1]}, "
-        f"but it is {header.width}x{header.height}; the image counts"
-    )
-    return (Finding("warning", "size-mismatch", message, str(found.source), found.stated_line),)
-
-
-def _as_number(value: object) -> object:
-    """`value` as a float where it is a number or reads as one; anything else unchanged."""
-    try:
-        return float(value) if isinstance(value, str | int | float) else value
-    except (ValueError, OverflowError):
-        return value
+    message = f"image '{found.image.name}': {placed.reason}"
+    return (Finding("warning", placed.code, message, str(found.source), found.stated_line),)

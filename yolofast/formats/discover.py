@@ -1,20 +1,17 @@
-"""Discovers the files below a folder: a safe walk of the tree, with each file sorted by kind.
-
-This is the only module that walks the directory tree, so symlink loops, hidden files and unusual names
-are handled once. File contents are not read here.
-"""
+"""Discovers the files of a dataset, sorted by kind: below a folder, or of the data.yaml that is given."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.formats.data_yaml import dataset_folder, read_data_yaml
 from yolofast.formats.splits import split_of
-from yolofast.images import IMAGE_SUFFIXES
+from yolofast.formats.walk import in_path_order, walk
+from yolofast.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from yolofast.types import Finding, Split
 
 CLASS_FILE_NAMES = frozenset(
@@ -33,7 +30,16 @@ CLASS_FILE_NAMES = frozenset(
     }
 )
 CLASS_FILE_SUFFIXES = frozenset({".names", ".pbtxt"})
-SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
+YAML_SUFFIXES = frozenset({".yaml", ".yml"})
+UNREAD_LABELS = {
+    ".tfrecord": "TFRecord",
+    ".tfrecords": "TFRecord",
+    ".record": "TFRecord",
+    ".parquet": "Parquet",
+    ".arrow": "Arrow",
+    ".mat": "MATLAB",
+}
+"""Suffixes of files that may hold labels in formats that are not read; they are named, never opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,10 @@ class FileTree:
     class_files: tuple[Path, ...]
     findings: tuple[Finding, ...]
     tables: tuple[Path, ...] = ()
+    data_yaml: Path | None = None
+    """The data.yaml that the user named instead of a folder: it alone describes the dataset."""
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What `file_kinds` has found out about the files: each is looked at once, whatever reader asks."""
 
     def relative(self, path: Path) -> str:
         """`path` relative to the root, with forward slashes; unchanged when it lies outside the root."""
@@ -59,64 +69,16 @@ class FileTree:
         return split_of(path.relative_to(self.root).parent)
 
 
-def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "broken", "other"]:
-    """What an entry resolves to; a link to nothing or to itself is broken, a socket is other."""
-    try:
-        if entry.is_file():
-            return "file"
-        if entry.is_dir():
-            return "folder"
-    except OSError:  # a link that leads back to itself
-        return "broken"
-    return "broken" if entry.is_symlink() else "other"
+def _unread_images(suffix: str, names: list[str]) -> Finding:
+    count = f"{len(names)} {suffix} image{'s are' if len(names) > 1 else ' is'} not read"
+    message = f"{count}. Convert {'them' if len(names) > 1 else 'it'} to JPEG or PNG"
+    return Finding("warning", "image-suffix", message, min(names), count=len(names))
 
 
-def _walk(root: Path, findings: list[Finding]) -> Iterator[str]:
-    """Paths of all files below `root`, unordered; each real folder is entered once, so symlink loops end.
-
-    Linked folders are entered last: a folder that is also reachable without a link keeps its own name.
-    """
-    visited: set[tuple[int, int]] = set()
-    pending, linked = [os.fspath(root)], list[str]()
-    while pending or linked:
-        folder = pending.pop() if pending else linked.pop(0)
-        try:
-            status = os.stat(folder)  # noqa: PTH116 - strings are faster: runs once per folder of huge trees
-            if (status.st_dev, status.st_ino) in visited:
-                continue
-            visited.add((status.st_dev, status.st_ino))
-            others = []
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
-                        continue
-                    kind = _kind(entry)
-                    if kind == "file":
-                        yield entry.path
-                    elif kind != "other":
-                        others.append((entry.path, kind, entry.is_symlink()))
-            for path, kind, is_link in sorted(others):
-                if kind == "folder":
-                    (linked if is_link else pending).append(path)
-                else:
-                    message = f"a link to '{os.readlink(path)}', which leads nowhere"  # noqa: PTH115
-                    findings.append(Finding("warning", "link-broken", message, path))
-        except OSError as error:
-            message = f"cannot be read: {error.strerror}"
-            findings.append(Finding("error", "folder-unreadable", message, folder))
-
-
-def in_path_order(names: Iterable[str]) -> list[str]:
-    """Names sorted as `Path` sorts them, folder by folder."""
-    # No name contains NUL, which sorts below every other character: so paths compare part by part.
-    return sorted(names, key=lambda name: name.replace(os.sep, "\0"))
-
-
-def image_names(folder: Path) -> list[str]:
-    """The paths of the images of `list_folder`, unordered."""
-    suffixes = tuple(IMAGE_SUFFIXES)
-    root = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow symlinks
-    return [name for name in _walk(Path(root), []) if name.lower().endswith(suffixes)]
+def _unread_labels(suffix: str, names: list[str]) -> Finding:
+    count = f"{len(names)} {UNREAD_LABELS[suffix]} file{'s are' if len(names) > 1 else ' is'} not read"
+    message = f"{count}. If these are the labels, export or convert them to COCO or YOLO"
+    return Finding("info", "label-suffix", message, min(names), count=len(names))
 
 
 def list_folder(root: str | Path) -> FileTree:
@@ -128,15 +90,23 @@ def list_folder(root: str | Path) -> FileTree:
     findings: list[Finding] = []
     kinds: dict[str, list[str]] = {k: [] for k in ("image", "text", "json", "xml", "yaml", "class", "table")}
     by_suffix = {".txt": "text", ".json": "json", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml"}
-    by_suffix |= {".csv": "table", ".tsv": "table"}
+    by_suffix |= {".csv": "table", ".tsv": "table", ".ndjson": "json", ".jsonl": "json"}
     by_suffix |= dict.fromkeys(IMAGE_SUFFIXES, "image")
-    for name in _walk(root, findings):
+    unread: dict[str, list[str]] = {}
+    labels: dict[str, list[str]] = {}
+    for name in walk(root, findings):
         base = name[name.rfind(os.sep) + 1 :].lower()
         suffix = os.path.splitext(base)[1]  # noqa: PTH122
         if base in CLASS_FILE_NAMES or suffix in CLASS_FILE_SUFFIXES:
             kinds["class"].append(name)
         elif suffix in by_suffix:
             kinds[by_suffix[suffix]].append(name)
+        elif suffix in UNREAD_SUFFIXES:
+            unread.setdefault(suffix, []).append(name)
+        elif suffix in UNREAD_LABELS or ".tfrecord-" in base:  # shards: train.tfrecord-00000-of-00010
+            labels.setdefault(suffix if suffix in UNREAD_LABELS else ".tfrecord", []).append(name)
+    findings += [_unread_images(suffix, names) for suffix, names in sorted(unread.items())]
+    findings += [_unread_labels(suffix, names) for suffix, names in sorted(labels.items())]
     ordered = {kind: tuple(map(Path, in_path_order(names))) for kind, names in kinds.items()}
     return FileTree(
         root,
@@ -151,30 +121,47 @@ def list_folder(root: str | Path) -> FileTree:
     )
 
 
-def check_folder(path: Path) -> None:
-    """Raise `DatasetNotFoundError` when `path` does not exist, `DataError` when it is not a folder."""
+def list_dataset(path: str | Path) -> FileTree:
+    """The file tree of a dataset, given as its folder or as its data.yaml; it may be without images.
+
+    Raises `DatasetNotFoundError` when `path` does not exist, and `DataError` when it is another file, or a
+    data.yaml that is invalid.
+    """
+    path = Path(path)
     if not path.exists():
-        raise DatasetNotFoundError(f"{path}: no such folder. Give the folder with your images and labels.")
-    if not path.is_dir():
-        raise DataError(
-            f"{path}: got a file, expected a dataset folder (unpack an archive first: yolofast fetch)."
+        raise DatasetNotFoundError(
+            f"{path}: no such folder. Give the folder with your images and labels, or its data.yaml."
         )
+    if path.is_dir():
+        return list_folder(path)
+    if path.suffix.lower() not in YAML_SUFFIXES:
+        raise DataError(
+            f"{path}: got a file, expected a dataset folder or a data.yaml (unpack an archive first: "
+            "yolofast fetch)."
+        )
+
+    data = read_data_yaml(path)
+    return replace(list_folder(dataset_folder(data)), data_yaml=data.path)
 
 
 def scan_dataset(path: str | Path | FileTree) -> FileTree:
-    """The file tree of a dataset folder that contains images. A tree that was scanned before is returned.
+    """The file tree of a dataset (`list_dataset`) with images. A tree that was scanned before is returned.
 
-    Raises `DatasetNotFoundError` when `path` does not exist, and `DataError` when it is a file, an empty
-    folder, or a folder without a single image.
+    Raises `DatasetNotFoundError` when `path` does not exist, and `DataError` when it is a file other than a
+    data.yaml, an empty folder, or without a single image.
     """
     if isinstance(path, FileTree):
         return path
     path = Path(path)
-    check_folder(path)
-    tree = list_folder(path)
+    tree = list_dataset(path)
     if not tree.images:
-        if next(iter(path.iterdir()), None) is None:
+        if next(iter(tree.root.iterdir()), None) is None:
             raise DataError(f"{path}: the folder is empty. Put images and labels into it.")
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{path}: no images here or in folders below. Expected files such as {suffixes}.")
+        unread = "".join(
+            f" {f.file}: {f.message}." for f in tree.findings if f.code in ("image-suffix", "label-suffix")
+        )
+        raise DataError(
+            f"{path}: no images here or in folders below. Expected files such as {suffixes}.{unread}"
+        )
     return tree

@@ -6,73 +6,107 @@ the file tree of the dataset and nowhere else, so a path in an annotation can ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Collection, Iterable
+from functools import cached_property
+from pathlib import Path
 
 from yolofast.formats.discover import FileTree
-from yolofast.formats.splits import split_of
-from yolofast.images import IMAGE_SUFFIXES
-from yolofast.types import Split
-
-
-def common_prefix(a: Sequence[str], b: Sequence[str]) -> int:
-    """How many leading items two sequences have in common."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+from yolofast.formats.name_keys import KEYS, decoded, matched_findings, same_name
+from yolofast.formats.path_index import PathIndex, stated_path
+from yolofast.formats.split_lists import ImageSplits, with_rest
+from yolofast.types import Finding, Split
 
 
 class ImageFinder:
-    """Looks up the images of a tree by name."""
+    """Looks up the images of a tree by name, and their splits.
 
-    def __init__(self, tree: FileTree) -> None:
-        self._by_stem: dict[str, list[Path]] = {}
-        for image in tree.images:
-            self._by_stem.setdefault(image.stem, []).append(image)
-        folders = {image.parent for image in tree.images}
-        self._splits = {folder: split_of(folder.relative_to(tree.root)) for folder in folders}
-        self._named = frozenset(split for split in self._splits.values() if split is not None)
+    `names` gives all names that will be looked up. It is only called when a name is not found as it is: a
+    name whose key equals that of another one in `names` is then not matched by key.
+    """
+
+    def __init__(self, tree: FileTree, names: Callable[[], Iterable[str]] | None = None) -> None:
+        self._tree, self._names = tree, names
+        self._index = PathIndex(tree.root, tree.images)
+        self._matched: dict[str, str] = {}
+
+    def __contains__(self, stem: str) -> bool:
+        """Whether an image has exactly this stem."""
+        return stem in self._index
 
     def find(self, name: str, folder: Path, split: Split | None = None) -> Path | None:
         """The image called `name`, for an annotation file in `folder`; None without a unique best match.
 
         `name` may have leading folders; its suffix matters only when it is an image suffix. Among images of
-        the same name, the one that shares most of the leading folders of `name` wins, then one in a folder
-        of `split`, then the one nearest to `folder`. People number the images of each split from 1: where
+        that name, the one that shares most of the folders in `name` matches, then one in a folder of
+        `split`, then the one nearest to `folder`. People number the images of each split from 1: where
         `split` has images of its own, an image in the folder of another split only matches when `name`
-        includes that folder.
+        includes that folder. A name that no image has is compared by its keys (`formats.name_keys`).
         """
-        wanted = PurePosixPath(name.replace("\\", "/"))
-        suffix = wanted.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
-            found = [p for p in self._by_stem.get(wanted.stem, []) if p.suffix.lower() == suffix]
-        else:
-            found = self._by_stem.get(wanted.name, [])
-        if split in self._named:
-            found = [p for p in found if self._may_belong_to(split, p, wanted)]
-        if len(found) < 2:
-            return found[0] if found else None
+        split = split if split in self._index.splits else None
+        stem, suffix, above = stated_path(name)
+        image = self._index.find(stem, folder, above=above, split=split, suffix=suffix)
+        return image or self._find_by_key(name, folder, split)
 
-        def rank(image: Path) -> tuple[int, bool, int]:
-            parents = image.parent.parts
-            common = common_prefix(parents, folder.parts)
-            return (
-                common_prefix(parents[::-1], wanted.parent.parts[::-1]),
-                split is not None and self._splits[image.parent] == split,
-                2 * common - len(parents) - len(folder.parts),
-            )
-
-        best, second = sorted(((rank(p), p) for p in found), reverse=True)[:2]
-        return best[1] if best[0] > second[0] else None
+    @cached_property
+    def splits(self) -> ImageSplits:
+        """The splits that lists of images and folders name."""
+        return ImageSplits(self._tree, self)
 
     def split(self, image: Path) -> Split | None:
-        """The split that the folders of an image name."""
-        return self._splits[image.parent]
+        """The split of an image by lists, else by its folders."""
+        return self.splits.of(image)
 
-    def _may_belong_to(self, split: Split | None, image: Path, wanted: PurePosixPath) -> bool:
-        """Whether the image's folder names no split other than `split`, or `wanted` includes that folder."""
-        theirs = self._splits[image.parent]
-        if theirs in (None, split):
-            return True
-        parents = image.parent.parts
-        common = common_prefix(parents[::-1], wanted.parent.parts[::-1])
-        return split_of(PurePosixPath(*parents[len(parents) - common :])) == theirs
+    def folder_split(self, file: Path) -> Split | None:
+        """The split that the folders between the root and a file name."""
+        return self._index.split(file)
+
+    def has_folder(self, split: Split) -> bool:
+        """Whether an image is in a folder of a split."""
+        return split in self._index.splits
+
+    def with_stated(
+        self, stated: Collection[Split | None], stated_by: str
+    ) -> tuple[frozenset[Split | None], str]:
+        """All splits of a dataset whose labels state splits, and in words where they come from.
+
+        `stated` are the splits that labels state, with None when they state none for some images: lists and
+        folders decide on these. `stated_by` says in words what states them.
+        """
+        named = frozenset(stated) - {None}
+        sources = [stated_by] if named else []
+        if None in stated:
+            others = self.splits.named
+            named |= others
+            sources += filter(None, [self.splits.source(others - {None})])
+        return named, with_rest(sources, named)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """One finding about all names that were matched by key so far; none without such names."""
+        return matched_findings(self._matched, self._tree.root)
+
+    def _find_by_key(self, name: str, folder: Path, split: Split | None) -> Path | None:
+        stem, suffix, above = stated_path(decoded(name))
+        for level, key in enumerate(KEYS):
+            value = key(stem)
+            index = self._indices[level]
+            if value not in index or len(self._asked[level].get(value, ())) > 1:
+                continue
+            image = index.find(value, folder, above=above, split=split, suffix=suffix)
+            if image is not None and same_name(stem, image.stem):
+                self._matched[name] = image.name
+                return image
+        return None
+
+    @cached_property
+    def _indices(self) -> list[PathIndex]:
+        return [PathIndex(self._tree.root, self._tree.images, key) for key in KEYS]
+
+    @cached_property
+    def _asked(self) -> list[dict[str, set[str]]]:
+        """For each kind of key: key -> the spellings of the stems that are looked up."""
+        asked: list[dict[str, set[str]]] = [{} for _ in KEYS]
+        stems = {stated_path(name)[0] for name in self._names()} if self._names is not None else ()
+        for stem in stems:
+            for level, key in enumerate(KEYS):
+                asked[level].setdefault(key(stem), set()).add(stem)
+        return asked

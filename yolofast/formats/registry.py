@@ -30,16 +30,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolofast.errors import ConfigError, DataError, nearest
+from yolofast.formats.bdd100k.reader import find_bdd100k, open_bdd100k
 from yolofast.formats.coco.reader import find_coco, open_coco
+from yolofast.formats.createml.reader import find_createml, open_createml
 from yolofast.formats.csv.reader import find_csv, open_csv
+from yolofast.formats.cvat.reader import find_cvat, open_cvat
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
+from yolofast.formats.dota.reader import find_dota, open_dota
+from yolofast.formats.kitti.reader import find_kitti, open_kitti
+from yolofast.formats.label_studio.reader import find_label_studio, open_label_studio
 from yolofast.formats.labelme.reader import find_labelme, open_labelme
-from yolofast.formats.names.conflicts import name_conflicts
+from yolofast.formats.lvis.reader import find_lvis, open_lvis
+from yolofast.formats.names.conflicts import name_conflicts, similar_names
+from yolofast.formats.ndjson.reader import find_ndjson, open_ndjson
 from yolofast.formats.openimages.reader import find_open_images, open_open_images
 from yolofast.formats.unsupported import explain_unsupported
+from yolofast.formats.via.reader import find_via, open_via
+from yolofast.formats.visdrone.reader import find_visdrone, open_visdrone
 from yolofast.formats.voc.reader import find_voc, open_voc
+from yolofast.formats.vott.reader import find_vott, open_vott
 from yolofast.formats.yolo.reader import find_yolo, open_yolo
+from yolofast.types import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +77,17 @@ READERS: dict[str, Reader] = {
     "csv": Reader(find_csv, open_csv),
     "openimages": Reader(find_open_images, open_open_images),
     "labelme": Reader(find_labelme, open_labelme),
+    "cvat": Reader(find_cvat, open_cvat),
+    "label_studio": Reader(find_label_studio, open_label_studio),
+    "via": Reader(find_via, open_via),
+    "vott": Reader(find_vott, open_vott),
+    "createml": Reader(find_createml, open_createml),
+    "visdrone": Reader(find_visdrone, open_visdrone),
+    "kitti": Reader(find_kitti, open_kitti),
+    "dota": Reader(find_dota, open_dota),
+    "lvis": Reader(find_lvis, open_lvis),
+    "bdd100k": Reader(find_bdd100k, open_bdd100k),
+    "ndjson": Reader(find_ndjson, open_ndjson),
 }
 _RESERVED_NAMES = frozenset({"mixed", "unknown", "class_mapping"})
 """What `DatasetInfo` uses besides format names."""
@@ -83,8 +106,10 @@ def register_reader(name: str, reader: Reader, *, replace: bool = False) -> None
 
 
 def find_label_files(tree: FileTree) -> Mapping[str, tuple[Path, ...]]:
-    """Format name -> label files, for the formats found in the tree."""
-    found = {name: reader.find(tree) for name, reader in READERS.items()}
+    """Format name -> label files, for the formats found in the tree: only YOLO's where the user named a
+    data.yaml."""
+    names = READERS if tree.data_yaml is None else ("yolo",)
+    found = {name: READERS[name].find(tree) for name in names}
     return {name: files for name, files in found.items() if files}
 
 
@@ -114,12 +139,36 @@ def choose_format(tree: FileTree, found: Mapping[str, tuple[Path, ...]], label_f
 def open_dataset(tree: FileTree, label_format: str | None = None) -> LabelledDataset:
     """The labels of a tree, ready to stream.
 
+    Where there are several formats and none was chosen, one that cannot be opened does not count: it is a
+    finding (`format-broken`).
+
     Raises `ConfigError` for an unknown `label_format`, and `DataError` when there is no supported format,
     several and none was chosen, or when the files of the format are invalid.
     """
     found = find_label_files(tree)
+    if label_format is None and len(found) > 1:
+        return _only_sound(tree, found)
     name = choose_format(tree, found, label_format)
     return open_format(tree, name, found[name])
+
+
+def _only_sound(tree: FileTree, found: Mapping[str, tuple[Path, ...]]) -> LabelledDataset:
+    """The only one of several formats that can be opened; raises `DataError` when there are more, or none."""
+    opened: dict[str, LabelledDataset] = {}
+    broken: list[Finding] = []
+    for name, files in found.items():
+        try:
+            opened[name] = open_format(tree, name, files)
+        except DataError as error:
+            broken.append(broken_format(tree, name, error))
+    name = choose_format(tree, {name: found[name] for name in opened or found}, None)
+    return dataclasses.replace(opened[name], findings=(*opened[name].findings, *broken))
+
+
+def broken_format(tree: FileTree, name: str, error: DataError) -> Finding:
+    """The finding for a format whose files are there and cannot be opened."""
+    message = f"the {name} labels cannot be opened: {str(error).removeprefix(f'{tree.root}: ')}"
+    return Finding("error", "format-broken", message, str(tree.root))
 
 
 def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledDataset:
@@ -127,4 +176,5 @@ def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledD
     reader = READERS[name]
     dataset = reader.open(tree, files)
     conflicts = name_conflicts(tree, dataset.names, name) if reader.labels_hold_names else ()
-    return dataclasses.replace(dataset, format=name, findings=dataset.findings + conflicts)
+    findings = dataset.findings + conflicts + similar_names(dataset.names, tree.root)
+    return dataclasses.replace(dataset, format=name, findings=findings)

@@ -1,4 +1,4 @@
-"""The drop-in kernels: numpy in, numpy out, no torch.
+"""The drop-in kernels: numpy in, numpy out, no torch (but `letterbox_batch`, for tensors).
 
 Each name is imported from its module when it is first used (PEP 562), so `import yolofast.kernels` is quick
 and brings in neither torch nor cv2 nor numba.
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from ._nms import batched_nms, nms, soft_nms
     from ._render import render
     from ._render_labels import render_labels
+    from .jpeg_letterbox import decode_letterbox
     from .matching import match_detections
     from .postprocess import postprocess
+    from .torch_letterbox import letterbox_batch as letterbox_batch
 
 __all__ = [
     "batched_nms",
@@ -39,6 +41,7 @@ __all__ = [
     "color_matrix",
     "decode_jpeg",
     "decode_jpeg_batch",
+    "decode_letterbox",
     "flip",
     "hsv_jitter",
     "jpeg_info",
@@ -81,7 +84,9 @@ _HOMES = {
     "_nms": ("batched_nms", "nms", "soft_nms"),
     "_render": ("render",),
     "_render_labels": ("render_labels",),
+    "jpeg_letterbox": ("decode_letterbox",),
     "matching": ("match_detections",),
     "postprocess": ("postprocess",),
+    "torch_letterbox": ("letterbox_batch",),  # tensors in and out: not in __all__, which needs no torch
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

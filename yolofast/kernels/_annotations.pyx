@@ -8,16 +8,26 @@ from libcpp.vector cimport vector
 
 import numpy as np
 
+from yolofast.kernels.ground_truth import CategoryLists
+
 
 cdef extern from "core/coco/annotations.hpp" namespace "yf::coco" nogil:
     cdef cppclass Ids:
         vector[int64_t] values
         vector[string] texts
 
+    cdef cppclass CCategoryLists "yf::coco::CategoryLists":
+        vector[int64_t] categories
+        vector[int64_t] ends
+        size_t given
+
     cdef cppclass GroundTruth:
         Ids images
+        CCategoryLists negative
+        CCategoryLists not_exhaustive
         vector[int64_t] categories
         vector[string] category_names
+        vector[string] frequencies
         vector[int64_t] ids
         Ids image_ids
         vector[int64_t] category_ids
@@ -87,8 +97,16 @@ cdef object _ids(const Ids& ids):
     return np.array(texts, dtype=object)[values]
 
 
+cdef object _lists(const CCategoryLists& lists):
+    return CategoryLists(
+        _array(lists.categories.data(), lists.categories.size(), np.int64),
+        _array(lists.ends.data(), lists.ends.size(), np.int64),
+        int(lists.given),
+    )
+
+
 def read_ground_truth(const uint8_t[::1] data):
-    """COCO ground truth as arrays: a dict of images, categories, names and the annotations' columns.
+    """COCO or LVIS ground truth as arrays: `ground_truth.GroundTruthColumns`.
 
     Raises:
         ValueError: it is not such a file, with line and column.
@@ -103,6 +121,9 @@ def read_ground_truth(const uint8_t[::1] data):
         "images": _ids(truth.images),
         "categories": _array(truth.categories.data(), truth.categories.size(), np.int64),
         "names": [_text(truth.category_names[i]) for i in range(truth.category_names.size())],
+        "frequencies": [_text(truth.frequencies[i]) for i in range(truth.frequencies.size())],
+        "negative": _lists(truth.negative),
+        "not_exhaustive": _lists(truth.not_exhaustive),
         "ids": _array(truth.ids.data(), truth.ids.size(), np.int64),
         "image_ids": _ids(truth.image_ids),
         "category_ids": _array(truth.category_ids.data(), truth.category_ids.size(), np.int64),

@@ -14,6 +14,7 @@ def letterbox(
     *,
     fill: int = 114,
     layout: Literal["hwc", "chw"] = "hwc",
+    source: tuple[int, int] | None = None,
     out: NDArray[np.uint8] | None = None,
 ) -> tuple[NDArray[np.uint8], Letterbox]: ...
 def warp_affine(

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from yolofast.types import Letterbox
+from yolofast.kernels.placements import placement, target_size
+from yolofast.kernels.reduced_image import reduced_alike
 
 cnp.import_array()
 
@@ -143,7 +144,7 @@ def _numbers(name, values, shape):
     return matrix
 
 
-def letterbox(image, size, *, fill=114, layout="hwc", out=None):
+def letterbox(image, size, *, fill=114, layout="hwc", source=None, out=None):
     """Resize to fit inside `size` with the aspect ratio kept, centred, with `fill` around.
 
     Placement is `Letterbox.fit`. Bilinear at pixel centres with clamped edges (the convention of OpenCV's
@@ -154,26 +155,28 @@ def letterbox(image, size, *, fill=114, layout="hwc", out=None):
         size: side of a square target, or (height, width), in pixels.
         fill: value around the picture, 0..255.
         layout: "hwc" for a [h, w, 3] result, "chw" for [3, h, w].
+        source: (height, width) of the whole upright picture when `image` is a reduced version of it: the
+            placement is then that of the whole picture. None: what `image` says (`ReducedImage.whole`, after
+            `decode_jpeg(data, min_size=...)`), or it is the whole picture.
         out: uint8 array of the result's shape to fill; it may not share memory with `image`.
 
     Returns:
         (uint8 [h, w, 3] or [3, h, w], `Letterbox`).
 
     Raises:
-        ValueError: an empty image or size, a wrong shape, fill, layout or `out`.
+        ValueError: an empty image or size, a wrong shape, fill, layout or `out`, a `source` of another aspect
+            ratio.
         TypeError: `image` is not a uint8 array.
     """
+    whole = getattr(image, "whole", None) if source is None else source
     image = _source("image", image, "[H, W, 3]")
-    target = size if isinstance(size, (tuple, list)) else (size, size)
-    if len(target) != 2 or any(not isinstance(side, (int, np.integer)) for side in target):
-        raise ValueError(f"size is {size!r}; expected a side in pixels or (height, width)")
-    target = (int(target[0]), int(target[1]))
+    target = target_size(size)
     _sides("size", *target)
     if not 0 <= fill <= 255:
         raise ValueError(f"fill is {fill}; expected 0..255")
     if layout not in ("hwc", "chw"):
         raise ValueError(f"layout is {layout!r}; expected 'hwc' or 'chw'")
-    placed = Letterbox.fit((image.shape[0], image.shape[1]), target)
+    placed = placement("an image", (image.shape[0], image.shape[1]), target, whole)
     cdef bint planar = layout == "chw"
     result = _target(out, (3, *target) if planar else (*target, 3), planar, image)
     cdef int inner_h, inner_w, pad_y = int(placed.pad_y), pad_x = int(placed.pad_x)
@@ -253,6 +256,7 @@ def flip(image, *, horizontal=False, vertical=False, out=None):
         ValueError: an empty image, a wrong shape or `out`.
         TypeError: `image` is not a uint8 array.
     """
+    given = image
     image = _source("image", image, "[H, W, C]")
     result = _target(out, image.shape, False, image)
     cdef ConstImage src = _const_image(image)
@@ -261,7 +265,7 @@ def flip(image, *, horizontal=False, vertical=False, out=None):
     cdef bint left_right = horizontal, top_bottom = vertical
     with nogil:
         c_flip(src, dst, channels, left_right, top_bottom)
-    return result
+    return reduced_alike(given, result) if out is None else result
 
 
 def color_matrix(image, matrix, out=None):
@@ -328,4 +332,4 @@ def hsv_jitter(image, h, s, v, out=None):
     cdef float turns = h - math.floor(h), gain_s = min(s, 256.0), gain_v = min(v, 256.0)
     with nogil:
         c_hsv_jitter(src, turns, gain_s, gain_v, dst)
-    return result
+    return reduced_alike(given, result) if out is None else result

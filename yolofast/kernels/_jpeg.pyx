@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from yolofast.errors import ImageError
+from yolofast.kernels._pictures import stored_place
+from yolofast.kernels.reduced_image import reduced_image
 from yolofast.types import MAX_RESTART_ROWS, JpegInfo, Ycc
 
 cnp.import_array()
@@ -76,6 +78,7 @@ cdef extern from "core/jpeg/jpeg.hpp" namespace "yf" nogil:
         JpegDecoder decoder
 
     struct JpegPlan:
+        int scale
         int channels
         int outputs
         int* height
@@ -112,6 +115,10 @@ _ADVICE = {
     <int>JpegError.unsupported: "save it again as an ordinary 8-bit baseline or progressive JPEG",
     <int>JpegError.too_large: "raise max_pixels if the picture is meant to be that large",
     <int>JpegError.changed: "do not write to the buffer while it is being decoded",
+}
+
+_INFO_ADVICE = _ADVICE | {
+    <int>JpegError.truncated: "pass more of the file's bytes; if these are all, get the file again",
 }
 
 _REWRITE_ADVICE = _ADVICE | {
@@ -244,14 +251,17 @@ def decode_jpeg(
         min_size: a side, or (height, width), in pixels of the upright picture (of the stored one without
             `orient`): decode at the smallest M/8 of full size (M = 1..8) that is at least this large on both
             sides; full size where the picture is smaller. Reduced 4:2:0 files come out as 4:4:4 planes,
-            because libjpeg then reduces chroma less than luma.
+            because libjpeg then reduces chroma less than luma. A result that is no `out` of yours knows the
+            size of the whole picture: as `ReducedImage.whole`, and `Ycc.place` and `Ycc.shape`.
         region: (x0, y0, x1, y1), half-open, in pixels of the decoded picture (so after `min_size` and
             `orient`): only that part, as if it were cut from the whole, `[y0:y1, x0:x1]`. Rows below it are
             not read, so damage there is not seen. For "ycc" x0 and y0 have to be multiples of the chroma
             factors; the planes are cut at x0 / factor, and x1 / factor rounded up.
-        orient: turn "rgb", "bgr" and "gray" upright by the EXIF orientation. Planes are always as stored.
+        orient: turn "rgb", "bgr" and "gray" upright by the EXIF orientation. Planes are always as stored, and
+            their `place` says how they are turned.
         salvage: return what can be decoded of damaged or incomplete data, with a RuntimeWarning, instead of
-            raising.
+            raising. Progressive files some of whose scans are missing count as incomplete: decoders smooth
+            what they lack, so their pixels depend on the libjpeg-turbo that was linked.
         max_pixels: refuse larger pictures (stored width x height) before any memory is taken.
         decoder: "auto", or "turbo" for libjpeg-turbo alone; None takes the environment variable
             YOLOFAST_JPEG, and "auto" where it is not set.
@@ -321,7 +331,28 @@ def _decode(data, layout, min_size, region, orient, salvage, max_pixels, decoder
         status = c_decode_jpeg(bytes_, size, request, plan, outputs)
     if status.error != JpegError.none:
         _raise(status)
+    if out is None:
+        result = _with_origin(result, bytes_, size, plan.scale, request)
     return result, status.reason.decode("ascii", "replace")
+
+
+cdef _with_origin(
+    result, const uint8_t* data, size_t size, int eighths, const JpegRequest& request
+):
+    """Decoded planes with their place, a reduced picture with its whole size."""
+    cdef JpegHeader header
+    is_planes = isinstance(result, Ycc)
+    if not is_planes and (eighths == 8 or request.region.x1 > 0):
+        return result
+    with nogil:
+        parse_jpeg_header(data, size, &header)
+    orientation = header.orientation if request.orient else 1
+    shape = (header.width, header.height) if orientation >= 5 else (header.height, header.width)
+    if not is_planes:
+        return reduced_image(result, shape)
+    place = stored_place(orientation, header.width, header.height) * (eighths / 8.0)
+    place[:, 2] -= request.region.x0, request.region.y0
+    return Ycc(result.y, result.cb, result.cr, result.subsampling, place, shape)
 
 
 def _warn_of_damage(str prefix, str reason):
@@ -388,7 +419,8 @@ def jpeg_info(data):
     """What a JPEG's header says, without decoding.
 
     Args:
-        data: the file's bytes, or only its first ones: 64 KB are enough for nearly every file.
+        data: the file's bytes, or only its first ones: 64 KB are enough for nearly every file, and where they
+            are not, the error says how many bytes to pass at least.
 
     Returns:
         `JpegInfo`: stored width and height, components, subsampling, progressive, EXIF orientation.
@@ -403,7 +435,7 @@ def jpeg_info(data):
     with nogil:
         status = parse_jpeg_header(<const uint8_t*>source.view.buf, source.view.len, &header)
     if status.error != JpegError.none:
-        _raise(status)
+        _raise(status, "decode", _INFO_ADVICE)
     return JpegInfo(
         width=header.width,
         height=header.height,
@@ -437,7 +469,7 @@ def rewrite_jpeg(data, *, restart_rows, max_pixels=MAX_PIXELS):
     Raises:
         ImageError: not a JPEG, incomplete (also where only its end marker is missing), damaged, 12-bit,
             lossless, over `max_pixels`, over 500 scans; or a file that decodes but that no single sequential
-            scan can say alike: incomplete progressive scans, components that do not fit into one scan.
+            scan can say alike: components that do not fit into one scan.
         ValueError, TypeError: wrong arguments.
     """
     if not isinstance(restart_rows, (int, np.integer)) or not 1 <= restart_rows <= MAX_RESTART_ROWS:

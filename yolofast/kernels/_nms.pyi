@@ -18,7 +18,7 @@ def soft_nms(
     sigma: float = 0.5,
     iou_threshold: float = 0.3,
     score_threshold: float = 0.001,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+) -> tuple[NDArray[np.int64], NDArray[np.float32] | NDArray[np.float64]]: ...
 def postprocess_images(
     raw: NDArray[np.float32],
     wanted: NDArray[np.uint8],

@@ -9,8 +9,11 @@ from yolofast.kernels.checks import as_boxes
 
 
 cdef extern from "core/boxes/nms.hpp" namespace "yf" nogil:
-    size_t c_nms "yf::nms"(
+    size_t c_nms_f32 "yf::nms"(
         const float* boxes, const float* scores, const int64_t* classes, size_t n, double threshold,
+        int64_t* keep) except +
+    size_t c_nms_f64 "yf::nms"(
+        const double* boxes, const double* scores, const int64_t* classes, size_t n, double threshold,
         int64_t* keep) except +
 
 
@@ -24,9 +27,12 @@ cdef extern from "core/boxes/soft_nms.hpp" namespace "yf" nogil:
         double iou_threshold
         double score_threshold
 
-    size_t c_soft_nms "yf::soft_nms"(
+    size_t c_soft_nms_f32 "yf::soft_nms"(
         const float* boxes, const float* scores, const int64_t* classes, size_t n,
         const SoftNmsOptions& options, int64_t* keep, float* new_scores) except +
+    size_t c_soft_nms_f64 "yf::soft_nms"(
+        const double* boxes, const double* scores, const int64_t* classes, size_t n,
+        const SoftNmsOptions& options, int64_t* keep, double* new_scores) except +
 
 
 cdef extern from "core/boxes/postprocess.hpp" namespace "yf" nogil:
@@ -67,8 +73,21 @@ def _threshold(value):
     return threshold
 
 
-cdef object _kept(
-    const float[:, ::1] boxes, const float[::1] scores, const int64_t[::1] classes, double threshold
+ctypedef fused Real:
+    float
+    double
+
+
+def _as_real(boxes, scores):
+    """Boxes [N, 4] and scores [N] of one dtype: float64 where the boxes are (or longer), else float32."""
+    given = np.asarray(boxes).dtype
+    dtype = np.float64 if given.kind == "f" and given.itemsize >= 8 else np.float32  # of any byte order
+    boxes = as_boxes("boxes", boxes, dtype)
+    return boxes, _column("scores", scores, dtype, len(boxes))
+
+
+cdef object _greedy(
+    const Real[:, ::1] boxes, const Real[::1] scores, const int64_t[::1] classes, double threshold
 ):
     cdef size_t n = <size_t> boxes.shape[0]
     cdef size_t count = 0
@@ -79,21 +98,30 @@ cdef object _kept(
         if classes is not None:
             labels = &classes[0]
         with nogil:
-            count = c_nms(&boxes[0, 0], &scores[0], labels, n, threshold, &out[0])
+            if Real is double:
+                count = c_nms_f64(&boxes[0, 0], &scores[0], labels, n, threshold, &out[0])
+            else:
+                count = c_nms_f32(&boxes[0, 0], &scores[0], labels, n, threshold, &out[0])
     return keep[:count].copy()
+
+
+cdef object _kept(boxes, scores, classes, double threshold):
+    if boxes.dtype == np.float64:
+        return _greedy[double](boxes, scores, classes, threshold)
+    return _greedy[float](boxes, scores, classes, threshold)
 
 
 def nms(boxes, scores, iou_threshold):
     """Greedy non-maximum suppression: indices of the kept boxes, best score first.
 
     Boxes are taken in descending score (lower index first among equal scores); each is kept unless
-    its IoU with a box kept before is greater than `iou_threshold`. IoU is computed in float32 and
-    compared in float64, as torchvision does.
+    its IoU with a box kept before is greater than `iou_threshold`. IoU is computed in the precision of
+    `boxes`, float32 or float64, and compared in float64, as torchvision does.
 
     Args:
-        boxes: float32 [N, 4] xyxy (other dtypes are converted). Degenerate boxes as in `box_iou`:
-            they have area 0 and overlap nothing.
-        scores: float32 [N]. Boxes whose score is NaN are dropped.
+        boxes: float32 or float64 [N, 4] xyxy; other dtypes become float32. Degenerate boxes as in
+            `box_iou`: they have area 0 and overlap nothing.
+        scores: [N], converted to the dtype of the boxes. Boxes whose score is NaN are dropped.
         iou_threshold: from 0 to 1.
 
     Returns:
@@ -105,8 +133,7 @@ def nms(boxes, scores, iou_threshold):
 
     The GIL is released while computing.
     """
-    boxes = as_boxes("boxes", boxes, np.float32)
-    scores = _column("scores", scores, np.float32, len(boxes))
+    boxes, scores = _as_real(boxes, scores)
     return _kept(boxes, scores, None, _threshold(iou_threshold))
 
 
@@ -117,8 +144,8 @@ def batched_nms(boxes, scores, classes, iou_threshold):
     class would round them.
 
     Args:
-        boxes: float32 [N, 4] xyxy, as in `nms`.
-        scores: float32 [N], as in `nms`.
+        boxes: float32 or float64 [N, 4] xyxy, as in `nms`.
+        scores: [N], as in `nms`.
         classes: whole numbers [N], any that fit into int64, negative ones too.
         iou_threshold: from 0 to 1.
 
@@ -132,27 +159,31 @@ def batched_nms(boxes, scores, classes, iou_threshold):
 
     The GIL is released while computing.
     """
-    boxes = as_boxes("boxes", boxes, np.float32)
-    scores = _column("scores", scores, np.float32, len(boxes))
+    boxes, scores = _as_real(boxes, scores)
     classes = _column("classes", classes, np.int64, len(boxes))
     return _kept(boxes, scores, classes, _threshold(iou_threshold))
 
 
 cdef object _soften(
-    const float[:, ::1] boxes, const float[::1] scores, const int64_t[::1] classes, SoftNmsOptions options
+    const Real[:, ::1] boxes, const Real[::1] scores, const int64_t[::1] classes, SoftNmsOptions options
 ):
     cdef size_t n = <size_t> boxes.shape[0]
     cdef size_t count = 0
     keep = np.empty(n, dtype=np.int64)
-    new_scores = np.empty(n, dtype=np.float32)
+    new_scores = np.empty(n, dtype=np.float64 if Real is double else np.float32)
     cdef int64_t[::1] kept = keep
-    cdef float[::1] changed = new_scores
+    cdef Real[::1] changed = new_scores
     cdef const int64_t* labels = NULL
     if n > 0:
         if classes is not None:
             labels = &classes[0]
         with nogil:
-            count = c_soft_nms(&boxes[0, 0], &scores[0], labels, n, options, &kept[0], &changed[0])
+            if Real is double:
+                count = c_soft_nms_f64(
+                    &boxes[0, 0], &scores[0], labels, n, options, &kept[0], &changed[0])
+            else:
+                count = c_soft_nms_f32(
+                    &boxes[0, 0], &scores[0], labels, n, options, &kept[0], &changed[0])
     return keep[:count].copy(), new_scores[:count].copy()
 
 
@@ -172,11 +203,12 @@ def soft_nms(
     Of the boxes of a class the best is taken (lower index first among equal scores), and the scores
     of the others are multiplied by a weight: 'linear' 1 - IoU where IoU is greater than
     `iou_threshold`; 'gaussian' exp(-IoU^2 / sigma). Boxes whose score is then below
-    `score_threshold` are dropped; the next best is taken, and so on. IoU and scores are float32.
+    `score_threshold` are dropped; the next best is taken, and so on. IoU and scores have the precision of
+    `boxes`.
 
     Args:
-        boxes: float32 [N, 4] xyxy, as in `nms`.
-        scores: float32 [N]. Boxes whose score is or becomes NaN (infinity times 0) are dropped.
+        boxes: float32 or float64 [N, 4] xyxy, as in `nms`.
+        scores: [N], as in `nms`. Boxes whose score is or becomes NaN (infinity times 0) are dropped.
         classes: whole numbers [N]; boxes of different classes never suppress each other. None: all meet.
         method: 'linear' or 'gaussian'.
         sigma: above 0, of 'gaussian'.
@@ -184,7 +216,7 @@ def soft_nms(
         score_threshold: finite, at least 0.
 
     Returns:
-        (indices int64 [K], new scores float32 [K]), best new score first, lower index first among
+        (indices int64 [K], new scores [K] of the boxes' dtype), best new score first, lower index first among
         equals.
 
     Raises:
@@ -204,11 +236,12 @@ def soft_nms(
     options.sigma = sigma
     options.iou_threshold = _threshold(iou_threshold)
     options.score_threshold = score_threshold
-    boxes = as_boxes("boxes", boxes, np.float32)
-    scores = _column("scores", scores, np.float32, len(boxes))
+    boxes, scores = _as_real(boxes, scores)
     if classes is not None:
         classes = _column("classes", classes, np.int64, len(boxes))
-    return _soften(boxes, scores, classes, options)
+    if boxes.dtype == np.float64:
+        return _soften[double](boxes, scores, classes, options)
+    return _soften[float](boxes, scores, classes, options)
 
 
 def postprocess_images(

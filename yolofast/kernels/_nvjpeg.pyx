@@ -22,7 +22,7 @@ import os
 
 import numpy as np
 
-from yolofast.kernels.packed_pictures import PackedPictures
+from yolofast.kernels.packed_pictures import PackedPictures, PictureColumn
 
 cnp.import_array()
 
@@ -165,6 +165,10 @@ cdef class Decoder:
             memcpy(cnp.PyArray_DATA(<cnp.ndarray>packed.pictures), rows.data(), rows.size() * sizeof(int64_t))
             memcpy(
                 cnp.PyArray_DATA(<cnp.ndarray>packed.places), places.data(), places.size() * sizeof(double))
+        # The planes are of full size, and swapped where x upright does not run along x stored.
+        stored = packed.pictures[:, [PictureColumn.HEIGHT, PictureColumn.WIDTH]]
+        is_upright = packed.places[:, :1, 0] != 0
+        packed.shapes[:] = np.where(is_upright, stored, stored[:, ::-1])
         return packed
 
     def refused(self):

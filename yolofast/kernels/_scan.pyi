@@ -13,6 +13,7 @@ UNUSUAL: int
 FORMATS: tuple[str, ...]
 MODES: tuple[str, ...]
 
+def image_orientation(data: bytes) -> int: ...
 def scan_headers(paths: bytes) -> dict[str, NDArray[Any]]: ...
 def scan_labels(
     paths: bytes, keypoints: tuple[int, int] | None = None

@@ -30,6 +30,15 @@ cdef extern from "core/files/file_scan.hpp" namespace "yf" nogil:
         int64_t* bytes
         uint8_t* complete
 
+    cdef enum class HeaderStatus(int8_t):
+        pass
+
+    struct CImageHeader "yf::ImageHeader":
+        HeaderStatus status
+        int8_t orientation
+
+    CImageHeader read_image_header(const uint8_t* data, size_t size)
+
     cdef enum class CLabelKind "yf::LabelKind"(int8_t):
         pass
 
@@ -111,9 +120,9 @@ def scan_headers(bytes paths):
         A dict of arrays [N]: `status` int8 (FINE; UNREADABLE: see `error`; EMPTY; UNKNOWN_FORMAT: none of the
         formats; REFUSED: a JPEG that `decode_jpeg` does not read; UNUSUAL: of `format`, but only decoding can
         tell more), `error` int32 (errno), `format` int8 (index into FORMATS), `mode` int8 (into MODES),
-        `bits` int32 per sample, `height`, `width` int32 as the picture is read (EXIF orientation applied:
-        JPEG's alone), `orientation` int8, `bytes` int64 (the file's size), `complete` bool. The last seven
-        count where `status` is FINE.
+        `bits` int32 per sample, `height`, `width` int32 of the upright picture, `orientation` int8 (EXIF's,
+        or a TIFF's own), `bytes` int64 (the file's size), `complete` bool. The last seven count where
+        `status` is FINE, `orientation` also where it is UNUSUAL.
 
     Raises:
         ValueError: the last path has no NUL behind it.
@@ -138,6 +147,13 @@ def scan_headers(bytes paths):
     with nogil:
         c_scan_headers(packed, columns)
     return found
+
+
+def image_orientation(const uint8_t[::1] data not None):
+    """The orientation, 1..8, that `scan_headers` finds in a file with this content; 1 where it finds none."""
+    if not len(data):
+        return 1
+    return read_image_header(&data[0], len(data)).orientation
 
 
 def scan_labels(bytes paths, keypoints=None):

@@ -39,18 +39,20 @@ class PackedPictures(Generic[Planes]):
               width, height and width of chroma (0 for gray), chroma factors across and down; the offset of
               y is -1 for a missing picture
     places    float64 [P, 2, 3], as `place` of `types.Picture`
+    shapes    int64 [P, 2], (height, width) of the whole upright pictures, as `shape` of `types.Picture`: what
+              the planes may be a reduced version of
     """
 
     planes: Planes
     pictures: NDArray[np.int64]
     places: NDArray[np.float64]
+    shapes: NDArray[np.int64]
 
     @staticmethod
     def missing(planes: Any, count: int) -> PackedPictures[Any]:
         """A table of `count` pictures that are all missing."""
-        return PackedPictures(
-            planes, np.full((count, len(PictureColumn)), -1, dtype=np.int64), np.zeros((count, 2, 3))
-        )
+        rows = np.full((count, len(PictureColumn)), -1, dtype=np.int64)
+        return PackedPictures(planes, rows, np.zeros((count, 2, 3)), np.zeros((count, 2), dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -66,7 +68,9 @@ class PackedPictures(Generic[Planes]):
 
     def select(self, which: NDArray[Any]) -> PackedPictures[Planes]:
         """Some of the pictures, by index or by mask; the planes stay where they are."""
-        return replace(self, pictures=self.pictures[which], places=self.places[which])
+        return replace(
+            self, pictures=self.pictures[which], places=self.places[which], shapes=self.shapes[which]
+        )
 
     def append_missing(self, count: int) -> PackedPictures[Planes]:
         """The same with `count` missing pictures behind."""
@@ -75,6 +79,7 @@ class PackedPictures(Generic[Planes]):
             self,
             pictures=np.concatenate([self.pictures, more.pictures]),
             places=np.concatenate([self.places, more.places]),
+            shapes=np.concatenate([self.shapes, more.shapes]),
         )
 
     def put(self, at: NDArray[np.int64], other: PackedPictures[Any], begin: int) -> None:
@@ -82,7 +87,7 @@ class PackedPictures(Generic[Planes]):
         rows = other.pictures.copy()
         offsets = rows[:, _OFFSETS]
         rows[:, _OFFSETS] = np.where(offsets >= 0, offsets + begin, offsets)
-        self.pictures[at], self.places[at] = rows, other.places
+        self.pictures[at], self.places[at], self.shapes[at] = rows, other.places, other.shapes
 
     def remove(self, at: NDArray[np.int64]) -> None:
         """Make the pictures `at` missing."""
@@ -130,7 +135,9 @@ def pack_pictures(
     """
     if not 1 <= row_align <= MAX_ROW_ALIGN:
         raise ValueError(f"row_align is {row_align}; expected 1..{MAX_ROW_ALIGN} bytes")
-    return PackedPictures(*pack([_with_packed_rows(picture) for picture in pictures], row_align, out))
+    planes, rows, places = pack([_with_packed_rows(picture) for picture in pictures], row_align, out)
+    shapes = [(p if isinstance(p, Picture) else Picture.of(p)).shape for p in pictures]
+    return PackedPictures(planes, rows, places, np.array(shapes, dtype=np.int64).reshape(-1, 2))
 
 
 def _with_packed_rows(picture: Any) -> Any:

@@ -14,6 +14,7 @@ import yolofast.kernels.torch_ops  # noqa: F401  (registers; says what to do whe
 import torch
 from torch import Tensor
 
+from yolofast.kernels.placements import placement, target_size
 from yolofast.types import Letterbox
 
 
@@ -22,6 +23,7 @@ def letterbox_batch(
     size: int | tuple[int, int],
     *,
     fill: int = 114,
+    sources: Sequence[tuple[int, int]] | None = None,
     dtype: torch.dtype = torch.uint8,
     out: Tensor | None = None,
 ) -> tuple[Tensor, list[Letterbox]]:
@@ -33,6 +35,8 @@ def letterbox_batch(
         images: B tensors uint8 [H, W, 3] on one device, each of its own size.
         size: side of a square target, or (height, width), in pixels.
         fill: level around the images, 0..255.
+        sources: (height, width) of the whole upright picture that each image is a reduced version of, as
+            `source` of `letterbox`. None: the images are whole.
         dtype: torch.uint8 for levels 0..255 (the default); float16, bfloat16 or float32 for level / 255, the
             float32 quotient rounded to that type.
         out: tensor [B, 3, h, w] to fill, contiguous, on the images' device; its dtype is the one used.
@@ -42,12 +46,10 @@ def letterbox_batch(
         stream, and nothing waits for it.
 
     Raises:
-        ValueError: neither images nor `out`, an empty image, an invalid size.
+        ValueError: neither images nor `out`, an empty image, an invalid size, sources that do not fit.
         RuntimeError: an image, fill or `out` that does not fit; says what came and what was wanted.
     """
-    target = (int(size[0]), int(size[1])) if isinstance(size, (tuple, list)) else (int(size), int(size))
-    if min(target) < 1:
-        raise ValueError(f"size is {size!r}; expected a side in pixels or (height, width), at least 1")
+    target = target_size(size)
     if out is None and not images:
         raise ValueError("images is empty; expected at least one image, or an `out` that says the device")
     for number, image in enumerate(images):
@@ -62,7 +64,12 @@ def letterbox_batch(
         raise ValueError(
             f"out has shape {tuple(out.shape)}; expected [{len(images)}, 3, {target[0]}, {target[1]}]"
         )
-    placed = [Letterbox.fit((image.shape[0], image.shape[1]), target) for image in images]
+    if sources is not None and len(sources) != len(images):
+        raise ValueError(f"sources has {len(sources)} sizes for {len(images)} images; expected one for each")
+    placed = [
+        placement(f"images[{i}]", (image.shape[0], image.shape[1]), target, sources[i] if sources else None)
+        for i, image in enumerate(images)
+    ]
     rows = [(*one.inner, int(one.pad_y), int(one.pad_x)) for one in placed]
     places = torch.tensor(rows, dtype=torch.int64).reshape(-1, 4)
     torch.ops.yolofast.letterbox_(out, list(images), places, fill)

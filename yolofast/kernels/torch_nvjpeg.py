@@ -29,14 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ConfigError, ImageError, MissingExtraError, missing_extra
-from yolofast.kernels import decode_jpeg, jpeg_info
+from yolofast.kernels import decode_jpeg
 from yolofast.kernels._nvjpeg import Decoder, Nvjpeg
 from yolofast.kernels.packed_pictures import (
     PLANE_ALIGN,
     PackedPictures,
     PictureColumn,
     pack_pictures,
-    stored_place,
 )
 from yolofast.types import Picture
 
@@ -247,6 +246,4 @@ def _picture_of(file: File) -> Picture:
         except OSError as error:
             raise ImageError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
     assert not isinstance(data, str | os.PathLike)
-    info = jpeg_info(data)
-    place = stored_place(info.orientation, info.width, info.height)
-    return Picture(decode_jpeg(data, layout="ycc"), place, info.shape)
+    return Picture.of(decode_jpeg(data, layout="ycc"))

@@ -9,7 +9,7 @@
 | `transform_boxes(boxes, matrix, clip=None)` | [N, 4] |
 | `nms(boxes, scores, iou_threshold)` | indices int64 [K] |
 | `batched_nms(boxes, scores, classes, iou_threshold)` | indices int64 [K] |
-| `soft_nms(boxes, scores, classes=None, *, method="linear", sigma=0.5, iou_threshold=0.3, score_threshold=0.001)` | indices int64 [K], scores float32 [K] |
+| `soft_nms(boxes, scores, classes=None, *, method="linear", sigma=0.5, iou_threshold=0.3, score_threshold=0.001)` | indices int64 [K], scores [K] |
 | `postprocess(raw, *, conf=0.001, iou=0.7, max_det=300, classes=None, agnostic=False, multi_label=True, max_candidates=30000)` | boxes float32 [B, max_det, 4], scores float32 [B, max_det], classes int64 [B, max_det], counts int64 [B] |
 | `match_detections(boxes, scores, classes, counts, gt_boxes, gt_classes, gt_counts, thresholds, gt_crowd=None, gt_ignore=None, dt_ignore=None, *, max_det=100)` | ranks int64 [B, D], ground_truths int64 [B, D, T], ignored bool [B, D, T] |
 | `render_(out, planes, pictures, places, tile_sample, tile_picture, tile_layer, tile_matrix, tile_window, mix, colour)` | writes `out` [B, 3, H, W]; see `torch_render` |
@@ -17,7 +17,8 @@
 
 Values are those of the functions of the same name in `yolofast.kernels`, whose docstrings say what they
 mean and how degenerate boxes are treated. Unlike those functions, the operators convert no dtype: boxes and
-scores are float32 (`box_iou` and `transform_boxes` also take float64, both arguments alike), classes int64.
+scores are float32 (`box_iou`, `transform_boxes` and, on the CPU, NMS also take float64, both arguments alike), classes
+int64.
 They take any strides. `postprocess` pads each image to `max_det` rows, with zeros and class -1, so that its
 shapes are fixed. A wrong argument is a RuntimeError that says what came and what was wanted.
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from yolofast.load.configured import create_loader
     from yolofast.load.dataset import YOLODataset
     from yolofast.load.hooks import Hook, hook
+    from yolofast.load.image_files import image_batches
     from yolofast.load.index import SINGLE_CLASS_NAMES
     from yolofast.load.lazy import LazyDataset, stream_process_dataset
     from yolofast.load.loader import Loader
@@ -31,6 +32,7 @@ __all__ = [
     "create_loader",
     "custom_collate_fn",
     "hook",
+    "image_batches",
     "stream_process_dataset",
 ]
 
@@ -38,6 +40,7 @@ _HOMES = {
     "configured": ("create_loader",),
     "dataset": ("YOLODataset",),
     "hooks": ("Hook", "hook"),
+    "image_files": ("image_batches",),
     "index": ("SINGLE_CLASS_NAMES",),
     "lazy": ("LazyDataset", "stream_process_dataset"),
     "loader": ("Loader",),

@@ -28,7 +28,7 @@ class Loading(TypedDict):
 
 def configured_dataset(
     config: YOLOConfig,
-    split: Split,
+    split: Split | str,
     augment: bool,
     shuffle: bool,
     hooks: Iterable[Hook | HookFunction] = (),
@@ -54,30 +54,32 @@ def configured_dataset(
         cache=settings.cache,
         cache_dir=settings.cache_dir,
         rect=settings.rect,
-        multi_scale=settings.multi_scale if augment and not settings.rect else 0.0,
+        multi_scale=settings.multi_scale if augment else 0.0,
         stride=settings.stride,
         pad=settings.pad,
         hooks=hooks,
         max_bad_share=settings.max_bad_share,
+        keep_rejected=settings.keep_rejected,
     )
 
 
-def configured_loading(config: YOLOConfig, split: Split, dataset: YOLODataset) -> Loading:
+def configured_loading(config: YOLOConfig, dataset: YOLODataset) -> Loading:
     """How the batches of `dataset` are loaded."""
     on_gpu = torch.cuda.is_available() and config.training.device != "cpu"
     workers = config.dataset.workers
+    drop_last = config.dataset.drop_last and dataset.split == "train"
     if workers is None:
         workers = min(MAX_THREADS, os.cpu_count() or 1) if on_gpu else 0
     return {
         "workers": workers,
         "pin_memory": config.dataset.pin_memory and on_gpu,
-        "drop_last": config.dataset.drop_last and split == "train" and len(dataset) >= config.training.batch,
+        "drop_last": drop_last and len(dataset) >= config.training.batch,
     }
 
 
 def create_loader(
     config: YOLOConfig,
-    split: Split = "train",
+    split: Split | str = "train",
     augment: bool = True,
     shuffle: bool = True,
     *,
@@ -95,7 +97,7 @@ def create_loader(
     Raises `ConfigError` without data or for a device that cannot render, `DataError` for unusable data.
     """
     dataset = configured_dataset(config, split, augment, shuffle, hooks, data)
-    loading = configured_loading(config, split, dataset)
+    loading = configured_loading(config, dataset)
     return Loader(
         dataset,
         config.training.batch,

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache, at_least
+from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache
+from yolofast.config_fields import at_least
 from yolofast.errors import ConfigError, DataError
+from yolofast.formats.boxes import is_rejection
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
+from yolofast.formats.splits import as_split
 from yolofast.formats.yolo.split import ReadChunk, read_split
 from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
 from yolofast.load.cache.planes import PlaneCache
@@ -24,7 +27,7 @@ from yolofast.load.hooks import Hook, HookFunction, compiled_hooks
 from yolofast.load.index import SINGLE_CLASS_NAMES, PackedIndex
 from yolofast.load.plan import draws
 from yolofast.load.plan.bad_images import BadImages
-from yolofast.load.plan.plan import plan_batch
+from yolofast.load.plan.plan import Replace, plan_batch
 from yolofast.load.plan.sizes import FixedSize, MultiScale, RectangularSizes, Sizes, aspect_order
 from yolofast.types import BatchPlan, Finding, Sample, Split
 
@@ -45,7 +48,7 @@ class YOLODataset:
     own.
 
     data           data.yaml (path or already read)
-    split          'train', 'valid' or 'test'
+    split          'train', 'val' (or 'valid') or 'test'
     imgsz          side of the square sample in pixels
     augment        None = letterbox only
     shuffle        a new order every epoch; otherwise the order of the file names
@@ -59,6 +62,7 @@ class YOLODataset:
     hooks          the user's own transforms, run on every sample in this order; see `yolofast.load.hooks`
     max_bad_share  more than this share of unreadable images raises `DataError`; each one is reported
                    once and replaced by the next readable image
+    keep_rejected  images with label rows of which none can be used are background; otherwise left out
 
     Raises `DataError` when the split has no readable image, `ConfigError` for settings that exclude one
     another, `HookError` for a hook that cannot be compiled.
@@ -67,7 +71,7 @@ class YOLODataset:
     def __init__(
         self,
         data: DataYaml | str | Path,
-        split: Split,
+        split: Split | str,
         *,
         imgsz: int = 640,
         augment: AugmentConfig | None = None,
@@ -83,6 +87,7 @@ class YOLODataset:
         pad: float = 0.5,
         hooks: Iterable[Hook | HookFunction] = (),
         max_bad_share: float = 0.25,
+        keep_rejected: bool = False,
     ) -> None:
         if rect and (shuffle or multi_scale):
             raise ConfigError(
@@ -100,7 +105,7 @@ class YOLODataset:
         if multi_scale >= 1:
             raise ConfigError(f"multi_scale: got {multi_scale}, expected a share below 1.")
         self.data = data if isinstance(data, DataYaml) else read_data_yaml(Path(data))
-        self.split, self.imgsz, self.augment = split, imgsz, augment
+        self.split, self.imgsz, self.augment = as_split(split), imgsz, augment
         self.shuffle, self.seed, self.epochs = shuffle, seed, epochs
         self.rect, self.multi_scale = rect, multi_scale
         self._stride, self._pad = stride, pad
@@ -108,29 +113,40 @@ class YOLODataset:
         self.class_names = SINGLE_CLASS_NAMES if single_cls else self.data.names
         self.epoch = 0
         self.findings: tuple[Finding, ...] = ()
-        self._unreadable = 0
-        self.index = PackedIndex.of_chunks(self._read(), single_cls=single_cls)
+        self._unreadable = self._rejected = 0
+        self.label_rows = 0
+        """Label rows in the split's files, usable or not."""
+        self.index = PackedIndex.of_chunks(self._read(keep_rejected), single_cls=single_cls)
         self._report_index()
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._aspect_order = aspect_order(self.shapes) if rect else None
-        self.bad_images = BadImages(len(self), max_bad_share, f"{self.data.path} '{split}'", self._unreadable)
+        self.bad_images = BadImages(
+            len(self), max_bad_share, f"{self.data.path} '{self.split}'", self._unreadable
+        )
         self._cache_kind, self._cache_dir = cache, None if cache_dir is None else Path(cache_dir)
         self.cache = self._open_cache()
         self._renderer = SampleRenderer()
 
     # ------------------------------------------------------------ index
 
-    def _read(self) -> Iterator[ReadChunk]:
+    def _read(self, keep_rejected: bool) -> Iterator[ReadChunk]:
         """The split's images; collects the findings and logs which images are left out."""
         findings: list[Finding] = []
-        for chunk in read_split(self.data, self.split):
+        for chunk in read_split(self.data, self.split, findings, keep_rejected=keep_rejected):
             for i, found in sorted(chunk.findings.items()):
                 findings.extend(found)
-                if not chunk.usable[i]:
+                if not chunk.usable[i] and not chunk.rejected[i]:
                     _log.warning("left out: %s", found[0])
-            self._unreadable += len(chunk.images) - int(np.count_nonzero(chunk.usable))
+            self._rejected += int(np.count_nonzero(chunk.rejected))
+            self._unreadable += int(np.count_nonzero(~chunk.usable & ~chunk.rejected))
+            self.label_rows += chunk.rows
             yield chunk
         self.findings = tuple(findings)
+
+    @property
+    def rejected_rows(self) -> list[Finding]:
+        """A finding for each label row that is wrong (`formats.boxes.is_rejection`)."""
+        return [finding for finding in self.findings if is_rejection(finding.severity, finding.code)]
 
     def _report_index(self) -> None:
         """Log what was found in the split. Raises `DataError` when no image is left."""
@@ -143,6 +159,16 @@ class YOLODataset:
             if len(findings) > MAX_FINDINGS_SHOWN:
                 more = len(findings) - MAX_FINDINGS_SHOWN
                 _log.warning("  ... and %d more; `yolofast check` lists all", more)
+        if self._rejected:
+            _log.warning(
+                "%s: %d images are left out: none of their label rows can be used", name, self._rejected
+            )
+        if not len(self.index) and self._rejected:
+            first = next(finding for finding in self.findings if finding.code.startswith("box-"))
+            raise DataError(
+                f"{self.data.path}: split '{self.split}': no image is left, because none of the label rows "
+                f"of {self._rejected} images can be used. The first problem: {first}"
+            )
         if not len(self.index):
             folders = ", ".join(map(str, self.data.splits.get(self.split, ()))) or "nothing (no such split)"
             raise DataError(
@@ -151,7 +177,7 @@ class YOLODataset:
         if not len(self.index.labels.rows):
             _log.warning(
                 "%s: no box for any of %d images; labels are expected in labels/ for images/, "
-                "or next to the image. `yolofast prepare` finds them elsewhere too.",
+                "or next to the image.",
                 name,
                 len(self.index),
             )
@@ -225,15 +251,20 @@ class YOLODataset:
         height_width = self._size_alone(epoch, int(positions[0])) if size is None else size
         mosaic = augment is not None and not self.rect and epoch < self.epochs - augment.close_mosaic
 
-        def draw(order: NDArray[np.int64], rows: NDArray[np.int64]) -> BatchPlan:
+        def draw(rows: NDArray[np.int64], replace: Replace | None) -> BatchPlan:
             return plan_batch(
-                order, rows, self.shapes, height_width, augment, seed=self.seed, epoch=epoch, mosaic=mosaic
+                self.order(epoch),
+                rows,
+                self.shapes,
+                height_width,
+                augment,
+                seed=self.seed,
+                epoch=epoch,
+                mosaic=mosaic,
+                replace=replace,
             )
 
-        order = self.order(epoch)
-        return self.bad_images.substitute(
-            draw(order, positions), order, lambda other, row: draw(other, positions[row : row + 1])
-        )
+        return self.bad_images.substitute(positions, draw)
 
     def _size_alone(self, epoch: int, position: int) -> tuple[int, int]:
         return self.sizes(1).at(epoch, position)
@@ -265,7 +296,7 @@ class YOLODataset:
         load, threads = compact_planes(self.index, self.imgsz), os.cpu_count() or 1
         if self._cache_kind == "ram":
             return cache_in_ram(len(self), load, threads=threads, progress=True)
-        signature = f"longer side {self.imgsz}, chroma 4:2:0"
+        signature = f"longer side {self.imgsz}, chroma 4:2:0, upright"
         folder = self._cache_dir or default_cache_dir()
         name = f"{self.data.path.parent.name}-{self.split}"
         path = cache_path(folder, name, self.paths, signature)

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.config import at_least
+from yolofast.config_fields import at_least
 from yolofast.errors import ConfigError, HookError, missing_extra
 from yolofast.load.plan import draws as streams
 

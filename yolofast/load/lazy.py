@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from yolofast.config import at_least
+from yolofast.config_fields import at_least
 from yolofast.errors import DataError
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
+from yolofast.formats.splits import as_split
 from yolofast.formats.yolo.split import iter_yolo_records
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.execute._engine import Engine
@@ -36,7 +37,7 @@ class LazyDataset:
     """Letterboxed samples, loaded on access; the `capacity` last used stay in memory.
 
     data      data.yaml (path or already read)
-    split     'train', 'valid' or 'test'
+    split     'train', 'val' (or 'valid') or 'test'
     imgsz     side of the square sample in pixels
     capacity  samples kept; the least recently used goes first
 
@@ -44,7 +45,12 @@ class LazyDataset:
     """
 
     def __init__(
-        self, data: DataYaml | str | Path, split: Split = "train", *, imgsz: int = 640, capacity: int = 128
+        self,
+        data: DataYaml | str | Path,
+        split: Split | str = "train",
+        *,
+        imgsz: int = 640,
+        capacity: int = 128,
     ) -> None:
         at_least(capacity=(capacity, 1))
         self.dataset = YOLODataset(data, split, imgsz=imgsz)
@@ -75,7 +81,7 @@ class LazyDataset:
 
 
 def stream_process_dataset(
-    path: str | Path, batch_size: int = 16, *, split: Split = "train", imgsz: int = 640
+    path: str | Path, batch_size: int = 16, *, split: Split | str = "train", imgsz: int = 640
 ) -> Iterator[Batch]:
     """One pass over a split in file order: letterboxed batches with labels, in the memory of one batch.
 
@@ -89,7 +95,7 @@ def stream_process_dataset(
     at_least(batch_size=(batch_size, 1))
     path = Path(path)
     data = read_data_yaml(path / "data.yaml" if path.is_dir() else path)
-    records = _records(data, split)
+    records = _records(data, as_split(split))
     readable = 0
     while chunk := list(islice(records, batch_size)):
         batch = _letterboxed(PackedIndex(chunk), imgsz)

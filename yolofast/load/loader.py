@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from inspect import GEN_CLOSED, getgeneratorstate
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from yolofast.config import at_least
+from yolofast.config_fields import at_least
 from yolofast.errors import ConfigError, DataError
 from yolofast.load.dataset import YOLODataset
 from yolofast.load.execute.cpu import CpuExecutor
@@ -37,7 +38,8 @@ Jpeg = Literal["cpu", "nvjpeg"]
 class Loader:
     """Iterates over the batches of an epoch; after the last one, the next iteration is the next epoch's.
 
-    An iteration that is left early starts over next time; only a loaded state resumes in the middle.
+    An iteration that is left early counts as an epoch: the next iteration is the next epoch's. Only a loaded
+    state resumes in the middle. `set_epoch` starts its epoch over, as does the iteration after a failed one.
 
     dataset      whose samples
     batch_size   samples per batch; rectangular and multi-scale sizes are per batch, too
@@ -101,10 +103,11 @@ class Loader:
         self.epoch = 0
         self._stages: list[tuple[int, int]] = []  # of this epoch before the loaded state; see shards
         self._taken = 0  # samples of this epoch that the consumer has taken; a short batch counts as full
+        self._again = False  # the next iteration is of this epoch, whatever has been taken of it
         self._pool: Pool | None = None
         self._end_pool: weakref.finalize[..., Any] | None = None
         self._executor = self._make_executor(device, dtype, jpeg)
-        self._active: weakref.ref[Iterator[Batch]] | None = None
+        self._active: weakref.ref[Generator[Batch, None, None]] | None = None
 
     # ------------------------------------------------------------ protocol
 
@@ -114,7 +117,9 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         self._end_iteration()
-        self._taken = 0
+        if self._taken and not self._again:  # left early
+            self.epoch, self._stages = self.epoch + 1, []
+        self._taken, self._again = 0, False
         iterator = self._iterate()
         self._active = weakref.ref(iterator)
         return iterator
@@ -122,8 +127,11 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration. The epoch of a loaded state resumes where it was."""
         at_least(epoch=(epoch, 0))
+        self._again = True
         if epoch != self.epoch:
             self.epoch, self._stages, self._taken = epoch, [], 0
+        elif self._running() is None:
+            self._taken = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Where the consumer is: plain numbers, the same on every rank.
@@ -178,10 +186,15 @@ class Loader:
             self._end_pool()
         self._pool = self._end_pool = None
 
-    def _end_iteration(self) -> None:
+    def _running(self) -> Generator[Batch, None, None] | None:
+        """The iteration in progress."""
         active = self._active() if self._active is not None else None
-        if active is not None:
-            active.close()  # type: ignore[attr-defined]
+        return None if active is None or getgeneratorstate(active) == GEN_CLOSED else active
+
+    def _end_iteration(self) -> None:
+        running = self._running()
+        if running is not None:
+            running.close()
 
     def _make_executor(
         self, device: str | torch.device | None, dtype: torch.dtype | None, jpeg: Jpeg
@@ -263,7 +276,7 @@ class Loader:
 
     # ------------------------------------------------------------ iteration
 
-    def _iterate(self) -> Iterator[Batch]:
+    def _iterate(self) -> Generator[Batch, None, None]:
         epoch = self.epoch
         pool = self._running_pool()
         blocks = (list(self._plans(block, epoch)) for block in self._blocks(self._batches(self._stages)))
@@ -276,6 +289,9 @@ class Loader:
                 if self.epoch != epoch:  # set_epoch was called meanwhile, which ends this epoch
                     return
             self.epoch, self._stages, self._taken = epoch + 1, [], 0
+        except Exception:
+            self._again = True
+            raise
         finally:
             batches.close()
             pool.reset()

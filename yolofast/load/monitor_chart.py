@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from yolofast.errors import missing_extra
@@ -66,8 +67,12 @@ def plot_flow(
     points: Sequence[FlowPoint],
     stages: Mapping[str, Mapping[str, float | None]],
     path: Path,
+    *,
+    warm_up_s: float = 0.0,
 ) -> Path:
     """Write the chart to `path` as a PNG; `stages` has `share` and `ms_per_sample` of each stage.
+
+    The first `warm_up_s` seconds are shaded; the mean is of what follows.
 
     Raises `MissingExtraError` without matplotlib, and `DataError` when `path` cannot be written.
     """
@@ -79,15 +84,25 @@ def plot_flow(
     while len(points) > MAX_POINTS:
         points = merge_pairs(points)
     figure = Figure(figsize=(10.0, 8.5), dpi=120, layout="constrained")
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(fill(title, 100), fontsize=11, x=0.01, ha="left", fontweight="bold")
     rate, depth, memory, shares = figure.subplots(4, 1, height_ratios=[3, 2, 2, 1.3])
-    edges, unit = _time_axis([point.seconds for point in points])
-    mean = sum(p.samples for p in points) / sum(p.seconds for p in points)
+    edges, unit, scale = _time_axis([point.seconds for point in points])
+    steady = [p for p, begin in zip(points, edges, strict=False) if begin * scale >= warm_up_s] or points
+    mean = sum(p.samples for p in steady) / sum(p.seconds for p in steady)
     rates = [p.samples / p.seconds for p in points]
-    _steps(rate, edges, rates, "#0072b2", f"samples per second (mean {mean:.0f})")
+    shaded = "; shaded: warm-up, not in the mean" if warm_up_s else ""
+    _steps(rate, edges, rates, "#0072b2", f"samples per second (mean {mean:.0f}{shaded})")
     rate.axhline(mean, color="0.3", linestyle="--", linewidth=1)
+    if warm_up_s:
+        rate.axvspan(0, warm_up_s / scale, color="0.9", zorder=0)
     depths = [p.depths / p.batches if p.batches else math.nan for p in points]
-    _steps(depth, edges, depths, "#009e73", "batches ready when requested (0 = training has to wait)")
+    _steps(
+        depth,
+        edges,
+        depths,
+        "#009e73",
+        "batches ready when requested (0 = training waits; always 0 without --workers)",
+    )
     depth.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     depth.set_ylim(top=1.08 * max([1.0, *(d for d in depths if d > 1)]))
     _steps(memory, edges, [p.memory_mb for p in points], "#d55e00", "memory of this process, MiB")
@@ -100,11 +115,11 @@ def plot_flow(
     return path
 
 
-def _time_axis(seconds: Sequence[float]) -> tuple[list[float], str]:
-    """Edges of the points in a unit that suits the whole duration, and the unit's name."""
+def _time_axis(seconds: Sequence[float]) -> tuple[list[float], str, int]:
+    """Edges of the points in a unit that suits the whole duration, the unit's name and its seconds."""
     edges = list(accumulate(seconds, initial=0.0))
     scale, unit = (1, "s") if edges[-1] < 300 else (60, "min") if edges[-1] < 18_000 else (3600, "h")
-    return [edge / scale for edge in edges], unit
+    return [edge / scale for edge in edges], unit, scale
 
 
 def _steps(axes: Axes, edges: Sequence[float], values: Sequence[float], colour: str, title: str) -> None:

@@ -55,7 +55,7 @@ class TorchLoader(DataLoader[Batch]):
 
 def create_dataloader(
     config: YOLOConfig,
-    split: Split = "train",
+    split: Split | str = "train",
     augment: bool = True,
     shuffle: bool = True,
     *,
@@ -68,7 +68,7 @@ def create_dataloader(
     unusable data.
     """
     dataset = configured_dataset(config, split, augment, shuffle, hooks=hooks)
-    loading = configured_loading(config, split, dataset)
+    loading = configured_loading(config, dataset)
     batch_size, workers = config.training.batch, loading["workers"]
     return TorchLoader(
         dataset,  # type: ignore[arg-type]

@@ -9,10 +9,25 @@ Every block maps [B, C, H, W] to [B, C', H', W'] and keeps the memory format of 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 BATCH_NORM_EPS = 1e-3
 BATCH_NORM_MOMENTUM = 0.03
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm that also trains on one value per channel: one image with a map of 1 x 1.
+
+    A single value has no variance, so it is normalised by the running statistics, which it leaves unchanged.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            )
+        return super().forward(x)
 
 
 class ConvUnit(nn.Module):
@@ -23,7 +38,7 @@ class ConvUnit(nn.Module):
         self.conv = nn.Conv2d(
             channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False
         )
-        self.norm: nn.Module = nn.BatchNorm2d(channels_out, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
+        self.norm: nn.Module = BatchNorm(channels_out, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM)
         self.act = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:

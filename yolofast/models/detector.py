@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from yolofast import __version__
 from yolofast.config import MODEL_STRIDE
 from yolofast.errors import ConfigError
 from yolofast.models.blocks import ConvUnit
 from yolofast.models.head import Head, HeadOutput, decode_xywh
-from yolofast.models.loss import LossGains, detection_loss
+from yolofast.models.loss import LossGains, detection_loss, loss_sums
 from yolofast.models.pyramid import Backbone, PathAggregation
 from yolofast.models.spec import STRIDES, ModelSpec, model_spec
 
@@ -83,10 +84,14 @@ class Detector(nn.Module):
         return detection_loss(output, targets, images.shape[2], images.shape[3], self.gains)
 
     def with_loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw predictions and loss of one forward pass, for validation."""
+        """Raw predictions and loss sums of one forward pass, for validation.
+
+        Raw as `forward` returns it, and float32 [4]: the sums of the box, class and distribution terms and
+        the sum that they are to be divided by (see `loss_sums`), which add up over the batches of a dataset.
+        """
         output = self.predict_maps(images)
-        loss = detection_loss(output, targets, images.shape[2], images.shape[3], self.gains)
-        return self._raw(output), loss
+        sums = loss_sums(output, targets, images.shape[2], images.shape[3], self.gains)
+        return self._raw(output), sums
 
     @staticmethod
     def _raw(output: HeadOutput) -> Tensor:
@@ -100,6 +105,8 @@ class Detector(nn.Module):
             "model": self.spec.name,
             "num_classes": str(self.num_classes),
             "class_names": json.dumps(list(self.class_names), ensure_ascii=False),
+            "stride": str(MODEL_STRIDE),
+            "version": __version__,
         }
 
     @property

@@ -82,23 +82,32 @@ def _assign(output: HeadOutput, truth: GroundTruth) -> Assignment:
 
 
 def detection_loss(output: HeadOutput, targets: Tensor, height: int, width: int, gains: LossGains) -> Tensor:
-    """Loss float32 [3]: box, class and distribution terms, each times its gain.
+    """Loss float32 [3] of a batch: box, class and distribution terms, each times its gain.
+
+    The terms of `loss_sums` divided by the sum of the soft targets, at least 1. So the loss does not scale
+    with the batch size; a trainer whose learning rates assume summed losses multiplies by it.
+    """
+    sums = loss_sums(output, targets, height, width, gains)
+    return sums[:3] / sums[3].clamp(min=1)
+
+
+def loss_sums(output: HeadOutput, targets: Tensor, height: int, width: int, gains: LossGains) -> Tensor:
+    """Sums float32 [4] over a batch: the box, class and distribution terms, and the soft targets.
 
     output         of the head, for images of `height` x `width` pixels.
     targets        float [N, 6]: sample, class, xywhn; N may be 0.
 
-    Each term is a sum over the batch divided by the sum S of the soft targets (at least 1):
-    box = sum t (1 - CIoU) / S over positive points; class = sum of the binary cross entropy over all
-    points and classes / S; distribution = sum t (mean of DFL over four sides) / S. So the loss
-    does not scale with the batch size; a trainer whose learning rates assume summed losses multiplies by it.
-    Without boxes the box and distribution terms are 0 and still have a gradient (0).
+    box = sum t (1 - CIoU) over positive points; class = sum of the binary cross entropy over all points and
+    classes; distribution = sum t (mean of DFL over four sides); each times its gain. The last is the sum of
+    the soft targets t, without a gradient. Sums of batches add up: their total is the same however a dataset
+    is cut into batches. Without boxes the box and distribution terms are 0 and still have a gradient (0).
     """
     output = HeadOutput(*(part.float() for part in output))
     batch, classes, count = output.class_logits.shape
     truth = ground_truth(targets, batch, classes, height, width)
     with torch.autocast(output.box_logits.device.type, enabled=False):
         positive = _assign(output, truth)
-        total = positive.score.sum().clamp(min=1)
+        total = positive.score.sum()
         sample, point = positive.point // count, positive.point % count
 
         # BCE(x, t) = softplus(x) - x t, and t is 0 except at positives: no dense target is needed.
@@ -113,4 +122,4 @@ def detection_loss(output: HeadOutput, targets: Tensor, height: int, width: int,
         box = ((1 - paired_ciou(boxes, wanted)) * positive.score).sum()
         wanted_sides = _side_distances(wanted, centres, strides)
         dfl = (distribution_focal_loss(logits, wanted_sides).mean(dim=1) * positive.score).sum()
-        return torch.stack((box * gains.box, cls * gains.cls, dfl * gains.dfl)) / total
+        return torch.stack((box * gains.box, cls * gains.cls, dfl * gains.dfl, total))

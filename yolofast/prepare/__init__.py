@@ -4,6 +4,7 @@ from yolofast.config import PrepareConfig
 from yolofast.prepare.convert import ConvertedDataset, convert_dataset
 from yolofast.prepare.dataset import prepare_dataset
 from yolofast.prepare.folder import default_output
+from yolofast.prepare.manifest import rejected_labels
 from yolofast.prepare.up_to_date import prepared_is_up_to_date
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "default_output",
     "prepare_dataset",
     "prepared_is_up_to_date",
+    "rejected_labels",
 ]

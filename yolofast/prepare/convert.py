@@ -21,7 +21,7 @@ from tqdm import tqdm
 from yolofast import __version__
 from yolofast.config import Link, PrepareConfig
 from yolofast.errors import ConfigError, DataError, nearest
-from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.dataset import LabelledDataset, ReadImage, rejected_image
 from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
@@ -30,7 +30,13 @@ from yolofast.prepare.folder import building, check_output, default_output
 from yolofast.prepare.image_writer import link_or_copy
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, finding_entry, write_listed
 from yolofast.prepare.naming import PathKeys, TargetNames
-from yolofast.prepare.outcome import first_problem, noticed, skipped_image
+from yolofast.prepare.outcome import (
+    first_problem,
+    noticed,
+    skipped_image,
+    split_source,
+    unlabelled_findings,
+)
 from yolofast.types import Finding
 
 Target = Literal["coco", "voc"]
@@ -56,7 +62,7 @@ class ConvertedDataset:
     dropped: tuple[Finding, ...]
     """Every box or image that was dropped, with file, line and reason."""
     noticed: tuple[Finding, ...] = ()
-    """Errors, then warnings, about what was kept or about the dataset as a whole."""
+    """As `PreparedDataset.noticed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,9 @@ def _write_images(
 ) -> _ConvertOutcome:
     """Write every valid image and its labels."""
     names, keys = TargetNames(tree), PathKeys(tree.root)
-    outcome = _ConvertOutcome(notes=list(dataset.findings))
+    source = split_source(dataset, tree.root, used=True)
+    outcome = _ConvertOutcome(notes=[*tree.findings, *source, *dataset.findings])
+    unlabelled = 0
     seen: set[Path] = set()
     items: Iterable[ReadImage] = tqdm(
         dataset.read(), "converting", len(tree.images), False, unit="img", disable=None
@@ -120,6 +128,9 @@ def _write_images(
         record = item.record
         if record is None:
             continue
+        if item.rejected:
+            outcome.dropped.append(rejected_image(record.path, item.rows))
+            continue
         if record.path in seen:
             outcome.dropped.extend(skipped_image(record, "image-repeated", "the image is listed twice"))
             continue
@@ -128,12 +139,15 @@ def _write_images(
         name = _target_name(record.path, key, names, folder.accepts)
         target = folder.image_file(record.split, name)
         size, digest = link_or_copy(str(record.path), str(target), link)
-        folder.add(record.split, name, record, item.header.mode if item.header else "RGB")
+        number = dataset.numbers.get(record.path) if dataset.numbers is not None else None
+        folder.add(record.split, name, record, item.header.mode if item.header else "RGB", number)
         split = record.split or UNSPLIT
         outcome.images[split] += 1
+        unlabelled += record.label_file is None
         outcome.boxes[split] += len(record.boxes)
         outcome.written.append(_ConvertedImage(key, split, name, len(record.boxes), size, digest.hex()))
     folder.finish()
+    outcome.notes += unlabelled_findings(tree.root, unlabelled, outcome.images.total())
     return outcome
 
 
@@ -169,12 +183,15 @@ def convert_dataset(
     """Write a dataset as COCO JSON or Pascal VOC XML.
 
     coco: `images/<split>/` and `annotations/instances_<split>.json`, all classes in their order, ids from 1.
+    The images that a data.yaml lists have their position in its sorted list as id, as in the predictions.json
+    of an evaluation, whatever else is left out.
     voc: `JPEGImages/`, `Annotations/` and `ImageSets/Main/<split>.txt` (and trainval.txt), with decimals
     where a coordinate is not whole. VOC cannot represent a class without boxes, or an order of classes.
     The splits are those of the source, called train, val and test; an image in no split stays without one.
 
     Args:
-        path: folder with images and labels of any registered format, or its scanned tree. It is only read.
+        path: folder with images and labels of any registered format, a data.yaml, or the scanned tree of
+            either. It is only read.
         out: output folder; default: `<name>_coco` or `<name>_voc` next to the source. A dataset converted
             there earlier is replaced; anything else is refused.
         to: 'coco' or 'voc'. For the YOLO layout there is `prepare_dataset`.
@@ -183,9 +200,9 @@ def convert_dataset(
         label_format: label format to read, in a folder with several.
 
     Images keep their names. A name that several images share, or that the format cannot represent, gets an
-    ending derived from the path of the image; manifest.json maps old to new names. Every box and image that
-    is left out is in `dropped` and in manifest.json. The same input gives the same bytes. A failure leaves
-    `out` unchanged.
+    ending derived from the path of the image; manifest.json maps old to new names. Images with label rows of
+    which none can be used are left out. Every box and image that is left out is in `dropped` and in
+    manifest.json. The same input gives the same bytes. A failure leaves `out` unchanged.
 
     Raises `DatasetNotFoundError` when there is no such folder, `ConfigError` for an invalid `to`, `link` or
     `label_format`, and `DataError` for everything else.

@@ -25,15 +25,18 @@ class DatasetFolder(Protocol):
     def image_file(self, split: Split | None, name: str) -> Path:
         """The path of an image; its folder is created."""
 
-    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:
-        """Write the labels of an image; `mode` as in `ImageHeader`."""
+    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str, number: int | None) -> None:
+        """Write the labels of an image; `mode` as in `ImageHeader`, `number` in its split if it has one."""
 
     def finish(self) -> None:
         """Write what is only known at the end."""
 
 
 class CocoFolder:
-    """`images/<split>/` and `annotations/instances_<split>.json`; no `<split>` where there is none."""
+    """`images/<split>/` and `annotations/instances_<split>.json`; no `<split>` where there is none.
+
+    Image ids are the images' numbers in their split, where they have some: those of an evaluation.
+    """
 
     entries = frozenset({"images", "annotations"})
 
@@ -61,8 +64,8 @@ class CocoFolder:
         spool = self._files.enter_context(TemporaryFile(buffering=_BUFFER, dir=folder))  # noqa: SIM115
         return CocoWriter(out, cast(BinaryIO, spool), self._classes)
 
-    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:
-        self._writers[split].add(name, record)
+    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str, number: int | None) -> None:
+        self._writers[split].add(name, record, number)
 
     def finish(self) -> None:
         for writer in self._writers.values():
@@ -87,7 +90,7 @@ class VocFolder:
     def image_file(self, split: Split | None, name: str) -> Path:
         return self._work / "JPEGImages" / name
 
-    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str) -> None:
+    def add(self, split: Split | None, name: str, record: ImageRecord, mode: str, number: int | None) -> None:
         stem = Path(name).stem
         text = voc_xml(record, name, self._classes, mode)
         (self._work / "Annotations" / f"{stem}.xml").write_bytes(text.encode())

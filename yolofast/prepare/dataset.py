@@ -21,7 +21,7 @@ from yolofast.prepare.settings import manifest_settings, with_options
 from yolofast.prepare.stratify import choose_valid
 from yolofast.prepare.up_to_date import fingerprint, up_to_date_manifest
 from yolofast.prepare.write_images import write_images
-from yolofast.types import PreparedDataset
+from yolofast.types import Finding, PreparedDataset
 
 
 def prepare_dataset(
@@ -37,22 +37,25 @@ def prepare_dataset(
         prepare_dataset("raw", "out", config=PrepareConfig(max_side=1280))
 
     Args:
-        path: folder with images and labels of any registered format, or its scanned tree. It is only read.
+        path: folder with images and labels of any registered format, a data.yaml, or the scanned tree of
+            either. It is only read.
         out: output folder; default: `<name>_yolo` next to the source. A dataset prepared there earlier is
             replaced; anything else is refused.
         config: the settings; default: `PrepareConfig()`.
         options: fields of `PrepareConfig` by name; they take precedence over `config`. The defaults are
             val_fraction=0.2, seed=0, link="hard", label_format=None, restart_rows=0, rename=None, drop=(),
-            keep=None, drop_empty=False, max_side=None, quality=90.
+            keep=None, drop_empty=False, keep_rejected=False, max_side=None, quality=90.
 
-    Validation split: when the source names no `valid` split (or no `train` split: its splits are then
-    ignored), round(val_fraction * images) training images become `valid`, at least one and not all. Each
-    class gets its share, and images of the same content stay on one side (`stratify.choose_valid`). The
-    choice depends only on the seed and on the relative path, classes and content of each image.
+    Validation split: the splits of the source are used. When it names no `valid` split (or none but `valid`
+    and `test`, for all images: these are then ignored), round(val_fraction * images) training images become
+    `valid`, at least one and not all. Each class gets its share, and images of the same content stay on one
+    side (`stratify.choose_valid`). The choice depends only on the seed and on the relative path, classes and
+    content of each image.
 
     Classes: new ids follow the order in which the new names first occur. Boxes that repeat each other after a
     merge are dropped. Images without boxes in the source stay as background, and so do images that lose all
-    their boxes, unless `drop_empty`.
+    their boxes, unless `drop_empty`. An image with label rows of which none can be used is left out, because
+    its objects would be taught as background, unless `keep_rejected`.
 
     Images: links and copies are the original files. `restart_rows` rewrites JPEGs losslessly
     (`kernels.rewrite_jpeg`); an image that decodes but cannot be rewritten stays as it is, with a note in
@@ -87,7 +90,8 @@ def _build(target: Path, tree: FileTree, config: PrepareConfig) -> PreparedDatas
             raise DataError(f"{root}: no usable box in {len(tree.images)} images.{problem}")
         if not any(image.split == "valid" for image in outcome.images):
             _move_to_valid(root, work, outcome, config)
-        folders = {split: f"{split}/images" for split in SPLITS}
+        used = {image.split for image in outcome.images}
+        folders = {split: f"{split}/images" for split in SPLITS if split in used}
         write_data_yaml(work / "data.yaml", folders, classes.new)
         write_manifest(
             work, root, outcome, label_format=dataset.format, names=classes.new,
@@ -117,3 +121,8 @@ def _move_to_valid(root: Path, work: Path, outcome: PrepareOutcome, config: Prep
         for file in (image_file, label_file):
             os.rename(file(folder, "train", image.name), file(folder, "valid", image.name))  # noqa: PTH104
         image.split = "valid"
+    message = (
+        f"valid: {len(chosen)} of {len(train)} training images, drawn with seed {config.seed}: "
+        "the source does not split its images into train and valid"
+    )
+    outcome.notes.append(Finding("info", "split-drawn", message, str(root)))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import ImageError
-from yolofast.images import decode_other
+from yolofast.images import decode_other, upright
 from yolofast.kernels import decode_jpeg, jpeg_info
 from yolofast.types import ImageHeader
 
@@ -73,4 +73,4 @@ def _decode(path: str, data: bytes, header: ImageHeader, size: tuple[int, int]) 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if header.complete else None
     if image is None:
         raise ImageError("not a PNG that can be decoded, or damaged")
-    return np.asarray(image)
+    return upright(image, header.orientation)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from yolofast.formats.boxes import is_rejection
 from yolofast.prepare.outcome import PreparedImage, PrepareOutcome, noticed, prepared_dataset
 from yolofast.types import Finding, PreparedDataset
 
@@ -33,6 +34,16 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("made_by") == MADE_BY else None
+
+
+def rejected_labels(prepared: Path) -> tuple[int, int] | None:
+    """How many label rows of the source were wrong, and how many it had; None for a folder that was not
+    prepared."""
+    manifest = read_manifest(prepared)
+    if manifest is None:
+        return None
+    dropped = manifest.get("dropped", ())
+    return sum(is_rejection(entry["severity"], entry["code"]) for entry in dropped), manifest["source_boxes"]
 
 
 def write_manifest(

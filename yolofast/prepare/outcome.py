@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from yolofast.formats.boxes import rows_numbered_by, rows_without_image
+from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.splits import SPLITS
 from yolofast.types import Finding, ImageRecord, PreparedDataset, Severity, Split
 
@@ -40,6 +41,8 @@ class PrepareOutcome:
     notes: list[Finding] = field(default_factory=list)
     outside: bool = False
     """An image or a label file is outside the source folder."""
+    unlabelled: int = 0
+    """Images without a label file, written as background."""
 
     def to_dataset(self, target: Path, names: tuple[str, ...]) -> PreparedDataset:
         """The dataset that was prepared at `target`."""
@@ -72,15 +75,41 @@ def prepared_dataset(
     )
 
 
+SAID = frozenset({"split-source", "split-drawn", "names-matched"})
+"""Codes of notes that decide what is trained on: they are shown although nothing is wrong."""
+
+
+def split_source(dataset: LabelledDataset, root: Path, *, used: bool) -> tuple[Finding, ...]:
+    """A note that says where the splits come from, and when they are not used; none without splits."""
+    if not dataset.splits:
+        return ()
+    message = f"splits from {dataset.splits_from or 'the labels'}"
+    if not used:
+        message += f" are not used: no image is in train, only in {' and '.join(dataset.splits)}"
+    return (Finding("info", "split-source", message, str(root)),)
+
+
 def noticed(notes: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The errors, then the warnings among notes: what users should see next to the result."""
-    problems = [note for note in notes if note.severity != "info"]
-    return tuple(sorted(problems, key=lambda note: note.severity != "error"))
+    """What users should see next to the result: the errors, then the warnings, then what is in `SAID`."""
+    order = {"error": 0, "warning": 1, "info": 2}
+    shown = [note for note in notes if note.severity != "info" or note.code in SAID]
+    return tuple(sorted(shown, key=lambda note: order[note.severity]))
 
 
 def first_problem(dropped: list[Finding]) -> str:
     """A sentence about the first finding, to end an error message with; empty without one."""
     return f" The first problem: {dropped[0]}" if dropped else ""
+
+
+def unlabelled_findings(root: Path, unlabelled: int, images: int) -> tuple[Finding, ...]:
+    """What is said about the images at `root` that have no label file; none without such images."""
+    if not unlabelled:
+        return ()
+    message = (
+        f"{unlabelled} of {images} images have no label file and are background: remove those that were "
+        "never labelled"
+    )
+    return (Finding("warning", "labels-missing", message, str(root)),)
 
 
 def skipped_image(

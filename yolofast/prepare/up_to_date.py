@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from yolofast.config import PrepareConfig
-from yolofast.formats.discover import FileTree, list_folder
+from yolofast.errors import DataError, DatasetNotFoundError
+from yolofast.formats.discover import FileTree, list_dataset
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.manifest import is_cache, read_manifest
 from yolofast.prepare.naming import PathKeys
@@ -19,9 +20,13 @@ from yolofast.prepare.settings import manifest_settings, with_options
 
 
 def fingerprint(tree: FileTree) -> str:
-    """A digest of the path, size and modification time of every file that a reader may use."""
+    """A digest of the path, size and modification time of every file that a reader may use.
+
+    The path of a data.yaml that the user named counts too.
+    """
     digest, keys = hashlib.sha256(), PathKeys(tree.root)
-    files = (tree.images, tree.texts, tree.jsons, tree.xmls, tree.yamls, tree.class_files, tree.tables)
+    named = () if tree.data_yaml is None else (tree.data_yaml,)
+    files = (named, tree.images, tree.texts, tree.jsons, tree.xmls, tree.yamls, tree.class_files, tree.tables)
     for path in (path for kind in files for path in kind):
         try:
             status = os.stat(path)  # noqa: PTH116 - runs once per file of huge trees
@@ -43,7 +48,10 @@ def prepared_is_up_to_date(
     `ConfigError` for invalid settings, and nothing else.
     """
     settings = with_options(config, options)
-    tree = source if isinstance(source, FileTree) else list_folder(source)
+    try:
+        tree = source if isinstance(source, FileTree) else list_dataset(source)
+    except (DataError, DatasetNotFoundError):
+        return False
     return up_to_date_manifest(Path(out), tree, settings) is not None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from yolofast.config import PrepareConfig
-from yolofast.formats.dataset import LabelledDataset, ReadImage
+from yolofast.formats.dataset import LabelledDataset, ReadImage, rejected_image
 from yolofast.formats.discover import FileTree
 from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.splits import SPLITS
@@ -22,7 +22,13 @@ from yolofast.prepare.classes import ClassMap
 from yolofast.prepare.downscale import downscaled_name, downscaled_size
 from yolofast.prepare.image_writer import ImageWriter, WriteResult, WriteTask
 from yolofast.prepare.naming import PathKeys, TargetNames
-from yolofast.prepare.outcome import PreparedImage, PrepareOutcome, skipped_image
+from yolofast.prepare.outcome import (
+    PreparedImage,
+    PrepareOutcome,
+    skipped_image,
+    split_source,
+    unlabelled_findings,
+)
 from yolofast.prepare.pixel_budget import MAX_PIXELS, PixelBudget
 from yolofast.types import Finding
 
@@ -39,12 +45,17 @@ class _Step:
     dropped: tuple[Finding, ...]
 
 
+def uses_splits(dataset: LabelledDataset) -> bool:
+    """Whether the splits of the source are used: not without images to train on."""
+    return "train" in dataset.splits
+
+
 def _steps(
     dataset: LabelledDataset, tree: FileTree, classes: ClassMap, config: PrepareConfig
 ) -> Iterator[_Step]:
     """The step of each image, in the order of the reader; without splits all images go to train."""
     names, keys, seen = TargetNames(tree), PathKeys(tree.root), set[str]()
-    use_splits, changes = "train" in dataset.splits, classes.changes
+    use_splits, changes = uses_splits(dataset), classes.changes
     for item in dataset.read():
         record = item.record
         if record is None:
@@ -55,6 +66,9 @@ def _steps(
             record, gone = classes.apply(record)
             dropped += gone
         split = record.split if use_splits else "train"
+        if item.rejected and not config.keep_rejected:
+            yield _Step(item, None, (*dropped, rejected_image(path, item.rows)))
+            continue
         if path in seen:
             message = "the image is listed twice"
             yield _Step(item, None, dropped + skipped_image(record, "image-repeated", message))
@@ -84,7 +98,8 @@ def write_images(
         for kind in ("images", "labels"):
             (work / split / kind).mkdir(parents=True)
     writer, keys = ImageWriter(str(work), config, PixelBudget(MAX_PIXELS)), PathKeys(tree.root)
-    outcome = PrepareOutcome(notes=list(dataset.findings))
+    source = split_source(dataset, tree.root, used=uses_splits(dataset))
+    outcome = PrepareOutcome(notes=[*tree.findings, *source, *dataset.findings])
     class_sets: dict[tuple[int, ...], tuple[int, ...]] = {}
     decodes = config.restart_rows or config.max_side is not None
 
@@ -97,6 +112,7 @@ def write_images(
             for step, result in zip(steps, results, strict=True):
                 _add(outcome, step, result, keys, class_sets)
             progress.update(len(steps))
+    outcome.notes += unlabelled_findings(tree.root, outcome.unlabelled, len(outcome.images))
     return outcome
 
 
@@ -122,6 +138,7 @@ def _add(
         return
     if finding is not None:
         outcome.notes.append(dataclasses.replace(finding, file=str(record.path)))
+    outcome.unlabelled += record.label_file is None
     classes = tuple(sorted(set(record.classes.tolist())))
     outcome.images.append(
         PreparedImage(

@@ -3,9 +3,10 @@
 from yolofast.train.amp import mixed_precision
 from yolofast.train.checkpoint import CheckpointManager, TrainingState
 from yolofast.train.ema import ModelEma
+from yolofast.train.history import best_row, fitness, is_finished
 from yolofast.train.monitor import TrainingMonitor
-from yolofast.train.optim import LearningRate, build_optimizer
-from yolofast.train.trainer import Trainer, TrainResult, fitness, select_device
+from yolofast.train.optim import LearningRate, build_optimizer, resolved
+from yolofast.train.trainer import Trainer, TrainResult, select_device
 
 __all__ = [
     "CheckpointManager",
@@ -15,8 +16,11 @@ __all__ = [
     "Trainer",
     "TrainingMonitor",
     "TrainingState",
+    "best_row",
     "build_optimizer",
     "fitness",
+    "is_finished",
     "mixed_precision",
+    "resolved",
     "select_device",
 ]

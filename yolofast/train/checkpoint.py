@@ -9,6 +9,7 @@ half of one. The one before is kept as `previous.safetensors`, in case the disk 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import zlib
@@ -70,16 +71,20 @@ class CheckpointManager:
     def best(self) -> Path:
         return self.directory / BEST
 
-    def save(self, state: TrainingState, *, is_best: bool) -> None:
+    def save(
+        self, state: TrainingState, *, is_best: bool, description: Mapping[str, str] | None = None
+    ) -> None:
         """Write `last`, and `best` from the averaged weights when `is_best`.
 
-        Raises `CheckpointError` when they cannot be written; the earlier checkpoints are then kept.
+        `description` goes into both headers, next to the model's metadata. Raises `CheckpointError` when they
+        cannot be written; the earlier checkpoints are then kept.
         """
+        described = self.model_metadata | dict(description or {})
         if is_best:
             with atomic_file(self.best, CheckpointError, sync=True) as temporary:
-                self._write(temporary, state.group("ema"), {})
+                _write(temporary, state.group("ema"), described)
         with atomic_file(self.last, CheckpointError, sync=True) as temporary:
-            self._write(temporary, state.tensors, self._state(state))
+            _write(temporary, state.tensors, described | _header_of(state))
             if self.last.exists():
                 self.last.replace(self.directory / PREVIOUS)
         for leftover in self.directory.glob(".*.safetensors.*.tmp"):  # of a run that was killed
@@ -91,9 +96,8 @@ class CheckpointManager:
         A damaged `last` is logged and the one before it is used. Raises `CheckpointError` when
         there are checkpoints and none can be read.
         """
-        found = [p for p in (self.last, self.directory / PREVIOUS) if p.exists()]
         problems = []
-        for path in found:
+        for path in self._found():
             try:
                 state = _read(path)
             except CheckpointError as error:
@@ -105,18 +109,38 @@ class CheckpointManager:
             raise CheckpointError("no checkpoint can be read: " + " ".join(problems))
         return None
 
-    @staticmethod
-    def _state(state: TrainingState) -> dict[str, str]:
-        return {_STATE_KEY: json.dumps(state.values), _CHECKSUM_KEY: _checksum(state.tensors)}
+    def latest_header(self) -> dict[str, str] | None:
+        """The header of the last checkpoint that can be opened, or None; its tensors are not read."""
+        for path in self._found():
+            with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if _STATE_KEY in metadata:
+                    return dict(metadata)
+        return None
 
-    def _write(self, path: Path, tensors: Tensors, extra: Mapping[str, str]) -> None:
-        stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        try:
-            save_file(stored, path, metadata={**self.model_metadata, **extra})
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{path}: the checkpoint cannot be written: {error}. Free some disk space."
-            ) from None
+    def history(self) -> list[dict[str, float]]:
+        """The rows of the epochs that are saved, from the last checkpoint that can be opened."""
+        header = self.latest_header()
+        rows: list[dict[str, float]] = json.loads(header[_STATE_KEY]).get("history", []) if header else []
+        return rows
+
+    def _found(self) -> list[Path]:
+        """The checkpoints that are there, newest first."""
+        return [path for path in (self.last, self.directory / PREVIOUS) if path.exists()]
+
+
+def _header_of(state: TrainingState) -> dict[str, str]:
+    return {_STATE_KEY: json.dumps(state.values), _CHECKSUM_KEY: _checksum(state.tensors)}
+
+
+def _write(path: Path, tensors: Tensors, metadata: Mapping[str, str]) -> None:
+    stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    try:
+        save_file(stored, path, metadata=dict(metadata))
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: the checkpoint cannot be written: {error}. Free some disk space."
+        ) from None
 
 
 def _read(path: Path) -> TrainingState:

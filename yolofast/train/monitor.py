@@ -8,11 +8,14 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import torch
 
 from yolofast.files import write_text
 from yolofast.process_memory import peak_resident_mib
+from yolofast.stopwatch import Report
+from yolofast.train.history import train_loss
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ COLUMNS = (
     "memory_mb",
 )
 
+RECENT_EPOCHS = 5
+
 
 def peak_memory_mb(device: torch.device) -> float:
     """Peak memory so far in MiB: of the GPU on CUDA, else of this process."""
@@ -44,35 +49,52 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 class TrainingMonitor:
-    """Writes one row per epoch to `directory/results.csv` and logs a line every `log_interval` epochs.
+    """Writes one row per epoch to `directory/results.csv` and reports a line every `log_interval` epochs.
 
-    directory     folder of results.csv; None = log only
-    log_interval  log every N epochs (results.csv has every epoch)
+    directory     folder of results.csv; None = report only
+    log_interval  report every N epochs (results.csv has every epoch)
+    report        takes the lines for people, those of the trainer too; omitted means they are logged
     """
 
-    def __init__(self, directory: Path | None = None, log_interval: int = 1) -> None:
+    def __init__(
+        self, directory: Path | None = None, log_interval: int = 1, report: Report = _log.info
+    ) -> None:
         self.directory = directory
         self.log_interval = log_interval
+        self.report = report
         self.history: list[dict[str, float]] = []
 
     def resume(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Start from the history of a resumed run; rows of epochs after its checkpoint are dropped."""
-        self.history = [dict(row) for row in history]
+        """Start from the history of a resumed run; rows of epochs after its checkpoint are dropped.
+
+        There is a row per epoch, so they are numbered anew: earlier versions counted from 0.
+        """
+        self.history = [{**row, "epoch": float(number)} for number, row in enumerate(history, start=1)]
         self._write()
 
-    def log_metrics(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record the metrics of an epoch (counted from 0); `COLUMNS` lists the names that results.csv has."""
+    def log_metrics(self, epoch: int, metrics: Mapping[str, float], *, epochs: int | None = None) -> None:
+        """Record the metrics of an epoch (counted from 1); `COLUMNS` lists the names that results.csv has.
+
+        With the number of `epochs` of the run, the line also says how long the rest takes.
+        """
         row = {"epoch": float(epoch), **metrics}
         self.history.append(row)
         self._write()
-        if epoch % self.log_interval == 0:
-            _log.info(
-                "epoch %3d  loss %.3f  val %.3f  mAP50 %.3f  mAP50-95 %.3f  lr %.2e  %.1f img/s  %.1f s",
-                epoch + 1,
-                sum(row.get(k, math.nan) for k in ("train_box", "train_cls", "train_dfl")),
-                *(row.get(k, math.nan) for k in ("val_loss", "map50", "map50_95", "lr")),
-                *(row.get(k, math.nan) for k in ("images_per_s", "epoch_s")),
-            )
+        if (epoch - 1) % self.log_interval and epoch != epochs:
+            return
+        val, map50, map50_95, rate, speed, seconds = (
+            row.get(k, math.nan) for k in ("val_loss", "map50", "map50_95", "lr", "images_per_s", "epoch_s")
+        )
+        line = (
+            f"epoch {epoch:3d}{f'/{epochs}' if epochs else ''}  loss {train_loss(row):.3f}  val {val:.3f}  "
+            f"mAP50 {map50:.3f}  mAP50-95 {map50_95:.3f}  lr {rate:.2e}  {speed:.1f} img/s  {seconds:.1f} s"
+        )
+        left = (epochs or epoch) - epoch
+        self.report(f"{line}  {duration(left * self._usual_seconds())} left" if left else line)
+
+    def _usual_seconds(self) -> float:
+        """The time of an epoch: the median of the latest, because the first one is slower."""
+        return median(row.get("epoch_s", 0.0) for row in self.history[-RECENT_EPOCHS:])
 
     def _write(self) -> None:
         if self.directory is None:
@@ -88,4 +110,12 @@ class TrainingMonitor:
 def _cell(name: str, value: float | None) -> str:
     if value is None or math.isnan(value):
         return ""
-    return str(int(value) + 1) if name == "epoch" else f"{value:.6g}"
+    return str(int(value)) if name == "epoch" else f"{value:.6g}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 45 s, 12 min, 3 h 05 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

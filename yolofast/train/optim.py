@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from yolofast.config import TrainingConfig
+from yolofast.config import Optimizer, TrainingConfig
 
 AUTO_ADAMW_STEPS = 10_000
-MIN_WARMUP_STEPS = 100
+MAX_WARMUP_SHARE = 0.3
+"""A warm-up never takes a larger share of the run than this, so that short runs reach their peak rate."""
 ADAMW_BETAS = (0.9, 0.999)
 
 
-def build_optimizer(
-    model: nn.Module, config: TrainingConfig, *, num_classes: int, steps: int
-) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter, arXiv:1711.05101).
+def resolved(
+    config: TrainingConfig, *, num_classes: int, steps: int, resumed: Optimizer | None = None
+) -> TrainingConfig:
+    """`config` with the optimizer and the peak learning rate that it leaves open.
 
-    Only weights of two or more dimensions decay; biases and norm weights do not. `steps` is the
-    length of the run: `auto` means AdamW up to 10,000 steps, whose per-weight step size suits short
-    runs, and SGD for longer ones.
+    steps    of the whole run: `auto` means AdamW up to 10,000 steps, whose per-weight step size suits short
+             runs, and SGD for longer ones
+    resumed  the optimizer of the run that is resumed, which `auto` then means
     """
     kind = config.optimizer
     if kind == "auto":
-        kind = "adamw" if steps <= AUTO_ADAMW_STEPS else "sgd"
+        kind = resumed or ("adamw" if steps <= AUTO_ADAMW_STEPS else "sgd")
+    rate = config.lr0 or (0.01 if kind == "sgd" else 0.01 / (4 + num_classes))
+    return replace(config, optimizer=kind, lr0=rate)
+
+
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter, arXiv:1711.05101), of a `resolved` config.
+
+    Only weights of two or more dimensions decay; biases and norm weights do not.
+    """
+    assert config.lr0 is not None
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    if kind == "adamw":
-        lr = config.lr0 or 0.01 / (4 + num_classes)
-        return torch.optim.AdamW(groups, lr=lr, betas=ADAMW_BETAS)
-    lr = config.lr0 or 0.01
-    return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr0, betas=ADAMW_BETAS)
+    return torch.optim.SGD(groups, lr=config.lr0, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
 @dataclass
@@ -76,9 +85,9 @@ class LearningRate:
 
     @property
     def warmup_steps(self) -> int:
-        if self.config.warmup_epochs == 0:
-            return 0
-        return max(round(self.config.warmup_epochs * self.steps_per_epoch), MIN_WARMUP_STEPS)
+        """Steps of the warm-up: --warmup-epochs, or the largest share that is allowed."""
+        epochs = min(self.config.warmup_epochs, MAX_WARMUP_SHARE * self.config.epochs)
+        return round(epochs * self.steps_per_epoch)
 
     def at(self, step: int) -> float:
         """The learning rate of a step (counted from 0 over the whole run)."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from yolofast.config import TrainingConfig
 from yolofast.errors import CheckpointError, ConfigError, YolofastError
+from yolofast.stopwatch import now
 from yolofast.train.amp import mixed_precision
+from yolofast.train.batches import TrainLoader, epoch_batches
 from yolofast.train.checkpoint import (
     CheckpointManager,
     TrainingState,
@@ -25,28 +28,28 @@ from yolofast.train.checkpoint import (
     with_prefix,
 )
 from yolofast.train.ema import ModelEma
+from yolofast.train.history import (
+    LOSSES,
+    Row,
+    best_row,
+    epochs_without_gain,
+    fitness,
+    is_finished,
+    train_loss,
+)
 from yolofast.train.monitor import TrainingMonitor, peak_memory_mb
-from yolofast.train.optim import LearningRate, build_optimizer
+from yolofast.train.optim import LearningRate, build_optimizer, resolved
 from yolofast.types import Batch
 
-_log = logging.getLogger(__name__)
-
-LOSSES = ("box", "cls", "dfl")
+NO_GAIN_HINT_EPOCHS = 5
+"""After so many epochs, or the warm-up, an mAP that is still 0 deserves a word."""
 LAYOUT = torch.channels_last
 """Faster than contiguous on tensor cores and on CPUs: size n at 320 px on two Zen 4 cores takes 0.76 s per
 step against 0.96 s in float32, 0.45 s against 0.50 s in bfloat16."""
 Validate = Callable[[nn.Module], Mapping[str, float]]
 """The averaged model to metrics, such as map50_95 and val_loss."""
-
-
-class TrainLoader(Protocol):
-    """What the trainer needs of a loader."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-    def set_epoch(self, epoch: int) -> None: ...
+OnBatch = Callable[[int, int, Batch], None]
+"""Takes the epoch, the batch's number in it (both counted from 1), and the batch, before it is trained."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +57,11 @@ class TrainResult(Mapping[str, Any]):
     """The outcome of a training run. Also reads as a mapping of its fields: `result["best_metric"]`."""
 
     training_history: list[dict[str, float]]
-    """Metrics of each epoch, names as in results.csv; `epoch` counts from 0."""
+    """Metrics of each epoch, names as in results.csv; `epoch` counts from 1."""
     best_metric: float
     """The best `fitness`: mAP50-95."""
     final_epoch: int
-    """Epochs trained: the number of the last one, counted from 1."""
+    """The number of the last epoch, counted from 1: how many were trained."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in iter(self):
@@ -70,17 +73,6 @@ class TrainResult(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(fields(self))
-
-
-def fitness(row: Mapping[str, float]) -> float:
-    """How good an epoch is: its mAP50-95.
-
-    The negative loss if there is no mAP, because nothing was validated or the split has no boxes.
-    """
-    score = row.get("map50_95", math.nan)
-    if not math.isnan(score):
-        return score
-    return -row.get("val_loss", sum(row[f"train_{name}"] for name in LOSSES))
 
 
 def select_device(name: str) -> torch.device:
@@ -100,6 +92,13 @@ def select_device(name: str) -> torch.device:
     return device
 
 
+@torch.no_grad()
+def _all_finite(model: nn.Module) -> bool:
+    """Whether no weight and no buffer is infinite or NaN."""
+    values = [value for value in model.state_dict().values() if value.is_floating_point()]
+    return not values or bool(torch.stack([value.isfinite().all() for value in values]).all())
+
+
 class Trainer:
     """Trains a model whose `model(images, targets)` returns the losses (box, cls, dfl) as a tensor [3].
 
@@ -110,7 +109,13 @@ class Trainer:
     validate     called with the averaged model after every epoch; returns metrics for the history:
                  `map50_95` decides the best epoch and `val_loss` drives the plateau schedule
     checkpoints  saves the state after every epoch; with `config.resume` training resumes from its latest
-    monitor      receives the metrics of every epoch
+    monitor      receives the metrics of every epoch, and reports
+    progress     show a bar for every epoch
+    on_batch     sees every batch before it is trained
+
+    After construction, `config` has the optimizer and peak learning rate that were left open (`resolved`),
+    and `epoch` is the number of epochs done: 0, or those of the run that is resumed. Raises `ConfigError` for
+    a device that is not there, `CheckpointError` when a checkpoint cannot be read or is of another run.
     """
 
     def __init__(
@@ -123,80 +128,118 @@ class Trainer:
         validate: Validate | None = None,
         checkpoints: CheckpointManager | None = None,
         monitor: TrainingMonitor | None = None,
+        progress: bool = True,
+        on_batch: OnBatch | None = None,
     ) -> None:
         self.device = select_device(config.device)
         self.amp = mixed_precision(config.amp, self.device)
         self.model = model.to(self.device).to(memory_format=LAYOUT)  # type: ignore[call-overload]
-        self.loader, self.config = loader, config
-        self.validate, self.checkpoints = validate, checkpoints
-        self.monitor = monitor or TrainingMonitor()
-        steps = len(loader) * config.epochs
-        self.optimizer = build_optimizer(model, config, num_classes=num_classes, steps=steps)
-        self.rate = LearningRate(config, len(loader), peak=self.optimizer.param_groups[0]["lr"])
+        self.loader, self.validate, self.checkpoints = loader, validate, checkpoints
+        self.monitor, self.progress, self.on_batch = monitor or TrainingMonitor(), progress, on_batch
+        state = checkpoints.load_latest() if config.resume and checkpoints is not None else None
+        self.config = resolved(
+            config,
+            num_classes=num_classes,
+            steps=len(loader) * config.epochs,
+            resumed=state.values.get("optimizer", "").lower() or None if state is not None else None,
+        )
+        self.optimizer = build_optimizer(model, self.config)
+        self.rate = LearningRate(self.config, len(loader), peak=self.optimizer.param_groups[0]["lr"])
         self.ema = ModelEma(self.model, config.ema_decay, config.ema_tau)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
-        self.best_metric = -math.inf
-        self.best_epoch = 0
         self.epoch = 0
-        self.step = 0
+        self._told_about_the_rest = False
+        self.monitor.history = []
+        if state is not None:
+            self._resume(state)
+
+    @property
+    def history(self) -> Sequence[Row]:
+        """One row of metrics per epoch that is done."""
+        return self.monitor.history
+
+    def is_over(self) -> bool:
+        """Whether there is nothing left to train: see `fit`."""
+        return is_finished(self.history, epochs=self.config.epochs, patience=self.config.patience)
 
     def fit(self) -> TrainResult:
         """Train to the last epoch, or until `patience` epochs brought no better mAP50-95.
 
-        Raises `YolofastError` when the loss is no longer finite, `CheckpointError` when a checkpoint cannot
-        be read, resumed from or written.
+        A run that is over already stays as it is. Raises `YolofastError` when the loss or the weights
+        are no longer finite, `CheckpointError` when a checkpoint cannot be written.
         """
+        trained_before = self.epoch
         if self.config.resume:
-            self._resume()
-        while self.epoch < self.config.epochs:
-            started = time.perf_counter()
-            row = self._train_epoch()
-            trained = time.perf_counter() - started
-            if self.validate is not None:
-                row |= self.validate(self.ema.model)
-            self.rate.plateau.step(row.get("val_loss", sum(row[f"train_{name}"] for name in LOSSES)))
-            metric = fitness(row)
-            is_best = metric > self.best_metric
-            if is_best:
-                self.best_metric, self.best_epoch = metric, self.epoch
-            row["images_per_s"] = row.pop("images") / trained
-            row["epoch_s"] = time.perf_counter() - started
-            row["memory_mb"] = peak_memory_mb(self.device)
-            self.monitor.log_metrics(self.epoch, row)
-            self.epoch += 1
-            if self.checkpoints is not None:
-                self.checkpoints.save(self._state(), is_best=is_best)
-            if self.config.patience and self.epoch - 1 - self.best_epoch >= self.config.patience:
-                _log.info("early stopping: no better mAP50-95 for %d epochs", self.config.patience)
-                break
-        return TrainResult(list(self.monitor.history), self.best_metric, self.epoch)
+            self.monitor.report(self._resumed_line())
+        with logging_redirect_tqdm() if self.progress else contextlib.nullcontext():
+            while not self.is_over():
+                self._run_epoch()
+        if trained_before < self.epoch < self.config.epochs:
+            self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
+        best = fitness(best_row(self.history)) if self.history else -math.inf
+        return TrainResult(list(self.monitor.history), best, self.epoch)
+
+    def _run_epoch(self) -> None:
+        """Train, validate, record and save one epoch."""
+        started = time.perf_counter()
+        row = self._train_epoch()
+        if not _all_finite(self.model):  # the last step broke them: the checkpoint before it must stay
+            raise YolofastError(
+                self._advice_on_divergence(
+                    "the weights became infinite or NaN", (self.epoch + 1) * len(self.loader)
+                )
+            )
+        trained = time.perf_counter() - started
+        if self.validate is not None:
+            row |= self.validate(self.ema.model)
+        self.rate.plateau.step(row.get("val_loss", train_loss(row)))
+        row["images_per_s"] = row.pop("images") / trained
+        row["epoch_s"] = time.perf_counter() - started
+        row["memory_mb"] = peak_memory_mb(self.device)
+        self.epoch += 1
+        self.monitor.log_metrics(self.epoch, row, epochs=self.config.epochs)
+        if self.checkpoints is not None:
+            is_best = best_row(self.history) is self.history[-1]
+            self.checkpoints.save(self._state(), is_best=is_best, description=self._description())
+        self._hint_at_no_gain()
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
         self.loader.set_epoch(self.epoch)
         totals = torch.zeros(3, device=self.device)
         rate, images, accumulated = 0.0, 0, 0
-        batches = len(self.loader)
+        first_step = self.epoch * len(self.loader)
         title = f"epoch {self.epoch + 1}/{self.config.epochs}"
-        with tqdm(self.loader, desc=title, unit="batch", leave=False, mininterval=1.0) as progress:
-            for index, batch in enumerate(progress):
-                rate = self.rate.apply(self.optimizer, self.step)
-                losses = self._backward(batch)
-                totals += losses
+        with tqdm(
+            epoch_batches(self.loader),
+            total=len(self.loader),
+            desc=title,
+            unit="batch",
+            leave=False,
+            mininterval=1.0,
+            disable=not self.progress,
+        ) as batches:
+            for number, (batch, is_last) in enumerate(batches, start=1):
+                if self.on_batch is not None:
+                    self.on_batch(self.epoch + 1, number, batch)
+                rate = self.rate.apply(self.optimizer, first_step + number - 1)
+                losses = self._backward(batch, first_step + number)
+                totals += losses * len(batch)
                 images += len(batch)
                 accumulated += len(batch)
-                if accumulated >= self.config.nbs or index + 1 == batches:
+                if accumulated >= self.config.nbs or is_last:
                     self._update()
                     accumulated = 0
-                self.step += 1
-        mean = (totals / batches).tolist()
+                if is_last:
+                    self._tell_about_the_rest(len(batch), joined=number < len(self.loader))
+        mean = (totals / images).tolist()
         return {
             **{f"train_{name}": value for name, value in zip(LOSSES, mean, strict=True)},
             "lr": rate,
             "images": float(images),
         }
 
-    def _backward(self, batch: Batch) -> torch.Tensor:
+    def _backward(self, batch: Batch, step: int) -> torch.Tensor:
         """Accumulate the gradients of one batch; returns the losses [3], detached."""
         images = batch.images.to(self.device, non_blocking=True)
         scaled = images.is_floating_point()  # to 0..1, by the loader
@@ -208,10 +251,7 @@ class Trainer:
             losses = self.model(images, targets)
         total = losses.sum()
         if not math.isfinite(total.item()):
-            raise YolofastError(
-                f"the loss became {total.item()} in epoch {self.epoch + 1}, step {self.step}. "
-                "Lower --lr0, or try --amp off; --resume continues from the last checkpoint."
-            )
+            raise YolofastError(self._advice_on_divergence(f"the loss became {total.item()}", step))
         # The sum over images, not the mean: the usual learning rates assume it.
         self.scaler.scale(total * len(batch)).backward()
         detached: torch.Tensor = losses.detach()
@@ -226,7 +266,58 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.model)
 
+    # ------------------------------------------------------------ what is said
+
+    def _resumed_line(self) -> str:
+        epochs = self.config.epochs
+        if not self.epoch:
+            return "nothing to resume: this run has no checkpoint yet, so it starts at epoch 1"
+        if self.epoch >= epochs:
+            return f"this run finished after {self.epoch} epochs; give more --epochs to continue it"
+        if self.is_over():
+            return (
+                f"this run stopped early after {self.epoch} of {epochs} epochs (no better mAP50-95 for "
+                f"{epochs_without_gain(self.history)}); give a larger --patience to continue it"
+            )
+        return f"resumed after epoch {self.epoch} of {epochs}"
+
+    def _tell_about_the_rest(self, images: int, *, joined: bool) -> None:
+        """Say once what became of a last batch of one image: see `epoch_batches`."""
+        alone = images == 1 and self.config.batch > 1 and len(self.loader) > 1
+        if self._told_about_the_rest or not (joined or alone):
+            return
+        self._told_about_the_rest = True
+        fate = f"is trained with the one before, {images} images together" if joined else "is trained alone"
+        why = "" if joined else ", because its size is another"
+        self.monitor.report(f"the last batch of an epoch has a single image, which {fate}{why}")
+
+    def _hint_at_no_gain(self) -> None:
+        """Say once, when the warm-up should be over, that no object was found in any epoch."""
+        config = self.config
+        due = min(config.epochs, max(NO_GAIN_HINT_EPOCHS, math.ceil(config.warmup_epochs) + 2))
+        scores = [row.get("map50", math.nan) for row in self.history]
+        if self.epoch == due and max(scores) < 0.0005:
+            steps = self.epoch * len(self.loader)
+            self.monitor.report(
+                f"mAP50 is 0 up to epoch {self.epoch} (step {steps}). A few hundred steps without a hit are "
+                "usual. If it stays so: do the boxes fit the objects, and are the classes right? "
+                "train_batch1.png and labels.png (--plots) show it. Then train longer (--epochs) or start "
+                "from trained --weights."
+            )
+
+    def _advice_on_divergence(self, what: str, step: int) -> str:
+        advice = f"Lower --lr0 (now {self.config.lr0:g})"
+        advice += " or try --amp off" if self.amp is not None else ""
+        saved = self.checkpoints is not None and self.epoch > 0
+        rest = f"and --resume: epoch {self.epoch} is saved" if saved else "and start again"
+        return f"{what} in epoch {self.epoch + 1}, step {step}. {advice}, {rest}."
+
     # ------------------------------------------------------------ state
+
+    def _description(self) -> dict[str, str]:
+        """What the header of a weights file says about its epoch."""
+        metrics = {name: value if math.isfinite(value) else None for name, value in self.history[-1].items()}
+        return {"epoch": str(self.epoch), "metrics": json.dumps(metrics), "date": now()}
 
     def _state(self) -> TrainingState:
         rng = {"cpu": torch.get_rng_state()}
@@ -241,8 +332,6 @@ class Trainer:
             },
             values={
                 "epoch": self.epoch,
-                "best_metric": self.best_metric,
-                "best_epoch": self.best_epoch,
                 "ema_updates": self.ema.updates,
                 "rate": self.rate.state_dict(),
                 "scaler": self.scaler.state_dict(),
@@ -251,19 +340,11 @@ class Trainer:
             },
         )
 
-    def _resume(self) -> None:
-        state = self.checkpoints.load_latest() if self.checkpoints is not None else None
-        if state is None:
-            _log.info("nothing to resume: this run has no checkpoint yet")
-            return
+    def _resume(self, state: TrainingState) -> None:
         try:
             self._restore(state)
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"the checkpoint's training state is incomplete: {error!r}.") from None
-        if self.epoch >= self.config.epochs:
-            _log.info("this run finished after %d epochs; give more --epochs to continue it", self.epoch)
-        else:
-            _log.info("resumed after epoch %d of %d", self.epoch, self.config.epochs)
 
     def _restore(self, state: TrainingState) -> None:
         values = state.values
@@ -284,9 +365,8 @@ class Trainer:
         if "cuda" in rng and self.device.type == "cuda":
             torch.cuda.set_rng_state(rng["cuda"], self.device)
         self.epoch = values["epoch"]
-        self.step = self.epoch * len(self.loader)
-        self.best_metric, self.best_epoch = values["best_metric"], values["best_epoch"]
         self.ema.updates = values["ema_updates"]
         self.rate.load_state_dict(values["rate"])
-        self.scaler.load_state_dict(values["scaler"])
+        if values["scaler"]:  # there is none in a run that began without float16
+            self.scaler.load_state_dict(values["scaler"])
         self.monitor.resume(values["history"])

@@ -3,7 +3,8 @@
 // For overlapping boxes IoU <= iw / hull, the IoU of their extents along one axis (the union holds a strip as
 // long as the hull and as high as the intersection). If that is above t, the centres are nearer than
 // length * (1 - t) / (2 t), whichever of the two boxes the length is of. float32 rounds IoU and centres by a
-// few 2^-24, which the reach below allows for many times over; areas must be far from underflow for that.
+// few 2^-24, which the reach below allows for many times over; areas must be far from underflow and overflow
+// for that. So the grid is float32 for boxes of float64, too.
 #pragma once
 
 #include <algorithm>
@@ -11,16 +12,32 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "core/boxes/overlap.hpp"
 
 namespace yf {
 
+template <typename Real>
 struct GridMember {
-    Box box;
+    BasicBox<Real> box;
     std::uint32_t rank;
 };
+
+inline float to_float(float value) { return value; }
+
+// Without an overflow.
+inline float to_float(double value) {
+    constexpr double kMax = std::numeric_limits<float>::max();
+    return static_cast<float>(value < -kMax ? -kMax : value > kMax ? kMax : value);
+}
+
+inline const Box& box_in_grid(const Box& box) { return box; }
+
+inline Box box_in_grid(const BasicBox<double>& box) {
+    return make_box(to_float(box.x1), to_float(box.y1), to_float(box.x2), to_float(box.y2));
+}
 
 // Along one axis: where most centres lie. Others count to the outermost cells.
 struct GridAxis {
@@ -34,14 +51,16 @@ struct GridExtent {
     GridAxis x, y;
 
     // From a sample of the boxes, without its outermost values: one stray box must not spoil the grid.
-    GridExtent(const float* boxes, std::size_t n) {
+    template <typename Real>
+    GridExtent(const Real* boxes, std::size_t n) {
         constexpr std::size_t kSample = 256;
         if (n < kSample) return;
         std::array<float, kSample> xs, ys;
         std::size_t count = 0;
         for (std::size_t i = 0; i < kSample; ++i) {
-            const float* p = boxes + 4 * (n / kSample * i);
-            const float cx = centre(p[0], p[2]), cy = centre(p[1], p[3]);
+            const Real* p = boxes + 4 * (n / kSample * i);
+            const float cx = centre(to_float(p[0]), to_float(p[2]));
+            const float cy = centre(to_float(p[1]), to_float(p[3]));
             if (!std::isfinite(cx) || !std::isfinite(cy)) continue;
             xs[count] = cx;
             ys[count++] = cy;
@@ -67,13 +86,16 @@ struct GridWindow {
 class Grid {
   public:
     // Gives each box a slot: cell by cell, or in order when a grid would not pay or not be exact.
-    void lay_out(const std::vector<GridMember>& members, const GridExtent& extent, float limit) {
+    template <typename Real>
+    void lay_out(const std::vector<GridMember<Real>>& members, const GridExtent& extent, float limit) {
         const std::size_t n = members.size();
         slots_.resize(n);
         is_exhaustive_ = n < kFew || limit < kMinLimit || !(extent.x.length > 0.0f) ||
                          !(extent.y.length > 0.0f) ||
-                         std::any_of(members.begin(), members.end(),
-                                     [](const GridMember& member) { return member.box.area < kTiny; });
+                         !std::all_of(members.begin(), members.end(), [](const GridMember<Real>& member) {
+                             const float area = box_in_grid(member.box).area;
+                             return area >= kTiny && area <= std::numeric_limits<float>::max();
+                         });
         if (is_exhaustive_) {
             for (std::size_t i = 0; i < n; ++i) slots_[i] = static_cast<std::uint32_t>(i);
             return;
@@ -88,7 +110,7 @@ class Grid {
         per_y_ = static_cast<float>(rows_) / extent.y.length;
         starts_.assign(rows_ * columns_ + 1, 0);
         for (std::size_t i = 0; i < n; ++i) {
-            const Box& box = members[i].box;
+            const Box& box = box_in_grid(members[i].box);
             const std::size_t cell = row(centre(box.y1, box.y2)) * columns_ + column(centre(box.x1, box.x2));
             slots_[i] = static_cast<std::uint32_t>(cell);
             ++starts_[cell];

@@ -14,8 +14,9 @@
 namespace yf {
 namespace {
 
+template <typename Real>
 struct Scored {
-    std::uint32_t key;
+    decltype(descending_key(Real{})) key;
     std::uint32_t index;
 };
 
@@ -25,22 +26,25 @@ struct Labelled {
 };
 
 // The indices in descending score, lower index first among equals, without NaN scores.
-std::vector<Scored> ranking(const float* scores, std::size_t n) {
+template <typename Real>
+std::vector<Scored<Real>> ranking(const Real* scores, std::size_t n) {
     // Copied once: another thread may write to the caller's arrays, and a sort whose keys change under it
     // writes out of bounds.
-    std::vector<Scored> order;
+    std::vector<Scored<Real>> order;
     order.reserve(n);
     for (std::size_t i = 0; i < n; ++i) {
-        const float score = scores[i];
+        const Real score = scores[i];
         if (!std::isnan(score)) order.push_back({descending_key(score), static_cast<std::uint32_t>(i)});
     }
-    std::vector<Scored> spare;
-    radix_sort(order, spare, 32, [](const Scored& item) { return item.key; });
+    std::vector<Scored<Real>> spare;
+    radix_sort(order, spare, 8 * sizeof(order.front().key),
+               [](const Scored<Real>& item) { return item.key; });
     return order;
 }
 
 // The ranks, class by class.
-std::vector<Labelled> by_class(const std::vector<Scored>& order, const std::int64_t* classes) {
+template <typename Real>
+std::vector<Labelled> by_class(const std::vector<Scored<Real>>& order, const std::int64_t* classes) {
     std::vector<Labelled> ranks;
     ranks.reserve(order.size());
     std::uint64_t lowest = std::numeric_limits<std::uint64_t>::max(), highest = 0;
@@ -60,25 +64,26 @@ std::vector<Labelled> by_class(const std::vector<Scored>& order, const std::int6
 }
 
 // The boxes of one class that can overlap at all, best first; then the same ones where the grid puts them.
+template <typename Real>
 class ClassBoxes {
   public:
-    ClassBoxes(float limit, const GridExtent& extent) : limit_(limit), extent_(extent) {}
+    ClassBoxes(Real limit, const GridExtent& extent) : limit_(limit), extent_(extent) {}
 
     void clear() { members_.clear(); }
-    void add(const Box& box, std::uint32_t rank) { members_.push_back({box, rank}); }
+    void add(const BasicBox<Real>& box, std::uint32_t rank) { members_.push_back({box, rank}); }
 
-    // Sets kept[rank] for each box that no better one suppresses.
-    void suppress(std::uint8_t* kept) {
-        grid_.lay_out(members_, extent_, limit_);
+    void lay_out() {
+        grid_.lay_out(members_, extent_, static_cast<float>(limit_));
         place();
-        sweep(kept);
     }
+    // Sets kept[rank] for each box that no better one suppresses.
+    void sweep_here(std::uint8_t* kept);
 
   private:
     void place() {
         const std::size_t room = members_.size() + kBlock;
         if (storage_.size() < 5 * room) storage_.resize(5 * room);
-        float* field = storage_.data();
+        Real* field = storage_.data();
         lanes_ = {field, field + room, field + 2 * room, field + 3 * room, field + 4 * room};
         for (std::size_t i = 0; i < members_.size(); ++i) lanes_.set(grid_.slot(i), members_[i].box);
         for (std::size_t i = members_.size(); i < room; ++i) {
@@ -86,72 +91,77 @@ class ClassBoxes {
         }
     }
 
-    void sweep(std::uint8_t* kept);
-
-    float limit_;
+    Real limit_;
     GridExtent extent_;
-    std::vector<GridMember> members_;
+    std::vector<GridMember<Real>> members_;
     Grid grid_;
-    std::vector<float> storage_;
-    BoxLanes lanes_{};
+    std::vector<Real> storage_;
+    BasicBoxLanes<Real> lanes_{};
 };
 
 // Takes all lanes of [from, end) out that overlap the box.
-YF_INLINE void take_out(const Box& box, const BoxLanes& lanes, std::size_t from, std::size_t end,
-                        float limit) {
+template <typename Real>
+YF_INLINE void take_out(const BasicBox<Real>& box, const BasicBoxLanes<Real>& lanes, std::size_t from,
+                        std::size_t end, Real limit) {
     for (std::size_t block = from; block < end; block += kBlock) {
-        const BoxLanes here = lanes.from(block);
+        const BasicBoxLanes<Real> here = lanes.from(block);
         if (!may_overlap(box, here, limit)) continue;
-        float iou[kBlock];
+        Real iou[kBlock];
         block_iou(box, here, iou);
         for (std::size_t k = 0; k < kBlock; ++k) {
-            here.area[k] = iou[k] > limit ? kNobody : here.area[k];
+            here.area[k] = iou[k] > limit ? Real{kNobody} : here.area[k];
         }
     }
 }
 
-YF_MULTIVERSION
-void ClassBoxes::sweep(std::uint8_t* kept) {
+template <typename Real>
+YF_INLINE void ClassBoxes<Real>::sweep_here(std::uint8_t* kept) {
     for (std::size_t i = 0; i < members_.size(); ++i) {
         const std::size_t slot = grid_.slot(i);
         if (std::isnan(lanes_.area[slot])) continue;
         kept[members_[i].rank] = 1;
-        const Box box = members_[i].box;
-        lanes_.area[slot] = kNobody;
+        const BasicBox<Real> box = members_[i].box;
+        lanes_.area[slot] = Real{kNobody};
         if (grid_.is_exhaustive()) {
             take_out(box, lanes_, i + 1, members_.size(), limit_);
             continue;
         }
-        const GridWindow window = grid_.window(box);
+        const GridWindow window = grid_.window(box_in_grid(box));
         for (std::size_t row = window.top; row <= window.bottom; ++row) {
             take_out(box, lanes_, grid_.start(row, window.left), grid_.end(row, window.right), limit_);
         }
     }
 }
 
-}  // namespace
+// Compiled for several CPUs, which templates cannot be.
+YF_MULTIVERSION
+void sweep(ClassBoxes<float>& boxes, std::uint8_t* kept) { boxes.sweep_here(kept); }
+YF_MULTIVERSION
+void sweep(ClassBoxes<double>& boxes, std::uint8_t* kept) { boxes.sweep_here(kept); }
 
-std::size_t nms(const float* boxes, const float* scores, const std::int64_t* classes, std::size_t n,
-                double threshold, std::int64_t* keep) {
+template <typename Real>
+std::size_t kept_boxes(const Real* boxes, const Real* scores, const std::int64_t* classes, std::size_t n,
+                       double threshold, std::int64_t* keep) {
     if (n > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("nms: 2^32 boxes or more");
-    const std::vector<Scored> order = ranking(scores, n);
+    const std::vector<Scored<Real>> order = ranking(scores, n);
     const std::vector<Labelled> ranks = by_class(order, classes);
     std::vector<std::uint8_t> kept(order.size());
-    ClassBoxes same(floor_to_float(threshold), GridExtent(boxes, n));
+    ClassBoxes<Real> same(limit_of<Real>(threshold), GridExtent(boxes, n));
     for (std::size_t begin = 0; begin < ranks.size();) {
         const std::uint64_t label = ranks[begin].label;
         same.clear();
         for (; begin < ranks.size() && ranks[begin].label == label; ++begin) {
             const std::uint32_t rank = ranks[begin].rank;
-            const float* p = boxes + 4 * static_cast<std::size_t>(order[rank].index);
-            const Box box = make_box(p[0], p[1], p[2], p[3]);
+            const Real* p = boxes + 4 * static_cast<std::size_t>(order[rank].index);
+            const BasicBox<Real> box = make_box(p[0], p[1], p[2], p[3]);
             if (can_overlap(box)) {
                 same.add(box, rank);
             } else {
                 kept[rank] = 1;
             }
         }
-        same.suppress(kept.data());
+        same.lay_out();
+        sweep(same, kept.data());
     }
     std::size_t count = 0;
     for (std::size_t rank = 0; rank < order.size(); ++rank) {
@@ -159,6 +169,18 @@ std::size_t nms(const float* boxes, const float* scores, const std::int64_t* cla
         count += kept[rank];
     }
     return count;
+}
+
+}  // namespace
+
+std::size_t nms(const float* boxes, const float* scores, const std::int64_t* classes, std::size_t n,
+                double threshold, std::int64_t* keep) {
+    return kept_boxes(boxes, scores, classes, n, threshold, keep);
+}
+
+std::size_t nms(const double* boxes, const double* scores, const std::int64_t* classes, std::size_t n,
+                double threshold, std::int64_t* keep) {
+    return kept_boxes(boxes, scores, classes, n, threshold, keep);
 }
 
 }  // namespace yf

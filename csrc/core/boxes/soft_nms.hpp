@@ -19,10 +19,13 @@ struct SoftNmsOptions {
     double score_threshold = 0.001;  // at least 0; a box whose score is or falls below it is left out
 };
 
-// boxes [n, 4] xyxy, scores [n], classes [n] or null (all boxes meet). Writes the indices of the boxes that
-// stay to `keep` and their final scores to `new_scores` (room for n each) in descending new score, lower
-// index first among equals, and returns their number. A score that is or becomes NaN is left out.
+// In float32 or float64: boxes [n, 4] xyxy, scores [n], classes [n] or null (all boxes meet). Writes the
+// indices of the boxes that stay to `keep` and their final scores to `new_scores` (room for n each) in
+// descending new score, lower index first among equals, and returns their number. A score that is or becomes
+// NaN is left out.
 std::size_t soft_nms(const float* boxes, const float* scores, const std::int64_t* classes, std::size_t n,
                      const SoftNmsOptions& options, std::int64_t* keep, float* new_scores);
+std::size_t soft_nms(const double* boxes, const double* scores, const std::int64_t* classes, std::size_t n,
+                     const SoftNmsOptions& options, std::int64_t* keep, double* new_scores);
 
 }  // namespace yf

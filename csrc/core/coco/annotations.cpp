@@ -74,18 +74,53 @@ void require(Json& json, bool present, const char* name) {
     if (!present) json.fail(std::string("\"") + name + "\" in the object that ends here");
 }
 
+// Reads the lists of one key. An image's list is added when the image ends: of equal keys the last counts.
+class CategoryListReader {
+  public:
+    explicit CategoryListReader(CategoryLists& lists) : lists_(lists) {}
+
+    void read(Json& json) {
+        list_.clear();
+        given_ = true;
+        read_list(json, [&] { list_.push_back(json.integer()); });
+    }
+
+    void add() {
+        lists_.categories.insert(lists_.categories.end(), list_.begin(), list_.end());
+        lists_.ends.push_back(static_cast<std::int64_t>(lists_.categories.size()));
+        lists_.given += given_;
+        list_.clear();
+        given_ = false;
+    }
+
+  private:
+    CategoryLists& lists_;
+    std::vector<std::int64_t> list_;
+    bool given_ = false;
+};
+
 void read_images(Json& json, GroundTruth& out) {
     IdReader ids(out.images);
+    CategoryListReader negative(out.negative), not_exhaustive(out.not_exhaustive);
     std::string scratch;
     read_list(json, [&] {
         bool found = false;
         read_object(json, scratch, [&](std::string_view name) {
-            if (name != "id") return json.skip();
-            ids.read(json);
-            found = true;
+            if (name == "id") {
+                ids.read(json);
+                found = true;
+            } else if (name == "neg_category_ids") {
+                negative.read(json);
+            } else if (name == "not_exhaustive_category_ids") {
+                not_exhaustive.read(json);
+            } else {
+                json.skip();
+            }
         });
         require(json, found, "id");
         ids.add(json);
+        negative.add();
+        not_exhaustive.add();
     });
 }
 
@@ -94,13 +129,15 @@ void read_categories(Json& json, GroundTruth& out) {
     read_list(json, [&] {
         bool found = false;
         std::int64_t id = 0;
-        std::string label;
+        std::string label, frequency;
         read_object(json, scratch, [&](std::string_view name) {
             if (name == "id") {
                 id = json.integer();
                 found = true;
             } else if (name == "name" && json.peek() == '"') {
                 label = json.string(text);
+            } else if (name == "frequency" && json.peek() == '"') {
+                frequency = json.string(text);
             } else {
                 json.skip();
             }
@@ -108,6 +145,7 @@ void read_categories(Json& json, GroundTruth& out) {
         require(json, found, "id");
         out.categories.push_back(id);
         out.category_names.push_back(label);
+        out.frequencies.push_back(frequency);
     });
 }
 
@@ -167,6 +205,7 @@ class ResultReader {
 
     void read() {
         bool has_image = false, has_category = false, has_box = false, has_score = false;
+        bool has_mask = false, has_keypoints = false;
         std::int64_t category = 0;
         double box[4] = {};
         double score = 0;
@@ -184,11 +223,16 @@ class ResultReader {
                 category = json_.integer();
                 has_category = true;
             } else {
+                has_mask |= name == "segmentation";
+                has_keypoints |= name == "keypoints";
                 json_.skip();
             }
         });
         require(json_, has_image, "image_id");
         require(json_, has_category, "category_id");
+        if (!has_box && (has_mask || has_keypoints))
+            json_.fail(std::string("\"bbox\" in the object that ends here; it has ") +
+                       (has_mask ? "\"segmentation\"" : "\"keypoints\"") + ", but only boxes are evaluated");
         require(json_, has_box, "bbox");
         require(json_, has_score, "score");
         image_ids_.add(json_);
@@ -211,6 +255,7 @@ GroundTruth read_ground_truth(const char* data, std::size_t size) {
     GroundTruth images, categories, out;  // each fills its own columns; of equal keys the last counts
     std::string scratch;
     bool has_images = false, has_categories = false, has_annotations = false;
+    if (json.peek() == '[') json.fail("'{', an object with images, categories and annotations, not a list");
     read_object(json, scratch, [&](std::string_view name) {
         if (name == "images") {
             images = {};
@@ -233,8 +278,11 @@ GroundTruth read_ground_truth(const char* data, std::size_t size) {
     require(json, has_annotations, "annotations");
     if (!json.at_end()) json.fail("the end of the file");
     out.images = std::move(images.images);
+    out.negative = std::move(images.negative);
+    out.not_exhaustive = std::move(images.not_exhaustive);
     out.categories = std::move(categories.categories);
     out.category_names = std::move(categories.category_names);
+    out.frequencies = std::move(categories.frequencies);
     return out;
 }
 
@@ -246,6 +294,7 @@ Results read_results(const char* data, std::size_t size, std::size_t start, std:
     ResultReader reader(json, out, (std::min(stop, size) - std::min(start, size)) / kShortest + 1);
     bool first = true;
     if (start == 0) {
+        if (json.peek() == '{') json.fail("'[', a list of results, not an object such as the ground truth");
         if (json.peek() != '[') json.fail("'[', a list of results");
         json.take('[');
         if (json.take(']')) {

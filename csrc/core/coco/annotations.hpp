@@ -14,10 +14,20 @@ struct Ids {
     std::vector<std::string> texts;
 };
 
+// A list of categories for each image, one behind the other; list i ends before `ends[i]`.
+struct CategoryLists {
+    std::vector<std::int64_t> categories;
+    std::vector<std::int64_t> ends;
+    std::size_t given = 0;  // images that have such a list; it is empty for the others
+};
+
 struct GroundTruth {
     Ids images;  // every image's own id
+    // LVIS: categories that are certainly absent, and those of which not every object is annotated.
+    CategoryLists negative, not_exhaustive;
     std::vector<std::int64_t> categories;
     std::vector<std::string> category_names;
+    std::vector<std::string> frequencies;  // LVIS: "r", "c" or "f"; empty where the file has none
 
     // One entry an annotation.
     std::vector<std::int64_t> ids;

@@ -153,7 +153,8 @@ class Reader {
             json_.skip();
             return true;
         });
-        if (!usual || !has_image || !has_category || !has_box) {
+        const bool has_area = box[2] != 0 && box[3] != 0;  // without one, a mask may have the box
+        if (!usual || !has_image || !has_category || !has_box || !has_area) {
             out.unusual_annotations.push_back({out.ids.size(), span});
             id = image = category = 0;
             crowd = false;

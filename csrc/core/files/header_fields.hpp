@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "core/files/image_header.hpp"
 
@@ -54,8 +55,21 @@ struct HeaderFile {
         header.error = static_cast<std::int32_t>(-got);
         return end(HeaderStatus::unreadable);
     }
-    // Both sides as the picture is read; `unusual` when there can be no such picture.
+    // Copies `count` bytes from anywhere; false when they are not all there. `failed` is -errno, if any.
+    bool fetch(std::uint64_t at, std::uint8_t* to, std::size_t count, std::ptrdiff_t* failed) {
+        if (at > header.bytes || header.bytes - at < count) return false;
+        if (at <= head_size && head_size - at >= count) {
+            std::memcpy(to, head + at, count);
+            return true;
+        }
+        const std::ptrdiff_t got = source.read(at, to, count);
+        if (got < 0) *failed = got;
+        return got >= 0 && static_cast<std::size_t>(got) == count;
+    }
+    // The end of the header: both sides as stored, which the orientation may swap. `unusual` when there can
+    // be no such picture.
     ImageHeader sized(std::uint64_t width, std::uint64_t height) {
+        if (header.orientation >= 5) std::swap(width, height);
         if (width == 0 || height == 0 || width > kMaxHeaderSide || height > kMaxHeaderSide)
             return end(HeaderStatus::unusual);
         header.width = static_cast<std::int32_t>(width);

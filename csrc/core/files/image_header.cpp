@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "core/files/header_fields.hpp"
 #include "core/jpeg/header.hpp"
@@ -13,25 +14,43 @@ namespace {
 constexpr std::size_t kHeadBytes = 16 * 1024;
 constexpr std::size_t kTailBytes = 4096;
 constexpr std::size_t kProbeBytes = 4096;
+constexpr std::size_t kExifBytes = 2048;          // of EXIF data; the first directory is at their beginning
+constexpr int kMaxFarChunks = 16;                 // behind the first bytes, on the way to the EXIF data
 constexpr std::size_t kSegmentBytes = 2 + 65535;  // a JPEG's longest, with its marker
 
-// Whether `marker` is among the file's last bytes; -errno when they cannot be read.
-std::ptrdiff_t ends_with(const HeaderFile& file, const char* marker, std::size_t length) {
+// A file's last bytes.
+struct Tail {
     std::uint8_t own[kTailBytes];
-    const std::uint8_t* tail = own;
-    std::size_t size = kTailBytes;
-    if (file.header.bytes <= file.head_size) {
-        size = std::min(size, file.head_size);
-        tail = file.head + (file.head_size - size);
-    } else {
+    std::string_view bytes;
+
+    // 0, or -errno.
+    std::ptrdiff_t read(const HeaderFile& file) {
+        const auto* head = reinterpret_cast<const char*>(file.head);
+        if (file.header.bytes <= file.head_size) {
+            const std::size_t size = std::min(kTailBytes, file.head_size);
+            bytes = {head + (file.head_size - size), size};
+            return 0;
+        }
         const std::uint64_t at = file.header.bytes - std::min<std::uint64_t>(file.header.bytes, kTailBytes);
         const std::ptrdiff_t got = file.source.read(at, own, kTailBytes);
         if (got < 0) return got;
-        size = static_cast<std::size_t>(got);
+        bytes = {reinterpret_cast<const char*>(own), static_cast<std::size_t>(got)};
+        return 0;
     }
-    if (size >= length && std::memcmp(tail + size - length, marker, length) == 0) return 1;
-    const auto* sought = reinterpret_cast<const std::uint8_t*>(marker);
-    return std::search(tail, tail + size, sought, sought + length) != tail + size;
+    bool holds(std::string_view marker) const {
+        return bytes.ends_with(marker) || bytes.find(marker) != std::string_view::npos;
+    }
+};
+
+// The orientation in EXIF data of `size` bytes at `at`, or -errno. The first directory is looked for among
+// the first bytes.
+std::ptrdiff_t orientation_at(HeaderFile& file, std::uint64_t at, std::uint64_t size) {
+    std::uint8_t exif[kExifBytes];
+    std::ptrdiff_t failed = 0;
+    const auto taken = static_cast<std::size_t>(std::min<std::uint64_t>(size, kExifBytes));
+    if (!file.fetch(at, exif, taken, &failed)) return failed < 0 ? failed : 1;
+    const bool named = taken >= 6 && std::memcmp(exif, "Exif\0\0", 6) == 0;
+    return named ? tiff_orientation(exif + 6, taken - 6) : tiff_orientation(exif, taken);
 }
 
 // ---------------------------------------------------------------------------------------------- JPEG
@@ -59,20 +78,57 @@ ImageHeader read_jpeg(HeaderFile& file) {
         if (failed < 0) return file.fail(failed);
     }
     if (verdict(reading).error != JpegError::none) return file.end(HeaderStatus::refused);
-    const std::ptrdiff_t complete = ends_with(file, "\xFF\xD9", 2);
-    if (complete < 0) return file.fail(complete);
+    Tail tail;
+    const std::ptrdiff_t failed = tail.read(file);
+    if (failed < 0) return file.fail(failed);
     const JpegHeader& jpeg = reading.header;
-    file.header.complete = complete != 0;
+    file.header.complete = tail.holds("\xFF\xD9");
     file.header.orientation = static_cast<std::int8_t>(jpeg.orientation);
     file.header.mode = jpeg.components == 1   ? PixelMode::gray
                        : jpeg.components == 3 ? PixelMode::rgb
                                               : PixelMode::cmyk;
-    const bool turned = jpeg.orientation >= 5;
-    return file.sized(static_cast<std::uint64_t>(turned ? jpeg.height : jpeg.width),
-                      static_cast<std::uint64_t>(turned ? jpeg.width : jpeg.height));
+    return file.sized(static_cast<std::uint64_t>(jpeg.width), static_cast<std::uint64_t>(jpeg.height));
 }
 
 // ----------------------------------------------------------------------------------------------- PNG
+
+std::uint64_t big_endian(std::string_view bytes, std::size_t at, std::size_t count) {
+    return Fields(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(), false).number(at, count);
+}
+
+// Whether whole chunks follow one another from `at` on, up to the end of the picture.
+bool chunks_lead_to_end(std::string_view bytes, std::uint64_t at) {
+    while (at <= bytes.size() && bytes.size() - at >= 8) {
+        const auto here = static_cast<std::size_t>(at);
+        const std::uint64_t length = big_endian(bytes, here, 4);
+        if (bytes.substr(here + 4, 4) == "IEND") return length == 0;
+        at += 12 + length;
+    }
+    return false;
+}
+
+// The orientation in the EXIF chunk, or -errno. It stands in front of the pixels; where it comes behind them
+// it is found among the file's last bytes, if it is small enough to lie there.
+std::ptrdiff_t png_orientation(HeaderFile& file, std::string_view tail) {
+    std::uint8_t head[8];
+    std::ptrdiff_t failed = 0;
+    std::uint64_t at = 8;
+    for (int far = 0; far<kMaxFarChunks; far += at> file.head_size) {
+        if (!file.fetch(at, head, sizeof head, &failed)) return failed < 0 ? failed : 1;
+        const std::uint64_t length = Fields(head, sizeof head, false).number(0, 4);
+        if (std::memcmp(head + 4, "eXIf", 4) == 0) return orientation_at(file, at + 8, length);
+        if (std::memcmp(head + 4, "IDAT", 4) == 0) break;
+        at += 12 + length;
+    }
+    for (std::size_t found = tail.find("eXIf", 4); found != std::string_view::npos;
+         found = tail.find("eXIf", found + 1)) {
+        const std::uint64_t length = big_endian(tail, found - 4, 4);
+        if (!chunks_lead_to_end(tail, found + 4 + length + 4)) continue;
+        const std::string_view exif = tail.substr(found + 4, static_cast<std::size_t>(length));
+        return tiff_orientation(reinterpret_cast<const std::uint8_t*>(exif.data()), exif.size());
+    }
+    return 1;
+}
 
 ImageHeader read_png(HeaderFile& file) {
     const Fields head = file.fields(false);
@@ -97,9 +153,13 @@ ImageHeader read_png(HeaderFile& file) {
             return file.end(HeaderStatus::unusual);
     }
     file.header.bits = head.byte(24);
-    const std::ptrdiff_t complete = ends_with(file, "IEND", 4);
-    if (complete < 0) return file.fail(complete);
-    file.header.complete = complete != 0;
+    Tail tail;
+    const std::ptrdiff_t failed = tail.read(file);
+    if (failed < 0) return file.fail(failed);
+    file.header.complete = tail.holds("IEND");
+    const std::ptrdiff_t orientation = png_orientation(file, tail.bytes);
+    if (orientation < 0) return file.fail(orientation);
+    file.header.orientation = static_cast<std::int8_t>(orientation);
     return file.sized(head.number(16, 4), head.number(20, 4));
 }
 
@@ -157,12 +217,31 @@ ImageHeader read_bmp(HeaderFile& file) {
 
 // ---------------------------------------------------------------------------------------------- WebP
 
+// The orientation in the EXIF chunk, or -errno. It comes behind the pixels.
+std::ptrdiff_t webp_orientation(HeaderFile& file) {
+    std::uint8_t head[8];
+    std::ptrdiff_t failed = 0;
+    std::uint64_t at = 12;
+    for (int far = 0; far<kMaxFarChunks; far += at> file.head_size) {
+        if (!file.fetch(at, head, sizeof head, &failed)) return failed < 0 ? failed : 1;
+        const std::uint64_t length = Fields(head, sizeof head, true).number(4, 4);
+        if (std::memcmp(head, "EXIF", 4) == 0) return orientation_at(file, at + 8, length);
+        at += 8 + length + length % 2;
+    }
+    return 1;
+}
+
 ImageHeader read_webp(HeaderFile& file) {
     const Fields head = file.fields(true);
     // The chunks follow the size of all that comes; a file that is longer only has something behind it.
     file.header.complete = head.number(4, 4) + 8 <= file.header.bytes;
     if (head.says(12, "VP8X", 4) && head.has(20, 10)) {
         file.header.mode = (head.byte(20) & 0x10) != 0 ? PixelMode::rgba : PixelMode::rgb;
+        if ((head.byte(20) & 0x08) != 0) {
+            const std::ptrdiff_t orientation = webp_orientation(file);
+            if (orientation < 0) return file.fail(orientation);
+            file.header.orientation = static_cast<std::int8_t>(orientation);
+        }
         return file.sized(head.number(24, 3) + 1, head.number(27, 3) + 1);
     }
     if (head.says(12, "VP8L", 4) && head.has(20, 5) && head.byte(20) == 0x2F) {
@@ -177,7 +256,29 @@ ImageHeader read_webp(HeaderFile& file) {
     return file.end(HeaderStatus::unusual);
 }
 
+// A file that has been read.
+class MemorySource final : public ByteSource {
+  public:
+    MemorySource(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
+    std::ptrdiff_t read(std::uint64_t offset, std::uint8_t* to, std::size_t count) noexcept override {
+        if (offset >= size_) return 0;
+        const std::size_t given = std::min(count, size_ - static_cast<std::size_t>(offset));
+        std::memcpy(to, data_ + offset, given);
+        return static_cast<std::ptrdiff_t>(given);
+    }
+    std::uint64_t size() const noexcept override { return size_; }
+
+  private:
+    const std::uint8_t* data_;
+    std::size_t size_;
+};
+
 }  // namespace
+
+ImageHeader read_image_header(const std::uint8_t* data, std::size_t size) noexcept {
+    MemorySource source(data, size);
+    return read_image_header(source);
+}
 
 ImageHeader read_image_header(ByteSource& source) noexcept {
     std::uint8_t head[kHeadBytes];

@@ -36,14 +36,16 @@ struct ImageHeader {
     HeaderStatus status = HeaderStatus::fine;
     ImageFormat format = ImageFormat::unknown;
     PixelMode mode = PixelMode::rgb;
-    std::int8_t orientation = 1;  // EXIF's, applied to height and width: JPEG's alone
-    bool complete = true;         // false where the file certainly stops early
-    std::int32_t bits = 8;        // of a sample
+    std::int8_t orientation =
+        1;                  // EXIF's, or a TIFF's own: height and width are those of the upright picture
+    bool complete = true;   // false where the file certainly stops early
+    std::int32_t bits = 8;  // of a sample
     std::int32_t height = 0, width = 0;
     std::int32_t error = 0;
     std::uint64_t bytes = 0;
 };
 
 ImageHeader read_image_header(ByteSource& source) noexcept;
+ImageHeader read_image_header(const std::uint8_t* data, std::size_t size) noexcept;
 
 }  // namespace yf

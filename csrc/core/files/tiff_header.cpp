@@ -48,18 +48,6 @@ struct Directory {
 
 std::size_t type_size(std::uint64_t type) { return type == 3 ? 2 : type == 4 ? 4 : type == 16 ? 8 : 0; }
 
-// Copies `count` bytes of a TIFF from anywhere; false when they are not there. `failed` is -errno, if any.
-bool fetch(HeaderFile& file, std::uint64_t at, std::uint8_t* to, std::size_t count, std::ptrdiff_t* failed) {
-    if (at > file.header.bytes || file.header.bytes - at < count) return false;
-    if (at <= file.head_size && file.head_size - at >= count) {
-        std::memcpy(to, file.head + at, count);
-        return true;
-    }
-    const std::ptrdiff_t got = file.source.read(at, to, count);
-    if (got < 0) *failed = got;
-    return got >= 0 && static_cast<std::size_t>(got) == count;
-}
-
 // One entry of a directory: tag, type, how many values, and where they are unless they are few.
 struct Entry {
     const Fields& fields;
@@ -81,7 +69,7 @@ struct Entry {
         const std::uint64_t start = fields.number(begin, room);
         std::uint8_t text[8];
         if (start > file.header.bytes || index > file.header.bytes / bytes) return false;  // so no overflow
-        if (!fetch(file, start + index * bytes, text, bytes, failed)) return false;
+        if (!file.fetch(start + index * bytes, text, bytes, failed)) return false;
         *out = Fields(text, bytes, fields.little()).number(0, bytes);
         return true;
     }
@@ -106,7 +94,8 @@ Directory read_directory(HeaderFile& file, const Fields& fields, std::size_t cou
     return directory;
 }
 
-// Whether OpenCV reads all pictures of this kind, and as they are stored: sides are not swapped.
+// Whether OpenCV reads all pictures of this kind. It turns them upright by itself, and where that swaps the
+// sides only decoding them is trusted to say so.
 bool is_usual(const Directory& directory) {
     const std::uint64_t bits = directory.bits, coding = directory.coding;
     return directory.is_common && (bits == 1 || bits == 2 || bits == 4 || bits == 8 || bits == 16) &&
@@ -151,16 +140,18 @@ ImageHeader read_tiff(HeaderFile& file, bool little, bool big) {
     std::uint8_t bytes[kMaxEntries * 20];
     std::ptrdiff_t failed = 0;
     const std::size_t lead = big ? 8 : 2;
-    bool there = fetch(file, start, bytes, lead, &failed);
+    bool there = file.fetch(start, bytes, lead, &failed);
     const std::uint64_t count = there ? Fields(bytes, lead, little).number(0, lead) : 0;
     const std::size_t size =
         static_cast<std::size_t>(std::min<std::uint64_t>(count, kMaxEntries)) * (big ? 20 : 12);
-    there = there && count <= kMaxEntries && fetch(file, start + lead, bytes, size, &failed);
+    there = there && count <= kMaxEntries && file.fetch(start + lead, bytes, size, &failed);
     Directory directory;
     if (there)
         directory =
             read_directory(file, Fields(bytes, size, little), static_cast<std::size_t>(count), big, &failed);
     if (failed < 0) return file.fail(failed);
+    if (there && directory.orientation >= 1 && directory.orientation <= 8)
+        file.header.orientation = static_cast<std::int8_t>(directory.orientation);
     if (!there || !is_usual(directory) || !name_mode(directory, &file.header.mode))
         return file.end(HeaderStatus::unusual);
     file.header.complete = directory.last_piece <= file.header.bytes &&

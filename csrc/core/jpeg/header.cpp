@@ -1,6 +1,7 @@
 // See header.hpp.
 #include "core/jpeg/header.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -16,26 +17,12 @@ std::uint32_t read32(const std::uint8_t* p, bool little) {
                   : (read16(p, false) << 16) | read16(p + 2, false);
 }
 
-// Orientation tag (0x0112) of IFD0 in an APP1 payload "Exif\0\0" + TIFF; 0 when this is no EXIF payload.
+constexpr std::size_t kExifPrefix = 6;  // "Exif\0\0", in front of the TIFF structure
+
+// 0 when this APP1 payload is no EXIF.
 int exif_orientation(const std::uint8_t* payload, std::size_t size) {
-    if (size < 14 || std::memcmp(payload, "Exif\0\0", 6) != 0) return 0;
-    const std::uint8_t* tiff = payload + 6;
-    size -= 6;
-    const bool little = tiff[0] == 'I' && tiff[1] == 'I';
-    if (!little && !(tiff[0] == 'M' && tiff[1] == 'M')) return 1;
-    if (read16(tiff + 2, little) != 42) return 1;
-    const std::size_t ifd = read32(tiff + 4, little);
-    if (ifd > size || size - ifd < 2) return 1;
-    const std::size_t entries = read16(tiff + ifd, little);
-    for (std::size_t i = 0; i < entries; ++i) {
-        const std::size_t at = ifd + 2 + 12 * i;
-        if (size - ifd < 2 + 12 * (i + 1)) return 1;
-        if (read16(tiff + at, little) != 0x0112) continue;
-        const std::uint32_t value = read16(tiff + at + 8, little);
-        const bool is_short = read16(tiff + at + 2, little) == 3;
-        return is_short && value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
-    }
-    return 1;
+    if (size < kExifPrefix + 8 || std::memcmp(payload, "Exif\0\0", kExifPrefix) != 0) return 0;
+    return tiff_orientation(payload + kExifPrefix, size - kExifPrefix);
 }
 
 // SOFn payload: precision, height, width, components, then (id, sampling, table) each.
@@ -73,7 +60,32 @@ JpegStatus parse_frame(int marker, const std::uint8_t* p, std::size_t size, Jpeg
     return status(JpegError::none, "");
 }
 
+// Where the segment whose marker is at `at` ends; as far as its length goes, when that is not there.
+std::size_t end_of_segment(const std::uint8_t* data, std::size_t size, std::size_t at) {
+    const bool is_there = at <= size && size - at >= 4;
+    return is_there ? at + 2 + read16(data + at + 2, false) : std::max(at, size) + 4;
+}
+
 }  // namespace
+
+int tiff_orientation(const std::uint8_t* tiff, std::size_t size) noexcept {
+    if (size < 8) return 1;
+    const bool little = tiff[0] == 'I' && tiff[1] == 'I';
+    if (!little && !(tiff[0] == 'M' && tiff[1] == 'M')) return 1;
+    if (read16(tiff + 2, little) != 42) return 1;
+    const std::size_t ifd = read32(tiff + 4, little);
+    if (ifd > size || size - ifd < 2) return 1;
+    const std::size_t entries = read16(tiff + ifd, little);
+    for (std::size_t i = 0; i < entries; ++i) {
+        const std::size_t at = ifd + 2 + 12 * i;
+        if (size - ifd < 2 + 12 * (i + 1)) return 1;
+        if (read16(tiff + at, little) != 0x0112) continue;
+        const std::uint32_t value = read16(tiff + at + 8, little);
+        const bool is_short = read16(tiff + at + 2, little) == 3;
+        return is_short && value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
+    }
+    return 1;
+}
 
 bool begins_as_jpeg(const std::uint8_t* data, std::size_t size) {
     return size >= 3 && data[0] == 0xFF && data[1] == 0xD8 && data[2] == 0xFF;
@@ -133,9 +145,14 @@ JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHea
     *header = reading.header;
     if (!begins_as_jpeg(data, size))
         return status(JpegError::not_jpeg, "the data does not begin with a JPEG marker (FF D8 FF)");
-    read_segments(data + 2, size - 2, &reading);
+    const std::size_t at = 2 + read_segments(data + 2, size - 2, &reading);
     *header = reading.header;
-    return verdict(reading);
+    JpegStatus s = verdict(reading);
+    if (s.error == JpegError::truncated && !reading.ended)
+        std::snprintf(s.reason, sizeof s.reason,
+                      "the data ends before the frame header: got %zu bytes, expected at least %zu", size,
+                      end_of_segment(data, size, at));
+    return s;
 }
 
 Subsampling name_factors(int across, int down) {

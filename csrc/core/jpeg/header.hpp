@@ -6,7 +6,11 @@
 namespace yf {
 
 // Needs only the bytes up to the frame header (SOF); the EXIF orientation is found when it comes before it.
+// Where `data` ends earlier, the reason says how many bytes it takes at least to come further.
 JpegStatus parse_jpeg_header(const std::uint8_t* data, std::size_t size, JpegHeader* header) noexcept;
+
+// The orientation tag (0x0112) in the first directory of a TIFF structure, such as EXIF is; 1 without it.
+int tiff_orientation(const std::uint8_t* tiff, std::size_t size) noexcept;
 
 bool begins_as_jpeg(const std::uint8_t* data, std::size_t size);
 
@@ -31,6 +35,7 @@ Subsampling name_factors(int across, int down);
 
 JpegStatus status(JpegError error, const char* reason);
 
+inline constexpr char kScansMissing[] = "some of its progressive scans are missing";
 inline constexpr char kChanged[] = "the data changed while it was being decoded";
 
 }  // namespace yf

@@ -12,7 +12,6 @@ namespace yf {
 namespace {
 
 constexpr unsigned kMaxInterval = 65535;      // MCUs, in 16 bits of the DRI segment
-constexpr unsigned kMaxSegment = 0xFFFF;      // bytes of an APPn or COM segment
 constexpr std::size_t kFirstBytes = 1 << 12;  // of the output, to begin with
 
 // libjpeg's own memory destination keeps its buffer where nobody can free it after an error. This one fills a
@@ -66,13 +65,33 @@ void on_end(j_compress_ptr cinfo) {
     d->bytes->resize(d->bytes->size() - d->manager.free_in_buffer);  // shrinking never throws
 }
 
+// Calls note(marker, payload, size) for each APPn and COM segment of a file that libjpeg has read to its end,
+// in one pass: libjpeg's own list of saved segments is walked from its beginning for each that is added.
+template <typename Note>
+void for_each_note(const std::uint8_t* data, std::size_t size, Note note) {
+    for (std::size_t at = 2; at < size;) {
+        // To the next marker: past coded bytes, stuffed zeros, fill bytes and restart markers.
+        while (at < size && data[at] != 0xFF) ++at;
+        while (at < size && data[at] == 0xFF) ++at;
+        if (at >= size) return;
+        const int marker = data[at++];
+        if (marker == 0xD9) return;
+        if (marker <= 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue;  // no payload
+        if (size - at < 2) return;
+        // Of an impossible length only the two bytes that give it are read, as libjpeg does.
+        const std::size_t length =
+            std::max<std::size_t>(2, static_cast<std::size_t>(data[at] << 8 | data[at + 1]));
+        if (size - at < length) return;
+        if ((marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE) note(marker, data + at + 2, length - 2);
+        at += length;
+    }
+}
+
 // Reads all coefficients of the file. Refuses what a sequential file of one scan could not say alike.
 jvirt_barray_ptr* read_input(RewriteSession* s, const std::uint8_t* data, std::size_t size,
                              const JpegPlan& plan) {
     jpeg_decompress_struct& in = s->in;
     start_decompressor(s, &in, data, size);
-    jpeg_save_markers(&in, JPEG_COM, kMaxSegment);
-    for (int n = 0; n < 16; ++n) jpeg_save_markers(&in, JPEG_APP0 + n, kMaxSegment);
     jpeg_read_header(&in, TRUE);
     if (static_cast<int>(in.image_width) != plan.width[0] ||
         static_cast<int>(in.image_height) != plan.height[0])
@@ -83,12 +102,7 @@ jvirt_barray_ptr* read_input(RewriteSession* s, const std::uint8_t* data, std::s
     if (in.num_components > 1 && blocks > C_MAX_BLOCKS_IN_MCU)
         fail(s, JpegError::unsupported, "its components do not fit into one scan");
     jvirt_barray_ptr* coefficients = jpeg_read_coefficients(&in);
-    // Decoders smooth a progressive picture whose last scans are missing; a sequential one would look
-    // different.
-    for (int i = 0; in.progressive_mode && i < in.num_components; ++i)
-        for (int k = 0; k < DCTSIZE2; ++k)
-            if (in.coef_bits[i][k] != 0)
-                fail(s, JpegError::unsupported, "its progressive scans are not complete");
+    if (lacks_scans(in)) fail(s, JpegError::truncated, kScansMissing);
     return coefficients;
 }
 
@@ -100,8 +114,8 @@ int allowed_rows(const jpeg_decompress_struct& in, int rows) {
     return std::min(rows, static_cast<int>(kMaxInterval / across));
 }
 
-void write_output(RewriteSession* s, jvirt_barray_ptr* coefficients, int restart_rows,
-                  std::vector<std::uint8_t>* bytes) {
+void write_output(RewriteSession* s, jvirt_barray_ptr* coefficients, const std::uint8_t* data,
+                  std::size_t size, int restart_rows, std::vector<std::uint8_t>* bytes) {
     jpeg_compress_struct& out = s->out;
     out.err = &s->errors;
     out.client_data = s;
@@ -120,8 +134,9 @@ void write_output(RewriteSession* s, jvirt_barray_ptr* coefficients, int restart
     out.write_JFIF_header = FALSE;
     out.write_Adobe_marker = FALSE;
     jpeg_write_coefficients(&out, coefficients);
-    for (jpeg_saved_marker_ptr m = s->in.marker_list; m != nullptr; m = m->next)
-        jpeg_write_marker(&out, m->marker, m->data, m->data_length);
+    for_each_note(data, size, [&](int marker, const std::uint8_t* payload, std::size_t length) {
+        jpeg_write_marker(&out, marker, payload, static_cast<unsigned>(length));
+    });
     jpeg_finish_compress(&out);
 }
 
@@ -175,7 +190,7 @@ JpegStatus add_restarts(const std::uint8_t* data, std::size_t size, int restart_
     out->clear();
     return guarded<RewriteSession>(true, [&](RewriteSession* s) {
         jvirt_barray_ptr* before = read_input(s, data, size, plan);
-        write_output(s, before, restart_rows, out);
+        write_output(s, before, data, size, restart_rows, out);
         start_decompressor(s, &s->written, out->data(), out->size());
         jpeg_read_header(&s->written, TRUE);
         // Segments that stood behind the picture come before it now, where they may say something new.

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kMaxScans = 100;
 constexpr int kMaxTables = 4;
+constexpr int kCoefficients = 64;
+constexpr int kNoBits = 14;  // one more than a scan can leave to a later one
 
 const JpegStatus kFine{JpegError::none, {}};
 
@@ -22,7 +24,9 @@ JpegStatus unusual(const char* reason) { return status(JpegError::unsupported, r
 
 class Walk {
   public:
-    Walk(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {}
+    Walk(const std::uint8_t* data, std::size_t size) : data_(data), size_(size) {
+        std::fill(&missing_bits_[0][0], &missing_bits_[0][0] + 3 * kCoefficients, kNoBits);
+    }
 
     JpegStatus run() {
         if (!begins_as_jpeg(data_, size_))
@@ -152,6 +156,7 @@ class Walk {
                 return corrupt("a scan has a bad table of Huffman codes");
             if ((first == 0 && before == 0 && !has_dc_[dc]) || (last > 0 && !has_ac_[ac]))
                 return corrupt("a table of Huffman codes is missing");
+            std::fill(missing_bits_[i] + first, missing_bits_[i] + last + 1, bit);
             if (first == 0) is_coded_[i] = true;
         }
         return kFine;
@@ -159,9 +164,13 @@ class Walk {
 
     JpegStatus finish() const {
         if (scans_ == 0) return corrupt("there is no scan");
-        return std::all_of(is_coded_, is_coded_ + components_, [](bool coded) { return coded; })
-                   ? kFine
-                   : corrupt("a component is not coded");
+        for (int i = 0; i < components_; ++i) {
+            if (!is_coded_[i]) return corrupt("a component is not coded");
+            const bool whole = std::all_of(missing_bits_[i], missing_bits_[i] + kCoefficients,
+                                           [](int bits) { return bits == 0; });
+            if (!whole) return status(JpegError::truncated, kScansMissing);
+        }
+        return kFine;
     }
 
     // Past entropy-coded bytes, to the marker behind them.
@@ -198,6 +207,7 @@ class Walk {
     int components_ = 0, scan_components_ = 0, scans_ = 0, interval_ = 0;
     int height_ = 0, width_ = 0, across_ = 1, down_ = 1;
     int marker_ = 0, names_[3] = {}, quantisers_[3] = {};
+    int missing_bits_[3][kCoefficients];  // of each coefficient, after the scans so far
     bool is_adobe_ycc_ = true, is_named_rgb_ = false, is_coded_[3] = {};
     bool has_dc_[kMaxTables] = {}, has_ac_[kMaxTables] = {}, has_quantisers_[kMaxTables] = {};
 };

@@ -210,6 +210,10 @@ JpegStatus decode_turbo(const std::uint8_t* data, std::size_t size, const JpegRe
         // The caller sized its arrays by `plan`; bytes that changed since must not write past them.
         if (std::memcmp(&again, &plan, sizeof again) != 0) fail(s, JpegError::changed, kChanged);
         jpeg_start_decompress(&s->cinfo);
+        if (lacks_scans(s->cinfo)) {
+            if (s->strict) fail(s, JpegError::truncated, kScansMissing);
+            if (s->status.reason[0] == '\0') s->status = status(JpegError::none, kScansMissing);
+        }
         if (s->cinfo.raw_data_out)
             decode_planes(s, plan, outputs);
         else

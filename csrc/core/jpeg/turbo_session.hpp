@@ -112,6 +112,16 @@ inline void start_decompressor(TurboRun* run, jpeg_decompress_struct* cinfo, con
     jpeg_mem_src(cinfo, data, static_cast<unsigned long>(size));
 }
 
+// Whether a progressive file, of which all scans have been read, does not give every bit of every
+// coefficient. Decoders make up for that by smoothing, each version in its own way.
+inline bool lacks_scans(const jpeg_decompress_struct& cinfo) {
+    if (!cinfo.progressive_mode || cinfo.coef_bits == nullptr) return false;
+    for (int i = 0; i < cinfo.num_components; ++i)
+        for (int k = 0; k < DCTSIZE2; ++k)
+            if (cinfo.coef_bits[i][k] != 0) return true;
+    return false;
+}
+
 // Runs `body` on a `Session` (TurboRun and codec objects, all zero) with libjpeg's errors caught. `body` and
 // all it calls hold trivially destructible values only.
 template <typename Session, typename Body>

@@ -48,7 +48,7 @@ class LoaderWork:
             epochs=ENDLESS,
             cache=self.cache,
         )
-        return Loader(dataset, batch_size=BATCH, threads=self.threads, monitor=DataFlowMonitor())
+        return Loader(dataset, batch_size=BATCH, threads=self.threads, monitor=DataFlowMonitor(warm_up=0))
 
 
 def measure_loader(

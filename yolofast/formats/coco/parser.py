@@ -8,12 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError, at
+from yolofast.formats.coco.masks import mask_box
+from yolofast.formats.values import is_number
 from yolofast.kernels._annotations import read_label_file
 from yolofast.types import Severity
 
@@ -24,7 +26,7 @@ _NATIVE_POSITION = re.compile(r"line (\d+), column \d+: ")
 
 Problem = tuple[Severity, str, str]
 """Why an annotation is not a box: severity, code, message."""
-CROWD: Problem = ("info", "box-crowd", "crowd: the box stands for many objects")
+CROWD: Problem = ("info", "box-crowd", "crowd: the box stands for many objects (one object has iscrowd 0)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class CocoFile:
     """float64 [N, 4] left, top, width, height, pixels."""
     problems: Mapping[int, Problem]
     """Index of an annotation that is not a box -> why."""
+    from_masks: int = 0
+    """How many boxes are those around a segmentation, because `bbox` is missing or no box."""
 
 
 def read_coco_file(path: Path) -> CocoFile:
@@ -79,10 +83,13 @@ def read_coco_file(path: Path) -> CocoFile:
         columns, unusual_rows, image_index if unusual_images or unusual_rows else None
     )
     problems: dict[int, Problem] = dict.fromkeys(np.flatnonzero(columns["crowd"]).tolist(), CROWD)
+    from_masks = 0
     for index, annotation in unusual_rows.items():
-        problem = _convert_unusual(annotation, index, columns)
-        if problem is not None:
-            problems[index] = problem
+        outcome = _convert_unusual(annotation, index, columns)
+        if isinstance(outcome, bool):
+            from_masks += outcome
+        else:
+            problems[index] = outcome
     order = np.argsort(image_of, kind="stable")
     counts = np.bincount(image_of, minlength=len(images) + 1)
     new_index = np.empty_like(order)
@@ -96,6 +103,7 @@ def read_coco_file(path: Path) -> CocoFile:
         columns["category_ids"][order],
         columns["boxes"][order],
         {int(new_index[index]): problem for index, problem in problems.items()},
+        from_masks,
     )
 
 
@@ -141,7 +149,7 @@ def _images(
         if entry is not None:
             image_id, name, size = (
                 entry.get("id"),
-                entry.get("file_name"),
+                entry.get("file_name") or _end_of_url(entry.get("coco_url")),
                 (entry.get("width"), entry.get("height")),
             )
             if not isinstance(name, str) or not _is_id(image_id):
@@ -157,6 +165,11 @@ def _images(
         images.append(CocoImage(name, stated))
         index_of.setdefault(image_id, index)
     return images, index_of
+
+
+def _end_of_url(url: object) -> str | None:
+    """Folder and name of the image of a `coco_url`, which LVIS has in place of a `file_name`."""
+    return "/".join(url.split("/")[-2:]) if isinstance(url, str) else None
 
 
 def _image_of_annotations(
@@ -182,20 +195,38 @@ def _image_of_annotations(
     return np.where(ids[order][found] == wanted, order[found], len(ids))
 
 
-def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[str, Any]) -> Problem | None:
-    """Store an annotation in unusual form in the columns; returns why it is not a box, if so."""
+def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[str, Any]) -> Problem | bool:
+    """Store an annotation in unusual form in the columns.
+
+    Returns why it is not a box, or whether its box is the one around its segmentation.
+    """
     identity = as_integer(annotation.get("id"))
-    columns["ids"][index] = identity if _is_int64(identity) else index
+    columns["ids"][index] = identity if is_int64(identity) else index
     if annotation.get("iscrowd"):
         return CROWD
     box, category = annotation.get("bbox"), as_integer(annotation.get("category_id"))
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        return "error", "box-columns", f"bbox {box}: expected [x, y, width, height] in pixels"
-    if not _is_int64(category):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+        box = None
+    has_area = box is not None and box[2] != 0 and box[3] != 0
+    around = None if has_area else mask_box(annotation.get("segmentation"))
+    if box is None and around is None:
+        return (
+            "error",
+            "box-columns",
+            f"bbox {annotation.get('bbox')}: {_wanted(annotation.get('segmentation'))}",
+        )
+    if not is_int64(category):
         return "error", "box-class", f"category id {category!r}: not in the file's categories"
     columns["category_ids"][index] = category
-    columns["boxes"][index] = [_pixels(value) for value in box]
-    return None
+    columns["boxes"][index] = [_pixels(value) for value in around or box or ()]
+    return around is not None
+
+
+def _wanted(segmentation: object) -> str:
+    expected = "expected [x, y, width, height] in pixels"
+    if not segmentation:
+        return expected
+    return f"{expected}, or a segmentation of polygons of 3 or more points or COCO's run lengths"
 
 
 def as_integer(value: object) -> object:
@@ -203,12 +234,9 @@ def as_integer(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _is_int64(value: object) -> bool:
+def is_int64(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number that fits int64."""
     return isinstance(value, int) and -(2**63) <= value < 2**63
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _pixels(value: float) -> float:

@@ -46,13 +46,17 @@ class CocoWriter:
         head = f'{{"info":{{"description":"{DESCRIPTION}"}},"licenses":[],\n"categories":['
         self._out.write((head + ",\n".join(categories) + '],\n"images":[').encode("ascii"))
 
-    def add(self, file_name: str, record: ImageRecord) -> None:
-        """Add an image and its boxes; `file_name` is its path below the image folder."""
+    def add(self, file_name: str, record: ImageRecord, image_id: int | None = None) -> None:
+        """Add an image and its boxes; `file_name` is its path below the image folder.
+
+        Give ids for all images or for none; omitted means that they count from 1.
+        """
+        number = self._images + 1 if image_id is None else image_id
         image = (
-            f'{{"id":{self._images + 1},"file_name":{json.dumps(file_name)},'
+            f'{{"id":{number},"file_name":{json.dumps(file_name)},'
             f'"width":{record.width},"height":{record.height}}}'
         )
-        lines = annotation_lines(record, self._images + 1, self._annotations + 1)
+        lines = annotation_lines(record, number, self._annotations + 1)
         self._write(self._out, [image], first=self._images == 0)
         self._write(self._spool, lines, first=self._annotations == 0)
         self._images += 1

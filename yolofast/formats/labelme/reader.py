@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from yolofast.errors import DataError
-from yolofast.formats.boxes import rows_without_image
+from yolofast.formats.boxes import are_shares, are_within_1, normalised_finding, rows_without_image
 from yolofast.formats.dataset import (
     FoundImage,
     LabelFileError,
     LabelledDataset,
     ReadImage,
     complete_images,
+    notes_alone,
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
+from yolofast.formats.file_kinds import json_finder
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.labelme.parser import NUMBERED, is_labelme_file, parse_file, parse_shape, shape_rows
+from yolofast.formats.labelme.parser import (
+    NUMBERED,
+    is_reserved,
+    parse_file,
+    parse_shape,
+    shape_rows,
+)
 from yolofast.formats.names.order import sorted_names
-from yolofast.formats.splits import in_split_order
+from yolofast.formats.splits import default_split, in_split_order
 from yolofast.types import Finding
 
-
-def find_labelme(tree: FileTree) -> tuple[Path, ...]:
-    """The JSON files with LabelMe's `shapes` and `imagePath`."""
-    return tuple(filter(is_labelme_file, tree.jsons))
+find_labelme = json_finder("labelme")
 
 
 def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
@@ -38,18 +46,28 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     Raises `DataError` when no shape in any file has a box.
     """
     broken: dict[Path, Finding] = {}
-    found: set[str] = set()
+    labels: set[str] = set()
+    within_1: array[float] | None = array("d")  # the boxes so far; None once one shows that they are pixels
     for path in files:
         try:
-            found.update(item[0] for item in map(parse_shape, parse_file(path)["shapes"]) if len(item) == 2)
+            shapes = list(map(parse_shape, parse_file(path)["shapes"]))
         except LabelFileError as error:
             broken[path] = error.finding(path)
-    names = sorted_names(found)
+            continue
+        labels.update(item[0] for item in shapes if len(item) == 2 and not is_reserved(item[0]))
+        if within_1 is not None:
+            boxes = [item[1] for item in shapes if len(item) == 2]
+            within_1.extend(side for box in boxes for side in box)
+            within_1 = within_1 if are_within_1(np.array(boxes).reshape(-1, 4)) else None
+    normalised = within_1 is not None and are_shares([np.array(within_1).reshape(-1, 4)])
+    names = sorted_names(labels)
     if not names:
         first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
         raise DataError(f"{tree.root}: {len(files)} LabelMe files contain no shape that can be a box.{first}")
     classes = {name: i for i, name in enumerate(names)}
-    finder = ImageFinder(tree)
+    finder = ImageFinder(tree, lambda: (path.stem for path in files))
+    named = finder.splits.named_with(files)
+    rest = default_split(named)
     splits = {path: tree.folder_split(path) for path in files}
     own = {path: finder.find(path.stem, path.parent, splits[path]) for path in files}
     owned = frozenset(own.values())
@@ -78,10 +96,18 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             lost = rows_without_image(range(1, len(shapes) + 1), why, path, NUMBERED)
             return ReadImage(None, None, len(shapes), (gone, *lost))
         taken[image] = path
-        rows, dropped = shape_rows(path, shapes, classes)
+        found = shape_rows(path, shapes, classes, normalised=normalised)
         stated = (content.get("imageWidth"), content.get("imageHeight"))
-        split = splits[path] or tree.folder_split(image)
-        return FoundImage(image, split, path, rows, dropped, stated=None if None in stated else stated)
+        split = finder.splits.of(image, path) or rest
+        return FoundImage(
+            image,
+            split,
+            path,
+            found.rows,
+            found.dropped,
+            found.notes,
+            stated=None if None in stated else stated,
+        )
 
     def find() -> Iterator[FoundImage | ReadImage]:
         taken: dict[Path, Path] = {}
@@ -91,12 +117,14 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             labelled.add(item.image)
             yield item
         yield from unlabelled_images(tree.images, labelled, "no LabelMe json for this image")
+        yield from notes_alone(finder.findings())
 
-    named = {*splits.values(), *map(tree.folder_split, tree.images)}
     return LabelledDataset(
         "labelme",
         names,
-        in_split_order(named),
+        in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(names)),
-        evidence=(f"{len(files)} LabelMe json file(s)",),
+        (*finder.splits.findings, *([normalised_finding(tree.root)] if normalised else [])),
+        (f"{len(files)} LabelMe json file(s)",),
+        finder.splits.source(named),
     )

@@ -6,7 +6,9 @@ they contain names); all others are compared with it, and each contradiction is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from yolofast.errors import DataError
@@ -16,21 +18,22 @@ from yolofast.formats.names.reader import read_class_file
 from yolofast.types import Finding, Severity
 
 _SHOWN = 5
+_SEPARATORS = re.compile(r"[\s_-]+")
 
 
 def class_sources(
-    tree: FileTree, skip: Path | None = None
+    tree: FileTree, skip: Collection[Path] = ()
 ) -> Iterator[tuple[Path, tuple[str, ...] | Finding]]:
     """Each class file and each YAML file with `names`, except `skip`, with its names or what is wrong."""
     for path in tree.class_files:
-        if path == skip:
+        if path in skip:
             continue
         try:
             yield path, read_class_file(path)
         except DataError as error:
             yield path, _unreadable(path, str(error))
     for path in tree.yamls:
-        if path == skip:
+        if path in skip:
             continue
         try:
             names = read_class_names(path)
@@ -55,22 +58,28 @@ def _shown(names: Sequence[str]) -> str:
 
 
 def id_conflicts(
-    tree: FileTree, names: tuple[str, ...], used: Path, severity: Severity
+    tree: FileTree,
+    names: tuple[str, ...],
+    used: Sequence[Path],
+    severity: Severity,
+    agreeing: Collection[tuple[str, ...]] = (),
 ) -> tuple[Finding, ...]:
-    """Findings about sources that name class ids otherwise than the file `used`, whose `names` are used."""
+    """Findings about sources that name class ids otherwise than the files `used`, whose `names` are used.
+
+    `agreeing` are the lists of `used` where each rules a part of the dataset: an equal list is no conflict.
+    """
     found = []
+    source = " and ".join(map(tree.relative, used))
     for path, other in class_sources(tree, skip=used):
         if isinstance(other, Finding):
             found.append(other)
-        elif other != names:
+        elif other != names and other not in agreeing:
             first = next(
                 (i for i, pair in enumerate(zip(other, names, strict=False)) if pair[0] != pair[1]), None
             )
-            message = f"names {len(other)} classes, {tree.relative(used)} {len(names)}"
+            message = f"names {len(other)} classes, {source} {len(names)}"
             if first is not None:
-                message = (
-                    f"class {first} is '{other[first]}' here and '{names[first]}' in {tree.relative(used)}"
-                )
+                message = f"class {first} is '{other[first]}' here and '{names[first]}' in {source}"
             message += ": the latter counts. Make them agree, or remove one."
             found.append(Finding(severity, "names-conflict", message, str(path)))
     return tuple(found)
@@ -89,4 +98,23 @@ def name_conflicts(tree: FileTree, names: tuple[str, ...], label_format: str) ->
                 f"names {_shown(other)}, without {_shown(lacking)} of the {label_format} labels, which count"
             )
             found.append(Finding("warning", "names-conflict", message, str(path)))
+    return tuple(found)
+
+
+def similar_names(names: Sequence[str], root: Path) -> tuple[Finding, ...]:
+    """A finding for each group of classes whose names differ only in case, spaces, hyphens or underscores."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(_SEPARATORS.sub(" ", name).strip().casefold(), []).append(name)
+    found = []
+    for group in groups.values():
+        if len(group) > 1:
+            shown = ", ".join(f"'{name}'" for name in group)
+            kept = next((name for name in group if name == name.lower()), group[0])
+            renames = " ".join(shlex.quote(f"{name}={kept}") for name in group if name != kept)
+            message = (
+                f"classes {shown} differ only in case or separators. If they are one class: yolofast prepare "
+                f"... --rename {renames}"
+            )
+            found.append(Finding("warning", "names-case", message, str(root)))
     return tuple(found)

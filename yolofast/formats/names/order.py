@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+ONLY_CLASS = "object"
+"""The class of all boxes where labels name none: files of tutorials and contests with a single class."""
+
 
 def sorted_names(names: Iterable[str]) -> tuple[str, ...]:
     """Class names in order: numerically when all are whole numbers, else as text."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from yolofast.errors import DataError, at
 from yolofast.formats.dataset import LabelFileError
 from yolofast.formats.json_files import read_json
+from yolofast.formats.unique_names import first_repeat
 
 MAX_BYTES = 4 << 20
 """A larger file is refused: a list of 100,000 names is half of that."""
@@ -24,8 +25,8 @@ def read_class_file(path: Path) -> tuple[str, ...]:
     `item { id: 1 name: 'cat' }` blocks; gaps between its ids are closed. A JSON file is a list of names, or
     an object from names to ids or from ids to names, with ids from 0 or 1 without gaps.
 
-    Raises `DataError`, with file and line, when the file has no names, repeats an id, or has an empty line
-    between names.
+    Raises `DataError`, with file and line, when the file has no names, repeats an id or a name, or has an
+    empty line between names.
     """
     if path.suffix.lower() == ".json":
         return _check(path, _from_json(path))
@@ -48,6 +49,14 @@ def read_class_file(path: Path) -> tuple[str, ...]:
 def _check(path: Path, names: list[str]) -> tuple[str, ...]:
     if not names:
         raise DataError(f"{path}: got no class name, expected one per line.")
+    repeated = first_repeat(names)
+    if repeated is not None:
+        first, second = repeated
+        line = second + 1 if path.suffix.lower() not in (".json", ".pbtxt") else None
+        raise DataError(
+            f"{at(path, line)}: '{names[first]}' is both class {first} and class {second}, expected each "
+            "name once. Rename one of them."
+        )
     return tuple(names)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from yolofast.formats.dataset import (
     LabelledDataset,
     ReadImage,
     complete_images,
+    notes_alone,
     unlabelled_images,
 )
 from yolofast.formats.discover import FileTree
 from yolofast.formats.image_finder import ImageFinder
-from yolofast.formats.splits import SPLITS, in_split_order, split_of
+from yolofast.formats.splits import SPLITS, default_split, in_split_order, split_of
 from yolofast.formats.tables.rows import RowColumns
 from yolofast.types import Finding, Split
 
@@ -32,6 +34,13 @@ class Table:
     columns: RowColumns
     normalised: bool
     split: Split | None
+
+    def stated_splits(self) -> frozenset[Split | None]:
+        """The splits that the table states for its images; None when it states none for some."""
+        rows = self.columns.splits
+        if len(rows) == len(self.columns.names):
+            return frozenset(rows.values())
+        return frozenset((*rows.values(), self.split))
 
 
 def tables_by_split(tree: FileTree, paths: Iterable[Path]) -> list[tuple[Path, Split | None]]:
@@ -55,30 +64,51 @@ def table_dataset(
 
     `classes[label]` is the class of a label, `unlabelled` says why an image without rows is skipped.
     """
+    finder = ImageFinder(tree, lambda: chain.from_iterable(table.columns.names for table in tables))
+    stated = {split for table in tables for split in table.stated_splits()}
+    named, source = finder.with_stated(stated, _stated_by(tree, tables))
+    rest = default_split(named)
     return LabelledDataset(
         label_format,
         names,
-        _named_splits(tree, tables),
-        lambda: complete_images(_images(tree, tables, classes, unlabelled), num_classes=len(names)),
-        findings,
+        in_split_order({*named, rest}),
+        lambda: complete_images(
+            _images(tree, finder, tables, classes, unlabelled, rest), num_classes=len(names)
+        ),
+        findings + (finder.splits.findings if None in stated else ()),
         evidence,
+        source,
     )
 
 
+def _stated_by(tree: FileTree, tables: Sequence[Table]) -> str:
+    """What states the splits of images, in words."""
+    sources = [f"the split column of {tree.relative(t.path)}" for t in tables if t.columns.splits]
+    if any(t.split for t in tables):
+        sources.append("the paths of the CSV files")
+    return " and ".join(sources)
+
+
 def _images(
-    tree: FileTree, tables: Sequence[Table], classes: Sequence[int], unlabelled: str
+    tree: FileTree,
+    finder: ImageFinder,
+    tables: Sequence[Table],
+    classes: Sequence[int],
+    unlabelled: str,
+    rest: Split | None,
 ) -> Iterator[FoundImage | ReadImage]:
     """Every image of the tables with its rows, then the images that no table names.
 
-    An image that two tables name stays in the first; its rows in the other are dropped.
+    An image that two tables name stays in the first; its rows in the other are dropped. `rest` is the split
+    of the images for which nothing names one.
     """
-    finder = ImageFinder(tree)
     taken: dict[Path, Path] = {}
     for table in tables:
         columns, path = table.columns, table.path
         for index, rows in columns.by_image(classes, normalised=table.normalised):
             name, dropped = columns.names[index], tuple(columns.dropped.get(index, ()))
-            image = finder.find(name, path.parent, table.split) if name else None
+            own_split = columns.splits.get(index) or table.split
+            image = finder.find(name, path.parent, own_split) if name else None
             first_line = columns.stated_lines[index]
             if image is None:
                 message = (
@@ -101,17 +131,10 @@ def _images(
                 )
             else:
                 taken[image] = path
-                split, stated = table.split or tree.folder_split(image), columns.stated[index]
+                split, stated = own_split or finder.split(image) or rest, columns.stated[index]
                 yield FoundImage(image, split, path, rows, dropped, stated=stated, stated_line=first_line)
                 continue
             lost = rows_without_image(np.sort(rows.lines), why, path)
             yield ReadImage(None, None, len(lost) + len(dropped), (gone, *dropped, *lost))
     yield from unlabelled_images(tree.images, taken.keys(), unlabelled)
-
-
-def _named_splits(tree: FileTree, tables: Sequence[Table]) -> tuple[Split, ...]:
-    """The splits that the tables or the folders of their images name."""
-    named: set[Split | None] = {table.split for table in tables}
-    if None in named:
-        named.update(map(tree.folder_split, tree.images))
-    return in_split_order(named)
+    yield from notes_alone(finder.findings())

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from yolofast.errors import DataError, at
 from yolofast.formats.dataset import RawRows
-from yolofast.types import Finding
+from yolofast.types import Finding, Split
 
 DELIMITERS = (",", ";", "\t")
 MAX_LINE = 1 << 20
@@ -72,9 +73,12 @@ def read_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 def parse_box(texts: list[str], columns: str) -> list[float] | str:
     """Four coordinates, or why they are not a box; `columns` names them in that message."""
     try:
-        return [float(text) for text in texts]
+        numbers = [float(text) for text in texts]
     except ValueError:
+        numbers = []
+    if len(numbers) != 4:
         return f"box {texts}: expected four numbers {columns}"
+    return numbers
 
 
 @dataclass(slots=True)
@@ -88,6 +92,8 @@ class RowColumns:
     stated: list[tuple[str, str] | None] = field(default_factory=list)
     stated_lines: list[int] = field(default_factory=list)
     dropped: dict[int, list[Finding]] = field(default_factory=dict)
+    splits: dict[int, Split] = field(default_factory=dict)
+    """The split of each image for which a column names one."""
     _indices: dict[str, int] = field(default_factory=dict)
     _image: array[int] = field(default_factory=lambda: array("q"))
     _class: array[int] = field(default_factory=lambda: array("q"))
@@ -117,12 +123,35 @@ class RowColumns:
     def __len__(self) -> int:
         return len(self._line)
 
+    def boxes(self) -> NDArray[np.float64]:
+        """The boxes [N, 4], which can be written; no row can be added while they are held."""
+        return np.frombuffer(self._box, np.float64).reshape(-1, 4) if self._box else np.empty((0, 4))
+
+    def images(self) -> NDArray[np.int64]:
+        """int64 [N], the image of each box."""
+        return np.frombuffer(self._image, np.int64) if self._image else np.empty(0, np.int64)
+
+    def from_sizes(self) -> None:
+        """Convert the boxes from left, top, width, height to corners."""
+        boxes = self.boxes()
+        with np.errstate(invalid="ignore", over="ignore"):  # the rules drop boxes that overflow
+            boxes[:, 2:] += boxes[:, :2]
+
+    def from_centres(self) -> None:
+        """Convert the boxes from centre x, y, width, height to corners."""
+        boxes = self.boxes()
+        with np.errstate(invalid="ignore", over="ignore"):
+            boxes[:, :2] -= boxes[:, 2:] / 2
+        self.from_sizes()
+
     def are_normalised(self) -> bool:
-        """Whether no coordinate of most boxes exceeds 1: they are then normalised by the image size."""
-        if not self._box:
-            return False
-        boxes = np.frombuffer(self._box, np.float64).reshape(-1, 4)
-        return bool(np.count_nonzero(boxes.max(axis=1) <= 1.0) * 2 > len(boxes))
+        """Whether no coordinate of most boxes exceeds 1: they are then normalised by the image size.
+
+        Not where all of these are whole numbers: `0, 0, 1, 1` may be a box of one pixel.
+        """
+        boxes = self.boxes()
+        within = boxes[boxes.max(axis=1, initial=-np.inf) <= 1.0]
+        return len(within) * 2 > len(boxes) and bool((within != np.round(within)).any())
 
     def by_image(self, classes: Sequence[int], *, normalised: bool) -> Iterator[tuple[int, RawRows]]:
         """Index and rows of every image, in the order of the file; `classes[label]` is the class of a row."""

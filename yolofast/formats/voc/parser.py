@@ -1,20 +1,20 @@
-"""Parses Pascal VOC XML with expat, without building or executing anything else.
-
-Expat gives line numbers, and a DOCTYPE is refused as soon as it is seen, so entities can never expand.
-"""
+"""Parses Pascal VOC XML: the elements of one image's file."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.parsers import expat
 
 from yolofast.formats.dataset import LabelFileError, parsing
+from yolofast.formats.xml_files import MAX_DEPTH, parsing_xml, safe_parser, too_deep
 
 MAX_BYTES = 16 << 20
-MAX_DEPTH = 32
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
+
+
+class OtherFormatError(LabelFileError):
+    """A sound XML file that is not Pascal VOC: the annotations of another tool, a settings file."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Element:
 
 
 def parse_annotation(path: Path) -> Element:
-    """The `annotation` element of a file; raises `LabelFileError`."""
+    """The `annotation` element of a file; raises `LabelFileError`, or `OtherFormatError` without one."""
     with parsing():
         if path.stat().st_size > MAX_BYTES:
             raise LabelFileError(f"larger than {MAX_BYTES >> 20} MB, expected the xml of one image")
@@ -55,7 +55,8 @@ def parse_annotation(path: Path) -> Element:
             root = _parse_bytes(text.encode(), "utf-8")
     found = root.child("annotation")
     if found is None:
-        raise LabelFileError("not a VOC file: expected an 'annotation' element", 1)
+        top = root.children[0].tag if root.children else ""
+        raise OtherFormatError(f"not a VOC file: got <{top}>, expected an 'annotation' element", 1)
     return found
 
 
@@ -64,15 +65,12 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> Element:
 
     Raises `LabelFileError`, and `ValueError` or `LookupError` for an encoding that expat cannot read.
     """
-    parser = expat.ParserCreate(encoding)
+    parser = safe_parser(encoding)
     stack = [Element("", 0)]
-
-    def refuse(*_: object) -> None:
-        raise LabelFileError("has a DOCTYPE, which is refused; remove it", parser.CurrentLineNumber)
 
     def start(tag: str, _: dict[str, str]) -> None:
         if len(stack) > MAX_DEPTH:
-            raise LabelFileError("elements nested too deeply for a VOC file", parser.CurrentLineNumber)
+            raise too_deep(parser)
         element = Element(tag, parser.CurrentLineNumber)
         stack[-1].children.append(element)
         stack.append(element)
@@ -83,12 +81,9 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> Element:
     def text(data: str) -> None:
         stack[-1].text += data
 
-    parser.StartDoctypeDeclHandler = refuse
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
-    try:
+    with parsing_xml():
         parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise LabelFileError(f"not valid XML: {expat.ErrorString(error.code)}", error.lineno) from None
     return stack[0]

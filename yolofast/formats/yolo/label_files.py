@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from yolofast.formats.boxes import row_finding, rows_without_image, xywh_to_xyxy
-from yolofast.formats.data_yaml import label_candidates
 from yolofast.formats.dataset import FoundImage, LabelFileError, RawRows, ReadImage, parsing
 from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.unsupported import explain_row
@@ -43,11 +41,6 @@ _ROW_ERRORS = {
 }
 
 
-def find_label(image: str | Path) -> Path | None:
-    """The label file of an image: the first of `label_candidates` that exists, else None."""
-    return next((Path(file) for file in label_candidates(image) if os.path.isfile(file)), None)  # noqa: PTH113
-
-
 class RowCounts:
     """Counts the kinds of rows, and the rows without a class name, while label files are read."""
 
@@ -71,7 +64,7 @@ class RowCounts:
         for kind, (what, becomes) in _KINDS.items():
             if self.kinds[kind]:
                 message = f"{self.kinds[kind]} of {self.kinds.sum()} rows are {what}: {becomes}"
-                found.append(Finding("info", "label-kinds", message))
+                found.append(Finding("info", "label-kinds", message, count=int(self.kinds[kind])))
         if self.unnamed and names_from is not None:
             message = (
                 f"names the classes 0 to {self.num_classes - 1}, but {self.unnamed} rows in "

@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from yolofast.errors import DataError, at
-from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml, top_level_keys
-from yolofast.formats.dataset import LabelledDataset, ReadImage, complete_images
+from yolofast.formats.data_yaml import DataYaml, list_image_names
+from yolofast.formats.dataset import FoundImage, LabelledDataset, ReadImage, complete_images, notes_alone
 from yolofast.formats.discover import FileTree
+from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.names.conflicts import id_conflicts
-from yolofast.formats.names.reader import read_class_file
+from yolofast.formats.names.merge import ClassList, merge_class_lists, renumber
 from yolofast.formats.prefetch import prefetch_batches
-from yolofast.formats.splits import in_split_order
-from yolofast.formats.yolo.image_lists import ListedImages, read_image_lists
+from yolofast.formats.splits import SPLITS, default_split, in_split_order
+from yolofast.formats.yolo.class_files import mapped_finding, nearest_file, ruling_class_files
 from yolofast.formats.yolo.label_files import (
     ImageLabel,
     RowCounts,
-    find_label,
+    bad_rows,
     read_label_rows,
     rows_of_no_image,
 )
 from yolofast.formats.yolo.label_finder import LabelFinder
 from yolofast.formats.yolo.parser import scan_label_files
+from yolofast.formats.yolo.yaml_choice import choose_data_yamls
 from yolofast.types import Finding, Split
 
 MAX_UNNAMED = 9999
 """Rows without class names and with a class id above this are assumed not to be labels."""
-
-
-def choose_data_yaml(tree: FileTree) -> Path | None:
-    """The data.yaml of a tree: a file of that name, else a YAML file with `names` and a split."""
-    by_depth = sorted(tree.yamls, key=lambda p: (len(p.parts), p))
-    for path in by_depth:
-        if path.stem.lower() == "data":
-            return path
-    for path in by_depth:
-        try:
-            keys = top_level_keys(path)
-        except DataError:
-            continue  # probably the file of another tool
-        if "names" in keys and keys & {"train", "val", "valid"}:
-            return path
-    return None
 
 
 def _looks_like_rows(path: Path) -> bool | None:
@@ -72,6 +58,8 @@ def find_yolo(tree: FileTree) -> tuple[Path, ...]:
     among label files or are named like an image. None when no file begins with a row of numbers (captions,
     notes), unless all are empty.
     """
+    if not tree.texts:
+        return ()
     finder = LabelFinder(tree)
 
     def is_label(path: Path) -> bool:
@@ -99,20 +87,15 @@ def _orphans(files: tuple[Path, ...], used: set[Path | None]) -> Iterator[ReadIm
                 yield rows_of_no_image(file, why, notes=(note,))
 
 
-def _summary(counts: RowCounts, names_from: Path | None) -> Iterator[ReadImage]:
-    """Findings about the labels as a whole, after the last image."""
-    notes = counts.findings(names_from)
-    if notes:
-        yield ReadImage(None, None, 0, notes=notes)
+def _numbered(root: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
+    """Names for the class ids of labels that nothing names: class_0, class_1, ...
 
-
-def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], str, Path | None]:
-    """Class names without a data.yaml, a sentence that says where they come from, and the file used."""
-    if tree.class_files:
-        path = tree.class_files[0]
-        return read_class_file(path), f"class names from {tree.relative(path)}", path
-    highest = -1
+    Raises `DataError` for labels without a box, and for an id that is too high.
+    """
+    highest, problem = -1, ""
     for some, scan in prefetch_batches(files, scan_label_files):
+        for _, finding in islice(bad_rows(scan, list(map(str, some))), not problem):
+            problem = f". The first problem: {finding}."
         highest = max(highest, int(scan.classes.max(initial=-1)))
         if highest > MAX_UNNAMED:
             row = int(scan.classes.argmax())
@@ -121,8 +104,13 @@ def _names(tree: FileTree, files: tuple[Path, ...]) -> tuple[tuple[str, ...], st
                 f"{at(str(file), int(scan.lines[row]))}: class id {highest}, and nothing names the classes. "
                 "Fix the row, or add a data.yaml with 'names:' or a classes.txt."
             )
-    numbered = tuple(f"class_{i}" for i in range(highest + 1))
-    return numbered, "no class names anywhere: class_0, class_1, ...", None
+    if highest < 0:
+        why = problem or ", and nothing names the classes. Add labels, or a data.yaml with 'names:'."
+        raise DataError(f"{root}: {len(files)} label files have no box{why}")
+    return tuple(f"class_{i}" for i in range(highest + 1))
+
+
+_ListOf = Callable[[FoundImage], ClassList]
 
 
 def _read(
@@ -130,92 +118,136 @@ def _read(
     num_classes: int,
     names_from: Path | None,
     keypoints: tuple[int, int] | None = None,
-) -> Iterator[ReadImage]:
+    list_of: _ListOf | None = None,
+) -> Iterator[FoundImage | ReadImage]:
+    """The images with their rows, then findings about all of them.
+
+    `names_from` names all `num_classes`; None where nothing does, or `list_of` gives the list of each image.
+    """
     counts = RowCounts(num_classes)
-    found = chain(read_label_rows(pairs, counts, keypoints), _summary(counts, names_from))
-    return complete_images(found, num_classes=num_classes)
+    found = read_label_rows(pairs, counts, keypoints)
+    yield from found if list_of is None else renumber(found, list_of)
+    yield from notes_alone(counts.findings(names_from))
 
 
 def open_yolo(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """The YOLO labels of a tree as one dataset.
 
-    A data.yaml decides splits and names. Without one, splits come from folder names, else from lists of
-    images (`train.txt`, `valid.txt`), and class names from a class file or the highest class id. An image
-    without a label file is background.
+    A data.yaml decides splits and names, and labels are then found by the usual rule alone, as trainers find
+    them. Without one, splits come from lists of images (`train.txt`, `valid.txt`), else from folder names,
+    and class names from a class file or the highest class id. An image without a label file is background.
 
     Raises `DataError` for an invalid data.yaml or class file.
     """
-    data_yaml = choose_data_yaml(tree)
-    if data_yaml is not None:
-        return _open_with_yaml(tree, files, read_data_yaml(data_yaml))
-    names, source, names_from = _names(tree, files)
-    if not names:
-        raise DataError(
-            f"{tree.root}: {len(files)} label files have no box, and nothing names the classes. "
-            "Add labels, or a data.yaml with 'names:'."
+    chosen = choose_data_yamls(tree)
+    if chosen.yamls:
+        return _open_with_yamls(tree, files, chosen.yamls, chosen.findings)
+    lists = ruling_class_files(tree, files)
+    names, by_file = merge_class_lists(lists)
+    names_from = next(iter(lists)) if len(lists) == 1 else None
+    conflicts: tuple[Finding, ...] = ()
+    list_of: _ListOf | None = None
+    if names_from is not None:
+        source = f"class names from {tree.relative(names_from)}"
+        conflicts = id_conflicts(tree, names, [names_from], "error")
+    elif lists:
+        source = f"class names from {', '.join(map(tree.relative, lists))}, each for its folder"
+        conflicts = (
+            mapped_finding(lists, tree),
+            *id_conflicts(tree, names, list(lists), "error", lists.values()),
         )
-    finder = LabelFinder(tree)
-    splits = {image: tree.folder_split(image) for image in tree.images}
-    listed = ListedImages() if any(splits.values()) else read_image_lists(tree, finder)
-    splits.update(listed.splits)
+        by_folder = {path.parent: path for path in lists}
+
+        def list_of(found: FoundImage) -> ClassList:
+            return by_file[nearest_file(found.source.parent, by_folder) or next(iter(by_file))]
+    else:
+        names, source = _numbered(tree.root, files), "no class names anywhere: class_0, class_1, ..."
+    finder, images = LabelFinder(tree), ImageFinder(tree)
+    splits = images.splits
+    rest = default_split(splits.named)
 
     def pairs() -> Iterator[ImageLabel | ReadImage]:
         for image in tree.images:
-            yield ImageLabel(image, finder.find(image), splits[image])
+            yield ImageLabel(image, finder.find(image), splits.of(image) or rest)
         yield from _orphans(files, set(finder.paired))
+        yield from notes_alone(finder.findings() + images.findings())
 
-    evidence = [f"{len(files)} YOLO label files", source]
-    if listed.files:
-        evidence.append(f"splits from {', '.join(map(tree.relative, listed.files))}")
     return LabelledDataset(
         "yolo",
         names,
-        in_split_order(splits.values()),
-        lambda: _read(pairs(), len(names), names_from),
-        listed.findings + (id_conflicts(tree, names, names_from, "error") if names_from is not None else ()),
-        tuple(evidence),
+        in_split_order({*splits.named, rest}),
+        lambda: complete_images(
+            _read(pairs(), len(names), names_from, list_of=list_of), num_classes=len(names)
+        ),
+        splits.findings + conflicts,
+        (f"{len(files)} YOLO label files", source),
+        splits.source(splits.named),
     )
 
 
-def _open_with_yaml(tree: FileTree, files: tuple[Path, ...], data: DataYaml) -> LabelledDataset:
+def _open_with_yamls(
+    tree: FileTree, files: tuple[Path, ...], yamls: tuple[DataYaml, ...], findings: tuple[Finding, ...]
+) -> LabelledDataset:
+    """The labels that data.yaml files describe; with several of them, classes are mapped by name."""
     finder = LabelFinder(tree)
-    listed: dict[Path, Split] = {}
-    notes = []
-    for split in data.splits:
-        for image in list_images(data, split):
-            if listed.setdefault(image, split) != split:
-                message = (
-                    f"in both {listed[image]} and {split} of {data.path.name}: it stays in {listed[image]}"
-                )
-                notes.append(Finding("warning", "split-overlap", message, str(image)))
-    notes.extend(id_conflicts(tree, data.names, data.path, "warning"))
+    listed: dict[Path, tuple[Split, DataYaml]] = {}
+    numbers: dict[Path, int] = {}
+    counts = dict.fromkeys(SPLITS, 0)
+    notes: list[Finding] = list(findings)
+    for data in yamls:
+        for split in data.splits:
+            for image in map(Path, list_image_names(data, split, notes)):
+                counts[split] += 1
+                numbers.setdefault(image, counts[split])
+                first, by = listed.setdefault(image, (split, data))
+                if first != split:
+                    message = f"in both {first} and {split} of {by.path.name}: it stays in {first}"
+                    notes.append(Finding("warning", "split-overlap", message, str(image)))
+    names, lists = merge_class_lists({data.path: data.names for data in yamls})
+    used_lists = [data.names for data in yamls]
+    notes.extend(id_conflicts(tree, names, [data.path for data in yamls], "warning", used_lists))
+    named = ", ".join(data.path.name for data in yamls[:1]) if len(yamls) == 1 else "any data.yaml"
 
-    def pairs() -> Iterator[ImageLabel | ReadImage]:
-        used: set[Path | None] = set()
-        for image, split in listed.items():
-            label = finder.find(image) or find_label(image)
-            used.add(label)
-            yield ImageLabel(image, label, split)
+    def pairs(used: set[Path | None], data: DataYaml) -> Iterator[ImageLabel | ReadImage]:
+        for image, (split, by) in listed.items():
+            if by is data:
+                label = finder.find_usual(image)
+                used.add(label)
+                yield ImageLabel(image, label, split)
+
+    def others(used: set[Path | None]) -> Iterator[ReadImage]:
         for image in tree.images:
             if image in listed:
                 continue
-            message = f"not in any split of {data.path.name}"
+            message = f"not in any split of {named}"
             gone = Finding("info", "image-unlisted", message, str(image))
-            label = finder.find(image)
-            if label is None or label in used:
+            label = finder.find_usual(image)
+            if label is None or label in used or tree.data_yaml is not None:  # not of the dataset meant
+                used.add(label)
                 yield ReadImage(image, None, 0, (gone,))
             else:
                 used.add(label)
                 item = rows_of_no_image(label, f"its image '{image.name}' is {message}", image)
                 yield replace(item, dropped=(gone, *item.dropped))
         yield from _orphans(files, used)
+        yield from notes_alone(finder.findings())
 
-    evidence = f"splits and class names from {tree.relative(data.path)}"
+    def read() -> Iterator[FoundImage | ReadImage]:
+        used: set[Path | None] = set()
+        for data in yamls:
+            size, ruling = len(data.names), lists[data.path]
+            list_of = None if data.names == names else (lambda _, ruling=ruling: ruling)
+            yield from _read(pairs(used, data), size, data.path, data.keypoints, list_of)
+        yield from others(used)
+
+    source = " and ".join(tree.relative(data.path) for data in yamls)
     return LabelledDataset(
         "yolo",
-        data.names,
-        tuple(data.splits),
-        lambda: _read(pairs(), len(data.names), data.path, data.keypoints),
+        names,
+        in_split_order({split for data in yamls for split in data.splits}),
+        lambda: complete_images(read(), num_classes=len(names)),
         tuple(notes),
-        (f"{len(files)} YOLO label files", evidence),
+        (f"{len(files)} YOLO label files", f"class names from {source}"),
+        source,
+        numbers,
     )

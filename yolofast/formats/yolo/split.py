@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import apply_box_rules, xywh_to_xyxy
 from yolofast.formats.data_yaml import DataYaml, label_candidates, list_image_names
-from yolofast.formats.dataset import unreadable_image
+from yolofast.formats.dataset import rejected_image, unreadable_image
+from yolofast.formats.name_keys import matched_findings
 from yolofast.formats.prefetch import prefetch_batches
-from yolofast.formats.yolo.label_files import bad_rows, find_label, unreadable_label
+from yolofast.formats.yolo.label_files import bad_rows, unreadable_label
 from yolofast.formats.yolo.parser import LabelScan, scan_label_files
+from yolofast.formats.yolo.usual_labels import UsualLabels
 from yolofast.images import read_headers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -30,9 +32,9 @@ class ReadChunk:
     """N images of a split in path order, with R valid boxes.
 
     `images` and `label_files` (None: no label file, no boxes) [N]; `usable` bool [N], False where the image
-    or its label file cannot be read; `sizes` int64 [N, 2] width and height; image i has rows `offsets[i]` to
-    `offsets[i + 1]` of `boxes` float64 [R, 4] xyxy pixels, `classes` and `lines` int64 [R]; `offsets` int64
-    [N + 1]; `findings` maps an image to what was dropped or repaired.
+    or its label file cannot be read, or the image is `rejected`; `sizes` int64 [N, 2] width and height; image
+    i has rows `offsets[i]` to `offsets[i + 1]` of `boxes` float64 [R, 4] xyxy pixels, `classes` and `lines`
+    int64 [R]; `offsets` int64 [N + 1]; `findings` maps an image to what was dropped or repaired.
     """
 
     images: list[str]
@@ -44,32 +46,42 @@ class ReadChunk:
     classes: NDArray[np.int64]
     lines: NDArray[np.int64]
     findings: dict[int, tuple[Finding, ...]]
+    rejected: NDArray[np.bool_]
+    """bool [N], True where the image is left out because none of its label rows can be used."""
+    rows: int
+    """Label rows in the files, usable or not."""
 
 
 _Files = tuple[list[str | None], LabelScan, list[ImageHeader | ImageError]]
 
 
-def read_split(data: DataYaml, split: Split) -> Iterator[ReadChunk]:
+def read_split(
+    data: DataYaml, split: Split, notes: list[Finding] | None = None, *, keep_rejected: bool = False
+) -> Iterator[ReadChunk]:
     """All images of a split with their boxes, in chunks.
 
     Sizes come from the image headers (EXIF orientation applied) and boxes have passed `apply_box_rules`. An
-    image without a label file is background. Each bad row is dropped with a finding.
+    image without a label file is background. Each bad row is dropped with a finding. An image with rows of
+    which none can be used is left out, or is background with `keep_rejected`. Findings about the split as a
+    whole are added to `notes`.
 
     Raises `DataError` when data.yaml does not name the split.
     """
-    names = list_image_names(data, split)
-    for images, files in prefetch_batches(names, partial(_read_files, keypoints=data.keypoints)):
-        yield _check(images, *files, len(data.names))
+    names, rule = list_image_names(data, split, notes), UsualLabels()
+    read = partial(_read_files, rule=rule, keypoints=data.keypoints)
+    for images, files in prefetch_batches(names, read):
+        yield _check(images, *files, len(data.names), keep_rejected)
+    if notes is not None:
+        notes.extend(matched_findings(rule.matched, data.path))
 
 
-def _read_files(images: list[str], keypoints: tuple[int, int] | None) -> _Files:
+def _read_files(images: list[str], rule: UsualLabels, keypoints: tuple[int, int] | None) -> _Files:
     labels: list[str | None] = [next(label_candidates(image)) for image in images]
     scan = scan_label_files(labels, keypoints=keypoints)
     missing = np.flatnonzero(scan.errno == errno.ENOENT).tolist()
     if missing:  # they may be at a less usual path, or absent
         for i in missing:
-            found = find_label(images[i])
-            labels[i] = None if found is None else str(found)
+            labels[i] = rule.find(images[i])
         scan = scan_label_files(labels, keypoints=keypoints)
     return labels, scan, read_headers(images)
 
@@ -80,6 +92,7 @@ def _check(
     scan: LabelScan,
     headers: list[ImageHeader | ImageError],
     num_classes: int,
+    keep_rejected: bool,
 ) -> ReadChunk:
     counts = np.diff(scan.offsets)
     sizes = np.zeros((len(images), 2), dtype=np.int64)
@@ -112,6 +125,11 @@ def _check(
     )
     for i in sorted({*bad, *checked.dropped, *checked.notes} - findings.keys()):
         findings[i] = (*bad.get(i, ()), *checked.dropped.get(i, ()), *checked.notes.get(i, ()))
+    total = counts + np.bincount([i for i, _ in scan.bad_lines], minlength=len(images))
+    rejected = usable & (total > 0) & (np.diff(checked.offsets) == 0) & (not keep_rejected)
+    for i in np.flatnonzero(rejected).tolist():
+        usable[i] = False
+        findings[i] = (*findings.get(i, ()), rejected_image(images[i], int(total[i])))
     return ReadChunk(
         images,
         labels,
@@ -122,6 +140,8 @@ def _check(
         checked.classes,
         checked.lines,
         findings,
+        rejected,
+        int(total.sum()),
     )
 
 

@@ -59,7 +59,7 @@ def write_data_yaml(path: str | Path, splits: Mapping[Split, str], names: Sequen
     """
     path = Path(path)
     content: dict[str, object] = {"path": ""}
-    content |= {YAML_KEYS[split][0]: splits[split] for split in SPLITS if split in splits}
+    content |= {YAML_KEYS[split]: splits[split] for split in SPLITS if split in splits}
     content |= {"nc": len(names), "names": dict(enumerate(names))}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
     write_text(path, text)

@@ -1,6 +1,8 @@
-"""The definition of non-maximum suppression in plain numpy: greedy loops over float32 IoU."""
+"""The definition of non-maximum suppression in plain numpy: greedy loops over IoU."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +10,23 @@ from numpy.typing import NDArray
 from yolofast.kernels.reference.boxes import box_iou
 
 
-def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou_threshold: float) -> NDArray[np.int64]:
+def nms(
+    boxes: NDArray[np.floating[Any]], scores: NDArray[np.floating[Any]], iou_threshold: float
+) -> NDArray[np.int64]:
     """See `yolofast.kernels.nms`."""
     classes = np.zeros(len(scores), dtype=np.int64)
     return batched_nms(boxes, scores, classes, iou_threshold)
 
 
 def batched_nms(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
+    boxes: NDArray[np.floating[Any]],
+    scores: NDArray[np.floating[Any]],
     classes: NDArray[np.int64],
     iou_threshold: float,
 ) -> NDArray[np.int64]:
     """See `yolofast.kernels.batched_nms`."""
     kept = np.zeros(len(scores), dtype=np.bool_)
-    order = np.argsort(-scores, kind="stable")
+    order: NDArray[np.intp] = np.argsort(-scores, kind="stable")
     order = order[~np.isnan(scores[order])]
     for label in np.unique(classes):
         left = order[classes[order] == label]
@@ -35,15 +39,15 @@ def batched_nms(
 
 
 def soft_nms(
-    boxes: NDArray[np.float32],
-    scores: NDArray[np.float32],
+    boxes: NDArray[np.floating[Any]],
+    scores: NDArray[np.floating[Any]],
     classes: NDArray[np.int64] | None = None,
     *,
     method: str = "linear",
     sigma: float = 0.5,
     iou_threshold: float = 0.3,
     score_threshold: float = 0.001,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
     """See `yolofast.kernels.soft_nms`."""
     scores = scores.copy()
     labels = np.zeros(len(scores), dtype=np.int64) if classes is None else classes
@@ -57,9 +61,9 @@ def soft_nms(
             left = left[left != best]
             iou = box_iou(boxes[[best]], boxes[left])[0]
             if method == "linear":
-                weight = np.where(iou.astype(np.float64) > iou_threshold, 1 - iou, np.float32(1))
+                weight = np.where(iou.astype(np.float64) > iou_threshold, 1 - iou, iou.dtype.type(1))
             else:
-                weight = np.exp(-(iou.astype(np.float64) ** 2) / sigma).astype(np.float32)
+                weight = np.exp(-(iou.astype(np.float64) ** 2) / sigma).astype(iou.dtype)
             with np.errstate(invalid="ignore"):
                 scores[left] *= weight
             left = left[scores[left].astype(np.float64) >= score_threshold]

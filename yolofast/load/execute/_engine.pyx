@@ -387,6 +387,12 @@ cdef class Engine:
             sources.cached_place = <const double*>cnp.PyArray_DATA(place)
         self.engine.reset(new CEngine(sources, idle_bytes))
 
+    def _take(self, Jobs jobs):
+        """Check jobs before they run; a table of pictures says what they are pictures of."""
+        self._check(jobs.images)
+        if isinstance(jobs, PackJobs):
+            jobs.packed.shapes[:] = self.shapes[jobs.images]
+
     def _check(self, images):
         if len(images) and not (0 <= images.min() and images.max() < len(self.shapes)):
             raise ValueError(f"got images {images.min()} to {images.max()}; there are {len(self.shapes)}")
@@ -404,7 +410,7 @@ cdef class Engine:
 
     def submit(self, Jobs jobs):
         """Queue jobs whose images were announced by `expect`."""
-        self._check(jobs.images)
+        self._take(jobs)
         self.jobs.add(jobs)
         self.engine.get().submit(&jobs.batch)
 
@@ -419,7 +425,7 @@ cdef class Engine:
 
     def run(self, Jobs jobs):
         """Run jobs, whose images were announced by `expect`, in this thread."""
-        self._check(jobs.images)
+        self._take(jobs)
         cdef Worker worker
         cdef Work outcome = Work.needs_fallback
         while outcome == Work.needs_fallback:

@@ -75,16 +75,16 @@ class CpuExecutor:
         self, pool: Pool, epoch: int, pending: deque[_Pending], monitor: DataFlowMonitor | None
     ) -> Batch:
         """Wait for the oldest pending batch."""
-        started = time.perf_counter()
         positions, jobs, labelled = pending[0]
+        ready = 0 if monitor is None else sum(pool.is_done(each.jobs) for each in pending)
+        started = time.perf_counter()
         pool.finish(jobs)
-        plan = repair(self.dataset, pool.engine, jobs, epoch, positions)
+        plan = repair(self.dataset, pool, jobs, epoch, positions)
         waited = time.perf_counter() - started
         targets = final_targets(self.dataset, pool.engine, plan, jobs)
         batch = make_batch(self.dataset.index, plan, jobs.out, targets)
         labelled += time.perf_counter() - started - waited
         if monitor is not None:
-            ready = sum(pool.is_done(each.jobs) for each in pending)
             stages = jobs.seconds() | {"labels": labelled}
             monitor.record_batch(len(batch), wait_s=waited, queue_depth=ready, stages=stages)
         pending.popleft()

@@ -24,6 +24,7 @@ from yolofast.load.execute.device_pictures import CHUNK_BYTES, Pictures, Picture
 from yolofast.load.execute.device_stream import Mark, SideStream
 from yolofast.load.execute.executor import Block, PlannedDataset, make_batch
 from yolofast.load.execute.pool import Pool
+from yolofast.load.execute.repair import note_unreadable
 from yolofast.load.monitor import DataFlowMonitor
 from yolofast.load.plan.shards import Positions
 from yolofast.types import Batch, BatchPlan
@@ -203,13 +204,13 @@ class _DeviceEpoch:
         """The next batch, for the current stream."""
         self.pool.check()
         self._advance(wait=False)
+        depth = sum(each.mark.is_done() for each in self.ready)
         started = time.perf_counter()
         while not self.ready:
             self.pool.check()
             self._repair()
             self._advance(wait=not self._can_render())
         waited = time.perf_counter() - started
-        depth = sum(each.mark.is_done() for each in self.ready)
         ready = self.ready.popleft()
         ready.mark.hand_over(ready.batch.images, ready.batch.targets)
         if monitor is not None:
@@ -250,8 +251,7 @@ class _DeviceEpoch:
         positions, plan = self.active[0].batches[0]
         # A substitute may already be known to be unreadable, too: then nothing is in flight any more.
         while pictures.have(plan.tile_image) and (unreadable := self._unreadable(pictures, plan)):
-            for image in unreadable:
-                self.dataset.bad_images.add(image, self.dataset.index.paths[image], pictures.reasons[image])
+            note_unreadable(self.dataset, self.pool, {each: pictures.reasons[each] for each in unreadable})
             plan = self.dataset.plan(self.epoch, positions, plan.size)
             self.active[0].batches[0] = positions, plan
             self.source.ask(pictures, pictures.add(np.unique(plan.tile_image)))

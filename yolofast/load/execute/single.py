@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from yolofast.load.execute._engine import Engine
 from yolofast.load.execute.executor import (
     PlannedDataset,
     final_targets,
@@ -14,6 +13,7 @@ from yolofast.load.execute.executor import (
     make_engine,
     render_plan,
 )
+from yolofast.load.execute.pool import Pool
 from yolofast.load.execute.repair import repair
 from yolofast.load.plan.shards import Positions
 from yolofast.types import Batch
@@ -30,10 +30,10 @@ class SampleRenderer:
     """
 
     def __init__(self) -> None:
-        self._engine: tuple[int, Engine] | None = None
+        self._pool: tuple[int, Pool] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_engine": None}
+        return {"_pool": None}
 
     def render(
         self, dataset: PlannedDataset, epoch: int, positions: Positions, size: tuple[int, int]
@@ -42,15 +42,15 @@ class SampleRenderer:
 
         Raises `DataError` when too many images are unreadable, `HookError` when a hook fails.
         """
-        known = self._engine
+        known = self._pool
         if known is None or known[0] != os.getpid():  # a forked process may inherit locks that stay held
-            known = self._engine = os.getpid(), make_engine(dataset, IDLE_BYTES)
-        engine, plan = known[1], dataset.plan(epoch, positions, size)
+            known = self._pool = os.getpid(), Pool(make_engine(dataset, IDLE_BYTES), threads=0)
+        pool, plan = known[1], dataset.plan(epoch, positions, size)
         try:
-            jobs = render_plan(engine, plan, hooked=hooked_labels(dataset, plan, epoch, positions))
-            plan = repair(dataset, engine, jobs, epoch, positions)
-            targets = final_targets(dataset, engine, plan, jobs)
+            jobs = render_plan(pool.engine, plan, hooked=hooked_labels(dataset, plan, epoch, positions))
+            plan = repair(dataset, pool, jobs, epoch, positions)
+            targets = final_targets(dataset, pool.engine, plan, jobs)
         except BaseException:
-            self._engine = None  # it may wait for ever for an image whose decoding was interrupted
+            self._pool = None  # its engine may wait for ever for an image whose decoding was interrupted
             raise
         return make_batch(dataset.index, plan, jobs.out, targets)

@@ -10,6 +10,7 @@ separate streams, and have one to four tiles.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,8 @@ from yolofast.load.plan.geometry import (
 from yolofast.types import BatchPlan
 
 TILES = 4
-
+Replace = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
+"""(samples, images) -> what each sample shows in place of each image; arrays of one shape."""
 
 PICTURE_STREAMS = np.arange(Stream.PERSPECTIVE_Y + 1)[:, None]
 MIXUP_STREAMS = np.array([[Stream.MIXUP], [Stream.MIXUP_PARTNER]])
@@ -55,6 +57,7 @@ def plan_batch(
     seed: int,
     epoch: int,
     mosaic: bool = True,
+    replace: Replace | None = None,
 ) -> BatchPlan:
     """Draw the plan for `positions` of an epoch.
 
@@ -67,6 +70,7 @@ def plan_batch(
         size: (height, width) of the output in pixels; square where there may be mosaics.
         augment: None = letterbox only (validation).
         mosaic: False switches mosaic and mixup off whatever `augment` says (`close_mosaic`).
+        replace: which images samples, numbered from 0, show in place of those of `order`.
 
     Raises:
         ValueError: mosaics were asked for in an output that is not square.
@@ -76,9 +80,9 @@ def plan_batch(
             f"size: got {size[0]} x {size[1]} with mosaic {augment.mosaic}; a mosaic needs a square output: "
             "pass mosaic=False for rectangular batches."
         )
-    images = order[positions]
+    samples = np.arange(len(positions))
+    images = order[positions] if replace is None else replace(samples, order[positions])
     if augment is None:
-        samples = np.arange(len(images))
         placed = letterbox_placement(shapes[images], size)
         tiles = _Tiles(samples, images, compose(np.eye(3)[:, :, None], placed), placed[4:])
         ones = np.ones(len(images))
@@ -97,6 +101,8 @@ def plan_batch(
         share = draw[Stream.PARTNER : Stream.PARTNER + TILES - 1].T
         partners = _partner(where[:, None], share, len(order), augment.mosaic_block)
         tile_image = np.concatenate([tile_image, order[partners]], axis=1)
+    if replace is not None:
+        tile_image = replace(np.repeat(sample[:, None], tile_image.shape[1], axis=1), tile_image)
     tiles = _arrange_tiles(draw, augment, size, is_mosaic, tile_image, shapes)
     own = draw[Stream.HUE : Stream.VALUE + 1, layer == 0]
     return _assemble(size, images, sample, layer, tiles, mix, _draw_colour(own, augment))

@@ -1,0 +1,208 @@
+"""Prediction on image files: composes loading, the model's detections and their plots."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ImageError, nearest
+from yolofast.files import write_json
+from yolofast.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, read_image
+
+if TYPE_CHECKING:
+    import torch
+
+    from yolofast.evaluate.inference import DetectionModel
+    from yolofast.types import Detections
+
+_log = logging.getLogger(__name__)
+
+DETECTIONS_NAME = "detections.json"
+
+
+def predict_images(
+    model: DetectionModel,
+    paths: Iterable[str | Path],
+    *,
+    imgsz: int,
+    conf: float = 0.25,
+    iou: float = 0.7,
+    max_det: int = 300,
+    classes: Sequence[int] | None = None,
+    half: bool = False,
+    rect: bool = False,
+    device: str | torch.device = "cpu",
+    batch: int = 16,
+    save_dir: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    on_error: Callable[[Path, ImageError], None] | None = None,
+) -> Iterator[tuple[Path, Detections]]:
+    """Detect objects in image files; yields (path, detections) in the order of `paths`.
+
+    model       torch module, float [B, 3, H, W] in 0..1 -> raw [B, 4 + classes, A]; see `predict_batches`,
+                also for conf, iou, max_det, classes, half and device
+    imgsz       side of the network's square input in pixels, with `rect` its longer side before padding
+    rect        one shape per batch, just large enough for its images
+    batch       images per forward pass
+    save_dir    folder for the images with their boxes, under their own names; None = no plots. Needs
+                `class_names`. Images of the same name get -2, -3, ... appended.
+    on_error    called for an image that cannot be read, which is then skipped; omitted means it is logged.
+
+    The network sees the same pixels as in the evaluation of a dataset. Boxes are xyxy in pixels of the
+    original image, EXIF orientation applied. One image at a time is held at full size. Raises `DataError`
+    when `save_dir` cannot be written, or is the folder of a source image.
+    """
+    from yolofast.evaluate import plot_detections, predict_batches
+    from yolofast.evaluate.predict import plot_paths
+    from yolofast.load import image_batches
+
+    files = [Path(p) for p in paths]
+    if save_dir is not None and class_names is None:
+        raise DataError("save_dir: plotting needs class_names, got none. Pass the model's class names.")
+    plots = iter(() if save_dir is None else zip(files, plot_paths(files, Path(save_dir)), strict=True))
+    batches = image_batches(
+        files,
+        imgsz=imgsz,
+        batch_size=batch,
+        rect=rect,
+        tensors=True,
+        on_error=on_error or (lambda _, error: _log.error("%s", error)),
+    )
+    found = predict_batches(
+        model, batches, conf=conf, iou=iou, max_det=max_det, classes=classes, half=half, device=device
+    )
+    for path, detections in found:
+        if save_dir is not None and class_names is not None:
+            target = next(plot for file, plot in plots if file == path)  # both are in the files' order
+            plot_detections(read_image(path), detections, class_names, target)
+        yield path, detections
+
+
+def class_numbers(chosen: Sequence[str] | None, class_names: Sequence[str]) -> list[int] | None:
+    """The numbers of classes given by name or number; None means all. Raises `ConfigError` for others."""
+    if chosen is None:
+        return None
+    numbers = []
+    for given in chosen:
+        if given in class_names:
+            numbers.append(class_names.index(given))
+        elif given.isdecimal() and int(given) < len(class_names):
+            numbers.append(int(given))
+        else:
+            raise ConfigError(
+                f"classes: got '{given}', expected names or numbers of the model's {len(class_names)} "
+                f"classes ({', '.join(class_names)}).{nearest(given, class_names)}"
+            )
+    if not numbers:
+        raise ConfigError("classes: got none, expected at least one. Omit it to keep all.")
+    return numbers
+
+
+def images_of(source: Path) -> list[Path]:
+    """The image `source`, or the images in that folder, sorted.
+
+    Images in formats that are not read are logged. Raises `DatasetNotFoundError` when there is no `source`,
+    `DataError` for a folder without images.
+    """
+    if source.is_dir():
+        files = sorted(source.iterdir())
+        unread = [path.name for path in files if path.suffix.lower() in UNREAD_SUFFIXES]
+        if unread:
+            shown = ", ".join(unread[:5]) + (" ..." if len(unread) > 5 else "")
+            _log.warning(
+                "%s: %d images in formats that are not read (%s): convert them", source, len(unread), shown
+            )
+        paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        if not paths:
+            known = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise DataError(f"{source}: no image in this folder, expected {known}.")
+        return paths
+    if not source.exists():
+        raise DatasetNotFoundError(f"{source}: no such image or folder.")
+    return [source]
+
+
+def predict_run(
+    weights: Path,
+    source: Path,
+    save_dir: Path,
+    *,
+    imgsz: int,
+    conf: float = 0.25,
+    iou: float = 0.7,
+    max_det: int = 300,
+    classes: Sequence[str] | None = None,
+    half: bool = False,
+    rect: bool = False,
+    batch: int = 16,
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Detect objects in an image or a folder of images, and plot them into `save_dir`.
+
+    Returns, and writes to `save_dir/detections.json`, one dict per image, in the order of the names: path,
+    detections (class, name, score, box xyxy in pixels of the image), and error: None, or the reason why the
+    image could not be read. `classes` are names or numbers; the other settings are those of
+    `predict_images`. Raises `DatasetNotFoundError` when there is nothing at `source`, `DataError` when no
+    image can be read, `ConfigError` for an unknown class.
+    """
+    from tqdm.contrib.logging import logging_redirect_tqdm  # takes asyncio with it
+
+    from yolofast.models import load_weights
+    from yolofast.train import select_device
+    from yolofast.train.trainer import LAYOUT
+
+    paths = images_of(source)
+    model = load_weights(weights)
+    entries: dict[Path, dict[str, Any]] = {
+        path: {"path": str(path), "detections": [], "error": None} for path in paths
+    }
+
+    def failed(path: Path, error: ImageError) -> None:
+        _log.error("%s", error)
+        entries[path]["error"] = str(error).removeprefix(f"{path}: ")
+
+    found = predict_images(
+        model.to(memory_format=LAYOUT),  # type: ignore[call-overload]
+        paths,
+        imgsz=imgsz,
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        classes=class_numbers(classes, model.class_names),
+        half=half,
+        rect=rect,
+        batch=batch,
+        device=select_device(device),
+        save_dir=save_dir,
+        class_names=model.class_names,
+        on_error=failed,
+    )
+    with logging_redirect_tqdm():
+        for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False):
+            entries[path]["detections"] = _listed(detections, model.class_names)
+    result = list(entries.values())
+    write_json(save_dir / DETECTIONS_NAME, result)
+    if all(entry["error"] is not None for entry in result):
+        raise DataError(
+            f"{source}: none of the {len(paths)} images could be read. The first: "
+            f"{result[0]['path']}: {result[0]['error']}."
+        )
+    return result
+
+
+def _listed(found: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "class": label,
+            "name": class_names[label],
+            "score": round(score, 5),
+            "box": [round(side, 2) for side in box],
+        }
+        for box, score, label in zip(
+            found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
+        )
+    ]

@@ -1,0 +1,54 @@
+"""The history of a run, one row of metrics per epoch: which epoch is best, and how long ago.
+
+`epoch` counts from 1 in everything that a run says or writes: the history, results.csv, checkpoints, weights,
+messages and plots. Epoch N of a run is the Nth pass over the images, and a checkpoint of epoch N was saved
+after it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+LOSSES = ("box", "cls", "dfl")
+
+Row = Mapping[str, float]
+"""Metrics of an epoch, names as in results.csv."""
+
+
+def fitness(row: Row) -> float:
+    """How good an epoch is: its mAP50-95.
+
+    The negative loss if there is no mAP, because nothing was validated or the split has no boxes.
+    """
+    score = row.get("map50_95", math.nan)
+    if math.isnan(score):
+        score = -row.get("val_loss", train_loss(row))
+    return -math.inf if math.isnan(score) else score
+
+
+def train_loss(row: Row) -> float:
+    """The sum of the training losses of an epoch; NaN where they were not recorded."""
+    return sum(row.get(f"train_{name}", math.nan) for name in LOSSES)
+
+
+def best_row(history: Sequence[Row]) -> Row:
+    """The row of the best epoch; of equal ones the latest, which was trained longest.
+
+    So a run that begins with epochs of mAP 0 does not keep its first one. Raises ValueError for no rows.
+    """
+    return max(reversed(history), key=fitness)
+
+
+def epochs_without_gain(history: Sequence[Row]) -> int:
+    """Epochs since the last one that was better than all before it."""
+    best, at = -math.inf, 0
+    for number, row in enumerate(history, start=1):
+        if fitness(row) > best:
+            best, at = fitness(row), number
+    return len(history) - at
+
+
+def is_finished(history: Sequence[Row], *, epochs: int, patience: int) -> bool:
+    """Whether a run is over: it has all its epochs, or the last `patience` gained nothing (0 = no limit)."""
+    return len(history) >= epochs or 0 < patience <= epochs_without_gain(history)
