@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,6 +33,8 @@ from yolofast.kernels.packed_paths import pack_paths
 from yolofast.types import ImageHeader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+SUFFIX_PATTERN = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
+"""`IMAGE_SUFFIXES` as alternatives of a regular expression."""
 UNREAD_SUFFIXES = frozenset(
     {".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".tga", ".ppm", ".psd", ".svg", ".dng"}
 )

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from yolofast.images import IMAGE_SUFFIXES
+from yolofast.images import SUFFIX_PATTERN
 from yolofast.types import Finding
 
-_SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
-_SUFFIX = re.compile(rf"(?<=.)(?:{_SUFFIXES})$")
-_QUERY = re.compile(rf"({_SUFFIXES})[?#].*", re.IGNORECASE | re.DOTALL)
+_SUFFIX = re.compile(rf"(?<=.)(?:{SUFFIX_PATTERN})$")
+_QUERY = re.compile(rf"({SUFFIX_PATTERN})[?#].*", re.IGNORECASE | re.DOTALL)
 _LOCAL_FILE = re.compile(r".*[?&]d=")
 """Before the path in Label Studio's URLs of local files, `/data/local-files/?d=images/a.jpg`."""
 _PREFIX = re.compile(r"(?!(?:19|20)\d{6})[0-9a-f]{8}-(?=.)")

@@ -21,7 +21,7 @@ from yolofast.errors import DataError
 from yolofast.formats.discover import FileTree
 from yolofast.formats.path_index import stated_path
 from yolofast.formats.splits import SPLITS, default_split, in_split_order, split_of, split_of_name
-from yolofast.images import IMAGE_SUFFIXES
+from yolofast.images import SUFFIX_PATTERN
 from yolofast.types import Finding, Split
 
 MIN_REST = 0.2
@@ -33,9 +33,8 @@ _STEMS: Mapping[str, Split] = {"train": "train", "val": "valid", "valid": "valid
 """The lists in `ImageSets`; others (cat_train.txt) are about single classes."""
 _TRAINVAL = "trainval"
 """The list that is train, where no list is train or valid."""
-_SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
-_IMAGE = re.compile(rf".*({_SUFFIXES})", re.IGNORECASE)
-_IMAGE_AND_LABEL = re.compile(rf"(.+?(?:{_SUFFIXES}))\s+(\S.*\.(?:xml|txt|json))", re.IGNORECASE)
+_IMAGE = re.compile(rf".*({SUFFIX_PATTERN})", re.IGNORECASE)
+_IMAGE_AND_LABEL = re.compile(rf"(.+?(?:{SUFFIX_PATTERN}))\s+(\S.*\.(?:xml|txt|json))", re.IGNORECASE)
 _LABELS = (".xml", ".txt", ".json")
 _FLAG = re.compile(r"\s+(-1|0|1)$")
 _HEAD_BYTES = 4096
