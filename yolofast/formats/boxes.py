@@ -54,25 +54,40 @@ def xyxy_to_xywhn(boxes: NDArray[np.float64], size: ArrayLike) -> NDArray[np.flo
     return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2 / size, (boxes[:, 2:] - boxes[:, :2]) / size])
 
 
-def are_shares(boxes: Iterable[NDArray[np.float64]]) -> bool:
-    """Whether all xyxy boxes that should be in pixels are divided by the sides of their images.
+@dataclass(slots=True)
+class SharesCheck:
+    """Whether boxes that should be in pixels are divided by the sides of their images, told array by array.
 
-    `boxes` are arrays [N, 4]. They are shares when all lie between 0 and 1, within the tolerance of the
-    rules, and not all coordinates are whole numbers: `0, 0, 1, 1` may be a box of one pixel.
+    They are shares when all lie between 0 and 1, within the tolerance of the rules, and not all coordinates
+    are whole numbers: `0, 0, 1, 1` may be a box of one pixel.
     """
-    fractions = False
+
+    within_1: bool = True
+    """False once a box shows that they are pixels: nothing that follows changes that."""
+    fractions: bool = False
+
+    def add(self, boxes: ArrayLike) -> None:
+        """Add xyxy boxes [N, 4]; values that are not finite show nothing."""
+        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        whole = boxes[np.isfinite(boxes).all(axis=1)]
+        self.within_1 &= bool(((whole >= -FRAME_TOLERANCE) & (whole <= 1 + FRAME_TOLERANCE)).all())
+        finite = boxes[np.isfinite(boxes)]
+        self.fractions |= bool((finite != np.round(finite)).any())
+
+    @property
+    def are_shares(self) -> bool:
+        """Whether all boxes so far are shares."""
+        return self.within_1 and self.fractions
+
+
+def are_shares(boxes: Iterable[NDArray[np.float64]]) -> bool:
+    """Whether all xyxy boxes, in arrays [N, 4], are shares: see `SharesCheck`."""
+    check = SharesCheck()
     for some in boxes:
-        if not are_within_1(some):
+        check.add(some)
+        if not check.within_1:
             return False
-        finite = some[np.isfinite(some)]
-        fractions = fractions or bool((finite != np.round(finite)).any())
-    return fractions
-
-
-def are_within_1(boxes: NDArray[np.float64]) -> bool:
-    """Whether all finite boxes [N, 4] lie between 0 and 1, within the tolerance of the rules."""
-    finite = boxes[np.isfinite(boxes).all(axis=1)]
-    return bool(((finite >= -FRAME_TOLERANCE) & (finite <= 1 + FRAME_TOLERANCE)).all())
+    return check.are_shares
 
 
 def normalised_finding(path: Path) -> Finding:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from yolofast.errors import DataError
-from yolofast.formats.boxes import are_shares, are_within_1, normalised_finding, rows_without_image
+from yolofast.formats.boxes import SharesCheck, normalised_finding, rows_without_image
 from yolofast.formats.dataset import (
     FoundImage,
     LabelFileError,
@@ -47,7 +44,7 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     """
     broken: dict[Path, Finding] = {}
     labels: set[str] = set()
-    within_1: array[float] | None = array("d")  # the boxes so far; None once one shows that they are pixels
+    shares = SharesCheck()
     for path in files:
         try:
             shapes = list(map(parse_shape, parse_file(path)["shapes"]))
@@ -55,11 +52,8 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             broken[path] = error.finding(path)
             continue
         labels.update(item[0] for item in shapes if len(item) == 2 and not is_reserved(item[0]))
-        if within_1 is not None:
-            boxes = [item[1] for item in shapes if len(item) == 2]
-            within_1.extend(side for box in boxes for side in box)
-            within_1 = within_1 if are_within_1(np.array(boxes).reshape(-1, 4)) else None
-    normalised = within_1 is not None and are_shares([np.array(within_1).reshape(-1, 4)])
+        if shares.within_1:
+            shares.add([item[1] for item in shapes if len(item) == 2])
     names = sorted_names(labels)
     if not names:
         first = "".join(f" The first problem: {f}." for f in list(broken.values())[:1])
@@ -96,7 +90,7 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             lost = rows_without_image(range(1, len(shapes) + 1), why, path, NUMBERED)
             return ReadImage(None, None, len(shapes), (gone, *lost))
         taken[image] = path
-        found = shape_rows(path, shapes, classes, normalised=normalised)
+        found = shape_rows(path, shapes, classes, normalised=shares.are_shares)
         stated = (content.get("imageWidth"), content.get("imageHeight"))
         split = finder.splits.of(image, path) or rest
         return FoundImage(
@@ -124,7 +118,7 @@ def open_labelme(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         names,
         in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(names)),
-        (*finder.splits.findings, *([normalised_finding(tree.root)] if normalised else [])),
+        (*finder.splits.findings, *([normalised_finding(tree.root)] if shares.are_shares else [])),
         (f"{len(files)} LabelMe json file(s)",),
         finder.splits.source(named),
     )

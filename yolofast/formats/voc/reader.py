@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import posixpath
 import re
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from yolofast.errors import DataError
 from yolofast.formats.boxes import (
-    are_shares,
-    are_within_1,
+    SharesCheck,
     normalised_finding,
     row_finding,
     rows_without_image,
@@ -112,7 +108,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
     broken: dict[Path, Finding] = {}
     others: list[Finding] = []
     found: set[str] = set()
-    corners: array[float] | None = array("d")  # None once a box shows that they are pixels
+    shares = SharesCheck()
     for path in files:
         try:
             items = _objects(parse_annotation(path))
@@ -123,13 +119,10 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             broken[path] = error.finding(path)
         else:
             found.update(item.value("name") for item in items)
-            if corners is not None:
-                boxes = [box for item in items if (box := _box(item)) is not None]
-                corners.extend(side for box in boxes for side in box)
-                corners = corners if are_within_1(np.array(boxes).reshape(-1, 4)) else None
+            if shares.within_1:
+                shares.add([box for item in items if (box := _box(item)) is not None])
     not_voc = {finding.file for finding in others}
     files = tuple(path for path in files if str(path) not in not_voc)
-    normalised = corners is not None and are_shares([np.frombuffer(corners, np.float64).reshape(-1, 4)])
     names = tuple(sorted(found - {""}))
     if not names:
         first = "".join(f" The first problem: {f}." for f in [*broken.values(), *others][:1])
@@ -164,7 +157,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
             gone = Finding("error", "image-missing", f"no image '{path.stem}' for this xml", str(path))
             lost = rows_without_image(lines, f"its image '{path.stem}' is missing", path)
             return ReadImage(None, None, len(lines), (gone, *lost))
-        rows, dropped = _rows(path, root, classes, normalised)
+        rows, dropped = _rows(path, root, classes, shares.are_shares)
         stated, line = _stated(root) or (None, None)
         split = splits.of(image, path) or rest
         return FoundImage(image, split, path, rows, dropped, stated=stated, stated_line=line)
@@ -187,7 +180,7 @@ def open_voc(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         names,
         in_split_order({*named, rest}),
         lambda: complete_images(find(), num_classes=len(classes)),
-        (*splits.notes, *others, *([normalised_finding(tree.root)] if normalised else [])),
+        (*splits.notes, *others, *([normalised_finding(tree.root)] if shares.are_shares else [])),
         (f"{len(files)} VOC xml file(s)",),
         splits.source(named),
     )
