@@ -13,12 +13,13 @@ NATIVE = $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu')
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help system setup build demo test test-deep test-all lint format bench sanitize tsan clean
+.PHONY: help system setup build demo test test-deep test-all chaos lint format bench sanitize tsan clean
 
 help:
 	@echo "make demo      set up, build, and run the whole pipeline on the sample dataset (about 4 minutes)"
 	@echo "make test      set up, build, and run the tests (about 4 minutes)"
 	@echo "make test-all  these, and the deep tests: sanitizers, fuzz targets, kills, the wheel, fresh seeds"
+	@echo "make chaos     attack everything for about 20 minutes: kills, bombs, odd names, flipped bytes"
 	@echo "make lint      formatting, lint, types and layer rules"
 	@echo "make bench     measure the kernels against OpenCV and rewrite the README table"
 	@echo "make sanitize  run the kernel tests, fuzz targets and the engine under ASan and UBSan"
@@ -68,14 +69,19 @@ demo: build
 
 # What a change can break, in a few minutes.
 test: build
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not deep"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not deep and not chaos"
 
 # What takes long: sanitized fuzz programs, CUDA in emulation, killed processes, the wheel, property tests with
 # fresh seeds.
 test-deep: build
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "deep or hypothesis" --hypothesis-profile=deep
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "(deep or hypothesis) and not chaos" --hypothesis-profile=deep
 
 test-all: test test-deep
+
+# Attacks by the hundred: random kills, hostile archives, odd names, byte flips, runs side by side. A minute each,
+# or YOLOFAST_CHAOS_SECONDS (0: all tries); see tests/support/chaos.py.
+chaos: build
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m chaos -rA tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

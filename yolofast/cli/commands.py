@@ -26,9 +26,10 @@ from yolofast.cli.arguments import (
     TrainArgs,
     ValArgs,
 )
-from yolofast.cli.output import command_line, one_line, print_json
+from yolofast.cli.output import command_line, print_json
 from yolofast.config import LoggingConfig, TrainingConfig, YOLOConfig
 from yolofast.errors import ConfigError, DataError
+from yolofast.printable import printable
 from yolofast.types import Finding, PreparedDataset, QualityReport, Severity
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ CHECK_FAILED = 1
 
 def _print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings[:MAX_FINDINGS_SHOWN]:
-        print(f"  {one_line(str(finding))}")
+        print(f"  {printable(str(finding))}")
     if len(findings) > MAX_FINDINGS_SHOWN:
         print(f"  ... and {len(findings) - MAX_FINDINGS_SHOWN} more (--json lists all)")
 
@@ -69,7 +70,7 @@ def fetch(args: FetchArgs) -> None:
     from yolofast.ingest import fetch_dataset
 
     folder = fetch_dataset(args.source, args.out, sha256=args.sha256, size=args.size, retries=args.retries)
-    print(one_line(str(folder)))
+    print(printable(str(folder)))
     _print_next("analyze", folder)
 
 
@@ -83,7 +84,7 @@ def analyze(args: AnalyzeArgs) -> None:
         return
     print(f"{info.root}: {info.structure_type} structure ({info.layout}), {info.label_format} labels")
     for sentence in info.evidence:
-        print(f"  {one_line(sentence)}")
+        print(f"  {printable(sentence)}")
     print(f"images   {info.total_images} ({_counts(info.image_formats)})")
     print(f"boxes    {info.total_boxes}")
     print(f"splits   {_counts(info.splits) or 'none'}")
@@ -94,7 +95,7 @@ def analyze(args: AnalyzeArgs) -> None:
 
 
 def _counts(counts: Any) -> str:
-    return one_line(", ".join(f"{name} {count}" for name, count in counts.items()))
+    return printable(", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
 def check(args: CheckArgs) -> int:
@@ -131,7 +132,7 @@ def _failed_check(report: QualityReport, fail_on: Severity | None) -> int:
 
 def _print_report(report: QualityReport) -> None:
     counts = f"{report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
-    print(f"{one_line(str(report.root))}: {counts}")
+    print(f"{printable(str(report.root))}: {counts}")
     for title, findings in (
         ("images", report.image_issues),
         ("labels", report.label_issues),
@@ -155,7 +156,7 @@ def prepare(args: PrepareArgs) -> None:
         print_json(dataclasses.asdict(done))
         return
     _print_converted(done)
-    print(one_line(str(done.data_yaml)))
+    print(printable(str(done.data_yaml)))
     _print_next("train", "--data", done.data_yaml)
 
 
@@ -177,7 +178,7 @@ def _print_converted(done: PreparedDataset | ConvertedDataset) -> None:
         print(f"{split:{width}} {count} images, {done.boxes[split]} boxes")
     for note in done.noticed:
         if note.severity == "info":
-            print(one_line(note.message))
+            print(printable(note.message))
     dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"
     print(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
     _print_findings(done.dropped)
@@ -232,13 +233,13 @@ def train(args: TrainArgs) -> None:
     from yolofast.train import best_row
 
     config = YOLOConfig(args.model, args.dataset, args.training, args.augment, args.logging)
-    folder, result = train_run(config, report=lambda line: print_line(one_line(line)))
+    folder, result = train_run(config, report=lambda line: print_line(printable(line)))
     best = best_row(result["training_history"])
     weights = folder / "weights" / "best.safetensors"
     if args.json:
         print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
         return
-    print(one_line(str(weights)))
+    print(printable(str(weights)))
     _print_next("val", "--weights", weights, "--data", config.dataset.data)
 
 
@@ -310,7 +311,7 @@ def predict(args: PredictArgs) -> None:
     else:
         for entry in found:
             if entry["error"] is None:
-                print(one_line(f"{entry['path']}: {len(entry['detections'])} objects"))
+                print(printable(f"{entry['path']}: {len(entry['detections'])} objects"))
         print(f"written to {folder}")
     if failed:
         raise DataError(

@@ -33,10 +33,10 @@ from yolofast.cli.arguments import (
 )
 from yolofast.cli.completion import HELP, completion_script
 from yolofast.cli.hints import command_hint
-from yolofast.cli.output import one_line
 from yolofast.cli.parser import build, parse, summary
 from yolofast.config_fields import Section
 from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
+from yolofast.printable import printable
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -160,5 +160,5 @@ def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _fail(error: object) -> int:
-    print(f"yolofast: error: {one_line(str(error))}", file=sys.stderr)
+    print(f"yolofast: error: {printable(str(error))}", file=sys.stderr)
     return USER_ERROR

@@ -6,23 +6,12 @@ import json
 import math
 import os
 import shlex
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-
-def one_line(text: str) -> str:
-    r"""`text` on one line, with control characters and line ends escaped (\x1b, \n).
-
-    File names and label lines come from other people and could hold terminal escape sequences.
-    """
-    return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
-
-
-def _is_shown(c: str) -> bool:
-    return c.isprintable() or unicodedata.category(c) == "Zs"  # spaces of any width occur in names
+from yolofast.printable import is_shown
 
 
 def command_line(*words: object) -> str:
@@ -34,10 +23,10 @@ def command_line(*words: object) -> str:
 
 
 def _quoted(word: str) -> str:
-    if all(_is_shown(c) for c in word):
+    if all(is_shown(c) for c in word):
         return shlex.quote(word)
     escaped = word.replace("\\", "\\\\").replace("'", "\\'")
-    shown = (c if _is_shown(c) else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in escaped)
+    shown = (c if is_shown(c) else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in escaped)
     return f"$'{''.join(shown)}'"
 
 
