@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError
 from yolofast.runs import newest_unfinished, open_run, resumed_config, run_folder
 from yolofast.train import CheckpointManager, TrainingState
+
+PROCESS = f"pid {os.getpid()} on host {os.uname().nodename}"
 
 
 def settings(project: Path, **changes: object) -> YOLOConfig:
@@ -93,7 +96,7 @@ def test_a_run_that_is_being_trained_cannot_be_resumed(tmp_path: Path) -> None:
     config = resumed_config(tmp_path / "a")
     with (
         open_run(config),
-        pytest.raises(CheckpointError, match=r"a: another process is training this run"),
+        pytest.raises(CheckpointError, match=f"a: another process is training this run, {PROCESS}. Wait"),
         open_run(config),
     ):
         pass
@@ -122,6 +125,27 @@ def test_a_file_system_without_locks_still_gives_each_run_a_folder(
     monkeypatch.setattr("yolofast.runs.file_lock", no_locks)
     with open_run(settings(tmp_path)) as one, open_run(settings(tmp_path)) as two:
         assert (one.logging.name, two.logging.name) == ("a", "a-2")
+
+
+def test_a_run_on_a_file_system_without_locks_is_resumed_only_when_its_process_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError("no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    make_run(tmp_path / "a", 0.1)
+    config = resumed_config(tmp_path / "a")
+    with open_run(config), pytest.raises(CheckpointError, match=PROCESS), open_run(config):
+        pass
+    child = os.fork()
+    if child == 0:
+        with open_run(config):
+            os._exit(9)
+    os.waitpid(child, 0)
+    with open_run(config):
+        assert (tmp_path / "a" / ".lock").read_text() == PROCESS
+    assert (tmp_path / "a" / ".lock").stat().st_size == 0
 
 
 @pytest.mark.parametrize("path", ["", "weights/last.safetensors", "weights/best.safetensors"])

@@ -1,6 +1,7 @@
 """Run folders: PROJECT/NAME with config.yaml, weights/, results.csv and pictures.
 
-A run holds the lock of its folder while it trains, so that no two runs write into one. A new run takes the
+A run holds the lock of its folder while it trains, so that no two runs write into one; the lock file says
+which process that is. A new run takes the
 first of NAME, NAME-2, NAME-3, ... that is free; the folder of a run that stopped before its first checkpoint
 is free, too.
 """
@@ -8,15 +9,13 @@ is free, too.
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, YolofastError
-from yolofast.file_lock import file_lock
+from yolofast.file_lock import clear_holder, file_lock, holder_of, is_at, names_living, write_holder
 from yolofast.output_folder import cannot_create, missing_folders, numbered_folders, remove_empty
 
 CONFIG_NAME, WEIGHTS_FOLDER, LOCK_NAME = "config.yaml", "weights", ".lock"
@@ -32,8 +31,8 @@ def open_run(config: YOLOConfig) -> Iterator[YOLOConfig]:
     """Hold the folder of a run: a new one, or with `config.training.resume` that of the config.
 
     Yields the config with the name of the folder, which exists. A new folder in which nothing was written is
-    removed again. Raises `CheckpointError` when another process trains the run that is to be resumed,
-    `ConfigError` when no folder can be made.
+    removed again. Raises `CheckpointError` when another process, which it names, trains the run that is to be
+    resumed, `ConfigError` when no folder can be made.
     """
     resume, project = config.training.resume, config.logging.project
     for folder in numbered_folders(project, config.logging.name):
@@ -47,7 +46,8 @@ def open_run(config: YOLOConfig) -> Iterator[YOLOConfig]:
                 return
         if resume:
             raise CheckpointError(
-                f"{folder}: another process is training this run. Wait for it, or stop it first."
+                f"{folder}: another process is training this run, {_holder(folder)}. Wait for it, or stop it "
+                "first."
             )
 
 
@@ -58,7 +58,7 @@ def _claim(folder: Path, stack: contextlib.ExitStack, *, resume: bool) -> bool:
         folder.mkdir(parents=True, exist_ok=not made)
         if not resume and not made and not _is_free(folder):
             return False
-        lock = stack.enter_context((folder / LOCK_NAME).open("a"))
+        lock = stack.enter_context((folder / LOCK_NAME).open("a+"))
     except (FileExistsError, FileNotFoundError):  # another run was quicker to make it, or to remove it
         return False
     except OSError as error:
@@ -66,16 +66,18 @@ def _claim(folder: Path, stack: contextlib.ExitStack, *, resume: bool) -> bool:
     try:
         held = stack.enter_context(file_lock(lock))
     except OSError:  # a file system without locks: whoever makes the folder has it
-        return made or resume
-    return held and _is_at(lock, folder / LOCK_NAME) and (resume or _is_free(folder))
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    """Whether an open file is still the one at `path`: the run before may have removed its folder."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except OSError:
+        held = made or (resume and not names_living(lock))
+    # The run before may have removed its folder with the lock.
+    if not (held and is_at(lock, folder / LOCK_NAME) and (resume or _is_free(folder))):
         return False
+    write_holder(lock)
+    stack.callback(clear_holder, lock)
+    return True
+
+
+def _holder(folder: Path) -> str:
+    with (folder / LOCK_NAME).open() as lock:
+        return holder_of(lock)
 
 
 def _is_free(folder: Path) -> bool:

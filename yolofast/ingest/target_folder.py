@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from yolofast.errors import DataError
-from yolofast.work_folder import atomic_folder
+from yolofast.work_folder import atomic_folder, only_writer
 
 
 def check_target(target: Path) -> None:
@@ -27,7 +27,10 @@ def install_folder(target: Path) -> Iterator[Path]:
     """
     check_target(target)
     try:
-        with atomic_folder(target) as work:
+        with ExitStack() as stack:
+            if stack.enter_context(only_writer(target)):
+                check_target(target)  # the run that this one waited for may have made it
+            work = stack.enter_context(atomic_folder(target))
             yield work
             entries = list(work.iterdir())
             if len(entries) == 1 and entries[0].is_dir():
