@@ -39,7 +39,6 @@ from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
 from yolofast.printable import printable
 
 USER_ERROR = 2
-INTERRUPTED = 130
 TRAIN_PACKAGES = ("torch", "safetensors")
 
 
@@ -78,7 +77,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -100,9 +99,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         file = f"{error.filename}: " if error.filename is not None else ""
         return _fail(f"{file}{error.strerror or error}")
-    except KeyboardInterrupt:
-        print("yolofast: interrupted", file=sys.stderr)
-        return INTERRUPTED
 
 
 def _run(argv: Sequence[str]) -> int:
