@@ -76,9 +76,7 @@ def handled() -> Iterator[Signals]:
     signals, unraisable, before = Signals(), sys.unraisablehook, {}
 
     def left(problem: sys.UnraisableHookArgs) -> None:
-        if (
-            problem.exc_type is Interrupted
-        ):  # raised where nothing can be, as in a finalizer: it would be lost
+        if problem.exc_type is Interrupted:  # in a finalizer, say, out of which no exception gets
             signals.leave()
         unraisable(problem)
 

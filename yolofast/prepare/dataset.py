@@ -12,6 +12,7 @@ from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
 from yolofast.formats.yolo.writer import write_data_yaml
+from yolofast.prepare.changes import set_manifest_time
 from yolofast.prepare.classes import ClassMap
 from yolofast.prepare.folder import building, check_output, default_output, writing
 from yolofast.prepare.image_writer import image_file, label_file
@@ -81,7 +82,9 @@ def prepare_dataset(
             check_output(tree.root, target)
             if manifest := up_to_date_manifest(target, tree, settings):
                 return dataset_from_manifest(target, manifest)
-        return _build(target, tree, settings)
+        done = _build(target, tree, settings)
+        set_manifest_time(target)  # removing the hard links of an earlier one has touched the images
+        return done
 
 
 def _build(target: Path, tree: FileTree, config: PrepareConfig) -> PreparedDataset:

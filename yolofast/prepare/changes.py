@@ -1,0 +1,121 @@
+"""Which files have changed since a dataset was prepared, also where their sizes and times are as before.
+
+A file system itself sets the status time (ctime) of a file when its bytes, name, mode or number of hard links
+change; programs cannot set it back. A file whose status time is not later than the time of manifest.json is
+as it was then. Any other is compared by its digest, because a hard link more or less changes no byte.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from yolofast.formats.splits import SPLITS
+from yolofast.prepare.image_writer import file_digest
+from yolofast.prepare.manifest import MANIFEST, is_cache, read_manifest
+from yolofast.threads import map_in_threads
+
+MAX_COMPARED = 1000
+"""Files that `changed_files` reads at most: those that changed last."""
+_IMAGE_KEYS = frozenset({"name", "split", "bytes", "sha256", "label_bytes", "label_sha256"})
+
+
+class Suspects:
+    """Files that may have changed since the manifest of the prepared folder `out`."""
+
+    def __init__(self, out: Path) -> None:
+        self._since = manifest_time(out)
+        self._files: dict[tuple[int, int, str], tuple[int, str]] = {}
+
+    def add(self, path: str, status: os.stat_result, sha256: str) -> None:
+        """Add a file if its status time is later; `sha256` (hex) is that of its bytes then, '' = unknown."""
+        if status.st_ctime_ns > self._since:  # hard links to one file are compared once
+            self._files.setdefault((status.st_dev, status.st_ino, sha256), (status.st_ctime_ns, path))
+
+    @property
+    def latest(self) -> int | None:
+        """The latest status time (ns); None where there are no suspects."""
+        return max((time for time, _ in self._files.values()), default=None)
+
+    def changed(self, most: int | None = None) -> Iterator[str]:
+        """Those whose bytes are others, or cannot be read; looks at the `most` that changed last."""
+        found = sorted(((*self._files[key], key[2]) for key in self._files), reverse=True)[:most]
+        known = [(path, sha256) for _, path, sha256 in found if sha256]
+        yield from (path for _, path, sha256 in found if not sha256)
+        digests = map_in_threads(_digest, [path for path, _ in known])
+        yield from (path for (path, sha256), digest in zip(known, digests, strict=True) if digest != sha256)
+
+
+def changed_files(out: Path) -> list[str]:
+    """The images and labels of a prepared folder that are no longer those that were written, sorted.
+
+    Of files with the same size and a later status time, the `MAX_COMPARED` latest are read. Files that are
+    missing, or were added, do not count. Empty for a folder that was not prepared.
+    """
+    manifest = read_manifest(out)
+    if manifest is None or not is_whole(manifest):
+        return []
+    suspects, changed = Suspects(out), []
+    for folder, listed in listed_files(out, manifest):
+        for name, status in (present_files(folder) or {}).items():
+            if name in listed:
+                size, sha256 = listed[name]
+                if status.st_size != size:
+                    changed.append(f"{folder}/{name}")
+                else:
+                    suspects.add(f"{folder}/{name}", status, sha256)
+    return sorted([*changed, *suspects.changed(MAX_COMPARED)])
+
+
+def manifest_time(out: Path) -> int:
+    """Until when (ns) the manifest of `out` describes it; 0 without one."""
+    try:
+        return (out / MANIFEST).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def set_manifest_time(out: Path, time_ns: int | None = None) -> None:
+    """Say that the manifest of `out` describes it until a time; omitted means now."""
+    with suppress(OSError):  # a read-only folder: the next check compares again
+        if time_ns is None:
+            os.utime(out / MANIFEST)  # by the clock of the file system, as the status times are
+        else:
+            os.utime(out / MANIFEST, ns=(time_ns, time_ns))
+
+
+def is_whole(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest has all that is compared."""
+    return all(entry.keys() >= _IMAGE_KEYS for entry in manifest["images"])
+
+
+def listed_files(out: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, tuple[int, str]]]]:
+    """The folders of images and labels, with bytes and SHA-256 (hex) of their files by name."""
+    for split in SPLITS:
+        entries = [entry for entry in manifest["images"] if entry["split"] == split]
+        yield out / split / "images", {e["name"]: (e["bytes"], e["sha256"]) for e in entries}
+        yield out / split / "labels", {_label_name(e): (e["label_bytes"], e["label_sha256"]) for e in entries}
+
+
+def _label_name(entry: Mapping[str, Any]) -> str:
+    return f"{os.path.splitext(entry['name'])[0]}.txt"  # noqa: PTH122 - runs once per image of large datasets
+
+
+def present_files(folder: Path) -> dict[str, os.stat_result] | None:
+    """Name -> status of the files in a folder, except caches; None when it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat() for entry in entries if not is_cache(entry.name)}
+    except OSError:
+        return None
+
+
+def _digest(path: str) -> str:
+    """SHA-256 (hex) of a file; '' when it cannot be read."""
+    try:
+        return file_digest(path)[1].hex()
+    except OSError:
+        return ""
