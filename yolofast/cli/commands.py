@@ -27,7 +27,7 @@ from yolofast.cli.arguments import (
     ValArgs,
 )
 from yolofast.cli.output import command_line, print_json
-from yolofast.config import LoggingConfig, TrainingConfig, YOLOConfig
+from yolofast.config import Link, LoggingConfig, TrainingConfig, YOLOConfig
 from yolofast.errors import ConfigError, DataError
 from yolofast.printable import printable
 from yolofast.types import Finding, PreparedDataset, QualityReport, Severity
@@ -156,6 +156,7 @@ def prepare(args: PrepareArgs) -> None:
         print_json(dataclasses.asdict(done))
         return
     _print_converted(done)
+    _print_links(done.root, args.output.link)
     print(printable(str(done.data_yaml)))
     _print_next("train", "--data", done.data_yaml)
 
@@ -168,7 +169,18 @@ def convert(args: ConvertArgs) -> None:
         print_json(dataclasses.asdict(done))
         return
     _print_converted(done)
-    print(done.root)
+    _print_links(done.root, args.link)
+    print(printable(str(done.root)))
+
+
+def _print_links(root: Path, link: Link) -> None:
+    from yolofast.prepare import has_hard_links
+
+    if link == "hard" and has_hard_links(root):
+        print(
+            "images are hard links: editing one in place, here or in the source, changes both; --link copy "
+            "keeps them apart"
+        )
 
 
 def _print_converted(done: PreparedDataset | ConvertedDataset) -> None:

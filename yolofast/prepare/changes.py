@@ -59,15 +59,27 @@ def changed_files(out: Path) -> list[str]:
     if manifest is None or not is_whole(manifest):
         return []
     suspects, changed = Suspects(out), []
-    for folder, listed in listed_files(out, manifest):
-        for name, status in (present_files(folder) or {}).items():
-            if name in listed:
-                size, sha256 = listed[name]
-                if status.st_size != size:
-                    changed.append(f"{folder}/{name}")
-                else:
-                    suspects.add(f"{folder}/{name}", status, sha256)
+    for entry in manifest["images"]:
+        folder = f"{out}/{entry['split']}"
+        for path, size, sha256 in (
+            (f"{folder}/images/{entry['name']}", entry["bytes"], entry["sha256"]),
+            (f"{folder}/labels/{_label_name(entry)}", entry["label_bytes"], entry["label_sha256"]),
+        ):
+            try:
+                status = os.stat(path)  # noqa: PTH116 - runs once per file of large datasets
+            except OSError:
+                continue
+            if status.st_size != size:
+                changed.append(path)
+            else:
+                suspects.add(path, status, sha256)
     return sorted([*changed, *suspects.changed(MAX_COMPARED)])
+
+
+def has_hard_links(root: Path) -> bool:
+    """Whether a file below `root` is also elsewhere, so that editing it in place changes it there, too."""
+    files = (os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names)  # noqa: PTH118
+    return any(os.lstat(file).st_nlink > 1 for file in files)
 
 
 def manifest_time(out: Path) -> int:
