@@ -41,8 +41,7 @@ JpegStatus check(const std::uint8_t* data, std::size_t size, const JpegRequest& 
                       static_cast<long long>(least));
     } else if (pixels > kLargePixels && bytes < pixels / kMaxPixelsPerByte) {
         s.error = JpegError::unsupported;
-        std::snprintf(s.reason, sizeof s.reason,
-                      "%d x %d pixels in %lld bytes: a picture of that size takes a byte for %lld pixels",
+        std::snprintf(s.reason, sizeof s.reason, "%d x %d pixels in %lld bytes, over %lld pixels in a byte",
                       header->width, header->height, static_cast<long long>(bytes),
                       static_cast<long long>(kMaxPixelsPerByte));
     }

@@ -34,8 +34,7 @@ JpegStatus check_scans(const std::uint8_t* data, std::size_t size, const Scanned
         std::snprintf(s.reason, sizeof s.reason, "over %d scans", kMaxScans);
     else
         std::snprintf(s.reason, sizeof s.reason,
-                      "%d of its scans read each block %lld times on average, over the limit of %lld", scans,
-                      static_cast<long long>(reads / std::max<std::int64_t>(blocks, 1)),
+                      "its first %d scans read each block more than %lld times on average", scans,
                       static_cast<long long>(most / std::max<std::int64_t>(blocks, 1)));
     return s;
 }
