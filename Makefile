@@ -13,7 +13,7 @@ NATIVE = $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu')
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help system setup build demo test test-deep test-all chaos lint format bench sanitize tsan clean
+.PHONY: help system setup build demo test test-deep test-all chaos lint format bench sanitize tsan fuzz clean
 
 help:
 	@echo "make demo      set up, build, and run the whole pipeline on the sample dataset (about 4 minutes)"
@@ -24,6 +24,7 @@ help:
 	@echo "make bench     measure the kernels against OpenCV and rewrite the README table"
 	@echo "make sanitize  run the kernel tests, fuzz targets and the engine under ASan and UBSan"
 	@echo "make tsan      run the engine under ThreadSanitizer"
+	@echo "make fuzz      search for inputs that break TARGET (fuzz_jpeg) for SECONDS (60); needs clang"
 	@echo "make clean     remove everything that was built (not runs/)"
 
 # The interpreter, then the compiler and headers: installed by apt when we may, else named.
@@ -120,6 +121,18 @@ sanitize: $(READY)
 tsan: $(READY)
 	$(BIN)/python csrc/native.py programs --variant thread stress_engine
 	$(PROGRAMS)/thread/programs/stress_engine build/stress
+
+# A fuzz target with libFuzzer. It begins with small files of ours and those in SEEDS (folders), and keeps what
+# leads it on in build/fuzz/TARGET; an input that breaks it is written to build/fuzz.
+TARGET ?= fuzz_jpeg
+SECONDS ?= 60
+SEEDS ?=
+fuzz: $(READY)
+	$(BIN)/python csrc/native.py programs --variant fuzzer $(TARGET)
+	mkdir -p build/fuzz/$(TARGET)
+	PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_seeds build/fuzz/seeds
+	$(PROGRAMS)/fuzzer/programs/$(TARGET) -max_total_time=$(SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=2048 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/$(TARGET) build/fuzz/seeds $(SEEDS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
