@@ -208,6 +208,8 @@ void scan_headers(PackedPaths paths, const HeaderColumns& columns) noexcept {
         columns.orientation[i] = header.orientation;
         columns.bytes[i] = static_cast<std::int64_t>(header.bytes);
         columns.complete[i] = header.complete ? 1 : 0;
+        columns.pixels[i] = header.pixels;
+        columns.depth[i] = header.depth;
         ++i;
     });
 }

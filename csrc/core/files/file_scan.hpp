@@ -34,6 +34,8 @@ struct HeaderColumns {
     std::int8_t* orientation;
     std::int64_t* bytes;
     std::uint8_t* complete;
+    std::int64_t* pixels;
+    std::int64_t* depth;
 };
 
 void scan_headers(PackedPaths paths, const HeaderColumns& columns) noexcept;
