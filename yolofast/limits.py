@@ -39,3 +39,31 @@ PIXELS_REWRITTEN = 1 << 26
 """Pixels that all threads of `prepare` together rewrite or downscale at once, at 12 bytes each (CMYK 16)."""
 PIXELS_IN_FLIGHT = 1 << 28
 """Pixels that all threads of a process together decode at once in Python; a larger image is decoded alone."""
+
+# Classes and labels
+MAX_CLASSES = 50_000
+"""Classes of a dataset: the largest public detection sets have some ten thousand."""
+MAX_NAME = 1000
+"""Characters of a class name."""
+MAX_BOXES = 100_000
+"""Label rows of an image; the native reader of YOLO files has the same number."""
+
+# Text files
+MAX_YAML_BYTES = 4 << 20
+"""Bytes of a data.yaml or a config: real ones are a few kB."""
+MAX_YAML_VALUES = 150_000
+"""Values, keys, lists and aliases of a YAML file: `MAX_CLASSES` names with their ids, and some."""
+MAX_YAML_KEYS = 1000
+"""Keys at the top of a data.yaml."""
+MAX_YAML_SCALAR = 1 << 16
+"""Characters of one value or key of a YAML file."""
+MAX_DEPTH = 32
+"""Nesting of YAML and XML: no format needs half of that."""
+MAX_XML_ELEMENTS = 400_000
+"""Elements of the XML file of one image."""
+MAX_PATH = 4096
+"""Characters of a path in a data.yaml, and of a line in a list of images."""
+MAX_UNFOUND = 1000
+"""Images that a list names before one is found; where all of these are missing, it is no list of this dataset."""
+MAX_QUOTED = 80
+"""Characters of foreign text that an error quotes."""

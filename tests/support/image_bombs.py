@@ -73,7 +73,12 @@ def animation(width: int, height: int, frames: int) -> bytes:
 
 
 def tiff(
-    width: int, height: int, tags: dict[int, tuple[int, int]] | None = None, data: bytes = b"", *, order: int = 1
+    width: int,
+    height: int,
+    tags: dict[int, tuple[int, int]] | None = None,
+    data: bytes = b"",
+    *,
+    order: int = 1,
 ) -> bytes:
     """A gray TIFF, one strip; `tags` are added or replace: tag -> (type 3 short or 4 long, value)."""
     own = {
@@ -82,7 +87,8 @@ def tiff(
     }  # fmt: skip
     entries = {tag: value for tag, value in (own | (tags or {})).items() if value[0]}
     packed = b"".join(
-        struct.pack("<HHI", tag, kind, 1) + (struct.pack("<HH", value, 0) if kind == 3 else struct.pack("<I", value))
+        struct.pack("<HHI", tag, kind, 1)
+        + (struct.pack("<HH", value, 0) if kind == 3 else struct.pack("<I", value))
         for tag, (kind, value) in sorted(entries.items(), reverse=order < 0)
     )
     directory = struct.pack("<H", len(entries)) + packed

@@ -179,6 +179,7 @@ int append_rows(const char* text, std::size_t size, KeypointShape keypoints, std
                 LabelRows* rows) {
     const ParsedLabels found = parse_yolo_labels(text, size, keypoints);
     if (found.too_many_errors) return EBADMSG;
+    if (found.too_many_rows) return EOVERFLOW;
     append(rows->classes, found.classes);
     append(rows->boxes, found.boxes);
     append(rows->lines, found.lines);
