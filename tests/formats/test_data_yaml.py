@@ -64,7 +64,7 @@ def test_nc_alone_numbers_the_classes(tmp_path: Path) -> None:
         ("train: train\nval: valid\n", "data.yaml: no 'names'"),
         ("train: train\nval: valid\nnc: 3\nnames: [a, b]\n", "data.yaml:3: nc is 3 but names (line 4) has 2"),
         ("train: train\nval: valid\nnc: two\nnames: [a, b]\n", "data.yaml:3: nc: got 'two'"),
-        ("train: train\nval: valid\nnc: -3\n", "data.yaml:3: nc: got -3, expected 1 to 100000"),
+        ("train: train\nval: valid\nnc: -3\n", "data.yaml:3: nc: got -3, expected 1 to 50000"),
         ("train: train\nval: valid\nnc: 2000000000\n", "data.yaml:3: nc: got 2000000000, expected 1 to"),
         ("train: train\nval: valid\nnames: {0: a, 2: b}\n", "data.yaml:3: names: got class ids [0, 2]"),
         ("train: train\nval: valid\nnames: {0: a, x: b}\n", "a class id: got 'x'"),

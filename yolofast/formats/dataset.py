@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.brief import brief_text
 from yolofast.errors import ImageError
 from yolofast.formats.boxes import (
     apply_box_rules,
@@ -24,6 +25,7 @@ from yolofast.formats.boxes import (
 from yolofast.formats.prefetch import BATCH, prefetch_batches
 from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, ResizeEvidence, place_boxes
 from yolofast.images import read_headers
+from yolofast.limits import MAX_BOXES
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
 
@@ -83,7 +85,7 @@ def parsing() -> Iterator[None]:
     except OSError as error:
         raise LabelFileError(f"cannot be read: {error.strerror}") from None
     except (ValueError, LookupError, OverflowError) as error:
-        raise LabelFileError(f"cannot be read: {error}") from None
+        raise LabelFileError(f"cannot be read: {brief_text(str(error))}") from None
 
 
 def check_size(path: Path, max_bytes: int) -> None:
@@ -177,7 +179,7 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     all of them together show whether they were.
     """
     exif, resize = _Held(ExifEvidence()), _Held(ResizeEvidence())
-    for items, headers in prefetch_batches(found, _headers):
+    for items, headers in prefetch_batches(map(_bounded, found), _headers):
         if any(isinstance(item, FoundImage) and item.stated is not None for item in items) or any(
             isinstance(header, ImageHeader) and header.orientation != 1 for header in headers
         ):
@@ -188,6 +190,16 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
             some = held.images[start : start + BATCH]
             items, headers = [item for item, _ in some], [header for _, header in some]
             yield from _complete(items, headers, num_classes, held.evidence)
+
+
+def _bounded(item: FoundImage | ReadImage) -> FoundImage | ReadImage:
+    """The item; an image with more rows than any has is skipped."""
+    if isinstance(item, ReadImage) or len(item.rows.lines) <= MAX_BOXES:
+        return item
+    message = f"{item.count} rows for the image '{item.image.name}', expected at most {MAX_BOXES}"
+    return ReadImage(
+        item.image, None, item.count, (LabelFileError(message).finding(item.source),), item.notes
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from yolofast.config import Link, PrepareConfig
 from yolofast.errors import ImageError
 from yolofast.formats.yolo.writer import label_texts
+from yolofast.pixel_budget import PixelBudget
 from yolofast.prepare.downscale import downscale
-from yolofast.prepare.pixel_budget import PixelBudget
 from yolofast.prepare.restart_markers import JPEG, add_restart_markers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from yolofast.brief import brief
 from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset, check_size, parsing
 from yolofast.formats.discover import FileTree
@@ -18,7 +19,8 @@ from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.formats.splits import split_of
 from yolofast.formats.values import NoBox, as_floats, from_corner, read_box
-from yolofast.formats.xml_files import MAX_DEPTH, parsing_xml, safe_parser, too_deep
+from yolofast.formats.xml_files import parsing_xml, safe_parser, too_deep
+from yolofast.limits import MAX_DEPTH
 
 MAX_BYTES = 2 << 30
 """The file is parsed as a stream: only its boxes stay in memory."""
@@ -68,7 +70,7 @@ def _ellipse(values: Attributes) -> Box | NoBox:
     numbers = as_floats(values.get(key) for key in ("cx", "cy", "rx", "ry"))
     angle = _angle(values)
     if numbers is None:
-        return NoBox("box-columns", f"ellipse {dict(values)}: expected numbers cx, cy, rx, ry")
+        return NoBox("box-columns", f"ellipse {brief(dict(values))}: expected numbers cx, cy, rx, ry")
     if isinstance(angle, NoBox):
         return angle
     x, y, radius_x, radius_y = numbers

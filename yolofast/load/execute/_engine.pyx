@@ -16,7 +16,7 @@ from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
 cimport cython
 cimport numpy as cnp
 
-from yolofast.kernels._core cimport ConstImage, PictureView, Planes, PlaneView
+from yolofast.kernels._core cimport MAX_PIXELS, ConstImage, PictureView, Planes, PlaneView
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from yolofast.images import decode_other
 from yolofast.kernels._jpeg import jpeg_decoder
 from yolofast.kernels._render import checked_plan
 from yolofast.kernels.packed_pictures import PackedPictures
+from yolofast.pixel_budget import IN_FLIGHT
 from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
 from yolofast.types import Picture, Ycc
 
@@ -67,6 +68,17 @@ cdef ConstImage _rgb_view(cnp.ndarray rgb):
 
 cdef _decode_fallback(path, shape, int decode_side, CPicture* out):
     """Decode a non-JPEG image through OpenCV, at most `decode_side` long; raises ImageError."""
+    cdef int64_t pixels = shape[0] * shape[1]
+    if pixels > MAX_PIXELS:
+        raise ImageError(
+            f"{path}: {pixels:,} pixels, over the loader's limit of {MAX_PIXELS:,}; yolofast prepare --max-side "
+            "makes it smaller"
+        )
+    with IN_FLIGHT.reserve(pixels):
+        _decode_other_format(path, shape, decode_side, out)
+
+
+cdef _decode_other_format(path, shape, int decode_side, CPicture* out):
     rgb = np.ascontiguousarray(decode_other(path))
     if rgb.shape[:2] != tuple(shape):
         raise ImageError(
