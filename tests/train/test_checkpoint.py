@@ -29,7 +29,7 @@ def test_last_and_best(tmp_path: Path) -> None:
     from safetensors import safe_open
 
     with safe_open(manager.best, framework="pt") as best:
-        assert best.metadata() == {"format": "test", "epoch": "2"}
+        assert best.metadata().items() >= {"format": "test", "epoch": "2"}.items()
         assert best.get_tensor("w").tolist() == [2.5] * 3
     assert sorted(p.name for p in manager.directory.iterdir()) == [
         "best.safetensors",
@@ -78,14 +78,14 @@ def test_damaged_tensors_are_seen(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     found = manager.load_latest()
     assert found is not None
     assert found.values == {"epoch": 1}
-    assert "checksum of its tensors does not match" in caplog.text
+    assert "the checksum of tensor model/w does not match" in caplog.text
 
 
 def test_all_damaged_is_an_error_that_names_the_files(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path)
     manager.save(state(1), is_best=False)
     manager.last.write_bytes(b"\x10\x00")
-    with pytest.raises(CheckpointError, match=r"last\.safetensors: damaged checkpoint"):
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: cannot be read as safetensors"):
         manager.load_latest()
 
 

@@ -332,7 +332,11 @@ class Breaks(Loader):
     ("epoch", "saves", "message"),
     [
         (1, True, r"in epoch 1, step 1\. Lower --lr0 \(now 0\.1\), and start again\."),
-        (3, True, r"in epoch 3, step 9\. Lower --lr0 \(now 0\.1\), and --resume: epoch 2 is saved\."),
+        (
+            3,
+            True,
+            r"in epoch 3, step 9\. Lower --lr0 \(now 0\.1\), and --resume: epoch 2 is saved in .*last\.safe",
+        ),
         (3, False, r"in epoch 3, step 9\. Lower --lr0 \(now 0\.1\), and start again\."),
     ],
 )

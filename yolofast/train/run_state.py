@@ -1,0 +1,52 @@
+"""What of a run's state is JSON, and whether a checkpoint's has the right types to be restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from yolofast.errors import CheckpointError
+from yolofast.printable import printable
+from yolofast.train.history import is_history, is_number
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(is_number, value.values()))
+
+
+_EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "epoch": (_is_count, "a whole number"),
+    "ema_updates": (_is_count, "a whole number"),
+    "rate": (_are_numbers, "numbers by name"),
+    "scaler": (_are_numbers, "numbers by name"),
+    "optimizer": (lambda value: isinstance(value, str), "a name"),
+    "history": (is_history, "a list of metrics by name"),
+}
+
+
+def check_run_state(values: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` unless `values` is the state of a run: see `Trainer`.
+
+    `threads`, the number of torch's threads, is optional: earlier versions did not save it.
+    """
+    for name, (fits, wanted) in _EXPECTED.items():
+        if name not in values:
+            raise CheckpointError(f"the training state is incomplete: it has no '{name}'.")
+        _check(name, values[name], fits, wanted)
+    _check("threads", values.get("threads", 1), lambda value: _is_count(value) and value > 0, "a number")
+    if len(values["history"]) != values["epoch"]:
+        raise CheckpointError(
+            f"the training state has {len(values['history'])} rows of history, expected one for each of its "
+            f"{values['epoch']} epochs."
+        )
+
+
+def _check(name: str, value: Any, fits: Callable[[Any], bool], wanted: str) -> None:
+    if not fits(value):
+        raise CheckpointError(
+            f"the training state has {name} {printable(repr(value), 100)}, expected {wanted}."
+        )
