@@ -1,6 +1,6 @@
 """A checksum inside the bytes that it covers: damage by a disk or a copy is noticed when they are read.
 
-The writer leaves room for it in the text of its format, `UNSEALED`, and `seal` fills it in, once everything
+The writer leaves room for it in the text of its format, `UNSEALED`, and `sealed` fills it in, once everything
 else is there. CRC-32 notices every change of up to 32 bits in a row. It is no signature: whoever edits a file
 on purpose can seal it again.
 """
@@ -15,10 +15,12 @@ UNSEALED = _MARK.decode() + "0" * _DIGITS
 """The room for a checksum. Nothing like it may come behind it in the same bytes."""
 
 
-def seal(data: bytearray) -> None:
-    """Fill the checksum of `data` into its last `UNSEALED`, in place."""
-    begin = data.rindex(UNSEALED.encode()) + len(_MARK)
-    data[begin : begin + _DIGITS] = _checksum(data, begin)
+def sealed(data: bytes | bytearray) -> bytearray:
+    """`data` with its checksum in its last `UNSEALED`."""
+    filled = bytearray(data)
+    begin = filled.rindex(UNSEALED.encode()) + len(_MARK)
+    filled[begin : begin + _DIGITS] = _checksum(filled, begin)
+    return filled
 
 
 def is_intact(data: bytes | bytearray) -> bool | None:

@@ -32,7 +32,7 @@ from torch import Tensor
 from yolofast.errors import CheckpointError
 from yolofast.limits import MAX_TENSOR_DIMENSIONS, MAX_TENSOR_HEADER_BYTES, MAX_TENSOR_HEADER_VALUES
 from yolofast.printable import printable
-from yolofast.seal import UNSEALED, is_intact, seal
+from yolofast.seal import UNSEALED, is_intact, sealed
 
 RESERVED = ("checksum", "tensor_checksums")
 """Names of the text in which the checksums are: of the header, and of the tensors in the order of bytes."""
@@ -130,10 +130,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             data = _bytes_of(tensors[name])
             checksums.append(_hexadecimal(zlib.crc32(data.data)))
             file.write(data.data)
-        encoded = _encoded(header, text | room | {"tensor_checksums": "".join(checksums)})
-        seal(encoded)
         file.seek(0)
-        file.write(encoded)
+        file.write(sealed(_encoded(header, text | room | {"tensor_checksums": "".join(checksums)})))
 
 
 def non_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -160,11 +158,11 @@ def parsed_json(text: str | bytes) -> Any:
 # ------------------------------------------------------------ bytes
 
 
-def _encoded(header: Mapping[str, Any], text: Mapping[str, str]) -> bytearray:
+def _encoded(header: Mapping[str, Any], text: Mapping[str, str]) -> bytes:
     """The beginning of a file, with the text last, because the seal must be."""
     encoded = json.dumps({**header, _METADATA: text}, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % _ALIGNMENT)
-    return bytearray(len(encoded).to_bytes(_LENGTH, "little") + encoded)
+    return len(encoded).to_bytes(_LENGTH, "little") + encoded
 
 
 def _bytes_of(tensor: Tensor) -> NDArray[np.uint8]:
