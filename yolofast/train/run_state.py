@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from yolofast.errors import CheckpointError
@@ -25,28 +26,22 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "scaler": (_are_numbers, "numbers by name"),
     "optimizer": (lambda value: isinstance(value, str), "a name"),
     "history": (is_history, "a list of metrics by name"),
+    "threads": (lambda value: _is_count(value) and value > 0, "a number above 0"),
 }
 
 
-def check_run_state(values: Mapping[str, Any]) -> None:
-    """Raise `CheckpointError` unless `values` is the state of a run: see `Trainer`.
+def check_run_state(values: Mapping[str, Any], path: Path | None) -> None:
+    """Raise `CheckpointError` unless `values`, read from `path`, is the state of a run: see `Trainer`.
 
     `threads`, the number of torch's threads, is optional: earlier versions did not save it.
     """
-    for name, (fits, wanted) in _EXPECTED.items():
-        if name not in values:
-            raise CheckpointError(f"the training state is incomplete: it has no '{name}'.")
-        _check(name, values[name], fits, wanted)
-    _check("threads", values.get("threads", 1), lambda value: _is_count(value) and value > 0, "a number")
+    expected = {name: fits for name, fits in _EXPECTED.items() if name != "threads" or name in values}
+    for name, (fits, wanted) in expected.items():
+        if not fits(values.get(name)):
+            got = printable(repr(values[name]), 100) if name in values else "nothing"
+            raise CheckpointError(f"{path}: the training state has {name} {got}, expected {wanted}.")
     if len(values["history"]) != values["epoch"]:
         raise CheckpointError(
-            f"the training state has {len(values['history'])} rows of history, expected one for each of its "
-            f"{values['epoch']} epochs."
-        )
-
-
-def _check(name: str, value: Any, fits: Callable[[Any], bool], wanted: str) -> None:
-    if not fits(value):
-        raise CheckpointError(
-            f"the training state has {name} {printable(repr(value), 100)}, expected {wanted}."
+            f"{path}: the training state has {len(values['history'])} rows of history, expected one for each "
+            f"of its {values['epoch']} epochs."
         )

@@ -122,6 +122,8 @@ class Trainer:
         self.loader, self.validate, self.checkpoints = loader, validate, checkpoints
         self.monitor, self.progress, self.on_batch = monitor or TrainingMonitor(), progress, on_batch
         state = checkpoints.load_latest() if config.resume and checkpoints is not None else None
+        if state is not None:
+            check_run_state(state.values, state.path)
         self.config = resolved(
             config,
             num_classes=num_classes,
@@ -250,12 +252,9 @@ class Trainer:
 
     def _check_state(self) -> None:
         """Raise `YolofastError` when the last steps broke the state: the checkpoint before them must stay."""
-        broken, problem = non_finite(self._tensors()), ""
+        broken = non_finite(self._tensors())
         if broken is not None:
             problem = f"the {_GROUPS[broken.partition('/')[0]]} became infinite or NaN"
-        elif self.scaler.is_enabled() and self.scaler.get_scale() == 0:
-            problem = "every gradient was infinite or NaN in float16"
-        if problem:
             raise YolofastError(self._advice_on_divergence(problem, (self.epoch + 1) * len(self.loader)))
 
     # ------------------------------------------------------------ what is said
@@ -348,7 +347,6 @@ class Trainer:
 
     def _restore(self, state: TrainingState) -> None:
         values = state.values
-        check_run_state(values)
         if values["optimizer"] != type(self.optimizer).__name__:
             raise CheckpointError(
                 f"the checkpoint was made with {values['optimizer']}, this run uses "
