@@ -157,6 +157,16 @@ def test_a_run_is_named_by_its_folder_or_its_weights(tmp_path: Path, path: str) 
     assert (config.training.resume, config.training.epochs) == (True, 7)
 
 
+def test_a_config_that_was_changed_since_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_run(tmp_path / "a", 0.1, epochs=7)
+    resumed_config(folder)
+    assert not caplog.records
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("epochs: 7", "epochs: 9"))
+    assert resumed_config(folder).training.epochs == 9
+    assert f"{path}: changed since the run wrote it" in caplog.text
+
+
 def test_no_run_there_names_those_next_to_it(tmp_path: Path) -> None:
     make_run(tmp_path / "a", 0.1)
     with pytest.raises(CheckpointError, match=rf"b: no run to resume here.* Runs here: {tmp_path}/a\."):

@@ -21,6 +21,7 @@ from yolofast.brief import brief, brief_text
 from yolofast.config_fields import Section, bounded
 from yolofast.errors import ConfigError, at, nearest
 from yolofast.files import write_text
+from yolofast.seal import UNSEALED, sealed
 from yolofast.types import MAX_RESTART_ROWS
 from yolofast.yaml_text import YamlTextError, load_yaml, read_yaml_text
 
@@ -382,8 +383,9 @@ class YOLOConfig:
         }
 
     def to_yaml(self, path: str | Path) -> None:
-        """Write the config as YAML, atomically."""
-        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
+        """Write the config as YAML, atomically; a comment has a checksum of the text (`seal.is_intact`)."""
+        text = f"{yaml.safe_dump(self.to_dict(), sort_keys=False)}# {UNSEALED}\n"
+        write_text(path, sealed(text.encode()).decode())
 
     def replace(self, **changes: Any) -> YOLOConfig:
         """A copy with some settings changed, by their flat names: `config.replace(epochs=3, imgsz=320)`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, DataError, MissingExtraError
 from yolofast.files import write_json
+from yolofast.printable import printable
 from yolofast.runs import BATCH_NAME, DATA_FLOW_NAME, LABELS_NAME
 from yolofast.types import Batch
 
@@ -73,12 +74,15 @@ def weights_metadata(config: YOLOConfig) -> dict[str, str]:
 
 def check_same_classes(header: Mapping[str, str], names: Sequence[str], data: Path, weights: Path) -> None:
     """Raise `CheckpointError` when the run that is resumed was trained on other classes than `names`."""
-    saved = json.loads(header.get("class_names", "[]"))
+    try:
+        saved = [str(name) for name in json.loads(header.get("class_names", "[]"))]
+    except (ValueError, TypeError, RecursionError):  # of a header that was edited
+        saved = ["unreadable names"]
     if saved != list(names):
         raise CheckpointError(
             f"{data}: its classes are now {', '.join(names)}, but this run was trained on "
-            f"{', '.join(saved)}. Start a new run with --weights {shlex.quote(str(weights))}, which takes "
-            "classes over by name."
+            f"{printable(', '.join(saved), 1000)}. Start a new run with --weights "
+            f"{shlex.quote(str(weights))}, which takes classes over by name."
         )
 
 

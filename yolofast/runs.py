@@ -9,6 +9,7 @@ is free, too.
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, YolofastError
 from yolofast.file_lock import clear_holder, file_lock, holder_of, is_at, names_living, write_holder
 from yolofast.output_folder import cannot_create, missing_folders, numbered_folders, remove_empty
+from yolofast.seal import is_intact
 
 CONFIG_NAME, WEIGHTS_FOLDER, LOCK_NAME = "config.yaml", "weights", ".lock"
 LABELS_NAME, BATCH_NAME = "labels.png", "train_batch{}.png"
@@ -24,6 +26,8 @@ DATA_FLOW_NAME = "dataflow.json"
 _PICTURES = (LABELS_NAME, BATCH_NAME.format("*"), Path(DATA_FLOW_NAME).stem + ".*")
 _BEFORE_THE_FIRST_EPOCH = (CONFIG_NAME, LOCK_NAME, WEIGHTS_FOLDER, *_PICTURES)
 """All that a run has written before its first epoch is over."""
+
+_log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -150,6 +154,8 @@ def resumed_config(folder: str | Path) -> YOLOConfig:
     """
     folder = run_folder(Path(folder))
     saved = YOLOConfig.from_yaml(folder / CONFIG_NAME)
+    if is_intact((folder / CONFIG_NAME).read_bytes()) is False:
+        _log.warning("%s: changed since the run wrote it; used as it is now", folder / CONFIG_NAME)
     return saved.replace(resume=True, project=folder.parent, name=folder.name)
 
 
