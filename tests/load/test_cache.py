@@ -26,7 +26,8 @@ from yolofast.errors import DataError, ImageError
 from yolofast.load.cache import disk as cache_disk
 from yolofast.load.cache import file as cache_file
 from yolofast.load.cache import ram as cache_ram
-from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
+from yolofast.load.cache.disk import cache_on_disk
+from yolofast.load.cache.folder import cache_path, default_cache_dir
 from yolofast.load.cache.planes import PlaneCache
 from yolofast.load.cache.ram import cache_in_ram
 from yolofast.process_memory import available_bytes
@@ -622,5 +623,6 @@ def test_the_table_costs_little_beside_the_planes(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "images", ("gray 1 1 1",) * 50)
     folder.on_disk(tmp_path / "a.planes")
     file = cache_file.open_plane_file(tmp_path / "a.planes")
-    table = len(file.data) - int.from_bytes(file.data[16:24].tobytes(), "little")
+    content = (tmp_path / "a.planes").read_bytes()
+    table = len(content) - int.from_bytes(content[16:24], "little")
     assert table < 150 * 50 + len(file.paths) + 100

@@ -1,0 +1,39 @@
+// A file mapped for reading that may be cut short meanwhile, or lie on a disk that fails: the read that finds
+// no bytes is a SIGBUS, which would end the process. Here it is answered with zeros and a flag.
+//
+// A signal handler belongs to the process, so this is the one part of core that has globals: a table of the
+// mappings that the handler looks into. It is installed with the first mapping; a SIGBUS of anybody else goes
+// to who had the signal before (Python's faulthandler, or the default).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace yf {
+
+// What was noticed about the bytes of a mapping. It stays where it is as long as the program runs.
+struct MappingState {
+    std::atomic<bool> lost{false};          // bytes could not be read: zeros stand for all of them since
+    std::atomic<std::uint32_t> damaged{0};  // pictures whose checksum was wrong
+};
+
+class GuardedMapping {
+  public:
+    GuardedMapping() = default;
+    GuardedMapping(const GuardedMapping&) = delete;
+    GuardedMapping& operator=(const GuardedMapping&) = delete;
+    ~GuardedMapping();
+
+    // Maps the first `size` bytes of a file, once. Returns 0, or an errno: EMFILE when the table is full.
+    int map(int descriptor, std::size_t size) noexcept;
+    const std::uint8_t* data() const noexcept { return data_; }
+    MappingState* state() const noexcept;
+
+  private:
+    const std::uint8_t* data_ = nullptr;
+    std::size_t size_ = 0;
+    std::size_t slot_ = 0;
+};
+
+}  // namespace yf
