@@ -52,7 +52,7 @@ class PlaneGuard:
             self._told_lost = True
             _log.warning(
                 "%s: the disk cache was cut short, or its disk failed, while it was in use; images are "
-                "decoded from their files for the rest of this run. Remove that file to build the cache again.",
+                "decoded from their files for the rest of this run. Remove it to build the cache again.",
                 printable(str(self.path)),
             )
 
@@ -60,7 +60,7 @@ class PlaneGuard:
         if not self._seen:
             _log.warning(
                 "%s: the disk cache is damaged; the affected images are decoded from their files in this "
-                "run, and stored again at the next start. Remove that file to build the cache again.",
+                "run, and stored again at the next start. Remove it to build the cache again.",
                 printable(str(self.path)),
             )
         self._seen = damaged
