@@ -177,7 +177,7 @@ struct MappedPlanes {
         sources.cached = cached;
         sources.checksums = checksums;
         sources.checked = checked;
-        sources.mapping = mapping.state();
+        sources.mapping = &mapping;
         return sources;
     }
 };

@@ -100,9 +100,9 @@ bool Engine::perform(Worker& worker, JobBatch& batch) {
     bool finished = true;
     std::vector<Failure> failures;
     try {
-        // Again if the cache file was cut short meanwhile: from then on nothing is taken from it.
-        for (bool was_lost = true, first = true; first || mapping_is_lost() != was_lost; first = false) {
-            was_lost = mapping_is_lost();
+        // Again if the cache file was changed meanwhile: from then on nothing is taken from it.
+        for (bool again = true; again;) {
+            const bool was_lost = mapping_is_lost();
             failures.clear();
             worker.tiles.resize(job.tiles);
             worker.held.clear();
@@ -126,6 +126,7 @@ bool Engine::perform(Worker& worker, JobBatch& batch) {
                 finished = pack(worker, *batch.staging);
                 seconds.pack += since(started);
             }
+            again = sources_.mapping != nullptr && !was_lost && !sources_.mapping->is_whole();
         }
         if (failures.empty() && batch.hooked != nullptr) {
             const auto rendered = Clock::now();
@@ -214,7 +215,9 @@ PictureStatus Engine::acquire(std::int64_t image, Worker& worker, StageSeconds& 
     return status;
 }
 
-bool Engine::mapping_is_lost() const { return sources_.mapping != nullptr && sources_.mapping->lost.load(); }
+bool Engine::mapping_is_lost() const {
+    return sources_.mapping != nullptr && sources_.mapping->state()->lost.load();
+}
 
 // Whether the planes of a picture in the cache are what was written there.
 bool Engine::may_use_cached(std::int64_t image, StageSeconds& seconds) {
@@ -225,9 +228,9 @@ bool Engine::may_use_cached(std::int64_t image, StageSeconds& seconds) {
     const auto started = Clock::now();
     const bool as_written = checksum_of_cached(sources_, image) == sources_.checksums[image];
     seconds.read += since(started);
-    if (mapping_is_lost()) return false;
+    if (!sources_.mapping->is_whole()) return false;
     if (checked.exchange(as_written ? kAsWritten : kDamaged) != kDamaged && !as_written)
-        sources_.mapping->damaged.fetch_add(1);
+        sources_.mapping->state()->damaged.fetch_add(1);
     return as_written;
 }
 

@@ -38,7 +38,7 @@ struct Sources {
     // first use, and a picture whose planes are not what was written is decoded from its file.
     const std::uint64_t* checksums = nullptr;  // [count]
     std::uint8_t* checked = nullptr;           // [count] a PlaneCheck, written by any thread
-    MappingState* mapping = nullptr;
+    const GuardedMapping* mapping = nullptr;
     int compact_side = 0;  // if positive, what is decoded is made as the pictures in the cache were
 };
 

@@ -1,11 +1,13 @@
 // See guarded_mapping.hpp.
 #include "core/pictures/guarded_mapping.hpp"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #ifdef __linux__
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 #include <cerrno>
@@ -93,15 +95,22 @@ int GuardedMapping::map(int descriptor, std::size_t size) noexcept {
     const std::size_t taken = take_slot();
     if (taken == kMaxMappings) return EMFILE;
     Slot& slot = slots[taken];
-    void* const memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
+    struct stat facts {};
+    const int kept = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    const bool known = kept >= 0 && ::fstat(kept, &facts) == 0;
+    void* const memory = known ? ::mmap(nullptr, size, PROT_READ, MAP_SHARED, kept, 0) : MAP_FAILED;
     if (memory == MAP_FAILED) {
         const int error = errno;
+        if (kept >= 0) ::close(kept);
         slot.begin.store(kFree);
         return error;
     }
+    descriptor_ = kept;
+    changed_ = facts.st_mtim;
     data_ = static_cast<const std::uint8_t*>(memory);
     size_ = size;
     slot_ = taken;
+    state_ = &slot.state;
     slot.state.lost.store(false);
     slot.state.damaged.store(0);
     const auto begin = reinterpret_cast<std::uintptr_t>(memory);
@@ -115,8 +124,18 @@ GuardedMapping::~GuardedMapping() {
     slots[slot_].begin.store(kTaken);
     ::munmap(const_cast<std::uint8_t*>(data_), size_);
     slots[slot_].begin.store(kFree);
+    ::close(descriptor_);
 }
 
-MappingState* GuardedMapping::state() const noexcept { return &slots[slot_].state; }
+bool GuardedMapping::is_whole() const noexcept {
+    std::atomic<bool>& lost = state()->lost;
+    if (lost.load()) return false;
+    struct stat facts {};
+    if (::fstat(descriptor_, &facts) == 0 && static_cast<std::size_t>(facts.st_size) == size_ &&
+        facts.st_mtim.tv_sec == changed_.tv_sec && facts.st_mtim.tv_nsec == changed_.tv_nsec)
+        return true;
+    lost.store(true);
+    return false;
+}
 
 }  // namespace yf

@@ -49,7 +49,8 @@ cdef class GuardedMapping:
     """A file mapped for reading; where its bytes cannot be read any more, zeros are read and `lost` is set.
 
     Without it, reading a mapped file that somebody cut short, or that a disk cannot read, ends the process
-    with SIGBUS. The handler of that signal is installed with the first mapping.
+    with SIGBUS. The handler of that signal is installed with the first mapping. Other changes of the file,
+    native code notices after it has read.
     """
 
     cdef CGuardedMapping mapping
@@ -68,13 +69,13 @@ cdef class GuardedMapping:
         return <uintptr_t>self.mapping.data()
 
     @property
-    def state(self):
-        """Address of the `MappingState` that native code reads and writes."""
-        return <uintptr_t>self.mapping.state()
+    def native(self):
+        """Address of the mapping as native code knows it, valid as long as this object lives."""
+        return <uintptr_t>&self.mapping
 
     @property
     def lost(self):
-        """Whether bytes could not be read. All of the mapping reads as zeros since."""
+        """Whether the file was found to be another one than was mapped. It may read as zeros since."""
         return self.mapping.state().lost.load()
 
     @property

@@ -127,7 +127,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Request:
-    """The arguments of `cache_on_disk`, and the digests computed so far."""
+    """The arguments of `cache_on_disk`, the digests computed and the messages logged so far."""
 
     path: Path
     images: Sequence[str]
@@ -136,6 +136,7 @@ class _Request:
     threads: int
     progress: bool
     digests: dict[tuple[int, Stat], tuple[int, int]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
     def find(self) -> _Found:
         """Compare the file as it is now with the images."""
@@ -180,7 +181,8 @@ class _Request:
         except FileNotFoundError:
             return None
         except (DataError, OSError) as error:
-            if path == self.path:
+            if path == self.path and str(error) not in self.told:
+                self.told.add(str(error))
                 _log.warning("cache disk: %s; building it again", error)
             return None
         if file.signature == self.signature:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -67,9 +68,9 @@ def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
 
 
 def mark_used(file: IO[Any]) -> None:
-    """Record that an open cache file is used now."""
+    """Record that an open cache file is used now. Its mtime stays, which says that its bytes do."""
     with contextlib.suppress(OSError):  # it belongs to somebody else
-        os.utime(file.fileno())
+        os.utime(file.fileno(), ns=(time.time_ns(), os.fstat(file.fileno()).st_mtime_ns))
 
 
 # ---------------------------------------------------------------- locks

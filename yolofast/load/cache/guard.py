@@ -44,14 +44,14 @@ class PlaneGuard:
         self._told_lost = False
 
     def report(self) -> None:
-        """Log, once each, that planes are damaged and that the file was cut short; note the damaged rows."""
+        """Log, once each, that planes are damaged and that the file is lost; note the damaged rows."""
         damaged = self.mapping.damaged
         if damaged != self._seen:
             self._note(damaged)
         if self.mapping.lost and not self._told_lost:
             self._told_lost = True
             _log.warning(
-                "%s: the disk cache was cut short, or its disk failed, while it was in use; images are "
+                "%s: the disk cache was cut short or changed while in use, or its disk failed; images are "
                 "decoded from their files for the rest of this run. Remove it to build the cache again.",
                 printable(str(self.path)),
             )

@@ -86,7 +86,7 @@ cdef extern from "core/pictures/hooks.hpp" namespace "yf" nogil:
         HookOutcome* outcomes
 
 cdef extern from "core/pictures/guarded_mapping.hpp" namespace "yf" nogil:
-    struct MappingState:
+    cppclass CGuardedMapping "yf::GuardedMapping":
         pass
 
 cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
@@ -101,7 +101,7 @@ cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
         const double* cached_place
         const uint64_t* checksums
         uint8_t* checked
-        MappingState* mapping
+        const CGuardedMapping* mapping
         int compact_side
 
     struct Job:

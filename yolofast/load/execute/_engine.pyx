@@ -408,7 +408,7 @@ cdef class Engine:
             self.keep += [guard, guard.checksums, guard.checked]
             sources.checksums = <const uint64_t*>cnp.PyArray_DATA(guard.checksums)
             sources.checked = <uint8_t*>cnp.PyArray_DATA(guard.checked)
-            sources.mapping = <MappingState*><uintptr_t>guard.mapping.state
+            sources.mapping = <const CGuardedMapping*><uintptr_t>guard.mapping.native
         self.engine.reset(new CEngine(sources, idle_bytes))
 
     def _take(self, Jobs jobs):
