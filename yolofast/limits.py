@@ -79,3 +79,11 @@ MAX_TENSOR_HEADER_VALUES = 250_000
 """Opening brackets in such a header: tensors take two each, epochs of the history one."""
 MAX_TENSOR_DIMENSIONS = 8
 """Dimensions of a tensor in a safetensors file."""
+
+# The disk cache of decoded planes.
+CACHE_BYTES = 200 * 10**9
+"""Of all cache files in a folder, unless YOLOFAST_CACHE_GB says otherwise; those unused longest go first."""
+MAX_CACHE_NAME_BYTES = 120
+"""Of a dataset's name in a cache file's name: file names may have 255 bytes, those of temporary files too."""
+MAX_CACHE_SIBLINGS = 8
+"""Cache files of a dataset that a new one looks into for planes to take over, the last used first."""

@@ -17,6 +17,7 @@ constexpr double kMaxGain = 7.99;               // of colour: see ColourRow in r
 constexpr double kMaxLevel = 2047.0;            // that a colour matrix may reach, in magnitude
 constexpr std::int64_t kMaxPixels = std::int64_t{1} << 28;   // of a JPEG, unless the caller says otherwise
 constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30;  // of an image file
+constexpr std::size_t kMaxMappings = 256;                    // cache files that a process maps at once
 
 // JPEG files. What encoders write comes near none of these: 255 segments for a colour profile, about ten
 // scans that read each block at most six times, and a byte for 85 pixels of one colour.
