@@ -19,7 +19,7 @@ from tqdm import tqdm
 from yolofast.errors import DataError
 from yolofast.ingest.expected_file import ExpectedFile
 from yolofast.ingest.partial import PartialFile, Version
-from yolofast.ingest.safe_paths import MAX_BYTES
+from yolofast.limits import MAX_ARCHIVE_BYTES as MAX_BYTES
 from yolofast.ingest.urls import redacted_logs
 
 CONNECT_TIMEOUT_S = 15
