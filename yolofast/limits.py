@@ -13,7 +13,7 @@ from yolofast.errors import ConfigError
 
 
 def _setting(name: str, default: int) -> int:
-    """A bound that the environment may change, as `YOLOFAST_<name>`."""
+    """A bound that the environment variable `YOLOFAST_<name>` may change."""
     value = os.environ.get(f"YOLOFAST_{name}", str(default))
     if not (value.isascii() and value.isdecimal()):
         raise ConfigError(f"YOLOFAST_{name}: got {value!r}, expected a whole number.")
@@ -45,3 +45,13 @@ MAX_EMPTY_STREAMS = 1000
 """Joined compressed streams of less than 512 bytes each, on average, in a compressed tar."""
 MAX_DICTIONARY_BYTES = 128 << 20
 """Memory to decompress xz and LZMA: `xz -9` needs 65 MB."""
+
+# Downloads (yolofast.ingest)
+MAX_REDIRECTS = 10
+"""Redirects of one request."""
+MIN_DOWNLOAD_SPEED = _setting("MIN_DOWNLOAD_SPEED", 1000)
+"""Bytes per second, on average over the time below; a slower attempt is broken off. 0: wait for ever."""
+DOWNLOAD_WINDOW_S = _setting("DOWNLOAD_WINDOW_S", 60)
+"""Seconds over which the speed is measured; also those that the headers of a response may take."""
+MIN_FREE_BYTES = 100 << 20
+"""What a download of unknown size leaves free on the disk."""

@@ -194,7 +194,8 @@ HOSTILE = {
     ),
     "tar: pax header of a gigabyte": (
         tar_with(record("x", kind=b"x", size=1 << 30)),
-        f"has extension headers of {(1 << 30) + 512} bytes for one entry, expected at most {1 << 20}: {NOTHING}",
+        f"has extension headers of {(1 << 30) + 512} bytes for one entry, expected at most {1 << 20}: "
+        f"{NOTHING}",
     ),
 }
 DAMAGED = {
