@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 
-from yolofast.errors import ConfigError
-
 
 def _setting(name: str, default: int) -> int:
-    """A bound that the environment variable `YOLOFAST_<name>` may change."""
+    """A bound that the environment variable `YOLOFAST_<name>` may change; raises `ValueError`."""
     value = os.environ.get(f"YOLOFAST_{name}", str(default))
     if not (value.isascii() and value.isdecimal()):
-        raise ConfigError(f"YOLOFAST_{name}: got {value!r}, expected a whole number.")
+        raise ValueError(f"YOLOFAST_{name}: got {value!r}, expected a whole number.")
     return int(value)
 
 

@@ -1,4 +1,4 @@
-"""Attacks on fetch: hostile archives, servers that misbehave, kills, full disks, flipped bytes, pairs of runs."""
+"""Attacks on fetch: hostile archives, misbehaving servers, kills, full disks, flipped bytes, two at once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def zip_by(method: int) -> bytes:
 
 
 SOUND = [zip_by(method) for method in METHODS]
-SOUND += [tar_bytes(FILES, compression, dialect) for compression in ("", "gz", "bz2", "xz") for dialect in FORMATS]
+SOUND += [
+    tar_bytes(FILES, compression, dialect) for compression in ("", "gz", "bz2", "xz") for dialect in FORMATS
+]
 
 
 def mutated(whole: bytes, draw: random.Random) -> bytes:
@@ -79,8 +81,32 @@ def mutated(whole: bytes, draw: random.Random) -> bytes:
     return bytes(data)
 
 
-NAMES = ["a.txt", "b/c.txt", "../x", "/etc/x", "a/../../x", "..", ".", "", "a\0b", "C:\\x", "\\\\h\\x", "n" * 300]
-NAMES += ["b", "B/c.txt", "d/" * 70 + "x", "\x1b[2J", "a.txt/x", "./a.txt", "con", "\u00e9", "e\u0301", "b//d"]
+NAMES = [
+    "a.txt",
+    "b/c.txt",
+    "../x",
+    "/etc/x",
+    "a/../../x",
+    "..",
+    ".",
+    "",
+    "a\0b",
+    "C:\\x",
+    "\\\\h\\x",
+    "n" * 300,
+]
+NAMES += [
+    "b",
+    "B/c.txt",
+    "d/" * 70 + "x",
+    "\x1b[2J",
+    "a.txt/x",
+    "./a.txt",
+    "con",
+    "\u00e9",
+    "e\u0301",
+    "b//d",
+]
 
 
 def generated(draw: random.Random) -> bytes:
@@ -88,16 +114,28 @@ def generated(draw: random.Random) -> bytes:
     parts = []
     for _ in range(draw.randrange(1, 8)):
         contents = draw.randbytes(draw.choice((0, 1, 511, 512, 700)))
-        kind = draw.choice((b"0", b"0", b"0", b"\0", b"1", b"2", b"3", b"5", b"6", b"S", b"L", b"K", b"x", b"g", b"V"))
-        size: int | bytes | None = draw.choice((None, None, None, None, 0, 5000, 1 << 33, b"\xff" * 12, b"\x80" + b"\x7f" * 11))
+        kind = draw.choice(
+            (b"0", b"0", b"0", b"\0", b"1", b"2", b"3", b"5", b"6", b"S", b"L", b"K", b"x", b"g", b"V")
+        )
+        size: int | bytes | None = draw.choice(
+            (None, None, None, None, 0, 5000, 1 << 33, b"\xff" * 12, b"\x80" + b"\x7f" * 11)
+        )
         match draw.randrange(6):
             case 0:
                 parts.append(pax(path=draw.choice(NAMES), size=draw.choice(("1", "-1", "9" * 30))))
             case 1:
                 parts.append(global_pax(**{draw.choice(("comment", "path", "size")): draw.choice(NAMES)}))
         name = draw.choice(NAMES)[:100]
-        parts.append(record(name, contents, kind, size=size, link="a.txt", prefix=draw.choice((b"", b"", b"b", b"../.."))))
+        parts.append(
+            record(
+                name, contents, kind, size=size, link="a.txt", prefix=draw.choice((b"", b"", b"b", b"../.."))
+            )
+        )
     return b"".join(parts) + draw.choice((END, END, b"", END[:512]))
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:
@@ -107,16 +145,17 @@ def bytes_below(folder: Path) -> dict[str, bytes]:
 def outcome(archive: Path, contents: bytes, place: Path) -> dict[str, bytes] | None:
     """The files that an archive gives, or None when it is refused; nothing else may have changed."""
     archive.write_bytes(contents)
-    begun = time.process_time()
+    begun, refusal = time.process_time(), ""
     try:
         extract_archive(archive, place / "out")
     except DataError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 1000
+        refusal = str(error)
+    assert time.process_time() - begun < 2
+    if refusal:
+        assert "\n" not in refusal
+        assert len(refusal) < 1000
         assert list(place.iterdir()) == [archive]
         return None
-    finally:
-        assert time.process_time() - begun < 2
     assert sorted(place.iterdir()) == sorted([archive, place / "out"])
     assert not any(p.is_symlink() for p in (place / "out").rglob("*"))
     found = bytes_below(place / "out")
@@ -131,13 +170,13 @@ def test_mutated_archives(tmp_path: Path) -> None:
         for draw in attack:
             which = draw.randrange(len(SOUND))
             found = outcome(place / "x", mutated(SOUND[which], draw), place)
-            assert os.listdir(tmp_path) == ["place"]
+            assert names_in(tmp_path) == ["place"]
             if found is None:
                 continue
-            # checksums protect contents, but nothing the names of zip and tar, nor contents in a plain tar
-            has_checksums = which < 4 or which >= 7
-            if has_checksums:
-                assert set(found.values()) <= set(FILES.values())
+            if which >= 7:  # a compressed tar: checksums protect all of it
+                assert found == FILES
+            elif which < 4:  # a zip: contents have a checksum, and names stand there twice
+                assert found.items() <= FILES.items()
             assert sum(map(len, found.values())) <= 2 * sum(map(len, FILES.values())) + 4096
 
 
@@ -147,7 +186,7 @@ def test_generated_archives(tmp_path: Path) -> None:
     with Attack("generated archives", tries=400) as attack:
         for draw in attack:
             outcome(place / "x", generated(draw), place)
-            assert os.listdir(tmp_path) == ["place"]
+            assert names_in(tmp_path) == ["place"]
 
 
 UNPACK = """
@@ -171,7 +210,7 @@ def test_bombs(tmp_path: Path) -> None:
             assert ran.seconds - idle.seconds < 2, name  # 1 s, on a machine with nothing else to do
             if name != "zip: comments of 64 kB":  # sound, only large
                 assert ran.out.count("\n") == 1, name
-                assert os.listdir(tmp_path) == ["x"]
+                assert names_in(tmp_path) == ["x"]
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
@@ -224,8 +263,10 @@ def test_kills(tmp_path: Path) -> None:
             ran = attack.saw(yolofast("fetch", served.url, "--out", tmp_path))
             assert ran.code == (2 if was_finished else 0), ran.err
             assert "the folder is not empty" in ran.err or not was_finished
-            assert os.listdir(tmp_path) == ["cats"]
-            assert bytes_below(target) == {name.removeprefix("train/"): data for name, data in contents.items()}
+            assert names_in(tmp_path) == ["cats"]
+            assert bytes_below(target) == {
+                name.removeprefix("train/"): data for name, data in contents.items()
+            }
             shutil.rmtree(target)
 
 
@@ -285,7 +326,7 @@ def test_flipped_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                     (kept / other).write_bytes(damaged if other == name else whole)
                 folder = download_dataset_from_url(served.url, tmp_path / "cats", retries=0)
                 assert bytes_below(folder) == contents
-                assert os.listdir(tmp_path) == ["cats"]
+                assert names_in(tmp_path) == ["cats"]
                 begun_anew += served.asked[-1] is None
                 shutil.rmtree(folder)
             assert begun_anew >= attack.done - 5  # a space of the JSON that becomes another one is harmless
@@ -299,7 +340,9 @@ def test_pairs(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with serving(Served(body)) as served, Attack("pairs of fetch", tries=50) as attack:
         for draw in attack:
-            sources = draw.choice(((served.url, served.url), (served.url, str(local)), (str(local), str(local))))
+            sources = draw.choice(
+                ((served.url, served.url), (served.url, str(local)), (str(local), str(local)))
+            )
             begun = []
             for source in sources:
                 begun.append(
@@ -309,9 +352,12 @@ def test_pairs(tmp_path: Path) -> None:
             said = [run.communicate()[1] for run in begun]
             codes = sorted(run.returncode for run in begun)
             assert codes == [0, 2], said
-            errors = [line for text in said for line in text.splitlines() if line.startswith("yolofast: error: ")]
+            errors = [
+                line for text in said for line in text.splitlines() if line.startswith("yolofast: error: ")
+            ]
             assert len(errors) == 1, said
-            assert os.listdir(out) == ["cats"], said
-            assert bytes_below(out / "cats") == {n.removeprefix("train/"): data for n, data in contents.items()}
+            assert names_in(out) == ["cats"], said
+            assert bytes_below(out / "cats") == {
+                n.removeprefix("train/"): data for n, data in contents.items()
+            }
             shutil.rmtree(out / "cats")
-

@@ -26,7 +26,6 @@ KINDS = (
     "an aeon to wait",
     "terminal codes in the reason",
     "headers without an end",
-    "continue without an end",
     "headers byte by byte",
     "a body of unknown length byte by byte",
     "reset in the middle",
@@ -48,7 +47,7 @@ def server() -> Iterator[object]:
 def test_faults(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:  # type: ignore[no-untyped-def]
     waits = list[float]()
     monkeypatch.setattr(transfer, "sleep", waits.append)
-    monkeypatch.setattr(transfer, "DOWNLOAD_WINDOW_S", 0.2)
+    monkeypatch.setattr(transfer, "DOWNLOAD_WINDOW_S", 0.15)
     expected = FAULTS[fault][1]
     if expected is None:
         folder = download_dataset_from_url(server.url_of(fault), tmp_path / "cats", retries=2)

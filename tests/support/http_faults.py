@@ -232,14 +232,20 @@ FAULTS: dict[str, tuple[Answer, str | None]] = {
         always(response(b"", status="404 \x1b[2J\x07no\x9b31m")),
         r"the server answered 404 \\x1b\[2J\\x07no\\x9b31m, expected",
     ),
-    "a reason of 60 kB": (always(response(b"", status="404 " + "n" * 60_000)), "the server answered 404 n{99}"),
+    "a reason of 60 kB": (
+        always(response(b"", status="404 " + "n" * 60_000)),
+        "the server answered 404 n{99}",
+    ),
     # headers
     "a thousand headers": (always(response(BODY, *["a: b"] * 1000)), FAILED),
     "headers without an end": (endlessly(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000), FAILED),
     "a header of 70 kB": (always(response(BODY, "a: " + "b" * 70_000)), FAILED),
     "a header line without a colon": (always(response(BODY, "nonsense")), "cannot be downloaded|is empty|$^"),
     "headers in Latin-1": (always(response(BODY, "a: \xe4\xff")), None),
-    "cookies by the dozen": (always(response(BODY, *[f"Set-Cookie: a{i}={'b' * 4000}" for i in range(50)])), None),
+    "cookies by the dozen": (
+        always(response(BODY, *[f"Set-Cookie: a{i}={'b' * 4000}" for i in range(50)])),
+        None,
+    ),
     "an ETag of 20 kB": (
         then(response(BODY[:HALF], f'ETag: "{"e" * 20_000}"', length=len(BODY)), response()),
         None,

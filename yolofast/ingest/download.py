@@ -31,15 +31,15 @@ def download_dataset_from_url(
 
     The archive is streamed to a hidden folder next to the target. When the connection breaks, the download is
     resumed up to `retries` times; when these fail too, or the run is killed, the next call with the same URL
-    and target resumes it. It is only resumed when the server proves with a strong ETag that it has the same
-    version still, or when `sha256` is given; otherwise it begins anew. In all other cases the hidden folder
-    is removed, and a failure leaves nothing behind. `sha256` (hex digits) and `size` (bytes) of the archive are
-    verified before it is unpacked. Free space is checked before the download and before unpacking.
+    and target resumes it: if the server proves with a strong ETag that it still has the same version, or
+    `sha256` is given; otherwise it begins anew. In all other cases the hidden folder is removed, and a
+    failure leaves nothing behind. `sha256` (hex digits) and `size` (bytes) of the archive are verified before
+    it is unpacked. Free space is checked before the download and before unpacking.
 
     Only http and https are supported. Redirects from https to http, and to private, loopback and link-local
     addresses, are refused, unless `unsafe_redirects`; the host of `url` itself may have such an address.
-    User, password and query of the URL, which may contain keys, never appear in messages, logs, output or files.
-    Returns the folder.
+    User, password and query of the URL, which may contain keys, never appear in messages, logs, output or
+    files. Returns the folder.
 
     Raises `ConfigError` for an invalid `sha256`, `size` or `retries`, and `DataError` for another kind of
     URL, an error response, a failed or too slow connection, a refused redirect, an unexpected file, a target

@@ -64,7 +64,7 @@ class CheckedSession(requests.Session):
             new = _joined(url, response.headers["Location"])
             self.reach.check_redirect(url, new)
             own = requests.utils.get_auth_from_url(new)
-            if any(own) or self.should_strip_auth(url, new):
+            if any(own) or self.should_strip_auth(url, new):  # type: ignore[no-untyped-call]
                 auth = own
             url = new
         raise requests.TooManyRedirects

@@ -71,10 +71,8 @@ class Reach:
 
 def is_private(address: str) -> bool:
     """Whether an IP address is not one of the internet: private, loopback, link-local, shared, reserved."""
-    found: Address | None = ipaddress.ip_address(address.partition("%")[0])
+    found: Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
-        inside = found.ipv4_mapped or found.sixtofour
-        if found in _NAT64:
-            inside = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-        found = inside or found
+        in_nat64 = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else None
+        found = found.ipv4_mapped or found.sixtofour or in_nat64 or found
     return not found.is_global and found not in _BENCHMARKS

@@ -177,7 +177,7 @@ def _receive(download: Download, response: requests.Response, part: PartialFile,
     with tqdm(
         desc="downloading", total=total, initial=part.size, unit="B", unit_scale=True, disable=None
     ) as progress:
-        while block := response.raw.read(_BLOCK, decode_content=False):
+        while block := _block(response):
             watch.count(len(block))
             _check_block(download, block, part, end)
             part.write(block)
@@ -187,6 +187,13 @@ def _receive(download: Download, response: requests.Response, part: PartialFile,
     if total is not None and part.size < total:
         raise _RetryableError(f"the connection was interrupted at {part.size} of {total} bytes")
     part.end()
+
+
+def _block(response: requests.Response) -> bytes:
+    try:
+        return bytes(response.raw.read(_BLOCK, decode_content=False))
+    except ValueError:  # http.client passes a negative size of a chunk on
+        raise _RetryableError("the server sent invalid chunks") from None
 
 
 def _check_block(download: Download, block: bytes, part: PartialFile, end: int | None) -> None:
@@ -256,6 +263,8 @@ def _validator(response: requests.Response, secrets: Secrets) -> str | None:
 
 
 def _length(response: requests.Response) -> int | None:
+    if "Transfer-Encoding" in response.headers:  # then the length means nothing: RFC 9112, 6.3
+        return None
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else None
 

@@ -24,7 +24,8 @@ _END = struct.Struct("<4s4H2IH")
 _LOCATOR = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _ZIP64_FIELD = 1
-_UTF8 = 0x800
+UTF8 = 0x800
+"""The flag of names in UTF-8."""
 _SHARED = "has entries that share the same bytes, as a decompression bomb does"
 
 
@@ -137,7 +138,7 @@ def _zip64_field(extra: bytes) -> Iterator[int]:
 
 
 def _encoding(flags: int) -> str:
-    return "utf-8" if flags & _UTF8 else "cp437"
+    return "utf-8" if flags & UTF8 else "cp437"
 
 
 def _check_apart(starts: array[int], ends: array[int], directory: int) -> None:

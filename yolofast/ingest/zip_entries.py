@@ -19,7 +19,7 @@ from yolofast.ingest.archive_entries import (
     shown_name,
 )
 from yolofast.ingest.decompression import ZIP_METHODS, decompressed, zip_decoder
-from yolofast.ingest.zip_directory import LOCAL_HEADER, ZipMember, zip_members
+from yolofast.ingest.zip_directory import LOCAL_HEADER, UTF8, ZipMember, zip_members
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 _ENCRYPTED = 0x2041
@@ -55,6 +55,8 @@ def _contents(raw: BinaryIO, member: ZipMember) -> Iterator[bytes]:
     raw_name = raw.read(int.from_bytes(header[26:28], "little"))
     if header[:4] != b"PK\x03\x04" or raw_name != member.raw_name:
         raise DamagedArchive(f"entry {shown_name(member.name)} is not where the directory says")
+    if (header[7] ^ member.flags >> 8) & UTF8 >> 8 and not raw_name.isascii():
+        raise DamagedArchive(f"entry {shown_name(member.name)} has two encodings of its name")
     position = member.offset + LOCAL_HEADER + len(raw_name) + int.from_bytes(header[28:30], "little")
     end = position + member.packed
 
