@@ -62,6 +62,8 @@ class FetchArgs(Section):
     """Expected size of the archive in bytes; an archive of another size is not downloaded."""
     retries: int = bounded(5, 0)
     """Retries after an interrupted download; each one resumes where the download stopped."""
+    unsafe_redirects: bool = False
+    """Also follow redirects from https to http, and to addresses of private networks and of this machine."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,14 @@ def demo(args: DemoArgs) -> None:
 def fetch(args: FetchArgs) -> None:
     from yolofast.ingest import fetch_dataset
 
-    folder = fetch_dataset(args.source, args.out, sha256=args.sha256, size=args.size, retries=args.retries)
+    folder = fetch_dataset(
+        args.source,
+        args.out,
+        sha256=args.sha256,
+        size=args.size,
+        retries=args.retries,
+        unsafe_redirects=args.unsafe_redirects,
+    )
     print(printable(str(folder)))
     _print_next("analyze", folder)
 

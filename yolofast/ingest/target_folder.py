@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,6 +40,17 @@ def install_folder(target: Path) -> Iterator[Path]:
                 only.rename(work)
     except OSError as error:
         raise write_error(target, error) from None
+
+
+def check_space(target: Path, needed: int, what: str) -> None:
+    """Raise `DataError` when the disk of `target` has not `needed` bytes free to do `what`."""
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"{target}: needs {needed / 1e6:,.0f} MB to {what}, and the disk has {free / 1e6:,.0f} MB free. "
+            "Free some space, or choose a folder on another disk."
+        )
 
 
 def write_error(target: Path, error: OSError) -> DataError:
