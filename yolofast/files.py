@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from yolofast.errors import DataError, YolofastError
+from yolofast.limits import MAX_NAME_BYTES
 
 WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
@@ -27,7 +29,7 @@ def atomic_file(
     file cannot be written before, in or after the block; other exceptions of the block propagate.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(hidden_name(path.name, f"{os.getpid()}.tmp"))
     with _writing(path, error):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -44,6 +46,22 @@ def atomic_file(
     finally:
         with contextlib.suppress(OSError):  # renamed, or its folder is gone
             temporary.unlink()
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """`.NAME.ENDING`; a NAME that is too long for a file system is shortened, with a digest of the whole."""
+    room = MAX_NAME_BYTES - len(os.fsencode(f"..{ending}"))
+    if len(os.fsencode(name)) <= room:
+        return f".{name}.{ending}"
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return f".{shortened(name, room - len(digest) - 1)}-{digest}.{ending}"
+
+
+def shortened(name: str, size: int) -> str:
+    """The first characters of a file name that fit into `size` bytes."""
+    while len(os.fsencode(name)) > size:
+        name = name[:-1]
+    return name
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -6,3 +6,7 @@ imported. Native code has its own in csrc/core/limits.hpp.
 """
 
 from __future__ import annotations
+
+# File names
+MAX_NAME_BYTES = 255
+"""Bytes of a file name that common file systems support; longer names of our own files are shortened."""

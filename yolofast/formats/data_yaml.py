@@ -102,7 +102,11 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
 def _text(node: yaml.Node, where: str, what: str) -> str:
     if not isinstance(node, yaml.ScalarNode):
         raise DataError(f"{where}: {what}: got a list or mapping, expected one value.")
-    return "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+    text = "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+    if text.isascii():
+        return text
+    # Files that were written as JSON have "\ud83d\ude00" for one character.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _integer(node: yaml.Node, where: str, what: str) -> int:
