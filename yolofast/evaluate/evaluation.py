@@ -59,8 +59,8 @@ class Evaluation:
     confusion: ConfusionMatrix
     """Predicted against true classes, at the confidence threshold of plots (`YOLOEvaluator.plot_conf`)."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Those that were written of predictions (COCO json), metrics (JSON), predictions_image (JPEG), pr_curves, curves,
-    confusion_matrix and confusion_counts (PNG)."""
+    """Those that were written: predictions (COCO json), metrics (JSON), predictions_image (JPEG), pr_curves,
+    curves, confusion_matrix and confusion_counts (PNG)."""
 
     def table(self) -> str:
         """The metrics as lines of text: all classes first, then each class."""
