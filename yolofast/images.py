@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import ImageError
+from yolofast.errors import ImageError, without_location
 from yolofast.kernels import decode_jpeg
 from yolofast.kernels._scan import (
     FINE,
@@ -137,7 +137,7 @@ def _slow_header(path: str | Path, status: int, error: int, header: ImageHeader)
         if status == REFUSED:
             decode_jpeg(data)  # says why
     except ImageError as refusal:
-        named = str(refusal).startswith(f"{path}: ")
+        named = without_location(refusal, path) != str(refusal)
         return refusal if named else ImageError(f"{path}: {refusal}")
     return ImageError(f"{path}: the file changed while it was read; try again")
 

@@ -11,14 +11,14 @@ import os
 import warnings
 
 
-def _from_environment(name: str, default: int, high: int) -> int:
-    """The whole number in an environment variable, from 1 to `high`; `default` where it is not one."""
+def _from_environment(name: str, default: int, high: int, low: int = 1) -> int:
+    """The whole number in an environment variable, from `low` to `high`; `default` where it is not one."""
     text = os.environ.get(name, "")
-    if text.isascii() and text.isdecimal() and len(text) < 20 and 1 <= int(text) <= high:
+    if text.isascii() and text.isdecimal() and len(text) < 20 and low <= int(text) <= high:
         return int(text)
     if text:
         warnings.warn(
-            f"{name}: got {text[:40]!a}, expected a whole number from 1 to {high}; {default} is used",
+            f"{name}: got {text[:40]!a}, expected a whole number from {low} to {high}; {default} is used",
             stacklevel=2,
         )
     return default
@@ -88,20 +88,12 @@ MAX_CACHE_NAME_BYTES = 120
 MAX_CACHE_SIBLINGS = 8
 """Cache files of a dataset that a new one looks into for planes to take over, the last used first."""
 
-def _setting(name: str, default: int) -> int:
-    """A bound that the environment variable `YOLOFAST_<name>` may change; raises `ValueError`."""
-    value = os.environ.get(f"YOLOFAST_{name}", str(default))
-    if not (value.isascii() and value.isdecimal()):
-        raise ValueError(f"YOLOFAST_{name}: got {value!r}, expected a whole number.")
-    return int(value)
-
-
 # Archives (yolofast.ingest)
 MAX_ARCHIVE_BYTES = 1 << 40
 """Bytes of an archive, and of the files in it."""
-MAX_ARCHIVE_ENTRIES = _setting("MAX_ARCHIVE_ENTRIES", 3_000_000)
+MAX_ARCHIVE_ENTRIES = _from_environment("YOLOFAST_MAX_ARCHIVE_ENTRIES", 3_000_000, 1 << 40)
 """Files and folders of an archive; each takes about 500 bytes of memory while it is checked."""
-MAX_ARCHIVE_FOLDERS = _setting("MAX_ARCHIVE_FOLDERS", 100_000)
+MAX_ARCHIVE_FOLDERS = _from_environment("YOLOFAST_MAX_ARCHIVE_FOLDERS", 100_000, 1 << 40)
 """Different folders of an archive, also those that only occur in the paths of files."""
 MAX_ARCHIVE_DEPTH = 64
 """Folders above a file of an archive."""
@@ -125,9 +117,9 @@ MAX_DICTIONARY_BYTES = 128 << 20
 # Downloads (yolofast.ingest)
 MAX_REDIRECTS = 10
 """Redirects of one request."""
-MIN_DOWNLOAD_SPEED = _setting("MIN_DOWNLOAD_SPEED", 1000)
+MIN_DOWNLOAD_SPEED = _from_environment("YOLOFAST_MIN_DOWNLOAD_SPEED", 1000, 1 << 40, low=0)
 """Bytes per second, on average over the time below; a slower attempt is broken off. 0: wait for ever."""
-DOWNLOAD_WINDOW_S = _setting("DOWNLOAD_WINDOW_S", 60)
+DOWNLOAD_WINDOW_S = _from_environment("YOLOFAST_DOWNLOAD_WINDOW_S", 60, 1 << 40)
 """Seconds over which the speed is measured; also those that the headers of a response may take."""
 MIN_FREE_BYTES = 100 << 20
 """What a download of unknown size leaves free on the disk."""

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ from yolofast.cli.arguments import (
 )
 from yolofast.cli.completion import HELP, completion_script
 from yolofast.cli.hints import command_hint
+from yolofast.cli.output import PrintableFormatter
 from yolofast.cli.parser import build, parse, summary
 from yolofast.config_fields import Section
 from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
@@ -40,6 +42,7 @@ from yolofast.printable import printable
 
 USER_ERROR = 2
 TRAIN_PACKAGES = ("torch", "safetensors")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,23 @@ COMMANDS: dict[str, Command] = {
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names that are not UTF-8 are shown escaped, not fatal
             stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = _log_warning
+        return _main(argv)
+
+
+def _log_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """What a library warns of, as one line of the log."""
+    _log.warning("%s: %s", category.__name__, message)
+
+
+def _main(argv: Sequence[str]) -> int:
     try:
         return _run(argv)
     except YolofastError as error:

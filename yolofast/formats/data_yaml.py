@@ -90,7 +90,10 @@ def _text(node: yaml.Node, where: str, what: str) -> str:
         raise DataError(
             f"{where}: {what}: got '{brief_text(text)}' of {len(text)} characters, expected at most {MAX_PATH}."
         )
-    return text
+    if text.isascii():
+        return text
+    # Files that were written as JSON have "\ud83d\ude00" for one character.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _integer(node: yaml.Node, where: str, what: str) -> int:

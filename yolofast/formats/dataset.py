@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.brief import brief_text
-from yolofast.errors import ImageError
+from yolofast.errors import ImageError, without_location
 from yolofast.formats.boxes import (
     apply_box_rules,
     row_finding,
@@ -374,7 +374,7 @@ def unreadable_image(
 ) -> tuple[Finding, ...]:
     """Findings for an image that is skipped with all its rows; `dropped` are rows that were bad anyway."""
     why = f"its image '{image}' cannot be read"
-    gone = Finding("error", "image-unreadable", str(error).removeprefix(f"{image}: "), str(image))
+    gone = Finding("error", "image-unreadable", without_location(error, image), str(image))
     return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))
 
 

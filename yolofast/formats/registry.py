@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolofast.errors import ConfigError, DataError, nearest
+from yolofast.errors import ConfigError, DataError, nearest, without_location
 from yolofast.formats.bdd100k.reader import find_bdd100k, open_bdd100k
 from yolofast.formats.coco.reader import find_coco, open_coco
 from yolofast.formats.createml.reader import find_createml, open_createml
@@ -168,7 +168,7 @@ def _only_sound(tree: FileTree, found: Mapping[str, tuple[Path, ...]]) -> Labell
 
 def broken_format(tree: FileTree, name: str, error: DataError) -> Finding:
     """The finding for a format whose files are there and cannot be opened."""
-    message = f"the {name} labels cannot be opened: {str(error).removeprefix(f'{tree.root}: ')}"
+    message = f"the {name} labels cannot be opened: {without_location(error, tree.root)}"
     return Finding("error", "format-broken", message, str(tree.root))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import ImageError
+from yolofast.errors import ImageError, without_location
 from yolofast.images import decode_other, decode_with_opencv, upright
 from yolofast.kernels import decode_jpeg, jpeg_info
 from yolofast.limits import MAX_PIXELS
@@ -69,7 +69,7 @@ def _decode(path: str, data: bytes, header: ImageHeader, size: tuple[int, int]) 
         try:
             return np.ascontiguousarray(decode_other(path)[:, :, ::-1])
         except ImageError as error:
-            raise ImageError(str(error).removeprefix(f"{path}: ")) from None
+            raise ImageError(without_location(error, path)) from None
     image = decode_with_opencv(data, cv2.IMREAD_UNCHANGED) if header.complete else None
     if image is None:
         raise ImageError("not a PNG that can be decoded, or damaged")
