@@ -1,4 +1,4 @@
-"""`make audit`: the versions of the lock file, looked up in the database of known vulnerabilities by pip-audit.
+"""`make audit`: the versions of the lock file, looked up by pip-audit.
 
     python requirements/audit.py requirements/lock.txt [torch==VERSION ...]
 
@@ -20,7 +20,7 @@ PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 def pinned(texts: list[str]) -> list[list[str]]:
-    """The requirements NAME==VERSION of all Pythons, as lists that hold a name once, as pip-audit wants them."""
+    """The requirements NAME==VERSION of all Pythons, in lists with a name once, as pip-audit wants them."""
     lists: list[dict[str, str]] = []
     for name, version in (found for text in texts for found in PINNED.findall(text)):
         for chosen in lists:
@@ -61,8 +61,8 @@ def report(found: list[dict[str, Any]]) -> int:
         names = ", ".join(entry["name"] for entry in unknown[:3])
         print(
             f"The audit could not be run for {len(unknown)} packages ({names}, ...): the database of"
-            " vulnerabilities was not reached, or does not know them. This is no result: run it where the network"
-            " allows",
+            " vulnerabilities was not reached, or does not know them. This is no result: run it where the"
+            " network allows",
             file=sys.stderr,
         )
     return 1 if vulnerable else 2 if unknown or not found else 0

@@ -221,3 +221,10 @@ def test_a_missing_listed_image_is_not_that_of_another_split(tmp_path: Path) -> 
     found = list_images(read_data_yaml(root / "data.yaml"), "valid")
     assert found == (root / "valid/images/a.jpg",)
     assert not found[0].exists()
+
+
+@pytest.mark.parametrize("text", ["train: {0}\n", "path: {0}\ntrain: {0}\n", "path: 'a\\{0}'\ntrain: b\n"])
+def test_a_path_that_is_too_long_is_a_missing_folder(tmp_path: Path, text: str) -> None:
+    yaml = write_text(tmp_path / "data.yaml", text.format("a" * 300) + "names: [cat]\n")
+    with pytest.raises(DataError, match=r"data\.yaml:\d+: train: no such folder '.*Correct 'train:'"):
+        read_data_yaml(yaml)

@@ -59,7 +59,10 @@ def test_a_complete_machine_says_nothing(programs: Path) -> None:
 def test_a_user_gets_the_line_to_run(programs: Path) -> None:
     done = make_system(programs)
     assert done.returncode != 0
-    assert "Missing to build yolofast:\n  a C++ compiler (g++)\nInstall it, then run make again:\n" in done.stderr
+    assert (
+        "Missing to build yolofast:\n  a C++ compiler (g++)\nInstall it, then run make again:\n"
+        in done.stderr
+    )
     assert f"\n    sudo apt-get install -y {PACKAGES}\n" in done.stderr
     assert apt_calls(programs) == []
 
@@ -77,7 +80,9 @@ def test_a_python_that_cannot_build_is_named(programs: Path) -> None:
     write_program(programs / "python3", 'case "$2" in *version_info*) exit 0;; *) exit 1;; esac')
     done = make_system(programs)
     assert done.returncode != 0
-    assert "yolofast:\n  Python with its venv module (python3)\n  the headers of Python\nInstall" in done.stderr
+    assert (
+        "yolofast:\n  Python with its venv module (python3)\n  the headers of Python\nInstall" in done.stderr
+    )
 
 
 def test_root_is_told_before_apt_installs(programs: Path) -> None:

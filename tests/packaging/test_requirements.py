@@ -1,4 +1,4 @@
-"""What is installed: floors above known vulnerabilities, a lock file that keeps them, an audit that admits failure."""
+"""Floors above known vulnerabilities, a lock file that keeps to them, an audit that admits failure."""
 
 from __future__ import annotations
 
@@ -163,5 +163,7 @@ def test_an_audit_without_a_network_says_why(
 
 
 def test_an_audit_covers_the_versions_of_every_python(audit: ModuleType) -> None:
-    lock = "a==1 ; python_version < '3.12' \\\n    --hash=sha256:0\na==2 ; python_version >= '3.12' \\\nb==3\n"
+    lock = (
+        "a==1 ; python_version < '3.12' \\\n    --hash=sha256:0\na==2 ; python_version >= '3.12' \\\nb==3\n"
+    )
     assert audit.pinned([lock, "torch==2.13.0"]) == [["a==1", "b==3", "torch==2.13.0"], ["a==2"]]

@@ -29,7 +29,7 @@ def resolve_entry(entry: str, roots: Sequence[Path]) -> Path | None:
     for form in dict.fromkeys((entry, entry.replace("\\", "/"))):
         for root in roots:
             for tail in [form, form[3:]] if form.startswith("../") else [form]:
-                if (root / tail).exists():
+                if _existing(os.fspath(root / tail)):
                     return Path(os.path.normpath(root / tail))
     split, disk = split_of(PurePosixPath(form)), DiskNames()
     shorter = _without_leading(form) if split is not None or _ABSOLUTE.match(form) else ()
@@ -105,6 +105,7 @@ class _ListedImages:
 
 
 def _existing(path: str) -> str | None:
+    """A path that exists. Not `Path.exists`, which raises for a name that is too long."""
     return path if os.path.exists(path) else None  # noqa: PTH110
 
 
