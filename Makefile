@@ -100,7 +100,7 @@ test-deep: build
 test-all: test test-deep
 
 # Attacks by the hundred: random kills, hostile archives, odd names, byte flips, runs side by side. A minute each,
-# or YOLOFAST_CHAOS_SECONDS (0: all tries); see tests/support/chaos.py.
+# or YOLOFAST_CHAOS_SECONDS (0: all tries); see tests/support/chaos.py and benchmarks/chaos_table.py.
 chaos: build
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m chaos -rA tests
 

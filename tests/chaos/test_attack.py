@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import chaos_table
 import pytest
 from support import chaos
 from support.chaos import Attack, Ran
@@ -129,3 +130,23 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
 def test_output_that_is_no_text_is_kept() -> None:
     ran = chaos.python("import os; os.write(1, b'\\xff\\n')")
     assert ran == Ran(0, "\udcff\n", "", ran.seconds, ran.peak_mb)
+
+
+def test_the_table_adds_up_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(chaos_table, "RESULTS", tmp_path)
+    row = {"attack": "flips", "wanted": 9, "tries": 5, "survived": 5, "peak_mb": 70, "longest_s": 0.5}
+    row |= {"seconds": 2.0, "seed": 1}
+    reports = []
+    for name, changes in (
+        ("a", {}),
+        ("b", {"peak_mb": 80, "seed": 2}),
+        ("c", {"attack": "x", "survived": 4}),
+    ):
+        (tmp_path / name).write_text(json.dumps(row | changes) + "\n")
+        reports.append(str(tmp_path / name))
+    assert chaos_table.main(*reports[:2]) == 0
+    assert "\n| flips | 10 | 10 | 80 MB | 0.50 s | 4 s |\n" in capsys.readouterr().out
+    saved = json.loads((tmp_path / "chaos.json").read_text())["attacks"]["flips"]
+    assert (saved["wanted"], saved["seeds"]) == (18, [1, 2])
+    assert chaos_table.main(*reports) == 1
+    assert capsys.readouterr().err == "not survived: x\n"
