@@ -17,6 +17,8 @@ from yolofast.formats.name_keys import matched_findings
 from yolofast.formats.splits import split_of
 from yolofast.types import Finding
 
+_MOST_LEADING = 32
+"""So many folders of another machine are tried without, and no more: each costs a look at the disk."""
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?/")
 
 
@@ -113,4 +115,4 @@ def _without_leading(path: str) -> Iterator[str]:
     """A path without its first folder, without its first two, and so on, down to its last part."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     begin = 0 if path[:1] in ("/", ".") else 1
-    return ("/".join(parts[start:]) for start in range(begin, len(parts)))
+    return ("/".join(parts[start:]) for start in range(begin, len(parts))[:_MOST_LEADING])
