@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,25 @@ def test_a_missing_listed_image_is_not_that_of_another_split(tmp_path: Path) -> 
     found = list_images(read_data_yaml(root / "data.yaml"), "valid")
     assert found == (root / "valid/images/a.jpg",)
     assert not found[0].exists()
+
+
+@pytest.mark.parametrize("text", ["train: {0}\n", "path: {0}\ntrain: {0}\n", "path: 'a\\{0}'\ntrain: b\n"])
+def test_a_path_that_is_too_long_is_a_missing_folder(tmp_path: Path, text: str) -> None:
+    yaml = write_text(tmp_path / "data.yaml", text.format("a" * 300) + "names: [cat]\n")
+    with pytest.raises(DataError, match=r"data\.yaml:\d+: train: no such folder '.*Correct 'train:'"):
+        read_data_yaml(yaml)
+
+
+@pytest.mark.parametrize(
+    "line", ["x/" * 2000 + "a.jpg", "?" * 500_000 + "a.jpg", "/x" * 2000 + "/train/images/a.jpg"]
+)
+def test_a_listed_path_without_end_costs_no_time(tmp_path: Path, line: str) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: list.txt\nval: valid\nnames: [cat]\n")
+    write_text(root / "list.txt", f"train/images/a.jpg\n{line}\n")
+    begun = time.process_time()
+    try:
+        listed = list_image_names(read_data_yaml(root / "data.yaml"), "train")
+    except DataError as error:
+        listed = [str(error)]
+    assert time.process_time() - begun < 1
+    assert len(listed) in (1, 2)

@@ -29,7 +29,9 @@ from types import TracebackType
 from typing import Any
 
 SECONDS = float(os.environ.get("YOLOFAST_CHAOS_SECONDS", "60"))
-SEED = int(os.environ.get("YOLOFAST_CHAOS_SEED", random.SystemRandom().randrange(10**6)))
+# pytest-xdist gives all processes of one run the same id, hence the same seed.
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or os.urandom(16).hex()
+SEED = int(os.environ.get("YOLOFAST_CHAOS_SEED") or random.Random(_RUN).randrange(10**6))
 REPORT = os.environ.get("YOLOFAST_CHAOS_REPORT", "")
 
 # A process that is started from a large one inherits its peak of memory, so a small one stands between.
@@ -143,6 +145,7 @@ class Attack:
     ) -> None:
         row = {
             "attack": self.name,
+            "wanted": self.tries,
             "tries": self.done,
             "survived": self.survived,
             "peak_mb": round(self.peak_mb),

@@ -233,7 +233,7 @@ def read_data_yaml(path: str | Path) -> DataYaml:
     names = _names(path, keys)
     declared = _text(keys["path"][0], at(path, keys["path"][1]), "path") if "path" in keys else ""
     base = path.parent / declared
-    if "\\" in declared and not base.exists():
+    if "\\" in declared and not os.path.exists(base):  # noqa: PTH110 - also for a name too long
         base = path.parent / declared.replace("\\", "/")
     roots = [base, path.parent] if declared else [path.parent]
     splits: dict[Split, tuple[Path, ...]] = {}
@@ -259,7 +259,7 @@ def read_data_yaml(path: str | Path) -> DataYaml:
             splits[split] = tuple(found)
     if not splits:
         raise DataError(f"{path}: names no images: expected 'train:' and 'val:' with an image folder each.")
-    root = roots[0] if roots[0].is_dir() else path.parent
+    root = roots[0] if os.path.isdir(roots[0]) else path.parent  # noqa: PTH112 - also for a name too long
     return DataYaml(path, Path(os.path.normpath(root)), splits, names, _keypoints(path, keys))
 
 

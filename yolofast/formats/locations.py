@@ -17,6 +17,8 @@ from yolofast.formats.splits import split_of
 from yolofast.formats.text_lines import Unfound, list_lines
 from yolofast.types import Finding
 
+_MOST_LEADING = 32
+"""So many folders of another machine are tried without, and no more: each costs a look at the disk."""
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?/")
 
 
@@ -29,7 +31,7 @@ def resolve_entry(entry: str, roots: Sequence[Path]) -> Path | None:
     for form in dict.fromkeys((entry, entry.replace("\\", "/"))):
         for root in roots:
             for tail in [form, form[3:]] if form.startswith("../") else [form]:
-                if (root / tail).exists():
+                if _existing(os.fspath(root / tail)):
                     return Path(os.path.normpath(root / tail))
     split, disk = split_of(PurePosixPath(form)), DiskNames()
     shorter = _without_leading(form) if split is not None or _ABSOLUTE.match(form) else ()
@@ -105,6 +107,7 @@ class _ListedImages:
 
 
 def _existing(path: str) -> str | None:
+    """A path that exists. Not `Path.exists`, which raises for a name that is too long."""
     return path if os.path.exists(path) else None  # noqa: PTH110
 
 
@@ -112,4 +115,4 @@ def _without_leading(path: str) -> Iterator[str]:
     """A path without its first folder, without its first two, and so on, down to its last part."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     begin = 0 if path[:1] in ("/", ".") else 1
-    return ("/".join(parts[start:]) for start in range(begin, len(parts)))
+    return ("/".join(parts[start:]) for start in range(begin, len(parts))[:_MOST_LEADING])
