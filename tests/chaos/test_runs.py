@@ -160,7 +160,7 @@ def test_training_killed(data: Path, weights: Path, tmp_path: Path) -> None:
             name = f"run{number}"
             kill_at_random(lambda name=name: train(log, data, runs, name, "--epochs", 3), seconds, draw)
             folder = runs / name
-            begun = (folder / "weights" / "last.safetensors").exists()
+            begun = (folder / "config.yaml").exists()
             more = command(log, "train", "--resume", folder) if begun else train(
                 log, data, runs, name, "--epochs", 3
             )  # fmt: skip
