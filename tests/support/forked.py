@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support.chaos import Ran
+from tqdm import tqdm
 
 
 @dataclass
@@ -62,6 +64,9 @@ def fork(work: Callable[[], int | None], log: Path) -> Forked:
         os.dup2(output, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         logging.root.handlers.clear()
+        tqdm.set_lock(
+            threading.RLock()
+        )  # its own is shared by forked processes, and stays held by a killed one
         code = work() or 0
     except SystemExit as end:
         code = int(end.code or 0)
