@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from yolofast.errors import DataError
-from yolofast.work_folder import atomic_folder
+from yolofast.work_folder import recover_killed, work_folder
+
+_UNPACKING = "unpacking"
 
 
 def check_target(target: Path) -> None:
@@ -17,6 +19,15 @@ def check_target(target: Path) -> None:
         raise DataError(f"{target}: exists and is not a folder. Choose another folder for the dataset.")
     if target.is_dir() and any(target.iterdir()):
         raise DataError(f"{target}: the folder is not empty. Use it, remove it, or choose another.")
+
+
+def begin_target(target: Path) -> None:
+    """`check_target`; where it refuses, also remove what a run left that was killed at its end."""
+    try:
+        check_target(target)
+    except DataError:
+        recover_killed(target, _UNPACKING)
+        raise
 
 
 @contextmanager
@@ -28,16 +39,23 @@ def install_folder(target: Path) -> Iterator[Path]:
     """
     check_target(target)
     try:
-        with atomic_folder(target) as work:
+        with work_folder(target, _UNPACKING) as work:
             check_target(target)  # another run may have created it before this one could begin
-            yield work
-            entries = list(work.iterdir())
-            if len(entries) == 1 and entries[0].is_dir():
-                only = entries[0].rename(work.with_name("only"))
-                work.rmdir()
-                only.rename(work)
+            new = work / "new"
+            yield new
+            entries = list(new.iterdir())
+            _put(entries[0] if len(entries) == 1 and entries[0].is_dir() else new, target)
     except OSError as error:
         raise write_error(target, error) from None
+
+
+def _put(folder: Path, target: Path) -> None:
+    """Rename a folder to the target, which the system refuses when there is anything in it by now."""
+    try:
+        folder.rename(target)
+    except OSError:
+        check_target(target)
+        raise
 
 
 def check_space(target: Path, needed: int, what: str) -> None:
