@@ -44,9 +44,7 @@ def server() -> Iterator[FaultServer]:
 
 
 @pytest.mark.parametrize("fault", KINDS)
-def test_faults(
-    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+def test_faults(server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     waits = list[float]()
     monkeypatch.setattr(transfer, "sleep", waits.append)
     monkeypatch.setattr(transfer, "DOWNLOAD_WINDOW_S", 0.15)
