@@ -49,21 +49,31 @@ def only_writer(target: Path) -> Iterator[bool]:
 
 
 @contextmanager
+def work_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder next to `target`, for its `only_writer`: removed when the block ends.
+
+    Raises `OSError` when something cannot be written.
+    """
+    work = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+    try:
+        mark_folder(work, target)
+        yield work
+    finally:
+        _settle(work, target)
+
+
+@contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """The path of a folder to create, which replaces `target` when the block succeeds.
 
     For the `only_writer` of `target`. When the block fails, `target` stays as it was; when the run is killed
     at any point, the next one restores the old folder. Raises `OSError` when something cannot be written.
     """
-    work = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-    try:
-        mark_folder(work, target)
+    with work_folder(target) as work:
         yield work / _NEW
         if target.exists():
             target.rename(work / _OLD)
         (work / _NEW).rename(target)
-    finally:
-        _settle(work, target)
 
 
 def recover_killed(target: Path) -> None:

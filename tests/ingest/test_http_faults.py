@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.dataset_files import tree_digest
-from support.http_faults import FAULTS, FILES, misbehaving
+from support.http_faults import FAULTS, FILES, FaultServer, misbehaving
 
 from yolofast.errors import DataError
 from yolofast.ingest import download_dataset_from_url, transfer
@@ -38,13 +38,13 @@ KINDS = (
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[object]:
+def server() -> Iterator[FaultServer]:
     with misbehaving() as running:
         yield running
 
 
 @pytest.mark.parametrize("fault", KINDS)
-def test_faults(server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:  # type: ignore[no-untyped-def]
+def test_faults(server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     waits = list[float]()
     monkeypatch.setattr(transfer, "sleep", waits.append)
     monkeypatch.setattr(transfer, "DOWNLOAD_WINDOW_S", 0.15)

@@ -103,3 +103,11 @@ def test_a_name_that_resolves_to_this_machine(server: str, tmp_path: Path) -> No
     )
     assert list(tmp_path.iterdir()) == []
     assert (download_dataset_from_url(url, tmp_path / "cats", unsafe_redirects=True) / "a.txt").exists()
+
+
+def test_a_proxy_resolves_names_itself(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server)
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    folder = download_dataset_from_url("http://host.example/cats.zip", tmp_path / "cats")
+    assert (folder / "a.txt").exists()

@@ -240,7 +240,7 @@ FAULTS: dict[str, tuple[Answer, str | None]] = {
     "a thousand headers": (always(response(BODY, *["a: b"] * 1000)), FAILED),
     "headers without an end": (endlessly(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000), FAILED),
     "a header of 70 kB": (always(response(BODY, "a: " + "b" * 70_000)), FAILED),
-    "a header line without a colon": (always(response(BODY, "nonsense")), "cannot be downloaded|is empty|$^"),
+    "a header line without a colon": (always(response(BODY, "nonsense")), None),
     "headers in Latin-1": (always(response(BODY, "a: \xe4\xff")), None),
     "cookies by the dozen": (
         always(response(BODY, *[f"Set-Cookie: a{i}={'b' * 4000}" for i in range(50)])),
@@ -280,11 +280,12 @@ FAULTS: dict[str, tuple[Answer, str | None]] = {
 }
 
 
-class _Server:
+class FaultServer:
+    """Serves every fault at a URL of its own."""
+
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._counts = Counter[str]()
-        self._stopped = False
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
     def url_of(self, fault: str) -> str:
@@ -301,7 +302,6 @@ class _Server:
             threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def stop(self) -> None:
-        self._stopped = True
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
@@ -325,9 +325,9 @@ class _Server:
 
 
 @contextmanager
-def misbehaving() -> Iterator[_Server]:
+def misbehaving() -> Iterator[FaultServer]:
     """The running server."""
-    server = _Server()
+    server = FaultServer()
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:

@@ -10,10 +10,9 @@ from yolofast.ingest.extract import extract_archive
 from yolofast.ingest.partial import PartialFile, Version, discard_partial_files, partial_file
 from yolofast.ingest.reach import Reach
 from yolofast.ingest.redaction import Secrets, hidden
-from yolofast.ingest.target_folder import check_target, write_error
+from yolofast.ingest.target_folder import begin_target, write_error
 from yolofast.ingest.transfer import Download, transfer
 from yolofast.ingest.urls import check_http_url, redacted_url
-from yolofast.work_folder import recover_killed
 
 RETRIES = 5
 
@@ -58,9 +57,8 @@ def download_and_unpack(download: Download, target: Path, *, identity: str, retr
     if retries < 0:
         raise ConfigError(f"retries: got {retries}, expected 0 or more.")
     try:
-        check_target(target)
-    except DataError:  # perhaps a run that was killed when it had finished, which leaves a little
-        recover_killed(target)
+        begin_target(target)
+    except DataError:
         discard_partial_files(target)
         raise
     failure: DataError | None = None

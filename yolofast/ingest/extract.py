@@ -20,7 +20,7 @@ from yolofast.ingest.archive_entries import ArchiveEntry, reading
 from yolofast.ingest.decompression import BLOCK, COMPRESSIONS, DecompressedFile
 from yolofast.ingest.safe_paths import checked_files
 from yolofast.ingest.tar_entries import RECORD, is_tar, tar_entries
-from yolofast.ingest.target_folder import check_space, check_target, install_folder
+from yolofast.ingest.target_folder import begin_target, check_space, install_folder
 from yolofast.ingest.zip_entries import SIGNATURES, zip_entries
 
 ARCHIVES = "a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file"
@@ -48,7 +48,7 @@ def extract_archive(archive: Path, target: Path, *, name: str | None = None) -> 
     `target` is then untouched, as it is when the disk has no space for the files.
     """
     shown = name if name is not None else str(archive)
-    check_target(target)
+    begin_target(target)
     with _open_archive(archive, shown) as raw, install_folder(target) as work:
         packed = max(1, archive.stat().st_size)
         files = checked_files(shown, packed, _entries(raw, shown), work)
@@ -89,7 +89,7 @@ def _write(path: Path, entry: ArchiveEntry, archive: str) -> None:
 
 
 def _open_new(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def what_it_is(start: bytes) -> str | None:

@@ -99,7 +99,7 @@ def _joined(url: str, location: str) -> str:
     """The URL that a Location header, relative or not, leads to."""
     try:
         new = requests.compat.urljoin(url, location.encode("latin-1").decode("utf-8", "replace"))
-        requests.compat.urlsplit(new)
+        _ = requests.compat.urlsplit(new).port  # which raises for an impossible one
     except ValueError:
         raise requests.exceptions.InvalidURL from None
     if not new.lower().startswith(("http://", "https://")):
