@@ -65,6 +65,7 @@ def through_every_command(attack: Attack, work: Path, texts: list[str], *, odd_f
     """One dataset with an image and a class of each text, in folders of such names."""
     names = file_names(texts, ".jpg")
     folders = iter(file_names([text for text in texts if not text.startswith(".")], "") if odd_folder else ())
+    runs = work / "runs"
     work = work / next(folders, "work")
     root = work / next(folders, "set")
     data = write_yolo_dataset(root, names, texts, next(folders, ""))
@@ -113,7 +114,6 @@ def through_every_command(attack: Attack, work: Path, texts: list[str], *, odd_f
     run("convert", root, "--to", "voc", "--out", work / "voc", refused=True)  # XML cannot hold every name
 
     data = prepared / "data.yaml"
-    runs = work / "runs"
     trained = ("--model", "p", "--imgsz", 64, "--epochs", 1, "--workers", 1, "--project", runs)
     run("train", "--data", data, *trained)
     weights = runs / "train" / "weights" / "best.safetensors"
