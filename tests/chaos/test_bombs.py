@@ -108,7 +108,17 @@ def test_image_bombs_through_predict_and_val(tmp_path: Path) -> None:
         assert ran.code == 0, ran.err
         assert ran.peak_mb < plain.peak_mb + 100
         next(steps)
-        val = ("val", "--data", tmp_path / "set/data.yaml", "--weights", weights, "--imgsz", "64", "--device", "cpu")
+        val = (
+            "val",
+            "--data",
+            tmp_path / "set/data.yaml",
+            "--weights",
+            weights,
+            "--imgsz",
+            "64",
+            "--device",
+            "cpu",
+        )
         ran = attack.saw(yolofast(*val, "--project", tmp_path / "runs"))
         assert ran.peak_mb < plain.peak_mb + 150
         assert not list(steps)
