@@ -1,5 +1,7 @@
 """What asks for memory or time out of all proportion is refused at once, with a short line: a case per kind."""
 
+# ruff: noqa: E501 - a bomb a line
+
 from __future__ import annotations
 
 import json
