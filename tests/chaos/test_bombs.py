@@ -91,7 +91,7 @@ def test_image_bombs_through_predict_and_val(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     weights = tmp_path / "p.safetensors"
-    save_weights(weights, build_model("p", 1))
+    save_weights(build_model("p", 1), weights)
     write_yolo(tmp_path / "set", {f"images/{name}.jpg": ROW for name in "abc"}, DATA)
     write_image(tmp_path / "plain/a.jpg")
     images = tmp_path / "set/images"
