@@ -315,8 +315,9 @@ def _section(kind: type[SectionT], values: object, name: str, source: str) -> Se
         )
     for key in values:
         if key not in known:
+            got = brief_text(str(key))
             raise ConfigError(
-                f"{source}: unknown setting '{brief_text(str(key))}' in section '{name}'.{nearest(brief_text(str(key)), known)} "
+                f"{source}: unknown setting '{got}' in section '{name}'.{nearest(got, known)} "
                 f"Known: {', '.join(known)}."
             )
     try:

@@ -136,7 +136,7 @@ class Section:
             if low is None or value is None:
                 continue
             too_low = value <= low if spec.metadata["open_low"] else value < low
-            if too_low or value > high or math.isnan(value):
+            if too_low or value > high or value != value:  # NaN
                 span = f"{'above' if spec.metadata['open_low'] else 'at least'} {low}"
                 span += "" if high == math.inf else f" and at most {high}"
                 raise ConfigError(f"{spec.name}: got {brief(value)}, expected a value {span}.")

@@ -219,7 +219,7 @@ def decode_with_opencv(data: bytes, flags: int) -> NDArray[Any] | None:
     if reason is not None:
         raise ImageError(reason)
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)  # type: ignore[no-any-return]
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except (cv2.error, MemoryError) as error:
         raise ImageError(f"cannot be decoded: {getattr(error, 'err', '') or error}") from None
 

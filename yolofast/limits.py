@@ -59,12 +59,18 @@ MAX_YAML_SCALAR = 1 << 16
 """Characters of one value or key of a YAML file."""
 MAX_DEPTH = 32
 """Nesting of YAML and XML: no format needs half of that."""
-MAX_XML_ELEMENTS = 400_000
-"""Elements of the XML file of one image."""
+MAX_XML_ELEMENTS = 150_000
+"""Elements of the XML file of one image: some 18,000 objects."""
+MAX_XML_TOKEN = 1 << 16
+"""Bytes of a tag with its attributes, or of a text, in the XML file of one image."""
+MAX_ENTRY_BYTES = 8 << 20
+"""Bytes of the categories of a COCO file, and of an image or annotation in it of an unusual form."""
+MAX_LINE = 32 << 20
+"""Characters of a line of text labels, such as the JSON of one image; 1 << 20 in a CSV."""
 MAX_PATH = 4096
 """Characters of a path in a data.yaml, and of a line in a list of images."""
 MAX_UNFOUND = 1000
-"""Images that a list names before one is found; where all of these are missing, it is no list of this dataset."""
+"""Images at the head of a list: where all of these are missing, it is not a list of this dataset."""
 MAX_QUOTED = 80
 """Characters of foreign text that an error quotes."""
 

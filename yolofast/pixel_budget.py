@@ -25,8 +25,8 @@ def too_many_pixels(pixels: int, depth: int, size: int | None) -> str | None:
     decoded, stored = pixels * max(depth, 24) // 8, pixels * depth // 8
     if size is not None and decoded > FREE_EXPANSION and stored > MAX_EXPANSION * size:
         return (
-            f"{pixels:,} pixels in {size:,} bytes, over {MAX_EXPANSION} times what the file holds; remove it, "
-            "or raise YOLOFAST_MAX_EXPANSION"
+            f"{pixels:,} pixels in {size:,} bytes, over {MAX_EXPANSION} times what the file holds; remove it,"
+            " or raise YOLOFAST_MAX_EXPANSION"
         )
     return None
 

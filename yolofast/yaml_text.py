@@ -46,7 +46,7 @@ def load_yaml(text: str) -> Any:
     """The values of a text, with PyYAML's safe loader; raises `YamlTextError`."""
     try:
         _check_bounds(text)
-        return yaml.load(text, Loader=_LOADER)  # noqa: S506 - it is a safe one
+        return yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         raise _syntax_error(error, text) from None
     except (ValueError, RecursionError, OverflowError) as error:

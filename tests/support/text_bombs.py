@@ -1,5 +1,7 @@
 """Datasets whose label, class and settings files ask for memory or time out of all proportion to their size."""
 
+# ruff: noqa: E501 - a bomb a line
+
 from __future__ import annotations
 
 import json
@@ -130,3 +132,22 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "ndjson class ids": lambda root: ndjson(root, '{"type": "dataset", "class_names": {"999999999": "x"}}'),
 }  # fmt: skip
 """Kind -> what writes the dataset into a folder."""
+
+TEXT_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "categories": (
+        lambda root: coco(root, categories="[" + ",".join(f'{{"id":{i},"name":"c{i}"}}' for i in range(50_001)) + "]"),
+        "labels.json: got 50001 classes, expected at most 50000",
+    ),
+    "category": (lambda root: coco(root, categories=f'[{{"id": "x", "name": "{"c" * 5000}"}}]'), "labels.json: category {'id': 'x'"),
+    "annotation": (
+        lambda root: coco(root, annotations='[{"id": 1, "image_id": 1, "category_id": 1, "bbox": [' + " " * (9 * MB) + "]}]"),
+        "labels.json:1: got a value of",
+    ),
+    "zeros": (lambda root: (coco(root), (root / "labels.json").open("r+b").truncate(9999)), "ends in zeros, so its copy is incomplete"),
+    "csv": (lambda root: csv(root, "".join(f"a.jpg,1,1,9,9,c{i}\n" for i in range(50_001))), "labels.csv: got 500"),
+    "classes": (
+        lambda root: (yolo(root), (root / "data.yaml").unlink(), write_text(root / "classes.txt", "c" * 2000)),
+        "classes.txt: the class name 'ccc",
+    ),
+}  # fmt: skip
+"""Small bombs for ordinary tests: kind -> what writes it, and what is said."""

@@ -87,9 +87,8 @@ def _text(node: yaml.Node, where: str, what: str) -> str:
         raise DataError(f"{where}: {what}: got a list or mapping, expected one value.")
     text = "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
     if len(text) > MAX_PATH:
-        raise DataError(
-            f"{where}: {what}: got '{brief_text(text)}' of {len(text)} characters, expected at most {MAX_PATH}."
-        )
+        got = f"'{brief_text(text)}' of {len(text)} characters"
+        raise DataError(f"{where}: {what}: got {got}, expected at most {MAX_PATH}.")
     if text.isascii():
         return text
     # Files that were written as JSON have "\ud83d\ude00" for one character.

@@ -70,7 +70,7 @@ class _ListedImages:
         self._matched: dict[str, str] = {}
 
     def find(self, line: str) -> tuple[str, bool]:
-        """The path of an image, and whether it is there; where it is missing, the path that the list states."""
+        """The path of an image, and whether it is there; else the path that the list states."""
         path = self._below(line, _existing)
         if path is not None:
             return path, True

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from yolofast.brief import brief_text
 from yolofast.errors import DataError, at
-from yolofast.formats.dataset import check_size, parsing
-from yolofast.limits import MAX_PATH, MAX_UNFOUND
+from yolofast.formats.dataset import LabelFileError, check_size, parsing
+from yolofast.limits import MAX_LINE, MAX_PATH, MAX_UNFOUND
 
 _BLOCK = 1 << 20
 
@@ -37,8 +37,8 @@ def list_lines(path: Path) -> Iterator[tuple[int, str]]:
 def _path_line(path: Path, number: int, line: str) -> str:
     if len(line) > MAX_PATH:
         raise DataError(
-            f"{at(path, number)}: a line of over {MAX_PATH} characters ('{brief_text(line)}'), expected the path "
-            "of an image."
+            f"{at(path, number)}: a line of over {MAX_PATH} characters ('{brief_text(line)}'), expected the "
+            "path of an image."
         )
     return line
 
@@ -69,7 +69,14 @@ def read_lines(path: Path, max_bytes: int) -> Iterator[tuple[int, str]]:
     """
     with parsing():
         check_size(path, max_bytes)
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    for line, content in enumerate(text.split("\n"), 1):
-        if stripped := content.strip():
-            yield line, stripped
+        file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n")
+    with file:
+        for line in itertools.count(1):
+            with parsing():
+                text = file.readline(MAX_LINE + 1)
+            if len(text) > MAX_LINE:
+                raise LabelFileError(f"a line of more than {MAX_LINE} characters", line)
+            if not text:
+                return
+            if stripped := text.strip():
+                yield line, stripped

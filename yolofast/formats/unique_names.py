@@ -24,7 +24,7 @@ def check_names(names: Collection[str], where: str) -> None:
         raise DataError(f"{where}: got {len(names)} classes, expected at most {MAX_CLASSES}.")
     longest = max(map(len, names), default=0)
     if longest > MAX_NAME:
-        name = next(name for name in names if len(name) == longest)
+        name = brief_text(next(name for name in names if len(name) == longest))
         raise DataError(
-            f"{where}: the class name '{brief_text(name)}' has {longest} characters, expected at most {MAX_NAME}."
+            f"{where}: the class name '{name}' has {longest} characters, expected at most {MAX_NAME}."
         )

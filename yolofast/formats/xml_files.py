@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from xml.parsers import expat
 
 from yolofast.formats.dataset import LabelFileError
-from yolofast.limits import MAX_DEPTH
 
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z][\w.-]{0,40})["']""")
 _CODECS = frozenset(

@@ -80,9 +80,8 @@ def _category_names(file: CocoFile) -> dict[int, str]:
                 f"{file.path}: category {brief(category)}: expected a whole number 'id' and a text 'name'."
             )
         if names.setdefault(number, name) != name:
-            raise DataError(
-                f"{file.path}: category id {number} is both '{brief_text(names[number])}' and '{brief_text(name)}'."
-            )
+            both = f"'{brief_text(names[number])}' and '{brief_text(name)}'"
+            raise DataError(f"{file.path}: category id {number} is both {both}.")
     return {number: names[number] for number in sorted(names)}
 
 
