@@ -159,9 +159,9 @@ def test_a_build_that_compiles_says_so_once(tree: Path) -> None:
 
 
 def test_libfuzzer_asks_for_clang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
     build = native()
-    with pytest.raises(build.CompileError, match="no clang.* is here.*sudo apt-get install -y clang"):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.CompileError, match=r"no clang.* is here.*sudo apt-get install -y clang"):
         build.programs("fuzzer", ["fuzz_jpeg"])
     clang = tmp_path / "clang++-19"
     clang.write_text("#!/bin/sh\n")
