@@ -107,7 +107,7 @@ def test_files_cut_short_while_mapped(data: Path, tmp_path: Path) -> None:
             opened(data, cache)
             ran = attack.saw(python(CUT, TESTS, data, cache, str(random.random())))
             assert ran.code == 0, ran.err
-            assert len(ran.err.splitlines()) <= 1, ran.err
+            assert ran.err.count("\n") <= 1, ran.err
 
 
 BUILD = """
@@ -143,7 +143,10 @@ def in_cache(folder: Folder, caches: Path) -> None:
 
 
 def test_builders_killed(tmp_path: Path) -> None:
-    """Whenever it is: the next one builds the cache, and nothing of the killed one is left."""
+    """Whenever it is: the next one builds the cache, and no half file of the killed one is left.
+
+    One that is killed between writing its file and removing the one before it leaves both, until the next.
+    """
     folder, caches = many_images(tmp_path / "images"), tmp_path / "cache"
     with Attack("builder of a cache killed", tries=100) as attack:
         for random in attack:
@@ -160,7 +163,9 @@ def test_builders_killed(tmp_path: Path) -> None:
                 _, err = process.communicate()
                 assert process.returncode in (0, -signal.SIGKILL), err
             in_cache(folder, caches)
-            assert sorted(path.suffix for path in caches.iterdir()) == [".lock", ".planes"]
+            left = [path.suffix for path in caches.iterdir()]
+            assert set(left) == {".lock", ".planes"}
+            assert len(left) <= 4
 
 
 def test_pairs_of_builders(tmp_path: Path) -> None:

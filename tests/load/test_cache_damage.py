@@ -157,24 +157,39 @@ def folder(tmp_path: Path) -> Folder:
 # ---------------------------------------------------------------- a file that is cut short while mapped
 
 
+def cut_all(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def cut_half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def cut_within_a_page(path: Path) -> None:
+    """The rest of a file's last page reads as zeros, without any signal."""
+    os.truncate(path, planes_at(path, 22)[0] + 10)
+
+
+def write_into(path: Path) -> None:
+    flip(path, planes_at(path, 7)[0] + 50)
+
+
 @READERS
-@pytest.mark.parametrize("share", [0.0, 0.5])
-def test_a_file_cut_short_while_it_is_used_is_one_line(
-    read: Read, share: float, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("change", [cut_all, cut_half, cut_within_a_page, write_into])
+def test_a_file_cut_short_or_changed_while_it_is_used_is_one_line(
+    read: Read, change: Callable[[Path], None], data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = read(cached(data, tmp_path))
     samples = cached(data, tmp_path)
     assert read(samples) == expected, "and all planes have been checked"
-    samples.set_epoch(0)
     path = cache_of(tmp_path)
-    os.truncate(path, int(share * path.stat().st_size))
+    change(path)
     assert read(samples) == expected
     assert read(samples) == expected, "and so it goes on"
     (line,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert str(path) in line
-    assert "cut short" in line
-    assert read(cached(data, tmp_path)) == expected
-    assert "building it again" in caplog.text
+    assert "cut short or changed" in line
+    assert read(cached(data, tmp_path)) == expected, "at the next start, too"
 
 
 def test_a_file_cut_short_between_two_batches(

@@ -110,7 +110,7 @@ class PlaneFileWriter:
         """Append the planes of an image, and record them as row `row`."""
         slot = packed_slot(picture)
         set_row(self.columns, row, self.position, picture)
-        self.columns["checksum"][row] = checksum(slot)
+        self.columns["checksum"][row] = checksum(slot.data)
         self._file.write(slot.data)
         self.position += len(slot)
 
