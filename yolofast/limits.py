@@ -79,7 +79,7 @@ MAX_NAME_BYTES = 255
 """Bytes of a file name that common file systems support; longer names of our own files are shortened."""
 
 # Weights files
-MAX_TENSOR_HEADER_BYTES = 16 * 2**20
+MAX_TENSOR_HEADER_BYTES = 8 * 2**20
 """Bytes of the header of a safetensors file. A run of 10,000 epochs of the largest model has 6 MB."""
 MAX_TENSOR_HEADER_VALUES = 250_000
 """Opening brackets in such a header: tensors take two each, epochs of the history one."""

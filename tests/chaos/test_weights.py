@@ -20,6 +20,7 @@ from support.tensor_files import container
 from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError, ExportError
 from yolofast.export import check_export, export_model
+from yolofast.limits import MAX_TENSOR_HEADER_BYTES
 from yolofast.models import Detector, build_model, fused_copy, load_weights
 from yolofast.runs import resumed_config
 from yolofast.train import CheckpointManager, Trainer, TrainingMonitor
@@ -122,7 +123,7 @@ def test_cut_files_are_noticed(run: Path, kind: str, tmp_path: Path) -> None:
     path, whole, read, header = alone(run, kind, tmp_path)
     with Attack(f"{kind} cut", tries=200) as attack:
         for draw in attack:
-            path.write_bytes(whole[: draw.randrange(draw.choice((header, len(whole))) % len(whole))])
+            path.write_bytes(whole[: draw.randrange(draw.choice((min(header, len(whole)), len(whole))))])
             assert_refused(path, read)
 
 
@@ -158,22 +159,22 @@ def test_a_changed_results_csv_is_written_anew(run: Path, tmp_path: Path) -> Non
 # ------------------------------------------------------------ headers
 
 ENTRY = b'{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
-MB16 = 16 * 2**20 - 100
+LARGEST = MAX_TENSOR_HEADER_BYTES - 100
 
 
 def bombs() -> dict[str, bytes]:
     """Headers that ask for time or memory; each is at the limit or above it."""
     return {
         "100 MB of spaces": b'{"a":1}' + b" " * 100 * 2**20,
-        "16 MB of spaces": b'{"a":1}' + b" " * MB16,
+        "spaces up to the limit": b'{"a":1}' + b" " * LARGEST,
         "100 MB of brackets": b"[" * 100 * 2**20,
         "200,000 brackets deep": b"[" * 200_000,
         "200,000 objects deep": b'{"a":' * 200_000,
         "empty lists": b"[" + b"[]," * 249_000 + b"1]",
         "empty objects": b"[" + b"{}," * 249_000 + b"1]",
-        "floats": b"[" + b"1.1," * (MB16 // 4) + b"1]",
-        "texts": b"[" + b'"ab",' * (MB16 // 5) + b"1]",
-        "wide text": b'["' + "ab🙂".encode() * (MB16 // 6) + b'"]',
+        "floats": b"[" + b"1.1," * (LARGEST // 4) + b"1]",
+        "texts": b"[" + b'"ab",' * (LARGEST // 5) + b"1]",
+        "wide text": b'["' + "ab🙂".encode() * (LARGEST // 6) + b'"]',
         "many names": b"{" + b",".join(b'"%d":1' % n for n in range(1_000_000)) + b"}",
         "one name a million times": b"{" + b'"a":1,' * 1_000_000 + b'"a":1}',
         "many tensors": b"{" + b",".join(b'"%d":%s' % (n, ENTRY) for n in range(83_000)) + b"}",
@@ -185,9 +186,9 @@ def bombs() -> dict[str, bytes]:
         + b'],"data_offsets":[0,8]}}',
         "a number of a million digits": b'{"a":' + b"9" * 1_000_000 + b"}",
         "a terabyte": b'{"a":{"dtype":"F32","shape":[250000000000],"data_offsets":[0,1000000000000]}}',
-        "metadata of 16 MB": b'{"__metadata__":{"yolofast_training":"'
+        "metadata up to the limit": b'{"__metadata__":{"yolofast_training":"'
         + b"[" * 200_000
-        + b"x" * (MB16 - 200_100)
+        + b"x" * (LARGEST - 200_100)
         + b'"}}',
     }
 
