@@ -5,7 +5,7 @@ which `predict` and `val` import, takes 220 MB and 1.2 s. So the bound of 200 MB
 for commands with torch on what a bomb adds.
 """
 
-# ruff: noqa: E501 - a bomb a line
+
 
 from __future__ import annotations
 
