@@ -5,7 +5,7 @@ which `predict` and `val` import, takes 220 MB and 1.2 s. So the bound of 200 MB
 for commands with torch on what a bomb adds.
 """
 
-# ruff: noqa: E501 - a bomb a line
+
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_image_bombs_through_predict_and_val(tmp_path: Path) -> None:
         steps = iter(attack)
         next(steps)
         ran = attack.saw(predict(images, "bombs"))
-        assert ran.code == 0, ran.err
+        assert ran.code in (0, 1), ran.err  # 1: some images could not be read
         assert ran.peak_mb < plain.peak_mb + 100
         next(steps)
         val = (
