@@ -107,7 +107,7 @@ def test_image_bombs_through_predict_and_val(tmp_path: Path) -> None:
         steps = iter(attack)
         next(steps)
         ran = attack.saw(predict(images, "bombs"))
-        assert ran.code == 0, ran.err
+        assert "19 of 23 images could not be read" in ran.err
         assert ran.peak_mb < plain.peak_mb + 100
         next(steps)
         val = (
