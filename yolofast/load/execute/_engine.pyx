@@ -414,9 +414,8 @@ cdef class Engine:
                 ("checksums", guard.checksums, np.uint64), ("checked", guard.checked, np.uint8)
             ):
                 if array.dtype != dtype or array.shape != (count,) or not array.flags.c_contiguous:
-                    raise ValueError(
-                        f"{name} is {array.dtype} {array.shape}; expected C-contiguous {np.dtype(dtype)} ({count},)"
-                    )
+                    wanted = f"C-contiguous {np.dtype(dtype)} ({count},)"
+                    raise ValueError(f"{name} is {array.dtype} {array.shape}; expected {wanted}")
             self.keep += [guard, guard.checksums, guard.checked]
             sources.checksums = <const uint64_t*>cnp.PyArray_DATA(guard.checksums)
             sources.checked = <uint8_t*>cnp.PyArray_DATA(guard.checked)
