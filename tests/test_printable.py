@@ -163,7 +163,7 @@ def test_logs_and_warnings_of_libraries_are_plain_lines() -> None:
         "    warnings.warn('w\\x07\\nx', RuntimeWarning)\n"
         "    return 0\n"
         "entry._run = run\n"
-        "sys.exit(entry.main(['x']))\n"
+        "sys.exit(entry.run(['x']))\n"
     )
     assert (ran.code, ran.err) == (0, "a\\x1b[31mb\\nc\nRuntimeWarning: w\\x07\\nx\n")
 

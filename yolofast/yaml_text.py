@@ -6,6 +6,7 @@ and never written out.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from yolofast.brief import brief_text
 from yolofast.limits import MAX_DEPTH, MAX_YAML_BYTES, MAX_YAML_SCALAR, MAX_YAML_VALUES
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+"""Half of a pair of escapes, as JSON has them for one character: libyaml refuses them."""
+_MAX_SLOW = 1 << 17
+"""Characters of a text with such escapes, which PyYAML's own slower parser reads."""
 
 
 class YamlTextError(Exception):
@@ -37,7 +42,7 @@ def compose_yaml(text: str) -> yaml.Node | None:
     """The tree of nodes of a text, nothing constructed; raises `YamlTextError`."""
     try:
         _check_bounds(text)
-        return yaml.compose(text, Loader=_LOADER)
+        return yaml.compose(text, Loader=_loader(text))
     except yaml.YAMLError as error:
         raise _syntax_error(error, text) from None
 
@@ -46,11 +51,15 @@ def load_yaml(text: str) -> Any:
     """The values of a text, with PyYAML's safe loader; raises `YamlTextError`."""
     try:
         _check_bounds(text)
-        return yaml.load(text, Loader=_LOADER)
+        return yaml.load(text, Loader=_loader(text))
     except yaml.YAMLError as error:
         raise _syntax_error(error, text) from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise YamlTextError(f"not valid YAML: a value cannot be read: {brief_text(str(error))}") from None
+
+
+def _loader(text: str) -> Any:
+    return yaml.SafeLoader if len(text) <= _MAX_SLOW and _HALF_CHARACTER.search(text) else _LOADER
 
 
 def _syntax_error(error: yaml.YAMLError, text: str) -> YamlTextError:
@@ -63,7 +72,7 @@ def _syntax_error(error: yaml.YAMLError, text: str) -> YamlTextError:
 def _check_bounds(text: str) -> None:
     """Refuse what is too much while the text is still a flat stream of events."""
     depth = values = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for event in yaml.parse(text, Loader=_loader(text)):
         if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.NodeEvent):

@@ -5,8 +5,6 @@ which `predict` and `val` import, takes 220 MB and 1.2 s. So the bound of 200 MB
 for commands with torch on what a bomb adds.
 """
 
-
-
 from __future__ import annotations
 
 import shutil

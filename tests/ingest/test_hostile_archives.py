@@ -336,11 +336,11 @@ def test_killed_while_unpacking_then_run_again(tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "x.tar", {f"{i}.txt": str(i) * 50 for i in range(2000)})
     command = [sys.executable, "-c", UNPACK, str(archive), str(tmp_path / "out")]
     with subprocess.Popen(command) as run:
-        while not list(tmp_path.glob(".out.unpacking-*/new/*9.txt")):
+        while not list(tmp_path.glob(".out.building-*/new/*9.txt")):
             assert run.poll() is None
             time.sleep(0.002)
         os.kill(run.pid, signal.SIGKILL)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3  # the archive, the work folder and its lock
     assert not (tmp_path / "out").exists()
     extract_archive(archive, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.tar"]

@@ -16,7 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -271,12 +271,12 @@ def _build(request: _Request) -> PlaneFile:
         with atomic_file(path, sync=True) as temporary:
             with temporary.open("wb") as file:
                 _write(file, request, found)
-            built = open_plane_file(temporary)
+        built = open_plane_file(path)
         damage_note(path).unlink(missing_ok=True)
         if found.file is not None:
             found.file.close()
         request.remove_superseded()
-        return replace(built, path=path)
+        return built
 
 
 def _write(file: BinaryIO, request: _Request, found: _Found) -> None:
