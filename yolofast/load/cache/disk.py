@@ -268,9 +268,8 @@ def _build(request: _Request) -> PlaneFile:
         missing = int((found.rows < 0).sum())
         total = len(request.images)
         _log.info("cache disk: building %s; %d of %d images to decode", printable(str(path)), missing, total)
-        with atomic_file(path, sync=True) as temporary:
-            with temporary.open("wb") as file:
-                _write(file, request, found)
+        with atomic_file(path, sync=True) as temporary, temporary.open("wb") as file:
+            _write(file, request, found)
         built = open_plane_file(path)
         damage_note(path).unlink(missing_ok=True)
         if found.file is not None:
