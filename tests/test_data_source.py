@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from support.dataset_files import write_text, write_yolo
 
 from yolofast.cli import main
 from yolofast.data_source import resolve_data
-from yolofast.prepare import prepare_dataset
+from yolofast.prepare import changes, prepare_dataset
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
 
@@ -66,6 +68,82 @@ def test_with_copies_only_edits_of_the_prepared_files_are(
     resolve_data(out)
     assert "labels/" in caplog.text
     assert "and 1 more have changed" in caplog.text
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files whose bytes are compared."""
+    paths, digest = [], changes.file_digest
+
+    def counted(path: str) -> tuple[int, bytes]:
+        paths.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(changes, "file_digest", counted)
+    return paths
+
+
+def moved(out: Path, source: Path) -> Path:
+    return out.rename(out.with_name("elsewhere"))
+
+
+def copied(out: Path, source: Path) -> Path:
+    return shutil.copytree(out, out.with_name("elsewhere"))
+
+
+def copied_without_times(out: Path, source: Path) -> Path:
+    return shutil.copytree(out, out.with_name("elsewhere"), copy_function=shutil.copyfile)
+
+
+def source_removed(out: Path, source: Path) -> Path:
+    shutil.rmtree(source)
+    return out
+
+
+@pytest.mark.parametrize("what", [moved, copied, copied_without_times, source_removed])
+def test_a_dataset_that_was_copied_is_compared_once_and_without_a_word(
+    source: Path,
+    caplog: pytest.LogCaptureFixture,
+    compared: list[str],
+    what: Callable[[Path, Path], Path],
+) -> None:
+    out = prepare_dataset(source).root
+    wait_for_the_clock(out.parent)
+    data = what(out, source) / "data.yaml"
+    resolve_data(data)
+    once = len(compared)
+    resolve_data(data)
+    assert len(compared) == once <= 8
+    assert caplog.messages == []
+
+
+def test_of_a_large_copy_only_the_files_that_changed_last_are_compared(
+    source: Path, caplog: pytest.LogCaptureFixture, compared: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copied(prepare_dataset(source).root, source)
+    label = sorted(out.glob("*/labels/*.txt"))[0]
+    monkeypatch.setattr(changes, "MAX_COMPARED_BYTES", 2 * label.stat().st_size)
+    wait_for_the_clock(out.parent)
+    rewrite(label)
+    resolve_data(out)
+    assert f"{label} has changed" in caplog.text
+    assert len(compared) <= 2
+    monkeypatch.setattr(changes, "MAX_COMPARED", 0)
+    resolve_data(out)
+    assert len(caplog.messages) == 1
+    assert len(compared) <= 2
+
+
+@pytest.mark.parametrize(
+    "images", ["", ', "images": 1', ', "images": [1]', ', "images": [{"name": "a.jpg"}]']
+)
+def test_a_damaged_manifest_does_not_stop_a_training(
+    source: Path, caplog: pytest.LogCaptureFixture, images: str
+) -> None:
+    out = prepare_dataset(source).root
+    write_text(out / "manifest.json", f'{{"made_by": "yolofast prepare"{images}}}')
+    assert resolve_data(out).path == out / "data.yaml"
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("command", [["prepare"], ["convert", "--to", "voc"]])

@@ -52,11 +52,13 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_run_without_a_checkpoint_is_taken_again(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a")
-    for name in (".lock", "labels.png", "train_batch1.png", "weights/.last.safetensors.7.tmp"):
+    left = (".labels.png.yolofast-1.tmp", "weights/.best.safetensors.yolofast-2.tmp")
+    for name in (".lock", "labels.png", "train_batch1.png", *left):
         write_text(folder / name, "")
     with open_run(settings(tmp_path)) as config:
         assert config.logging.run_dir == folder
         assert not list(folder.glob("*.png")), "pictures of another run"
+        assert not list(folder.rglob("*.tmp")), "files that a killed run was writing"
 
 
 def test_a_config_that_a_user_put_there_is_not_overwritten(tmp_path: Path) -> None:
@@ -73,6 +75,31 @@ def test_a_folder_with_anything_else_is_not(tmp_path: Path, name: str) -> None:
     write_text(folder / name, "")
     with open_run(settings(tmp_path)) as config:
         assert config.logging.name == "a-2"
+
+
+def test_a_run_that_was_killed_before_its_first_last_is_resumed_not_overwritten(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a")
+    for name in (".lock", "results.csv", "weights/best.safetensors"):
+        write_text(folder / name, "")
+    with open_run(settings(tmp_path)) as config:
+        assert config.logging.name == "a-2"
+    with open_run(resumed_config(newest_unfinished(tmp_path))) as config:
+        assert config.logging.run_dir == folder
+
+
+def test_resuming_removes_what_a_killed_run_was_writing(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a", 0.1)
+    left = [
+        ".dataflow.png.yolofast-1.tmp",
+        ".é.png.yolofast-12.tmp",
+        "weights/.last.safetensors.yolofast-1.tmp",
+    ]
+    mine = [".notes.tmp", ".x.yolofast-1.tmp.txt", "yolofast-1.tmp"]
+    for name in (*left, *mine):
+        write_text(folder / name, "")
+    with open_run(resumed_config(folder)):
+        assert not [name for name in left if (folder / name).exists()]
+        assert all((folder / name).exists() for name in mine)
 
 
 def test_runs_started_together_get_folders_of_their_own(tmp_path: Path) -> None:

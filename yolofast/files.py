@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from yolofast.errors import DataError, YolofastError
 from yolofast.file_lock import file_lock, is_at
 from yolofast.limits import MAX_NAME_BYTES
 
+_TEMPORARY = re.compile(r"\..+\.yolofast-[1-9]\d*\.tmp", re.DOTALL)
 WRITE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 
@@ -53,6 +55,19 @@ def atomic_file(
             raise
         for second in itertools.takewhile(Path.exists, itertools.islice(_temporaries(path), 1, None)):
             _remove_leftover(second)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed runs left in `folder`; those that are being written stay."""
+    with contextlib.suppress(OSError):  # there is no such folder, or it cannot be read
+        for path in list(folder.iterdir()):
+            if is_temporary(path.name):
+                _remove_leftover(path)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name is one that `atomic_file` gives."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def hidden_name(name: str, ending: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from yolofast.errors import ConfigError
+from yolofast.files import remove_leftovers
 from yolofast.work_folder import only_writer
 
 
@@ -28,6 +29,8 @@ def output_folder(project: Path, name: str, *, exist_ok: bool = False) -> Iterat
             created = not exist_ok or not (project / name).exists()
             folder = project / name if exist_ok else _claimed(project, name)
             folder.mkdir(parents=True, exist_ok=True)
+            if exist_ok:
+                remove_leftovers(folder)
         except OSError as error:
             raise cannot_create(project / name, error) from None
         try:

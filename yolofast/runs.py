@@ -1,23 +1,24 @@
 """Run folders: PROJECT/NAME with config.yaml, weights/, results.csv and pictures.
 
 A run holds the lock of its folder while it trains, so that no two runs write into one; the lock file says
-which process that is. A new run takes the
-first of NAME, NAME-2, NAME-3, ... that is free; the folder of a run that stopped before its first checkpoint
-is free, too.
+which process that is. A new run takes the first of NAME, NAME-2, NAME-3, ... that is free; the folder of a
+run that stopped before its first epoch was over is free, too. Weights and results are never overwritten, not
+even those of a run that was killed between its first `best` and `last`: --resume begins it again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, YolofastError
 from yolofast.file_lock import clear_holder, file_lock, holder_of, is_at, names_living, write_holder
+from yolofast.files import is_temporary, remove_leftovers
 from yolofast.output_folder import cannot_create, missing_folders, numbered_folders, remove_empty
+from yolofast.printable import command_line
 from yolofast.seal import is_intact
 
 CONFIG_NAME, WEIGHTS_FOLDER, LOCK_NAME = "config.yaml", "weights", ".lock"
@@ -44,6 +45,8 @@ def open_run(config: YOLOConfig) -> Iterator[YOLOConfig]:
         with contextlib.ExitStack() as stack:
             if _claim(folder, stack, resume=resume):
                 stack.callback(_remove_if_empty, folder, missing)  # while the lock is still held
+                for written in (folder, folder / WEIGHTS_FOLDER):
+                    remove_leftovers(written)
                 if not resume:
                     _remove_pictures(folder)
                 yield config.replace(name=str(folder.relative_to(project)))
@@ -89,13 +92,13 @@ def _is_free(folder: Path) -> bool:
 
     A lock is among that: without it the files, such as a config.yaml, are not those of a run.
     """
-    found = list(folder.iterdir())
+    found = [path for path in folder.iterdir() if not is_temporary(path.name)]
     if found and not (folder / LOCK_NAME).exists():
         return False
     if any(not any(path.match(name) for name in _BEFORE_THE_FIRST_EPOCH) for path in found):
         return False
     weights = folder / WEIGHTS_FOLDER
-    return not weights.exists() or all(path.suffix == ".tmp" for path in weights.iterdir())
+    return not weights.exists() or all(is_temporary(path.name) for path in weights.iterdir())
 
 
 def _remove_pictures(folder: Path) -> None:
@@ -140,7 +143,7 @@ def newest_unfinished(project: Path, *, epochs: int | None = None, patience: int
         raise CheckpointError(f"{project}: no run to resume here. Give its folder: --resume PATH.")
     raise CheckpointError(
         f"{project}: every run here is finished ({len(newest)}). To continue the latest one: "
-        f"--resume {shlex.quote(str(newest[0]))} with more --epochs, or a larger --patience if it stopped "
+        f"{command_line('--resume', newest[0])} with more --epochs, or a larger --patience if it stopped "
         "early."
     )
 

@@ -111,3 +111,10 @@ def test_results_in_one_folder_come_one_after_the_other(
     thread.join()
     assert order == ["first", "second"]
     assert [path.name for path in tmp_path.iterdir()] == ["r"]
+
+
+def test_results_in_an_old_folder_are_cleared_of_what_a_killed_run_was_writing(tmp_path: Path) -> None:
+    for name in ("a.jpg", ".a.jpg.yolofast-1.tmp", ".b.jpg.tmp"):
+        write_text(tmp_path / "r" / name, "")
+    with output_folder(tmp_path, "r", exist_ok=True) as folder:
+        assert sorted(path.name for path in folder.iterdir()) == [".b.jpg.tmp", "a.jpg"]

@@ -139,7 +139,7 @@ def test_a_killed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     """What a kill in the middle of writing leaves: a temporary file beside the old checkpoint."""
     manager = CheckpointManager(tmp_path)
     manager.save(state(1), is_best=False)
-    leftover = tmp_path / ".last.safetensors.999.tmp"
+    leftover = tmp_path / ".last.safetensors.yolofast-1.tmp"
     leftover.write_bytes(manager.last.read_bytes()[:50])
     found = manager.load_latest()
     assert found is not None

@@ -8,8 +8,10 @@ as it was then. Any other is compared by its digest, because a hard link more or
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from yolofast.prepare.image_writer import file_digest
 from yolofast.prepare.manifest import MANIFEST, is_cache, read_manifest
 from yolofast.threads import map_in_threads
 
-MAX_COMPARED = 1000
-"""Files that `changed_files` reads at most: those that changed last."""
+MAX_COMPARED, MAX_COMPARED_BYTES = 1000, 1 << 27
+"""Files, and their bytes, that `changed_files` reads at most: those that changed last. A file system says
+of all files of a copy, or of one whose source was removed, that they may have changed."""
 _IMAGE_KEYS = frozenset({"name", "split", "bytes", "sha256", "label_bytes", "label_sha256"})
 
 
@@ -28,23 +31,32 @@ class Suspects:
 
     def __init__(self, out: Path) -> None:
         self._since = manifest_time(out)
-        self._files: dict[tuple[int, int, str], tuple[int, str]] = {}
+        self._files: dict[tuple[int, int, str], tuple[int, str, int]] = {}
 
     def add(self, path: str, status: os.stat_result, sha256: str) -> None:
         """Add a file if its status time is later; `sha256` (hex) is that of its bytes then, '' = unknown."""
         if status.st_ctime_ns > self._since:  # hard links to one file are compared once
-            self._files.setdefault((status.st_dev, status.st_ino, sha256), (status.st_ctime_ns, path))
+            self._files.setdefault(
+                (status.st_dev, status.st_ino, sha256), (status.st_ctime_ns, path, status.st_size)
+            )
 
     @property
     def latest(self) -> int | None:
         """The latest status time (ns); None where there are no suspects."""
-        return max((time for time, _ in self._files.values()), default=None)
+        return max((time for time, _, _ in self._files.values()), default=None)
 
-    def changed(self, most: int | None = None) -> Iterator[str]:
-        """Those whose bytes are others, or cannot be read; looks at the `most` that changed last."""
-        found = sorted(((*self._files[key], key[2]) for key in self._files), reverse=True)[:most]
-        known = [(path, sha256) for _, path, sha256 in found if sha256]
-        yield from (path for _, path, sha256 in found if not sha256)
+    def limit(self, files: int, size: int) -> bool:
+        """Keep those that changed last, at most so many `files` of `size` bytes together; whether all fit."""
+        latest = sorted(self._files.items(), key=lambda item: item[1], reverse=True)
+        total = list(accumulate(file[2] for _, file in latest))
+        self._files = dict(latest[: min(files, bisect_right(total, size))])
+        return len(self._files) == len(latest)
+
+    def changed(self) -> Iterator[str]:
+        """Those whose bytes are others, or cannot be read."""
+        found = [(path, sha256) for (_, _, sha256), (_, path, _) in self._files.items()]
+        known = [(path, sha256) for path, sha256 in found if sha256]
+        yield from (path for path, sha256 in found if not sha256)
         digests = map_in_threads(_digest, [path for path, _ in known])
         yield from (path for (path, sha256), digest in zip(known, digests, strict=True) if digest != sha256)
 
@@ -52,8 +64,9 @@ class Suspects:
 def changed_files(out: Path) -> list[str]:
     """The images and labels of a prepared folder that are no longer those that were written, sorted.
 
-    Of files with the same size and a later status time, the `MAX_COMPARED` latest are read. Files that are
-    missing, or were added, do not count. Empty for a folder that was not prepared.
+    Of files with the same size and a later status time, the latest are read, as far as `MAX_COMPARED` and
+    `MAX_COMPARED_BYTES` go; when these are all, and nothing has changed, they are not read again. Files that
+    are missing, or were added, do not count. Empty for a folder that was not prepared.
     """
     manifest = read_manifest(out)
     if manifest is None or not is_whole(manifest):
@@ -73,7 +86,11 @@ def changed_files(out: Path) -> list[str]:
                 changed.append(path)
             else:
                 suspects.add(path, status, sha256)
-    return sorted([*changed, *suspects.changed(MAX_COMPARED)])
+    latest, all_compared = suspects.latest, suspects.limit(MAX_COMPARED, MAX_COMPARED_BYTES)
+    changed += suspects.changed()
+    if latest is not None and all_compared and not changed:
+        set_manifest_time(out, latest)
+    return sorted(changed)
 
 
 def has_hard_links(root: Path) -> bool:
@@ -101,7 +118,11 @@ def set_manifest_time(out: Path, time_ns: int | None = None) -> None:
 
 def is_whole(manifest: Mapping[str, Any]) -> bool:
     """Whether a manifest has all that is compared."""
-    return all(entry.keys() >= _IMAGE_KEYS for entry in manifest["images"])
+    entries = manifest.get("images")
+    return isinstance(entries, list) and all(
+        isinstance(entry, dict) and entry.keys() >= _IMAGE_KEYS and isinstance(entry["name"], str)
+        for entry in entries
+    )
 
 
 def listed_files(out: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[Path, dict[str, tuple[int, str]]]]:

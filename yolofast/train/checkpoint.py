@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from yolofast.errors import CheckpointError
-from yolofast.files import atomic_file
+from yolofast.files import atomic_file, remove_leftovers
 from yolofast.printable import printable
 from yolofast.tensor_file import TensorFile, non_finite, open_tensors, parsed_json, write_tensors
 from yolofast.train.history import is_history
@@ -97,8 +97,7 @@ class CheckpointManager:
             write_tensors(temporary, state.tensors, described | {_STATE_KEY: json.dumps(state.values)})
             if self.last.exists():
                 self.last.replace(self.directory / PREVIOUS)
-        for leftover in self.directory.glob(".*.safetensors.*.tmp"):  # of a run that was killed
-            leftover.unlink()
+        remove_leftovers(self.directory)
 
     def load_latest(self) -> TrainingState | None:
         """The last intact checkpoint, or None when the run has none.
