@@ -65,9 +65,8 @@ def through_every_command(attack: Attack, work: Path, texts: list[str], *, odd_f
     """One dataset with an image and a class of each text, in folders of such names."""
     names = file_names(texts, ".jpg")
     folders = iter(file_names([text for text in texts if not text.startswith(".")], "") if odd_folder else ())
-    runs = work / "runs"
     work = work / next(folders, "work")
-    root = work / next(folders, "set")
+    root, runs = work / next(folders, "set"), work / next(folders, "runs")
     data = write_yolo_dataset(root, names, texts, next(folders, ""))
     images = sum(not name.startswith(".") for name in names)
 

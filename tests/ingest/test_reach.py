@@ -12,7 +12,10 @@ from support.download_server import running
 
 from yolofast.errors import DataError
 from yolofast.ingest import download_dataset_from_url
+from yolofast.ingest.download import download_and_unpack
 from yolofast.ingest.reach import Reach, UnsafeRedirectError, is_private
+from yolofast.ingest.redaction import Secrets
+from yolofast.ingest.transfer import Download
 
 PUBLIC, PRIVATE = "93.184.215.14", "10.0.0.7"
 
@@ -44,7 +47,7 @@ def test_private_addresses(address: str, expected: bool) -> None:
     assert is_private(address) is expected
 
 
-def test_a_public_host_may_not_lead_into_the_network_and_a_private_one_stays_where_it_is() -> None:
+def test_a_public_host_may_not_lead_into_the_network() -> None:
     reach = Reach(is_given=True, anywhere=False)
     reach.begin("https://host.example/x.zip")
     reach.check_peer("host.example", PUBLIC)
@@ -55,13 +58,38 @@ def test_a_public_host_may_not_lead_into_the_network_and_a_private_one_stays_whe
     for url in ("https://169.254.169.254/latest", "https://[::1]/x"):
         with pytest.raises(UnsafeRedirectError, match="a private address"):
             reach.check_redirect("https://host.example/x.zip", url)
-    own = Reach(is_given=True, anywhere=False)
-    own.begin("http://nas.local/x.zip")
-    own.check_peer("nas.local", PRIVATE)
-    own.check_peer("nas.local", PRIVATE)
-    own.check_peer("cdn.example", PUBLIC)
-    with pytest.raises(UnsafeRedirectError):
-        own.check_peer("router.local", PRIVATE)
+
+
+@pytest.mark.parametrize(
+    ("given", "others", "refused"),
+    [
+        (
+            "10.0.0.7",
+            ["192.168.3.4", "172.20.0.1", "::ffff:10.1.1.1"],
+            ["127.0.0.1", "169.254.169.254", "::1"],
+        ),
+        ("127.0.0.1", ["127.0.0.2", "::1"], ["10.0.0.7", "169.254.169.254", "fd00:ec2::254"]),
+        ("fd00::1", [], ["fd00:ec2::254", "10.0.0.7"]),
+        (PUBLIC, [], ["10.0.0.7", "127.0.0.1"]),
+    ],
+)
+def test_a_server_of_an_intranet_may_lead_to_others_in_it(
+    given: str, others: list[str], refused: list[str]
+) -> None:
+    reach = Reach(is_given=True, anywhere=False)
+    for _ in range(2):  # attempts
+        reach.begin("http://nas.local./x.zip")
+        reach.check_peer("NAS.local", given)
+        for address in others:
+            reach.check_peer("storage.local", address)
+        for address in refused:
+            with pytest.raises(UnsafeRedirectError, match="a private address"):
+                reach.check_peer("storage.local", address)
+        reach.check_peer("cdn.example", PUBLIC)
+        reach.check_peer("nas.local", given)
+        for address in others:  # where the internet has sent us
+            with pytest.raises(UnsafeRedirectError, match="a private address"):
+                reach.check_peer("storage.local", address)
 
 
 def test_https_is_not_left() -> None:
@@ -94,15 +122,24 @@ def server() -> Iterator[str]:
 
 
 def test_a_name_that_resolves_to_this_machine(server: str, tmp_path: Path) -> None:
-    url = f"{server}/elsewhere.zip"
+    url = f"{server.replace('127.0.0.1', 'localhost')}/cats.zip"
+
+    def fetched(*, anywhere: bool) -> Path:
+        download = Download(url, url, Reach(is_given=False, anywhere=anywhere), Secrets())
+        return download_and_unpack(download, tmp_path / "cats", identity=url, retries=0)
+
     with pytest.raises(DataError) as caught:
-        download_dataset_from_url(url, tmp_path / "cats")
+        fetched(anywhere=False)
     assert str(caught.value).startswith(f"{url}: cannot be downloaded: the server redirected to ")
     assert str(caught.value).endswith(
         ", a private address. If you trust it, allow it with --unsafe-redirects (unsafe_redirects=True)."
     )
     assert list(tmp_path.iterdir()) == []
-    assert (download_dataset_from_url(url, tmp_path / "cats", unsafe_redirects=True) / "a.txt").exists()
+    assert (fetched(anywhere=True) / "a.txt").exists()
+
+
+def test_a_server_on_this_machine_may_call_it_by_another_name(server: str, tmp_path: Path) -> None:
+    assert (download_dataset_from_url(f"{server}/elsewhere.zip", tmp_path / "cats") / "a.txt").exists()
 
 
 def test_a_proxy_resolves_names_itself(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from support.download_server import Served, serving
 from yolofast.errors import DataError
 from yolofast.ingest import download, download_dataset_from_url, transfer
 from yolofast.ingest.partial import PartialFile
+from yolofast.ingest.urls import name_from_url
 
 NOISE = np.random.default_rng(0).bytes(300_000)
 FILES = {"data.yaml": "names: [a]\n", "train/images/a.jpg": NOISE}
@@ -186,11 +189,15 @@ def test_a_part_of_another_version_begins_anew(served: Served, tmp_path: Path, e
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"weak"', "unquoted"])
-def test_without_a_version_nothing_is_kept(served: Served, tmp_path: Path, etag: str | None) -> None:
+def test_without_a_version_nothing_is_kept(
+    served: Served, tmp_path: Path, etag: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     served.etag, served.cuts = etag, [100_000, 100_000]
-    with pytest.raises(DataError, match=r"was interrupted \(2 attempts\)\. Try again later"):
+    with pytest.raises(DataError, match=r"was interrupted \(2 attempts\)\. Try again later") as caught:
         download_dataset_from_url(served.url, tmp_path / "cats", retries=1)
     assert served.asked == [None, None]
+    for said in (str(caught.value), caplog.text):
+        assert re.search(r"anew, without the \d+ bytes received: the server sends no strong ETag", said)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -408,3 +415,17 @@ def test_a_part_that_another_run_is_at_stays(served: Served, tmp_path: Path) -> 
         fcntl.flock(contents, fcntl.LOCK_EX)
         download_dataset_from_url(f"{served.url}?key=other", tmp_path / "cats")
         assert sorted(p.name for p in tmp_path.iterdir()) == [folder.name, "cats"]
+
+
+def test_a_target_whose_name_fills_a_file_name(served: Served, tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 255)
+    interrupt(served, target)
+    assert (download_dataset_from_url(served.url, target) / "data.yaml").exists()
+    assert served.asked == [None, "bytes=100000-"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_name_in_the_url_whose_characters_have_many_bytes(tmp_path: Path) -> None:
+    name = name_from_url("http://host.example/" + quote("\U0001f408" * 120) + ".zip")
+    (tmp_path / name).mkdir()
+    assert name == "\U0001f408" * 63

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from support.dataset_files import image_bytes
 
+from yolofast.limits import MAX_NAME
+
 MAX_BYTES = 255
 """The longest file name that common file systems support."""
 
@@ -42,11 +44,14 @@ def odd_text(rng: random.Random) -> str:
 
 
 def odd_texts(rng: random.Random, count: int) -> list[str]:
-    """`count` different odd texts: every one of `ODD_TEXTS`, then mixtures; some fill a file name."""
+    """`count` different odd texts: every one of `ODD_TEXTS`, then mixtures; some fill a file name.
+
+    None is longer than a class name may be.
+    """
     texts = dict.fromkeys(ODD_TEXTS[:count])
     while len(texts) < count:
         text = odd_text(rng)
-        texts[text * 200 if rng.random() < 0.1 else text] = None
+        texts[(text * 200)[:MAX_NAME] if rng.random() < 0.1 else text] = None
     return list(texts)
 
 

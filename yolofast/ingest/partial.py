@@ -23,12 +23,14 @@ from typing import BinaryIO
 
 from yolofast.errors import DataError
 from yolofast.file_lock import file_lock
-from yolofast.files import write_json
+from yolofast.files import hidden_name, write_json
 from yolofast.work_folder import MARKER, mark_folder, marked_target
 
 SAVE_EVERY_S = 1.0
 _CONTENTS, _VERSION = "contents", "version.json"
 _READ = 1 << 20
+_DIGITS, _RANDOM_BYTES = 16, 4
+"""Of the hash of the URL in the name of a folder, and what is appended while it is removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def partial_file(target: Path, identity: str, *, is_verified: bool = False) -> I
     be written (a full disk is not left full). Raises `DataError` when another run is using it, and `OSError`
     when it cannot be written.
     """
-    name = _prefix(target) + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    name = _prefix(target) + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
     folder = target.with_name(name)
     part: PartialFile | None = None
     with _locked(folder, target) as output:
@@ -170,7 +172,9 @@ def discard_partial_files(target: Path) -> None:
 
 
 def _prefix(target: Path) -> str:
-    return f".{target.name}.partial-"
+    """How the names of the folders of partial downloads for `target` begin."""
+    rest = f"{'x' * _DIGITS}-{'x' * 2 * _RANDOM_BYTES}"  # what follows, for names that just fit
+    return hidden_name(target.name, f"partial-{rest}").removesuffix(rest)
 
 
 def _is_kept(part: PartialFile, error: BaseException) -> bool:
@@ -235,7 +239,7 @@ def _remove(folder: Path) -> None:
 
     Its marker is removed last, so that after a kill the rest is still recognised as ours.
     """
-    _remove_entries(folder.rename(f"{folder}-{secrets.token_hex(4)}"))
+    _remove_entries(folder.rename(f"{folder}-{secrets.token_hex(_RANDOM_BYTES)}"))
 
 
 def _remove_entries(folder: Path) -> None:

@@ -79,12 +79,13 @@ def transfer(download: Download, part: PartialFile, retries: int) -> None:
             if wait_s is None:
                 wait_s = min(MAX_WAIT_S, FIRST_WAIT_S * 2.0**failures)
             _log.warning(
-                "%s: %s. Retrying in %.0f s (%d of %d).",
+                "%s: %s. Retrying in %.0f s (%d of %d).%s",
                 download.name,
                 problem,
                 wait_s,
                 failures + 1,
                 retries,
+                _why_anew(part),
             )
             sleep(wait_s)
     raise DataError(_given_up(download.name, str(problem), part, retries + 1))
@@ -93,11 +94,21 @@ def transfer(download: Download, part: PartialFile, retries: int) -> None:
 def _given_up(name: str, reason: str, part: PartialFile, attempts: int) -> str:
     count = f" ({attempts} attempts)" if attempts > 1 else ""
     if not part.resumable:  # nothing is kept
-        return f"{name}: cannot be downloaded: {reason}{count}. Try again later."
+        return f"{name}: cannot be downloaded: {reason}{count}. Try again later.{_why_anew(part)}"
     total = f" of {part.version.total}" if part.version.total is not None else ""
     return (
         f"{name}: cannot be downloaded: {reason}{count}. {part.size}{total} bytes are kept in "
         f"'{part.path.parent}': the same command resumes there; remove that folder to discard them."
+    )
+
+
+def _why_anew(part: PartialFile) -> str:
+    """Why the next attempt cannot use what this one received; nothing where it can, or received nothing."""
+    if part.resumable or not part.size:
+        return ""
+    return (
+        f" It begins anew, without the {part.size} bytes received: the server sends no strong ETag to resume "
+        "by. Where the SHA-256 is known, --sha256 (sha256=) resumes without one."
     )
 
 

@@ -7,7 +7,9 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from yolofast.errors import DataError
+from yolofast.files import shortened
 from yolofast.ingest.extract import name_of_archive
+from yolofast.limits import MAX_NAME_BYTES
 from yolofast.printable import printable
 
 
@@ -34,4 +36,4 @@ def name_from_url(url: str) -> str:
     """A folder name for the file at `url`. Raises `DataError` when it is not an http or https URL."""
     check_http_url(url)
     last = PurePosixPath(unquote(urlsplit(url).path)).name.replace("\0", "")
-    return name_of_archive(last).strip(" .")[:100] or "dataset"
+    return shortened(name_of_archive(last).strip(" .")[:100], MAX_NAME_BYTES) or "dataset"
