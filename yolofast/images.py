@@ -234,13 +234,15 @@ def decode_with_opencv(data: bytes, flags: int) -> NDArray[Any] | None:
 
 
 def _check_chunks(data: bytes) -> None:
-    """Raise `ImageError` for a PNG with a chunk that states far more bytes than follow: decoders allocate them."""
-    at = len(_PNG)
+    """Raise `ImageError` for a PNG with a chunk that states far more bytes than there are."""
+    at = len(_PNG)  # decoders allocate what a chunk states
     for _ in range(MAX_PNG_CHUNKS):
         length = int.from_bytes(data[at : at + 4], "big")
         missing = at + length - len(data)
         if missing > MAX_MISSING_BYTES:
-            raise ImageError(f"a chunk states {length:,} bytes, {missing:,} more than there are; get it again")
+            raise ImageError(
+                f"a chunk states {length:,} bytes, {missing:,} more than there are; get it again"
+            )
         at += 12 + length
         if at >= len(data):
             return

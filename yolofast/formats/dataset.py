@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from yolofast.brief import brief_text
 from yolofast.errors import ImageError, without_location
+from yolofast.files import first_zeros
 from yolofast.formats.boxes import (
     apply_box_rules,
     row_finding,
@@ -24,7 +25,6 @@ from yolofast.formats.boxes import (
 )
 from yolofast.formats.prefetch import BATCH, prefetch_batches
 from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, ResizeEvidence, place_boxes
-from yolofast.files import first_zeros
 from yolofast.images import read_headers
 from yolofast.limits import MAX_BOXES
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split

@@ -12,7 +12,6 @@ from typing import Any
 from yolofast.files import first_zeros
 from yolofast.formats.dataset import LabelFileError, check_size, parsing
 
-
 _WINDOW = 1 << 25
 
 

@@ -50,7 +50,7 @@ class Unfound:
         self._path, self._missing, self._found = path, 0, 0
 
     def saw(self, line: str, *, found: bool) -> None:
-        """Note a line. Raises `DataError` after `MAX_UNFOUND` that are not here, and no hundredth that is."""
+        """Note a line. Raises `DataError` after `MAX_UNFOUND` that are not here, without a hundredth."""
         if found:
             self._found += 1
             return
@@ -58,8 +58,8 @@ class Unfound:
         if self._missing >= MAX_UNFOUND and self._missing > 100 * self._found:
             raise DataError(
                 f"{self._path}: {self._found or 'none'} of the first {self._missing + self._found} images that "
-                f"it lists {'is' if self._found < 2 else 'are'} here; '{brief_text(line)}' is not. Correct the "
-                "paths, or remove the lines of images that you do not have."
+                f"it lists {'is' if self._found < 2 else 'are'} here; '{brief_text(line)}' is not. Correct "
+                "the paths, or remove the lines of images that you do not have."
             )
 
 

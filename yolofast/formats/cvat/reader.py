@@ -18,9 +18,9 @@ from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.formats.splits import split_of
+from yolofast.formats.unique_names import check_names
 from yolofast.formats.values import NoBox, as_floats, from_corner, read_box
 from yolofast.formats.xml_files import parse_xml, safe_parser, too_deep
-from yolofast.formats.unique_names import check_names
 from yolofast.limits import MAX_CLASSES, MAX_DEPTH, MAX_NAME
 
 MAX_BYTES = 2 << 30
