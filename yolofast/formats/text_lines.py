@@ -56,9 +56,10 @@ class Unfound:
             return
         self._missing += 1
         if self._missing >= MAX_UNFOUND and self._missing > 100 * self._found:
+            lines = self._missing + self._found
             raise DataError(
-                f"{self._path}: {self._found or 'none'} of the first {self._missing + self._found} images that "
-                f"it lists {'is' if self._found < 2 else 'are'} here; '{brief_text(line)}' is not. Correct "
+                f"{self._path}: {self._found or 'none'} of the first {lines} images that it lists "
+                f"{'is' if self._found < 2 else 'are'} here; '{brief_text(line)}' is not. Correct "
                 "the paths, or remove the lines of images that you do not have."
             )
 
