@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from reprlib import Repr
 
 from yolofast.limits import MAX_QUOTED
@@ -16,6 +17,11 @@ class _Brief(Repr):
         return (
             repr(x) if abs(x) < 10**40 else "a number of over 40 digits"
         )  # Python refuses to write thousands
+
+    def repr_dict(self, x: dict[object, object], level: int) -> str:  # not sorted, which takes all of it
+        pairs = itertools.islice(x.items(), self.maxdict) if level > 0 else ()
+        shown = [f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}" for key, value in pairs]
+        return f"{{{', '.join(shown + ['...'] * (len(x) > len(shown)))}}}"
 
 
 _BRIEF = _Brief()

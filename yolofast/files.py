@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from yolofast.errors import DataError, YolofastError
 from yolofast.file_lock import file_lock, is_at
@@ -152,3 +152,20 @@ def _writing(path: Path, error: type[YolofastError], only: frozenset[int] | None
         raise error(
             f"{path}: cannot be written: {problem.strerror}. Choose a writable folder, or free some space."
         ) from problem
+
+
+def first_zeros(file: BinaryIO) -> int | None:
+    """Where a text file, just opened, begins to be zeros, which a copy that broke off leaves; None without.
+
+    Only a hole (zeros that have no place on the disk) and the last bytes are looked for: nothing is read.
+    """
+    descriptor = file.fileno()
+    size = os.fstat(descriptor).st_size
+    ends_in_zeros = size > 4 and os.pread(descriptor, 4, size - 4) == bytes(4)  # UTF-32 ends in three
+    last = size - 4 if ends_in_zeros else size
+    try:
+        hole = min(os.lseek(descriptor, 0, os.SEEK_HOLE), last)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except (AttributeError, OSError):  # a system without holes, or an empty file
+        hole = last
+    return hole if hole < size and os.pread(descriptor, 1, hole) == b"\0" else None

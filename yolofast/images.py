@@ -31,7 +31,13 @@ from yolofast.kernels._scan import (
     scan_headers,
 )
 from yolofast.kernels.packed_paths import pack_paths
-from yolofast.limits import FREE_EXPANSION, MAX_IMAGE_BYTES, MAX_PIXELS
+from yolofast.limits import (
+    FREE_EXPANSION,
+    MAX_IMAGE_BYTES,
+    MAX_MISSING_BYTES,
+    MAX_PIXELS,
+    MAX_PNG_CHUNKS,
+)
 from yolofast.pixel_budget import IN_FLIGHT, too_many_pixels
 from yolofast.types import ImageHeader
 
@@ -45,7 +51,8 @@ UNREAD_SUFFIXES = frozenset(
 
 _JPEG = b"\xff\xd8\xff"
 _TIFFS = (b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
-_OTHERS = (b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", *_TIFFS)
+_PNG = b"\x89PNG\r\n\x1a\n"
+_OTHERS = (_PNG, b"BM", b"RIFF", *_TIFFS)
 _BAND = 128
 """Rows whose channels are swapped at once."""
 
@@ -115,7 +122,7 @@ def read_headers(paths: Sequence[str | Path]) -> list[ImageHeader | ImageError]:
         header = headers[i]
         assert isinstance(header, ImageHeader)
         size = None if header.format == "jpeg" else header.bytes
-        reason = too_many_pixels(int(pixels[i]), int(depth[i]), size)
+        reason = too_many_pixels(int(pixels[i]), int(depth[i]), size, webp=header.format == "webp")
         if reason is not None:
             headers[i] = ImageError(f"{paths[i]}: {reason}")
         elif status[i] != FINE:
@@ -215,13 +222,31 @@ def decode_with_opencv(data: bytes, flags: int) -> NDArray[Any] | None:
     _, pixels, depth = image_claims(data)
     if pixels == 0:
         return None
-    reason = too_many_pixels(pixels, depth, len(data))
+    reason = too_many_pixels(pixels, depth, len(data), webp=data.startswith(b"RIFF"))
     if reason is not None:
         raise ImageError(reason)
+    if data.startswith(_PNG):
+        _check_chunks(data)
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except (cv2.error, MemoryError) as error:
         raise ImageError(f"cannot be decoded: {getattr(error, 'err', '') or error}") from None
+
+
+def _check_chunks(data: bytes) -> None:
+    """Raise `ImageError` for a PNG with a chunk that states far more bytes than there are."""
+    at = len(_PNG)  # decoders allocate what a chunk states
+    for _ in range(MAX_PNG_CHUNKS):
+        length = int.from_bytes(data[at : at + 4], "big")
+        missing = at + length - len(data)
+        if missing > MAX_MISSING_BYTES:
+            raise ImageError(
+                f"a chunk states {length:,} bytes, {missing:,} more than there are; get it again"
+            )
+        at += 12 + length
+        if at >= len(data):
+            return
+    raise ImageError(f"over {MAX_PNG_CHUNKS:,} chunks, which no picture needs; save it again")
 
 
 def upright(image: NDArray[Pixel], orientation: int) -> NDArray[Pixel]:

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
-from yolofast.limits import FREE_EXPANSION, MAX_EXPANSION, MAX_PIXELS, PIXELS_IN_FLIGHT
+from yolofast.limits import FREE_EXPANSION, MAX_EXPANSION, MAX_PIXELS, PIXELS_IN_FLIGHT, WEBP_EXPANSION
 
 
-def too_many_pixels(pixels: int, depth: int, size: int | None) -> str | None:
+def too_many_pixels(pixels: int, depth: int, size: int | None, *, webp: bool = False) -> str | None:
     """Why an image is refused before it is decoded, None where it is not.
 
     pixels  as its header states them
     depth   bits of a stored pixel
     size    bytes of its file; None where the decoder knows better what they can hold (JPEG)
+    webp    whether it is a WebP, which needs no bit for a pixel like those around it
     """
     if pixels > MAX_PIXELS:
         return (
@@ -23,10 +24,11 @@ def too_many_pixels(pixels: int, depth: int, size: int | None) -> str | None:
             "YOLOFAST_MAX_PIXELS"
         )
     decoded, stored = pixels * max(depth, 24) // 8, pixels * depth // 8
-    if size is not None and decoded > FREE_EXPANSION and stored > MAX_EXPANSION * size:
+    most = MAX_EXPANSION * (WEBP_EXPANSION if webp else 1)
+    if size is not None and decoded > FREE_EXPANSION and stored > most * size:
         return (
-            f"{pixels:,} pixels in {size:,} bytes, over {MAX_EXPANSION} times what the file holds; remove it,"
-            " or raise YOLOFAST_MAX_EXPANSION"
+            f"{pixels:,} pixels in {size:,} bytes, over {most:,} times what the file holds: of one colour;"
+            f" remove it, or raise YOLOFAST_MAX_EXPANSION ({MAX_EXPANSION:,})"
         )
     return None
 

@@ -129,7 +129,7 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
 
 def test_output_that_is_no_text_is_kept() -> None:
     ran = chaos.python("import os; os.write(1, b'\\xff\\n')")
-    assert ran == Ran(0, "\udcff\n", "", ran.seconds, ran.peak_mb)
+    assert ran == Ran(0, "\udcff\n", "", ran.seconds, ran.peak_mb, ran.cpu_seconds)
 
 
 def test_the_table_adds_up_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

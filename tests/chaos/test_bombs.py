@@ -15,6 +15,7 @@ import pytest
 from support.chaos import Attack, Ran, yolofast
 from support.dataset_files import write_image, write_text, write_yolo
 from support.image_bombs import BOMBS as IMAGE_BOMBS
+from support.image_bombs import NOTES, png
 from support.text_bombs import BOMBS as TEXT_BOMBS
 from support.text_bombs import DATA, ROW
 
@@ -38,20 +39,15 @@ def assert_short(ran: Ran) -> None:
 
 
 def run_bomb(attack: Attack, make: Callable[[Path], object], command: str, top: Path) -> Ran:
-    """One bomb through one command: in bounds, and nothing is left. Tried again where the machine is busy."""
+    """One bomb through one command: in bounds, and nothing is left."""
     root, out = top / "set", top / "out"
     shutil.rmtree(top, ignore_errors=True)
     make(root)
     ran = yolofast(*COMMANDS[command](root, out), timeout=60)
-    for _ in range(4):
-        if ran.seconds < MAX_SECONDS:
-            break
-        shutil.rmtree(out, ignore_errors=True)
-        ran = yolofast(*COMMANDS[command](root, out), timeout=60)
     attack.saw(ran)
     assert_short(ran)
     assert ran.peak_mb < MAX_MB
-    assert ran.seconds < MAX_SECONDS
+    assert ran.cpu_seconds < MAX_SECONDS
     assert {path.name for path in top.iterdir()} <= {"set", "out"}
     assert out.exists() == (command == "prepare" and ran.code == 0)
     shutil.rmtree(top)
@@ -65,19 +61,20 @@ def write_image_bomb(root: Path, suffix: str, data: bytes) -> None:
 
 
 def test_image_bombs(tmp_path: Path) -> None:
-    tries = [(kind, command) for kind in IMAGE_BOMBS for command in COMMANDS]
+    bombs = IMAGE_BOMBS | {
+        kind: (".png", lambda note=note: png(64, 64, more=note())) for kind, note in NOTES.items()
+    }
+    tries = [(kind, command) for kind in bombs for command in COMMANDS]
     with Attack("image bombs through analyze, check --decode, prepare --max-side", len(tries)) as attack:
         for (kind, command), _ in zip(tries, attack, strict=False):
-            suffix, make = IMAGE_BOMBS[kind]
-            data = make()
-            run_bomb(attack, lambda root: write_image_bomb(root, suffix, data), command, tmp_path / "bomb")  # noqa: B023
+            suffix, make = bombs[kind]
+            run_bomb(attack, lambda root: write_image_bomb(root, suffix, make()), command, tmp_path / "bomb")  # noqa: B023
 
 
 def test_text_bombs(tmp_path: Path) -> None:
     tries = [(kind, command) for kind in TEXT_BOMBS for command in COMMANDS]
     with Attack("text bombs through analyze, check, prepare", len(tries)) as attack:
         for (kind, command), _ in zip(tries, attack, strict=False):
-            print(kind, command)
             run_bomb(attack, TEXT_BOMBS[kind], command, tmp_path / "bomb")
 
 

@@ -69,12 +69,12 @@ ways = {
 }
 seen = {}
 for name, way in ways.items():
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         way()
-        seen[name] = "", time.perf_counter() - started
+        seen[name] = "", time.process_time() - started
     except ImageError as error:
-        seen[name] = str(error), time.perf_counter() - started
+        seen[name] = str(error), time.process_time() - started
 print(json.dumps(seen))
 """
 
@@ -114,7 +114,7 @@ def test_every_command(words: tuple[str, ...], tmp_path: Path) -> None:
         for _ in attack:
             name = names[attack.done - 1]
             ran = attack.saw(_run(words, tmp_path / str(attack.done), BOMBS[name]()))
-            assert ran.seconds < plain.seconds + MAX_SECONDS, (name, ran.seconds, plain.seconds)
+            assert ran.cpu_seconds < plain.cpu_seconds + MAX_SECONDS, (name, ran.cpu_seconds)
             assert ran.peak_mb < plain.peak_mb + MAX_MB, (name, ran.peak_mb, plain.peak_mb)
 
 

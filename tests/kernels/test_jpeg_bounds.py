@@ -72,9 +72,9 @@ PICTURES: dict[str, tuple[Callable[[], bytes], str]] = {
     "segments between scans": (lambda: with_notes_between_scans(5000), "over 4096 marker segments"),
     "one colour": (
         lambda: flat(16384, 16384),
-        "16384 x 16384 pixels in 1048712 bytes, over 128 pixels in a byte; ",
+        "16384 x 16384 pixels in 1048712 bytes, over 250 pixels in a byte; ",
     ),
-    "one colour, progressive": (lambda: flat(16384, 16384, SOF2), "over 128 pixels in a byte"),
+    "one colour, progressive": (lambda: flat(16384, 16384, SOF2), "over 250 pixels in a byte"),
     "no bits": (
         lambda: flat(8000, 8000)[:9000],
         "too few bytes for a picture of that size: got 9000 for 8000",

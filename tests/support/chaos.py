@@ -42,19 +42,21 @@ child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
 _, status, usage = os.wait4(child, 0)
 code = os.waitstatus_to_exitcode(status)
 with open(sys.argv[1], "w") as file:
-    json.dump([code, time.monotonic() - begun, usage.ru_maxrss / 1024], file)
+    json.dump([code, time.monotonic() - begun, usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime], file)
 """
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A command that has ended: exit code (negative: the signal), output, seconds, peak memory in MB."""
+    """A command that has ended: exit code (negative: the signal), output, seconds, peak memory in MB, and
+    seconds of the processor, which say more than seconds on a busy machine."""
 
     code: int
     out: str
     err: str
     seconds: float
     peak_mb: float
+    cpu_seconds: float = 0.0
 
     @property
     def crashed(self) -> bool:
@@ -89,12 +91,12 @@ def run(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
-        code, seconds, peak = json.loads(Path(figures.name).read_text())
+        code, seconds, peak, cpu = json.loads(Path(figures.name).read_text())
         texts = []
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode("utf-8", "surrogateescape"))
-    return Ran(code, texts[0], texts[1], seconds, peak)
+    return Ran(code, texts[0], texts[1], seconds, peak, cpu)
 
 
 def yolofast(*words: object, **options: Any) -> Ran:
@@ -120,6 +122,7 @@ class Attack:
         self.survived = 0
         self.peak_mb = 0.0
         self.longest_s = 0.0
+        self.longest_cpu_s = 0.0
         self._begun = 0.0
 
     def __enter__(self) -> Attack:
@@ -137,6 +140,7 @@ class Attack:
         """Take the figures of a command into the report; fails where it crashed."""
         self.peak_mb = max(self.peak_mb, ran.peak_mb)
         self.longest_s = max(self.longest_s, ran.seconds)
+        self.longest_cpu_s = max(self.longest_cpu_s, ran.cpu_seconds)
         assert not ran.crashed, f"{self.name}, try {self.done}, seed {SEED}: exit code {ran.code}\n{ran.err}"
         return ran
 
@@ -150,6 +154,7 @@ class Attack:
             "survived": self.survived,
             "peak_mb": round(self.peak_mb),
             "longest_s": round(self.longest_s, 2),
+            "longest_cpu_s": round(self.longest_cpu_s, 2),
             "seconds": round(time.monotonic() - self._begun, 1),
             "seed": SEED,
         }

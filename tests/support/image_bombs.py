@@ -126,3 +126,23 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "tiff of fax rows": (".tif", lambda: tiff(16384, 16384, {258: (3, 1), 259: (3, 4)}, b"\xff" * 2048)),
 }  # fmt: skip
 """Kind -> suffix and content."""
+
+
+def frames(count: int) -> bytes:
+    """The chunks of an animated PNG that announce `count` frames."""
+    parts = [chunk(b"acTL", struct.pack(">II", count, 0))]
+    parts += [
+        chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, 64, 64, 0, 0, 1, 1, 0, 0)) for number in range(count)
+    ]
+    return b"".join(parts)
+
+
+NOTES: dict[str, Callable[[], bytes]] = {
+    "text that inflates to 300 MB": lambda: chunk(b"zTXt", b"k\0\0" + deflated(1 << 20, 300)),
+    "text of any language that inflates to 300 MB": lambda: chunk(b"iTXt", b"k\0\1\0\0\0" + deflated(1 << 20, 300)),
+    "a profile that inflates to 300 MB": lambda: chunk(b"iCCP", b"p\0\0" + deflated(1 << 20, 300)),
+    "a million texts": lambda: chunk(b"tEXt", b"k\0v") * 1_000_000,
+    "a text that states 2 GB": lambda: struct.pack(">I", 2**31 - 1) + b"tEXt",
+    "200,000 frames": lambda: frames(200_000),
+}  # fmt: skip
+"""Kind -> chunks that stand in front of the pixels of a PNG of 64 x 64, which may be read or refused."""

@@ -40,6 +40,23 @@ def coco(root: Path, **more: str) -> None:
     write_text(root / "labels.json", "{" + ", ".join(f'"{k}": {v}' for k, v in (parts | more).items()) + "}")
 
 
+def cvat(root: Path, xml: str) -> None:
+    """A CVAT file of three sound images, and what `xml` has in front of them."""
+    for name in "abc":
+        write_image(root / f"{name}.jpg")
+    box = '<box label="cat" xtl="1" ytl="1" xbr="9" ybr="9"/>'
+    images = "".join(f'<image name="{n}.jpg" width="100" height="50">{box}</image>' for n in "abc")
+    write_text(root / "annotations.xml", f"<annotations>{xml}{images}</annotations>")
+
+
+def with_hole(root: Path) -> None:
+    """A COCO file with 2 GB of zeros, that take no place on the disk, in front of its last byte."""
+    coco(root)
+    with (root / "labels.json").open("r+b") as file:
+        file.seek(2 << 30)
+        file.write(b"}")
+
+
 def csv(root: Path, text: str) -> None:
     for name in "abc":
         write_image(root / f"{name}.jpg")
@@ -130,6 +147,18 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "ndjson, deep": lambda root: ndjson(root, "[" * 100_000),
     "ndjson, digits": lambda root: ndjson(root, '{"type": "image", "file": "a.jpg", "width": ' + "9" * 1_000_000 + "}"),
     "ndjson class ids": lambda root: ndjson(root, '{"type": "dataset", "class_names": {"999999999": "x"}}'),
+    "an ndjson line of 10 million lists": lambda root: ndjson(root, '{"type": "image", "file": "a.jpg", "annotations": [' + "[]," * 10_000_000 + "[]]}"),
+    "a category of 2 million lists": lambda root: coco(root, categories="[" + "{}," * 2_000_000 + "{}]"),
+    "a million attributes with >": lambda root: voc(root, "<annotation><a " + " ".join(f"a{i}='>'" for i in range(600_000)) + "/></annotation>"),
+    "a million attributes in CVAT": lambda root: cvat(root, "<image " + " ".join(f"a{i}='>'" for i in range(3_000_000)) + "/>"),
+    "a comment of 100 MB in CVAT": lambda root: cvat(root, "<!--" + "x" * 100 * MB + "-->"),
+    "a label of CVAT in 300,000 pieces": lambda root: cvat(root, "<meta><task><labels><label><name>" + "a<x/>" * 300_000 + "</name></label></labels></task></meta>"),
+    "300,000 labels of CVAT": lambda root: cvat(root, "<meta><task><labels>" + "".join(f"<label><name>c{i}</name></label>" for i in range(300_000)) + "</labels></task></meta>"),
+    "a sparse CVAT file of 1.9 GB": lambda root: (cvat(root, ""), (root / "annotations.xml").open("r+b").truncate(1900 * MB)),
+    "a hole of 2 GB before the end of a json": lambda root: with_hole(root),
+    "one image of a list and 10 million that are not here": lambda root: (yolo(root, DATA.replace("train: images", "train: list.txt")), write_text(root / "list.txt", "images/a.jpg\n" + "a\n" * 10_000_000)),
+    "a split list of 5 million stems, one here": lambda root: (voc(root, "<annotation/>"), write_text(root / "ImageSets/Main/train.txt", "a\n" + "zz\n" * 5_000_000)),
+    "a sparse manifest.json of 9 GB": lambda root: (yolo(root), write_text(root / "manifest.json", '{"images": ['), (root / "manifest.json").open("r+b").truncate(9 << 30)),
 }  # fmt: skip
 """Kind -> what writes the dataset into a folder."""
 
@@ -143,7 +172,7 @@ TEXT_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: coco(root, annotations='[{"id": 1, "image_id": 1, "category_id": 1, "bbox": [' + " " * (9 * MB) + "]}]"),
         "labels.json:1: got a value of",
     ),
-    "zeros": (lambda root: (coco(root), (root / "labels.json").open("r+b").truncate(9999)), "ends in zeros, so its copy is incomplete"),
+    "zeros": (lambda root: (coco(root), (root / "labels.json").open("r+b").truncate(9999)), "its copy is incomplete. Get it again."),
     "csv": (lambda root: csv(root, "".join(f"a.jpg,1,1,9,9,c{i}\n" for i in range(50_001))), "labels.csv: got 500"),
     "classes": (
         lambda root: (yolo(root), (root / "data.yaml").unlink(), write_text(root / "classes.txt", "c" * 2000)),

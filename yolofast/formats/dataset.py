@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from yolofast.brief import brief_text
 from yolofast.errors import ImageError, without_location
+from yolofast.files import first_zeros
 from yolofast.formats.boxes import (
     apply_box_rules,
     row_finding,
@@ -27,6 +28,8 @@ from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, ResizeEviden
 from yolofast.images import read_headers
 from yolofast.limits import MAX_BOXES
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
+
+_MIN_SPARSE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,15 @@ def parsing() -> Iterator[None]:
 
 
 def check_size(path: Path, max_bytes: int) -> None:
-    """Raise `LabelFileError` for a file of more than `max_bytes`; call it inside `parsing`."""
+    """Raise `LabelFileError` for a file of more than `max_bytes`, or with holes; call it inside `parsing`."""
     size = path.stat().st_size
     if size > max_bytes:
         raise LabelFileError(f"got {size} bytes, expected a file of at most {max_bytes}")
+    if size > _MIN_SPARSE:
+        with path.open("rb") as file:
+            zeros = first_zeros(file)
+        if zeros is not None:
+            raise LabelFileError(f"has zeros from byte {zeros} on: its copy is incomplete; get it again")
 
 
 @dataclass(frozen=True, slots=True)

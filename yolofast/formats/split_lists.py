@@ -20,7 +20,7 @@ from typing import Protocol
 from yolofast.formats.discover import FileTree
 from yolofast.formats.path_index import stated_path
 from yolofast.formats.splits import SPLITS, default_split, in_split_order, split_of, split_of_name
-from yolofast.formats.text_lines import list_lines
+from yolofast.formats.text_lines import Unfound, list_lines
 from yolofast.images import SUFFIX_PATTERN
 from yolofast.limits import MAX_UNFOUND
 from yolofast.types import Finding, Split
@@ -124,7 +124,7 @@ class ImageSplits:
 
     def _read(self, file: ListFile) -> bool:
         """Add the images of a list; False for a list that is not used, because none of its images is here."""
-        missing, found = [], 0
+        missing, found, unfound = list[tuple[str, Finding]](), 0, Unfound(file.path)
         for number, line in list_lines(file.path):
             pair = _IMAGE_AND_LABEL.fullmatch(line) if line.lower().endswith(_LABELS) else None
             name = pair[1] if pair else line
@@ -138,8 +138,10 @@ class ImageSplits:
                 missing.append((stated_path(name)[0], finding))
                 if not found and len(missing) >= MAX_UNFOUND:
                     break
+                unfound.saw(line, found=False)
                 continue
             found += 1
+            unfound.saw(line, found=True)
             if self._listed.setdefault(image, file).split != file.split:
                 message = f"'{line}' is also in {self._listed[image].path.name}: it stays there"
                 self.notes.append(Finding("warning", "split-overlap", message, str(file.path), number))

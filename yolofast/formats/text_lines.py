@@ -44,21 +44,23 @@ def _path_line(path: Path, number: int, line: str) -> str:
 
 
 class Unfound:
-    """Counts the first images of a list that are not found; refuses a list that has none of many."""
+    """Counts the images of a list that are not found; refuses a list that has hardly any of many."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._count, self._any = path, 0, False
+        self._path, self._missing, self._found = path, 0, 0
 
     def saw(self, line: str, *, found: bool) -> None:
-        """Note a line. Raises `DataError` when none of the first `MAX_UNFOUND` is found."""
-        self._any = self._any or found
-        if self._any:
+        """Note a line. Raises `DataError` after `MAX_UNFOUND` that are not here, without a hundredth."""
+        if found:
+            self._found += 1
             return
-        self._count += 1
-        if self._count >= MAX_UNFOUND:
+        self._missing += 1
+        if self._missing >= MAX_UNFOUND and self._missing > 100 * self._found:
+            lines = self._missing + self._found
             raise DataError(
-                f"{self._path}: none of the first {MAX_UNFOUND} images that it lists is here, such as "
-                f"'{brief_text(line)}'. Correct the paths, or remove the list."
+                f"{self._path}: {self._found or 'none'} of the first {lines} images that it lists "
+                f"{'is' if self._found < 2 else 'are'} here; '{brief_text(line)}' is not. Correct "
+                "the paths, or remove the lines of images that you do not have."
             )
 
 

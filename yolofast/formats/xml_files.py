@@ -6,9 +6,13 @@ import codecs
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 from xml.parsers import expat
 
 from yolofast.formats.dataset import LabelFileError
+from yolofast.limits import MAX_XML_TAG
+
+_BLOCK = 1 << 17
 
 _ENCODING = re.compile(rb"""\s*<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z][\w.-]{0,40})["']""")
 _CODECS = frozenset(
@@ -61,6 +65,24 @@ def safe_parser(encoding: str | None = None) -> expat.XMLParserType:
 def too_deep(parser: expat.XMLParserType) -> LabelFileError:
     """The error for elements that are nested deeper than `MAX_DEPTH`."""
     return LabelFileError("elements nested too deeply", parser.CurrentLineNumber)
+
+
+def parse_xml(parser: expat.XMLParserType, stream: BinaryIO) -> None:
+    """Parse a document block by block.
+
+    Raises `LabelFileError` for one that is not valid, or has a tag, with its attributes, or a comment of more
+    than `MAX_XML_TAG` bytes; `ValueError` or `LookupError` for an encoding that expat cannot read.
+    """
+    fed = 0
+    with parsing_xml():
+        while block := stream.read(_BLOCK):
+            parser.Parse(block, False)
+            fed += len(block)
+            if fed - parser.CurrentByteIndex > MAX_XML_TAG:  # which stands at what is not complete
+                raise LabelFileError(
+                    f"a tag or a comment of more than {MAX_XML_TAG} bytes", parser.CurrentLineNumber
+                )
+        parser.Parse(b"", True)
 
 
 @contextmanager

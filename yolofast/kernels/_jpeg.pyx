@@ -273,7 +273,7 @@ def decode_jpeg(
     Raises:
         ImageError: not a JPEG, incomplete, damaged, 12-bit, lossless, over `max_pixels`; or a file that asks for
             far more than it holds: over 500 scans, scans that read each block over 12 times, over 4096 segments
-            or 64 MiB in front of the picture, over 128 pixels in a byte of a picture of over 2^26 pixels.
+            or 64 MiB in front of the picture, over 250 pixels in a byte of a picture of over 2^26 pixels.
         ValueError, TypeError: wrong arguments, a region outside the picture.
     """
     result, damage = _decode(

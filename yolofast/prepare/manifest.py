@@ -14,12 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from yolofast.files import first_zeros
 from yolofast.formats.boxes import is_rejection
 from yolofast.prepare.outcome import PreparedImage, PrepareOutcome, noticed, prepared_dataset
 from yolofast.types import Finding, PreparedDataset
 
 MANIFEST = "manifest.json"
 MADE_BY = "yolofast prepare"
+_HEAD_BYTES = 4096
 
 
 def is_cache(name: str) -> bool:
@@ -30,7 +32,12 @@ def is_cache(name: str) -> bool:
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of a prepared dataset; None when there is none, or another program wrote it."""
     try:
-        content = json.loads((out / MANIFEST).read_bytes())
+        with (out / MANIFEST).open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            if MADE_BY.encode() not in head or first_zeros(file) is not None:
+                return None  # of another program, and perhaps huge
+            file.seek(0)
+            content = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("made_by") == MADE_BY else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 
 from yolofast.brief import brief, brief_text
 from yolofast.errors import DataError, at
+from yolofast.files import first_zeros
 from yolofast.formats.coco.masks import mask_box
 from yolofast.formats.values import is_number
 from yolofast.kernels._annotations import read_label_file
-from yolofast.limits import MAX_ENTRY_BYTES
+from yolofast.limits import MAX_ENTRY_BYTES, MAX_ENTRY_VALUES
 from yolofast.types import Severity
 
 MAX_BYTES = 8 << 30
@@ -116,10 +116,10 @@ def _read_bytes(path: Path) -> bytes:
         if size > MAX_BYTES:
             raise DataError(f"{path}: got {size} bytes, expected a COCO file of at most {MAX_BYTES}.")
         with path.open("rb") as file:
-            file.seek(-1, os.SEEK_END) if size else None
-            if file.read(1) == b"\0":
-                raise DataError(f"{path}: ends in zeros, so its copy is incomplete. Get it again.")
-            file.seek(0)
+            if (zeros := first_zeros(file)) is not None:
+                raise DataError(
+                    f"{path}: has zeros from byte {zeros} on: its copy is incomplete. Get it again."
+                )
             return file.read().removeprefix(_UTF8_MARK)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
@@ -136,8 +136,12 @@ def _value(path: Path, data: bytes, begin: int, end: int) -> Any:
         raise DataError(
             f"{at(path, line)}: got a value of {end - begin} bytes, expected at most {MAX_ENTRY_BYTES}."
         )
+    text = data[begin:end]
+    if text.count(b"{") + text.count(b"[") > MAX_ENTRY_VALUES:
+        line = data.count(b"\n", 0, begin) + 1
+        raise DataError(f"{at(path, line)}: got over {MAX_ENTRY_VALUES} lists and objects in one value.")
     try:
-        return json.loads(data[begin:end]) if end > begin else None
+        return json.loads(text) if text else None
     except json.JSONDecodeError as error:
         line = data.count(b"\n", 0, begin) + error.lineno
         raise DataError(f"{at(path, line)}: not valid JSON: {error.msg}.") from None

@@ -18,9 +18,10 @@ from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.formats.splits import split_of
+from yolofast.formats.unique_names import check_names
 from yolofast.formats.values import NoBox, as_floats, from_corner, read_box
-from yolofast.formats.xml_files import parsing_xml, safe_parser, too_deep
-from yolofast.limits import MAX_DEPTH
+from yolofast.formats.xml_files import parse_xml, safe_parser, too_deep
+from yolofast.limits import MAX_CLASSES, MAX_DEPTH, MAX_NAME
 
 MAX_BYTES = 2 << 30
 """The file is parsed as a stream: only its boxes stay in memory."""
@@ -140,12 +141,14 @@ class _Content:
             self.is_part = True  # of a skeleton
 
     def text(self, data: str) -> None:
-        if self.path[-3:] == ["labels", "label", "name"]:
+        if len(self.label) <= MAX_NAME and self.path[-3:] == ["labels", "label", "name"]:
             self.label += data
 
     def end(self, tag: str) -> None:
         if self.path[-2:] == ["labels", "label"] and self.label.strip() and not self.is_part:
             self.labels.append(self.label.strip())
+            if len(self.labels) > MAX_CLASSES:
+                check_names(self.labels, str(self.file.path))
         if len(self.path) == 2:
             self.image = None
         self.path.pop()
@@ -184,6 +187,6 @@ def _read(file: LabelFile) -> None:
     content = _Content(file)
     with parsing():
         check_size(file.path, MAX_BYTES)
-        with file.path.open("rb") as stream, parsing_xml():
-            content.parser.ParseFile(stream)
+        with file.path.open("rb") as stream:
+            parse_xml(content.parser, stream)
     file.reading.list_names(content.labels)

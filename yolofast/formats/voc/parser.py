@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from yolofast.formats.dataset import LabelFileError, parsing
-from yolofast.formats.xml_files import declared_encoding, parsing_xml, safe_parser, too_deep
-from yolofast.limits import MAX_DEPTH, MAX_XML_ELEMENTS, MAX_XML_TOKEN
+from yolofast.formats.xml_files import declared_encoding, parse_xml, safe_parser, too_deep
+from yolofast.limits import MAX_DEPTH, MAX_XML_ELEMENTS
 
 MAX_BYTES = 8 << 20
 
@@ -43,8 +44,6 @@ def parse_annotation(path: Path) -> Element:
         if path.stat().st_size > MAX_BYTES:
             raise LabelFileError(f"larger than {MAX_BYTES >> 20} MB, expected the xml of one image")
         data = path.read_bytes()
-        if len(data) > MAX_XML_TOKEN and max(map(len, data.split(b">"))) > MAX_XML_TOKEN:
-            raise LabelFileError(f"a tag or text of more than {MAX_XML_TOKEN} bytes")
         declared = declared_encoding(data)
         try:
             root = _parse_bytes(data)
@@ -89,6 +88,5 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> Element:
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
-    with parsing_xml():
-        parser.Parse(data, True)
+    parse_xml(parser, io.BytesIO(data))
     return stack[0]
