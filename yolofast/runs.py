@@ -52,7 +52,9 @@ def open_run(config: YOLOConfig) -> Iterator[YOLOConfig]:
                 yield config.replace(name=str(folder.relative_to(project)))
                 return
         if resume:
-            raise CheckpointError(f"{folder}: no run to resume here: it is no folder, or was removed meanwhile.")
+            raise CheckpointError(
+                f"{folder}: no run to resume here: it is no folder, or was removed meanwhile."
+            )
 
 
 def _claim(folder: Path, stack: contextlib.ExitStack, *, resume: bool) -> bool:
