@@ -17,8 +17,8 @@ _HOLDER = re.compile(r"pid (\d{1,9}) on host (.+)")
 _HOLDER_BYTES = 300
 _POLL_S, _STALE_S = 0.2, 60
 _ours = set[tuple[int, int, int]]()
-"""Process, device and inode of the lock files that say that this process holds them. One of another process may
-name the same pid: in a container that is started again, all processes have the pids of those before."""
+"""Process, device and inode of the lock files that say that this process holds them. Another's may name the
+same pid: in a container that is started again, processes have the pids of those before."""
 
 
 @contextlib.contextmanager
