@@ -131,6 +131,15 @@ def test_a_run_that_is_being_trained_cannot_be_resumed(tmp_path: Path) -> None:
         assert again.logging.run_dir == tmp_path / "a"
 
 
+def test_a_file_is_no_run_to_resume(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "mine")
+    with (
+        pytest.raises(CheckpointError, match="no run to resume here"),
+        open_run(settings(tmp_path, resume=True)),
+    ):
+        pass
+
+
 def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path) -> None:
     with contextlib.suppress(KeyError), open_run(settings(tmp_path / "new" / "runs")):
         raise KeyError
@@ -170,9 +179,16 @@ def test_a_run_on_a_file_system_without_locks_is_resumed_only_when_its_process_i
         with open_run(config):
             os._exit(9)
     os.waitpid(child, 0)
+    lock = tmp_path / "a" / ".lock"
     with open_run(config):
-        assert (tmp_path / "a" / ".lock").read_text() == PROCESS
-    assert (tmp_path / "a" / ".lock").stat().st_size == 0
+        assert lock.read_text() == PROCESS
+    assert lock.stat().st_size == 0
+    write_text(lock, PROCESS)  # of the first process of a container, which was killed and started again
+    with open_run(config):
+        pass
+    write_text(lock, f"pid 1 on host other.{os.uname().nodename}")
+    with pytest.raises(CheckpointError, match=f"if that run is gone, remove {lock}"), open_run(config):
+        pass
 
 
 @pytest.mark.parametrize("path", ["", "weights/last.safetensors", "weights/best.safetensors"])

@@ -178,6 +178,18 @@ def test_what_a_killed_run_left_is_taken_over(
     assert names(tmp_path) == ["set"]
 
 
+def test_a_lock_without_locks_outlives_neither_a_container_nor_a_kill_while_it_is_removed(
+    tmp_path: Path,
+) -> None:
+    lock = write_text(tmp_path / ".set.building.lock", f"pid {os.getpid()} on host {os.uname().nodename}")
+    removing = lock.with_name(f"{lock.name}-removing")
+    removing.mkdir()
+    os.utime(removing, (1, 1))
+    with no_locks(), only_writer(tmp_path / "set") as waited:
+        assert not waited
+    assert names(tmp_path) == []
+
+
 def test_a_run_on_another_host_is_never_taken_for_killed_without_locks(tmp_path: Path) -> None:
     work = write_text(tmp_path / ".set.building-abcdefgh" / MARKER, "set")
     write_text(tmp_path / ".set.building.lock", "pid 1 on host elsewhere")

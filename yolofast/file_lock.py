@@ -15,7 +15,10 @@ from yolofast.printable import printable
 
 _HOLDER = re.compile(r"pid (\d{1,9}) on host (.+)")
 _HOLDER_BYTES = 300
-_POLL_S = 0.2
+_POLL_S, _STALE_S = 0.2, 60
+_ours = set[tuple[int, int, int]]()
+"""Process, device and inode of the lock files that say that this process holds them. Another's may name the
+same pid: in a container that is started again, processes have the pids of those before."""
 
 
 @contextlib.contextmanager
@@ -77,7 +80,7 @@ def _acquire(path: Path, stack: contextlib.ExitStack, on_wait: Callable[[str], N
                 continue
             if held:
                 write_holder(file)
-                attempt.callback(path.unlink, missing_ok=True)  # while it is still locked
+                attempt.callback(_remove, path, file)  # while it is still locked
             stack.enter_context(attempt.pop_all())
             return held
 
@@ -98,8 +101,14 @@ def _wait_without_locks(path: Path, file: IO[str], on_wait: Callable[[str], None
     """Whether to try again, because the one who made the file `path` is gone or was waited for."""
     if not _may_be_held(file):
         guard = path.with_name(f"{path.name}-removing")
-        with contextlib.suppress(FileExistsError):  # another process is removing it
+        try:
             guard.mkdir()
+        except FileExistsError:  # another process is removing it, or was killed at that
+            with contextlib.suppress(OSError):
+                if time.time() - guard.stat().st_mtime > _STALE_S:
+                    guard.rmdir()
+            time.sleep(_POLL_S)
+        else:
             try:
                 if is_at(file, path):
                     path.unlink()
@@ -131,11 +140,13 @@ def write_holder(file: IO[Any]) -> None:
     """Say in an open lock file that this process holds it; a full disk does not matter."""
     with contextlib.suppress(OSError):
         clear_holder(file)
+        _ours.add(_identity(file))
         os.pwrite(file.fileno(), f"pid {os.getpid()} on host {os.uname().nodename}".encode(), 0)
 
 
 def clear_holder(file: IO[Any]) -> None:
     """Say in an open lock file that nobody holds it."""
+    _ours.discard(_identity(file))
     os.ftruncate(file.fileno(), 0)
 
 
@@ -151,6 +162,8 @@ def names_living(file: IO[Any]) -> bool:
     found = _HOLDER.fullmatch(content)
     if found is None or found[2] != os.uname().nodename:
         return content != ""
+    if int(found[1]) == os.getpid():
+        return _identity(file) in _ours
     try:
         os.kill(int(found[1]), 0)
     except ProcessLookupError:
@@ -158,6 +171,16 @@ def names_living(file: IO[Any]) -> bool:
     except OSError:  # it belongs to another user
         pass
     return True
+
+
+def _identity(file: IO[Any]) -> tuple[int, int, int]:
+    status = os.fstat(file.fileno())
+    return os.getpid(), status.st_dev, status.st_ino
+
+
+def _remove(path: Path, file: IO[Any]) -> None:
+    _ours.discard(_identity(file))
+    path.unlink(missing_ok=True)
 
 
 def _content(file: IO[Any]) -> str:

@@ -53,13 +53,15 @@ def open_run(config: YOLOConfig) -> Iterator[YOLOConfig]:
                 return
         if resume:
             raise CheckpointError(
-                f"{folder}: another process is training this run, {_holder(folder)}. Wait for it, or stop it "
-                "first."
+                f"{folder}: no run to resume here: it is no folder, or was removed meanwhile."
             )
 
 
 def _claim(folder: Path, stack: contextlib.ExitStack, *, resume: bool) -> bool:
-    """Make `folder` and hold its lock until `stack` ends, if it is free; any folder is, to `resume`."""
+    """Make `folder` and hold its lock until `stack` ends, if it is free.
+
+    Any folder is, to `resume`, unless it is being trained: raises `CheckpointError`.
+    """
     try:
         made = not folder.is_dir()
         folder.mkdir(parents=True, exist_ok=not made)
@@ -70,21 +72,20 @@ def _claim(folder: Path, stack: contextlib.ExitStack, *, resume: bool) -> bool:
         return False
     except OSError as error:
         raise cannot_create(folder, error) from None
+    advice = "Wait for it, or stop it first."
     try:
         held = stack.enter_context(file_lock(lock))
     except OSError:  # a file system without locks: whoever makes the folder has it
         held = made or (resume and not names_living(lock))
+        advice += f" This file system has no locks: if that run is gone, remove {folder / LOCK_NAME}."
+    if resume and not held:
+        raise CheckpointError(f"{folder}: another process is training this run, {holder_of(lock)}. {advice}")
     # The run before may have removed its folder with the lock.
     if not (held and is_at(lock, folder / LOCK_NAME) and (resume or _is_free(folder))):
         return False
     write_holder(lock)
     stack.callback(clear_holder, lock)
     return True
-
-
-def _holder(folder: Path) -> str:
-    with (folder / LOCK_NAME).open() as lock:
-        return holder_of(lock)
 
 
 def _is_free(folder: Path) -> bool:

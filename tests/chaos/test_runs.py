@@ -258,11 +258,13 @@ def test_pairs_of_fetch(raw: Path, tmp_path: Path) -> None:
 
 def test_pairs_of_training(data: Path, weights: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    files = names(weights.parent.parent)
 
     def start(log: Path) -> Forked:
         return train(log, data, runs, "a", "--epochs", 1)
 
+    time_of(lambda: start(tmp_path / "log"))
+    files = names(runs / "a")
+    shutil.rmtree(runs)
     for codes in pairs("train --name", start, tmp_path):
         assert codes == (0, 0)
         assert names(runs) == ["a", "a-2"]

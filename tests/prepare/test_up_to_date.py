@@ -164,6 +164,21 @@ def test_other_hard_links_are_no_change_and_compared_once(
     assert len(compared) == 4
 
 
+def test_much_to_compare_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yolofast.prepare.up_to_date._SAID_BYTES", 1)
+    out, source = prepared(tmp_path)
+    wait_for_the_clock(tmp_path)
+    assert prepared_is_up_to_date(out, source)
+    assert caplog.messages == []
+    prepare_dataset(source, tmp_path / "other")
+    for _ in range(2):
+        assert prepared_is_up_to_date(out, source)
+        (message,) = caplog.messages
+    assert f"{out}: reading 0.0 GB" in message
+
+
 def test_another_source_or_nothing_prepared(tmp_path: Path) -> None:
     out, source = prepared(tmp_path)
     twin = write_yolo(tmp_path / "twin", {f"{i}.jpg": ROW for i in range(4)})

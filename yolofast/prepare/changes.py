@@ -45,6 +45,11 @@ class Suspects:
         """The latest status time (ns); None where there are no suspects."""
         return max((time for time, _, _ in self._files.values()), default=None)
 
+    @property
+    def size(self) -> int:
+        """Bytes to read to compare all."""
+        return sum(size for _, _, size in self._files.values())
+
     def limit(self, files: int, size: int) -> bool:
         """Keep those that changed last, at most so many `files` of `size` bytes together; whether all fit."""
         latest = sorted(self._files.items(), key=lambda item: item[1], reverse=True)

@@ -7,6 +7,7 @@ only files that may have changed in spite of them (see `changes`).
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,10 @@ from yolofast.prepare.changes import (
 from yolofast.prepare.manifest import read_manifest
 from yolofast.prepare.naming import PathKeys
 from yolofast.prepare.settings import manifest_settings, with_options
+
+_SAID_BYTES = 1 << 30
+"""Bytes to compare above which a warning says so: it takes seconds."""
+_log = logging.getLogger(__name__)
 
 
 def fingerprint(tree: FileTree, seen: Callable[[str, str, os.stat_result], None] | None = None) -> str:
@@ -83,6 +88,13 @@ def up_to_date_manifest(out: Path, tree: FileTree, config: PrepareConfig) -> dic
     state = fingerprint(tree, lambda path, key, status: suspects.add(path, status, digests.get(key, "")))
     if manifest.get("fingerprint") != state or not _is_complete(out, manifest, suspects):
         return None
+    if suspects.size > _SAID_BYTES:
+        _log.warning(
+            "%s: reading %.1f GB to see whether files have changed, as the file system says they may have: "
+            "copies, and images with more or fewer hard links than before, look so.",
+            out,
+            suspects.size / 1e9,
+        )
     if any(True for _ in suspects.changed()):
         return None
     if suspects.latest is not None:
