@@ -69,6 +69,13 @@ def report(found: list[dict[str, Any]]) -> int:
 
 
 def main(lock: str, *more: str) -> int:
+    unpinned = [requirement for requirement in more if not PINNED.match(requirement)]
+    if unpinned:
+        print(
+            f"The audit could not be run: '{unpinned[0]}' has no version, as in torch==2.13.0",
+            file=sys.stderr,
+        )
+        return 2
     try:
         found = [entry for part in pinned([Path(lock).read_text(), *more]) for entry in look_up(part)]
     except OSError as error:

@@ -162,6 +162,14 @@ def test_an_audit_without_a_network_says_why(
     )
 
 
+def test_an_audit_of_a_package_without_a_version_is_no_success(
+    audit: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "lock.txt").write_text("a==1\n")
+    assert audit.main(str(tmp_path / "lock.txt"), "torch") == 2
+    assert "could not be run: 'torch' has no version" in capsys.readouterr().err
+
+
 def test_an_audit_covers_the_versions_of_every_python(audit: ModuleType) -> None:
     lock = (
         "a==1 ; python_version < '3.12' \\\n    --hash=sha256:0\na==2 ; python_version >= '3.12' \\\nb==3\n"

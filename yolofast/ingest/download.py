@@ -36,7 +36,8 @@ def download_dataset_from_url(
     it is unpacked. Free space is checked before the download and before unpacking.
 
     Only http and https are supported. Redirects from https to http, and to private, loopback and link-local
-    addresses, are refused, unless `unsafe_redirects`; the host of `url` itself may have such an address.
+    addresses, are refused, unless `unsafe_redirects`; the host of `url` itself may have such an address, and
+    may then redirect to others of its intranet (10.x, 172.16.x, 192.168.x) or to other names of this machine.
     User, password and query of the URL, which may contain keys, never appear in messages, logs, output or
     files. Returns the folder.
 
