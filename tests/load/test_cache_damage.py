@@ -205,6 +205,48 @@ def test_a_file_cut_short_between_two_batches(
     loader.close()
 
 
+TAKEN = """
+import faulthandler, os, sys
+from pathlib import Path
+from yolofast.config import YOLOConfig
+from yolofast.load import create_dataloader
+workers, data, cache = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+config = YOLOConfig().replace(
+    data=data, cache="disk", cache_dir=str(cache), imgsz=32, batch=4, workers=workers
+)
+loader = create_dataloader(config, "train", augment=False, shuffle=False)
+if not workers:
+    faulthandler.enable()
+expected = sum(int(batch.images.long().sum()) for batch in loader)
+os.truncate(next(cache.glob("*.planes")), 4096)
+print(sum(int(batch.images.long().sum()) for batch in loader) == expected)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_cut_short_under_who_took_the_signal(workers: int, data: Path, tmp_path: Path) -> None:
+    """Faulthandler that is enabled later, and torch's handler in the processes of its DataLoader."""
+    pytest.importorskip("torch")
+    command = [sys.executable, "-c", TAKEN, str(workers), str(data), str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.returncode) == ("True\n", 0), ran.stderr
+    assert "Bus error" not in ran.stderr
+
+
+@pytest.mark.parametrize("step", [100, 10**9, 2 * 10**9])
+def test_a_time_that_lost_digits_is_no_change(step: int, tmp_path: Path, data: Path) -> None:
+    """As a network disk gives it once it asks the server, or a backup puts it back."""
+    samples = cached(data, tmp_path)
+    path = cache_of(tmp_path)
+    expected = one_by_one(samples)
+    stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns // step * step))
+    assert one_by_one(samples) == expected
+    assert samples.cache is not None
+    assert samples.cache.table.guard is not None
+    assert not samples.cache.table.guard.mapping.lost
+
+
 def lost_mapping(tmp_path: Path) -> GuardedMapping:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 8 * PAGE)
@@ -233,6 +275,7 @@ file = open(path, "rb")
 guarded = [GuardedMapping(file.fileno(), 64 * 4096) for _ in range(8)]
 if when == "after":
     faulthandler.enable()
+    GuardedMapping.protect()  # as an engine does before each batch
 if what == "fork":
     os.truncate(path, 0)
     child = os.fork()
@@ -264,7 +307,7 @@ def others(when: str, what: str, tmp_path: Path) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("when", ["never", "before"])
+@pytest.mark.parametrize("when", ["never", "before", "after"])
 @pytest.mark.parametrize(("what", "told"), [("fork", "True 0\n"), ("threads", "True True\n")])
 def test_faults_in_forked_processes_and_in_many_threads_at_once(
     when: str, what: str, told: str, tmp_path: Path

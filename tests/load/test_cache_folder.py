@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -94,6 +95,43 @@ def test_the_file_of_a_part_does_not_replace_that_of_all(folder: Folder, caches:
         folder.check(opened(folder, caches))
         assert folder.decoded == []
     assert len(plane_files(caches)) == 2
+
+
+def test_images_that_cannot_be_seen_from_here_are_not_gone(
+    folder: Folder, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's folder, and a dataset of the same name that another container sees elsewhere."""
+    opened(folder, caches)
+    kept, *others = folder.images
+    folder.images = [kept]
+
+    def stat(path: Any, real: Any = os.stat, **options: Any) -> os.stat_result:
+        if str(path) in others:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        opened(folder, caches)
+    assert len(plane_files(caches)) == 2
+    for image in (kept, *others):
+        Path(image).unlink()
+    folder.write("other.jpg", "444 30 20 8")
+    folder.images = [str(folder.root / "other.jpg")]
+    opened(folder, caches)
+    assert len(plane_files(caches)) == 3, "none of them has an image of this one"
+
+
+def test_the_files_of_one_run_do_not_drive_each_other_out(
+    folder: Folder, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose two files together are above the limit."""
+    for name in ("coco-train", "coco-val"):
+        opened(folder, caches, name)
+    monkeypatch.setenv("YOLOFAST_CACHE_GB", "0")
+    for name in ("coco-train", "coco-val", "coco-train"):
+        opened(folder, caches, name)
+        assert folder.decoded == []
 
 
 def test_other_settings_and_other_datasets_take_over_nothing(folder: Folder, caches: Path) -> None:

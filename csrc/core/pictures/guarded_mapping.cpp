@@ -80,6 +80,14 @@ int install_handler() {
     return ::sigaction(SIGBUS, &ours, nullptr) == 0 ? 0 : errno;
 }
 
+// Whether `now` is `then`, or that in coarser steps of up to two seconds. Whoever writes makes it later.
+bool is_same_time(const struct timespec& now, const struct timespec& then) {
+    const std::int64_t seconds = std::int64_t{then.tv_sec} - now.tv_sec;
+    if (seconds < 0 || seconds > 2) return false;
+    const std::int64_t lost = seconds * 1'000'000'000 + then.tv_nsec - now.tv_nsec;
+    return lost >= 0 && lost < 2'000'000'000;
+}
+
 std::size_t take_slot() {
     for (std::size_t i = 0; i < kMaxMappings; ++i) {
         std::uintptr_t expected = kFree;
@@ -89,6 +97,8 @@ std::size_t take_slot() {
 }
 
 }  // namespace
+
+int GuardedMapping::protect() noexcept { return install_handler(); }
 
 int GuardedMapping::map(int descriptor, std::size_t size) noexcept {
     if (const int error = install_handler(); error != 0) return error;
@@ -132,7 +142,7 @@ bool GuardedMapping::is_whole() const noexcept {
     if (lost.load()) return false;
     struct stat facts {};
     if (::fstat(descriptor_, &facts) == 0 && static_cast<std::size_t>(facts.st_size) == size_ &&
-        facts.st_mtim.tv_sec == changed_.tv_sec && facts.st_mtim.tv_nsec == changed_.tv_nsec)
+        is_same_time(facts.st_mtim, changed_))
         return true;
     lost.store(true);
     return false;

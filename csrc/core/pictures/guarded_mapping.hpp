@@ -4,8 +4,8 @@
 // and time say.
 //
 // A signal handler belongs to the process, so this is the one part of core that has globals: a table of the
-// mappings that the handler looks into. It is installed with the first mapping; a SIGBUS of anybody else goes
-// to who had the signal before (Python's faulthandler, or the default).
+// mappings that the handler looks into. It is installed with the first mapping, and again by `protect`; a
+// SIGBUS of anybody else goes to who had the signal before (Python's faulthandler, torch, or the default).
 #pragma once
 
 #include <time.h>
@@ -31,9 +31,13 @@ class GuardedMapping {
 
     // Maps the first `size` bytes of a file, once. Returns 0, or an errno: EMFILE when the table is full.
     int map(int descriptor, std::size_t size) noexcept;
+    // Takes the signal again if somebody took it since the mapping was made, as faulthandler does when it is
+    // enabled and torch's DataLoader in its processes. Returns 0, or an errno.
+    static int protect() noexcept;
     const std::uint8_t* data() const noexcept { return data_; }
     MappingState* state() const noexcept { return state_; }
     // Whether all that was read so far was in the file as it was mapped; else it is lost. One system call.
+    // A time that lost digits is no change: network disks and backups give it back in coarser steps.
     bool is_whole() const noexcept;
 
   private:

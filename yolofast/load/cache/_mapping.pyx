@@ -25,6 +25,8 @@ cdef extern from "core/pictures/guarded_mapping.hpp" namespace "yf" nogil:
 
     cppclass CGuardedMapping "yf::GuardedMapping":
         int map(int descriptor, size_t size)
+        @staticmethod
+        int protect()
         const uint8_t* data()
         MappingState* state()
 
@@ -49,8 +51,8 @@ cdef class GuardedMapping:
     """A file mapped for reading; where its bytes cannot be read any more, zeros are read and `lost` is set.
 
     Without it, reading a mapped file that somebody cut short, or that a disk cannot read, ends the process
-    with SIGBUS. The handler of that signal is installed with the first mapping. Other changes of the file,
-    native code notices after it has read.
+    with SIGBUS. The handler of that signal is installed with the first mapping, and again by `protect`. Other
+    changes of the file, native code notices after it has read.
     """
 
     cdef CGuardedMapping mapping
@@ -60,6 +62,13 @@ cdef class GuardedMapping:
         if self.mapping.data() != NULL:
             raise ValueError("a GuardedMapping maps one file")
         cdef int error = self.mapping.map(descriptor, size)
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    @staticmethod
+    def protect():
+        """Take the signal again if another library took it since, as torch does in its loader processes."""
+        cdef int error = CGuardedMapping.protect()
         if error:
             raise OSError(error, os.strerror(error))
 

@@ -33,6 +33,7 @@ from yolofast.load.cache.folder import (
     build_lock,
     collect,
     mark_used,
+    remove_leftovers,
     remove_temporary_files,
     remove_unused,
     siblings,
@@ -71,13 +72,14 @@ def cache_on_disk(
 
     Only new or changed images are decoded; one for which `load` raises `ImageError` is left out, with the
     reason. Of several processes that need the same file, one builds it and the others wait. Cache files of
-    the folder that nobody uses are removed where the new file replaces them, and beyond `size_limit`.
+    the folder that nobody uses are removed when a new file replaces them, or takes the folder beyond
+    `size_limit`.
 
     Raises `DataError` when the file cannot be written.
     """
-    limit = size_limit()
-    cache = _mapped(_up_to_date(_Request(path, images, signature, load, threads, progress)))
-    collect(path, limit)
+    request = _Request(path, images, signature, load, threads, progress, size_limit())
+    cache = _mapped(_up_to_date(request))
+    remove_leftovers(path.parent)
     return cache
 
 
@@ -135,6 +137,7 @@ class _Request:
     load: Load
     threads: int
     progress: bool
+    limit: float
     digests: dict[tuple[int, Stat], tuple[int, int]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
@@ -197,15 +200,15 @@ class _Request:
         return np.array([known.get(image, -1) for image in self.images], np.int64)
 
     def remove_superseded(self) -> None:
-        """Remove other cache files whose images are all in this one, or gone."""
+        """Remove other cache files that have images of this one, and no others that are still there."""
         mine = set(self.images)
         for other in siblings(self.path)[:MAX_CACHE_SIBLINGS]:
             file = self._open(other)
             if file is None:
                 continue
             file.close()  # so that its lock is free
-            kept = any(name not in mine and Path(name).exists() for name in file.image_names())
-            if not kept and remove_unused(other):
+            names = set(file.image_names())
+            if names & mine and all(map(_is_gone, names - mine)) and remove_unused(other):
                 _log.info("cache disk: removed %s, which this one replaces", printable(str(other)))
 
     def _digests(self, stats: NDArray[np.int64], which: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -246,6 +249,15 @@ def _stat(path: str) -> Stat:
     )
 
 
+def _is_gone(path: str) -> bool:
+    """Whether a file is certainly not there: one in a folder that may not be looked into is not gone."""
+    try:
+        os.stat(path)  # noqa: PTH116 - as above
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
+
+
 def _digest(path: str) -> tuple[int, int]:
     """BLAKE2b-128 of a file's bytes; NO_DIGEST when it cannot be read."""
     try:
@@ -271,10 +283,12 @@ def _build(request: _Request) -> PlaneFile:
         with atomic_file(path, sync=True) as temporary, temporary.open("wb") as file:
             _write(file, request, found)
         built = open_plane_file(path)
-        damage_note(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is none, or it is another user's
+            damage_note(path).unlink()
         if found.file is not None:
             found.file.close()
         request.remove_superseded()
+        collect(path, request.limit)
         return built
 
 

@@ -132,13 +132,11 @@ def size_limit() -> float:
 
 
 def collect(path: Path, limit: float) -> None:
-    """Remove what nobody uses from the folder of `path`: leftovers of killed builds, and old cache files.
+    """Remove cache files of the folder of `path` that nobody uses.
 
     limit  bytes that the cache files of the folder may take; those unused longest go first, never `path`
     """
-    folder = path.parent
-    _remove_leftovers(folder)
-    files = sorted(_files(folder))
+    files = sorted(_files(path.parent))
     excess = sum(size for _, size, _ in files) - limit
     for _, size, old in files:
         if excess <= 0:
@@ -157,7 +155,7 @@ def collect(path: Path, limit: float) -> None:
 def remove_unused(path: Path) -> bool:
     """Remove a cache file, with its notes, unless a process has it open; returns whether it was removed."""
     try:
-        with path.open("rb") as file, file_lock(file) as alone:
+        with path.open("r+b") as file, file_lock(file) as alone:  # NFS locks only what may be written
             if not alone or file.read(len(_ANY_VERSION)) != _ANY_VERSION:
                 return False
             path.unlink()
@@ -168,7 +166,7 @@ def remove_unused(path: Path) -> bool:
     return True
 
 
-def _remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Temporary and lock files of builds that were killed, whatever they were to build."""
     names = {lock.name.removesuffix(".lock") for lock in folder.glob("*.planes.lock")}
     names = {name for name in names if not (folder / name).exists()}
@@ -191,4 +189,5 @@ def _remove_leftovers_of(path: Path) -> None:
 def remove_temporary_files(path: Path) -> None:
     """Remove those of builds of `path` that were killed; its lock must be held."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is gone, or another user's
+            leftover.unlink()

@@ -345,6 +345,7 @@ cdef class Engine:
 
     cdef unique_ptr[CEngine] engine
     cdef object keep
+    cdef object guard
     cdef object paths
     cdef object shapes
     cdef int decode_side
@@ -408,7 +409,7 @@ cdef class Engine:
             sources.cached = <const uint64_t*>cnp.PyArray_DATA(address)
             sources.cached_sides = <const int32_t*>cnp.PyArray_DATA(sides)
             sources.cached_place = <const double*>cnp.PyArray_DATA(place)
-        guard = None if table is None else table.guard
+        self.guard = guard = None if table is None else table.guard
         if guard is not None:
             for name, array, dtype in (
                 ("checksums", guard.checksums, np.uint64), ("checked", guard.checked, np.uint8)
@@ -425,6 +426,8 @@ cdef class Engine:
     def _take(self, Jobs jobs):
         """Check jobs before they run; a table of pictures says what they are pictures of."""
         self._check(jobs.images)
+        if self.guard is not None:
+            self.guard.mapping.protect()
         if isinstance(jobs, PackJobs):
             jobs.packed.shapes[:] = self.shapes[jobs.images]
 
