@@ -66,7 +66,7 @@ def test_image_bombs(tmp_path: Path) -> None:
     }
     tries = [(kind, command) for kind in bombs for command in COMMANDS]
     with Attack("image bombs through analyze, check --decode, prepare --max-side", len(tries)) as attack:
-        for (kind, command), _ in zip(tries, attack, strict=False):
+        for _, (kind, command) in zip(attack, tries, strict=False):
             suffix, make = bombs[kind]
             run_bomb(attack, lambda root: write_image_bomb(root, suffix, make()), command, tmp_path / "bomb")  # noqa: B023
 
@@ -74,7 +74,7 @@ def test_image_bombs(tmp_path: Path) -> None:
 def test_text_bombs(tmp_path: Path) -> None:
     tries = [(kind, command) for kind in TEXT_BOMBS for command in COMMANDS]
     with Attack("text bombs through analyze, check, prepare", len(tries)) as attack:
-        for (kind, command), _ in zip(tries, attack, strict=False):
+        for _, (kind, command) in zip(attack, tries, strict=False):
             run_bomb(attack, TEXT_BOMBS[kind], command, tmp_path / "bomb")
 
 
