@@ -138,6 +138,37 @@ def test_hostile_headers_are_one_line(tmp_path: Path, header: Any, message: str)
     assert len(str(caught.value)) < 600
 
 
+def test_types_that_only_other_programs_write_are_read(tmp_path: Path) -> None:
+    kinds = (torch.uint16, torch.uint32, torch.uint64, torch.float16, torch.int64)
+    tensors = {str(kind): torch.ones(2, 3, dtype=kind) for kind in kinds}
+    save_file(tensors, tmp_path / "w.safetensors")
+    assert_same(read(tmp_path / "w.safetensors")[1], tensors)
+
+
+def test_a_program_that_kept_the_checksums_of_other_tensors_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    write_tensors(path, TENSORS, TEXT)
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    save_file({"a": torch.zeros(3)}, path, metadata)
+    with pytest.raises(
+        CheckpointError, match="has to leave out checksum and tensor_checksums of its metadata"
+    ):
+        read(path)
+    save_file({"a": torch.zeros(3)}, path, {key: metadata[key] for key in metadata if key not in RESERVED})
+    assert read(path)[0] == TEXT
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * limits.MAX_TENSOR_HEADER_BYTES, "[" * limits.MAX_TENSOR_HEADER_VALUES]
+)
+def test_a_header_that_could_not_be_read_again_is_not_written(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(CheckpointError, match="not written, because its header has"):
+        write_tensors(path, TENSORS, {"text": text})
+    assert not path.exists()
+
+
 def test_a_header_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with path.open("wb") as file:

@@ -44,6 +44,9 @@ _DTYPES = {
     "I16": torch.int16,
     "I32": torch.int32,
     "I64": torch.int64,
+    "U16": torch.uint16,
+    "U32": torch.uint32,
+    "U64": torch.uint64,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
     "F32": torch.float32,
@@ -104,7 +107,8 @@ def open_tensors(path: Path) -> Iterator[TensorFile]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a file; `metadata` must not use the names `RESERVED`. One tensor at a time is copied.
 
-    Raises `CheckpointError` for a dtype that has no name in the format, `OSError` as the disk does.
+    Raises `CheckpointError` for a dtype that has no name in the format and for a header that is too large to
+    be read again, `OSError` as the disk does.
     """
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # keeps each aligned
     header: dict[str, Any] = {}
@@ -122,7 +126,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         position = end
     text = dict(sorted(metadata.items()))
     room = {"tensor_checksums": "0" * _DIGITS * len(order), "checksum": UNSEALED}
-    length = len(_encoded(header, text | room))
+    empty = _encoded(header, text | room)
+    length = len(empty)
+    if length - _LENGTH > MAX_TENSOR_HEADER_BYTES or _brackets(empty) > MAX_TENSOR_HEADER_VALUES:
+        raise CheckpointError(
+            f"{path}: not written, because its header has {length - _LENGTH} bytes and {_brackets(empty)} "
+            f"objects and lists, the limits are {MAX_TENSOR_HEADER_BYTES} and {MAX_TENSOR_HEADER_VALUES}. "
+            "Use shorter class names, or go on from best.safetensors (--weights) in a new run."
+        )
     with path.open("wb") as file:
         file.seek(length)
         checksums = []
@@ -204,12 +215,16 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, str], dict[str, 
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
-    if raw.count(b"{") + raw.count(b"[") > MAX_TENSOR_HEADER_VALUES:
+    if _brackets(raw) > MAX_TENSOR_HEADER_VALUES:
         raise ValueError(f"its header has more than {MAX_TENSOR_HEADER_VALUES} objects and lists")
     header = parsed_json(raw)
     if not isinstance(header, dict):
         raise ValueError("its header is not a JSON object")
     return header
+
+
+def _brackets(raw: bytes) -> int:
+    return raw.count(b"{") + raw.count(b"[")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -267,6 +282,7 @@ def _errors_of(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"{path}: damaged: the checksum of {what} does not match, because a disk or a copy changed the file. "
-        "Copy it again, or use another: a run keeps last, previous and best.safetensors."
+        f"{path}: damaged: the checksum of {what} does not match, because a disk, a copy or another program "
+        "changed the file. Copy it again, or use another: a run keeps last, previous and best.safetensors. "
+        f"A program that changes it on purpose has to leave out {' and '.join(RESERVED)} of its metadata."
     )
