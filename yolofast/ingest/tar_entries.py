@@ -89,7 +89,8 @@ def tar_entries(stream: Stream, packed: Callable[[], int]) -> Iterator[ArchiveEn
         headers += RECORD
         if headers > MIN_HEADER_BYTES and headers > MAX_ARCHIVE_RATIO * packed():
             raise RefusedArchive(
-                f"unpacks {packed()} bytes to {headers} bytes of headers (YOLOFAST_MIN_HEADER_BYTES allows more)"
+                f"unpacks {packed()} bytes to {headers} bytes of headers "
+                "(YOLOFAST_MIN_HEADER_BYTES allows more)"
             )
         if kind in (b"x", b"g", b"L", b"K", b"X"):
             headers, extended = headers + size, extended + RECORD + size

@@ -18,7 +18,6 @@ from yolofast.formats.discover import FileTree
 from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.formats.splits import split_of
-from yolofast.formats.unique_names import check_names
 from yolofast.formats.values import NoBox, as_floats, from_corner, read_box
 from yolofast.formats.xml_files import parse_xml, safe_parser, too_deep
 from yolofast.limits import MAX_CLASSES, MAX_DEPTH, MAX_NAME
@@ -148,7 +147,7 @@ class _Content:
         if self.path[-2:] == ["labels", "label"] and self.label.strip() and not self.is_part:
             self.labels.append(self.label.strip())
             if len(self.labels) > MAX_CLASSES:
-                check_names(self.labels, str(self.file.path))
+                raise LabelFileError(f"got {len(self.labels)} classes, expected at most {MAX_CLASSES}")
         if len(self.path) == 2:
             self.image = None
         self.path.pop()
