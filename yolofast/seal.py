@@ -8,9 +8,11 @@ on purpose can seal it again.
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 _MARK = b"yolofast-crc32-"
 _DIGITS = 8
+_BLOCK = 1 << 20
 UNSEALED = _MARK.decode() + "0" * _DIGITS
 """The room for a checksum. Nothing like it may come behind it in the same bytes."""
 
@@ -21,6 +23,19 @@ def sealed(data: bytes | bytearray) -> bytearray:
     begin = filled.rindex(UNSEALED.encode()) + len(_MARK)
     filled[begin : begin + _DIGITS] = _checksum(filled, begin)
     return filled
+
+
+def seal_file(path: Path, behind: bytes) -> None:
+    """`sealed` for a large file that ends in `UNSEALED` and the bytes `behind` it, in bounded memory."""
+    with path.open("r+b") as file:
+        begin = file.seek(-len(behind) - _DIGITS, 2)
+        left, total = begin, 0
+        file.seek(0)
+        while left:
+            block = file.read(min(left, _BLOCK))
+            total, left = zlib.crc32(block, total), left - len(block)
+        file.seek(begin)
+        file.write(b"%08x" % zlib.crc32(behind, total))
 
 
 def is_intact(data: bytes | bytearray) -> bool | None:

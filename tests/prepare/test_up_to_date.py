@@ -215,3 +215,16 @@ def test_options_take_precedence_over_a_config(tmp_path: Path) -> None:
     assert prepared_is_up_to_date(out, source, config=PrepareConfig(seed=3, link="copy"))
     assert prepared_is_up_to_date(out, scan_dataset(source), seed=3, link="copy")
     assert not prepared_is_up_to_date(out, source, config=PrepareConfig(seed=2, link="copy"))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"), [("data.yaml", b"nc:", b"nd:"), ("manifest.json", b"0", b"1")]
+)
+def test_a_changed_data_yaml_or_manifest_is_named(tmp_path: Path, name: str, old: bytes, new: bytes) -> None:
+    out, source = prepared(tmp_path)
+    assert changes.changed_files(out) == []
+    path = out / name
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    assert changes.changed_files(out) == [str(path)]
+    if name == "manifest.json":  # what it says of the other files cannot be trusted
+        assert not prepared_is_up_to_date(out, source)

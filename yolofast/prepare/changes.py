@@ -17,7 +17,14 @@ from typing import Any
 
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.image_writer import file_digest
-from yolofast.prepare.manifest import MANIFEST, is_cache, read_manifest
+from yolofast.prepare.manifest import (
+    DATA_YAML_KEY,
+    MANIFEST,
+    data_yaml_sha256,
+    is_cache,
+    is_damaged,
+    read_manifest,
+)
 from yolofast.threads import map_in_threads
 
 MAX_COMPARED, MAX_COMPARED_BYTES = 1000, 1 << 27
@@ -67,16 +74,20 @@ class Suspects:
 
 
 def changed_files(out: Path) -> list[str]:
-    """The images and labels of a prepared folder that are no longer those that were written, sorted.
+    """The images, labels, data.yaml and manifest of a prepared folder that are no longer those that were
+    written, sorted.
 
     Of files with the same size and a later status time, the latest are read, as far as `MAX_COMPARED` and
     `MAX_COMPARED_BYTES` go; when these are all, and nothing has changed, they are not read again. Files that
     are missing, or were added, do not count. Empty for a folder that was not prepared.
     """
+    changed = [str(out / MANIFEST)] if is_damaged(out) else []
     manifest = read_manifest(out)
     if manifest is None or not is_whole(manifest):
-        return []
-    suspects, changed = Suspects(out), []
+        return changed
+    if manifest.get(DATA_YAML_KEY, now := data_yaml_sha256(out)) != now:
+        changed.append(str(out / "data.yaml"))
+    suspects = Suspects(out)
     for entry in manifest["images"]:
         folder = f"{out}/{entry['split']}"
         for path, size, sha256 in (

@@ -23,7 +23,7 @@ from yolofast.prepare.changes import (
     present_files,
     set_manifest_time,
 )
-from yolofast.prepare.manifest import read_manifest
+from yolofast.prepare.manifest import is_damaged, read_manifest
 from yolofast.prepare.naming import PathKeys
 from yolofast.prepare.settings import manifest_settings, with_options
 
@@ -81,6 +81,7 @@ def up_to_date_manifest(out: Path, tree: FileTree, config: PrepareConfig) -> dic
         or manifest.get("source") != str(tree.root)
         or manifest.get("settings") != manifest_settings(config)
         or not is_whole(manifest)
+        or is_damaged(out)
     ):
         return None
     suspects = Suspects(out)
