@@ -71,8 +71,8 @@ cdef _decode_fallback(path, shape, int decode_side, CPicture* out):
     cdef int64_t pixels = shape[0] * shape[1]
     if pixels > MAX_PIXELS:
         raise ImageError(
-            f"{path}: {pixels:,} pixels, over the loader's limit of {MAX_PIXELS:,}; yolofast prepare --max-side "
-            "makes it smaller"
+            f"{path}: {pixels:,} pixels, over the loader's limit of {MAX_PIXELS:,}; "
+            "yolofast prepare --max-side makes it smaller"
         )
     with IN_FLIGHT.reserve(pixels):
         _decode_other_format(path, shape, decode_side, out)
