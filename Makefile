@@ -3,59 +3,82 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-EXTRAS ?= train,onnx,plots,numba,dev
+LOCKED_EXTRAS := train,onnx,plots,numba,dev
+EXTRAS ?= $(LOCKED_EXTRAS)
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PEP517 := setuptools wheel Cython numpy
+LOCK := requirements/lock.txt
 NATIVE = $(shell find csrc tests -name '*.[ch]pp' -o -name '*.cu')
 SYSTEM_PACKAGES := g++ python3-dev python3-venv libjpeg-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help system setup build demo test test-deep test-all lint format bench sanitize tsan clean
+.PHONY: help system setup build demo test test-deep test-all chaos lock audit lint format bench sanitize tsan \
+  fuzz clean
 
 help:
 	@echo "make demo      set up, build, and run the whole pipeline on the sample dataset (about 4 minutes)"
 	@echo "make test      set up, build, and run the tests (about 4 minutes)"
 	@echo "make test-all  these, and the deep tests: sanitizers, fuzz targets, kills, the wheel, fresh seeds"
+	@echo "make chaos     attack everything for about 20 minutes: kills, bombs, odd names, flipped bytes"
+	@echo "make lock      choose the versions that setup installs anew, after a change of pyproject.toml"
+	@echo "make audit     look these versions up in the database of known vulnerabilities"
 	@echo "make lint      formatting, lint, types and layer rules"
 	@echo "make bench     measure the kernels against OpenCV and rewrite the README table"
 	@echo "make sanitize  run the kernel tests, fuzz targets and the engine under ASan and UBSan"
 	@echo "make tsan      run the engine under ThreadSanitizer"
+	@echo "make fuzz      search for inputs that break TARGET (fuzz_jpeg) for SECONDS (60); needs clang"
 	@echo "make clean     remove everything that was built (not runs/)"
 
-# The interpreter, then the compiler and headers: installed by apt when we may, else named.
+# The interpreter, then the compiler and headers: what is missing is named, and installed by apt when we may.
 PYTHON_IS_RECENT = $(PYTHON) -c 'import sys; version = sys.version_info[:2]; version >= (3, 11) or sys.exit( \
   "$(PYTHON) is Python %d.%d, and yolofast needs 3.11 or newer. Install one and name it, such as: " \
   "make setup PYTHON=python3.12" % version)'
-SYSTEM_IS_COMPLETE = command -v $(CXX) \
-  && printf '\#include <stdio.h>\n\#include <jpeglib.h>\n' | $(CXX) -E -x c++ - \
-  && $(PYTHON) -c 'import ensurepip, os, sysconfig, sys; \
-     sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'
+MISSING = \
+  if ! command -v $(CXX) >/dev/null; then echo "  a C++ compiler ($(CXX))"; \
+  elif ! printf '\#include <stdio.h>\n\#include <jpeglib.h>\n' | $(CXX) -E -x c++ - >/dev/null 2>&1; then \
+    echo "  the headers of libjpeg"; fi; \
+  $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo "  Python with its venv module ($(PYTHON))"; \
+  $(PYTHON) -c 'import os, sysconfig, sys; \
+    sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' 2>/dev/null \
+    || echo "  the headers of Python"
 system:
 	@! command -v $(PYTHON) >/dev/null || $(PYTHON_IS_RECENT)
-	@if ! { $(SYSTEM_IS_COMPLETE); } >/dev/null 2>&1; then \
+	@missing=$$($(MISSING)); test -z "$$missing" || { \
+	  printf 'Missing to build yolofast:\n%s\n' "$$missing" >&2; \
 	  if ! command -v apt-get >/dev/null; then \
-	    echo "Missing: a C++ compiler, Python's venv module, or the headers of Python or libjpeg." >&2; \
 	    echo "Install what your system calls: $(SYSTEM_PACKAGES)" >&2; exit 1; \
-	  elif [ "$$(id -u)" != 0 ]; then \
-	    echo "Missing system packages. Install them, then run make again:" >&2; \
+	  elif [ "$$(id -u)" != 0 ] || [ "$(YOLOFAST_APT)" = 0 ]; then \
+	    echo "Install it, then run make again:" >&2; \
 	    echo "    sudo apt-get install -y $(SYSTEM_PACKAGES)" >&2; exit 1; \
 	  fi; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SYSTEM_PACKAGES); \
-	fi
+	  echo "Installing it as root (YOLOFAST_APT=0 forbids that): apt-get install -y $(SYSTEM_PACKAGES)" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SYSTEM_PACKAGES); }
 	@$(PYTHON_IS_RECENT)
 
-# torch comes first and alone: what follows then accepts it and asks for no other build of it.
-$(READY): pyproject.toml
+# Everything comes from the lock file, with hashes and as wheels (nothing is built but our own kernels), except
+# torch: see requirements/setup.in. Other EXTRAS than the locked get the locked versions as far as they go.
+ifeq ($(EXTRAS),$(LOCKED_EXTRAS))
+FROM_LOCK = --require-hashes --no-deps --only-binary :all: -r $(LOCK)
+WITH_EXTRAS = --no-deps -e .
+else
+VERSIONS = build/versions.txt
+FROM_LOCK = -c $(VERSIONS) --upgrade pip setuptools wheel Cython numpy
+WITH_EXTRAS = -c $(VERSIONS) -e ".[$(EXTRAS)]"
+endif
+$(READY): pyproject.toml $(LOCK)
 	$(MAKE) --no-print-directory system
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade pip $(PEP517)
-	@echo "downloading torch: a minute or more"
+ifdef VERSIONS
+	mkdir -p $(@D) $(dir $(VERSIONS))
+	grep == $(LOCK) | tr -d '\\' > $(VERSIONS)
+endif
+	@echo "downloading packages: a minute or more"
+	$(BIN)/python -m pip install -q $(FROM_LOCK)
 	$(BIN)/python -m pip install -q "$(TORCH)"
 	@echo "building the kernels: about a minute (some minutes more where nvcc is)"
-	$(BIN)/python -m pip install -q --no-build-isolation -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install -q --no-build-isolation $(WITH_EXTRAS)
 	touch $@
 
 setup: build
@@ -68,14 +91,37 @@ demo: build
 
 # What a change can break, in a few minutes.
 test: build
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not deep"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not deep and not chaos"
 
 # What takes long: sanitized fuzz programs, CUDA in emulation, killed processes, the wheel, property tests with
 # fresh seeds.
 test-deep: build
-	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "deep or hypothesis" --hypothesis-profile=deep
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "(deep or hypothesis) and not chaos" --hypothesis-profile=deep
 
 test-all: test test-deep
+
+# Attacks by the hundred: random kills, hostile archives, odd names, byte flips, runs side by side. A minute each,
+# or YOLOFAST_CHAOS_SECONDS (0: all tries); see tests/support/chaos.py and benchmarks/chaos_table.py.
+chaos: build
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m chaos -rA tests
+
+# One lock file for every Python and processor that has wheels. A version stays while it fits; LOCK_FLAGS=--upgrade
+# takes the newest of each, LOCK_FLAGS="--upgrade-package NAME" of one. uv and pip-audit get environments of
+# their own: neither is needed to build or test.
+LOCK_FLAGS ?=
+comma := ,
+lock:
+	test -x build/uv/bin/uv || { $(PYTHON) -m venv build/uv && build/uv/bin/pip install -q uv==0.13.9; }
+	echo "torch ; python_version < '3'" > build/no-torch.txt
+	build/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --only-binary :all: \
+	  --override build/no-torch.txt -c requirements/floors.txt $(LOCK_FLAGS) \
+	  --custom-compile-command "make lock" --no-emit-index-url \
+	  pyproject.toml requirements/setup.in $(patsubst %,--extra %,$(subst $(comma), ,$(LOCKED_EXTRAS))) -o $(LOCK)
+
+audit:
+	test -x build/audit/bin/pip-audit || \
+	  { $(PYTHON) -m venv build/audit && build/audit/bin/pip install -q pip-audit==2.10.1; }
+	@build/audit/bin/python requirements/audit.py $(LOCK) "$(TORCH)"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -114,6 +160,18 @@ sanitize: $(READY)
 tsan: $(READY)
 	$(BIN)/python csrc/native.py programs --variant thread stress_engine
 	$(PROGRAMS)/thread/programs/stress_engine build/stress
+
+# A fuzz target with libFuzzer. It begins with small files of ours and those in SEEDS (folders), and keeps what
+# leads it on in build/fuzz/TARGET; an input that breaks it is written to build/fuzz.
+TARGET ?= fuzz_jpeg
+SECONDS ?= 60
+SEEDS ?=
+fuzz: $(READY)
+	$(BIN)/python csrc/native.py programs --variant fuzzer $(TARGET)
+	mkdir -p build/fuzz/$(TARGET)
+	PYTHONPATH=.:tests $(BIN)/python -m support.fuzz_seeds build/fuzz/seeds
+	$(PROGRAMS)/fuzzer/programs/$(TARGET) -max_total_time=$(SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=2048 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/$(TARGET) build/fuzz/seeds $(SEEDS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

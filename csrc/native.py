@@ -1,7 +1,8 @@
 """How csrc is compiled: the one list of sources and flags, and a compiler driver that knows headers.
 
 `setup.py` builds the Cython modules and torch.ops.yolofast with it, the tests the fuzz programs and the host
-emulation of CUDA, `make sanitize` and `make tsan` all programs under a sanitizer:
+emulation of CUDA, `make sanitize` and `make tsan` all programs under a sanitizer, `make fuzz` a fuzz target
+with libFuzzer:
 
     python csrc/native.py programs --variant address     # build/native/address/programs/*
 
@@ -17,6 +18,7 @@ import fcntl
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -55,6 +57,11 @@ SANITIZERS = {
 VARIANTS = {
     "release": ["-O3", "-g0", "-DNDEBUG", "-fwrapv"],
     **{name: [*CHECKED, *flags] for name, flags in SANITIZERS.items()},
+    # libFuzzer, which is clang's: see `compiler`.
+    "fuzzer": [
+        *(*CHECKED, "-O2", "-Wno-deprecated-declarations"),  # the warning is about headers of g++
+        "-fsanitize=fuzzer-no-link,address,undefined,float-cast-overflow",
+    ],
     # As on a CPU that has none of the instructions that are asked for at run time.
     "plain": [*CHECKED, *SANITIZERS["address"], "-D__builtin_cpu_supports(name)=0"],
 }
@@ -69,6 +76,27 @@ _first_compilation = threading.Lock()  # is acquired once and for all
 
 class CompileError(Exception):
     """The compiler's message, behind the command."""
+
+
+def compiler(variant: str) -> list[str]:
+    """The C++ compiler for a variant.
+
+    Raises `CompileError` where libFuzzer is asked for and there is no clang.
+    """
+    if variant != "fuzzer":
+        return CXX
+    names = ["clang++", *(f"clang++-{version}" for version in range(30, 13, -1))]
+    found = next((path for path in map(shutil.which, names) if path is not None), None)
+    if found is None:
+        raise CompileError(
+            "libFuzzer is a part of clang, and no clang++ is here. On Debian and Ubuntu: "
+            "sudo apt-get install -y clang"
+        )
+    return [found]
+
+
+def _with_flags(variant: str) -> list[str]:
+    return [*compiler(variant), *CPPFLAGS, *CXXFLAGS]
 
 
 def run(command: Sequence[str]) -> str:
@@ -209,29 +237,35 @@ def core_library(variant: str = "release") -> Path:
     folder = BUILD / variant
     library = folder / CORE_NAME
     with locked(folder):
-        objects = compile_all(CORE, folder / "core", [*COMMON, *VARIANTS[variant]])
+        objects = compile_all(CORE, folder / "core", [*COMMON, *VARIANTS[variant]], _with_flags(variant))
         return _combine(objects, library, ["ar", "rcs", OUTPUT, *map(_short, objects)])
 
 
 def programs(variant: str, names: Sequence[str] = ()) -> dict[str, Path]:
     """The programs of csrc/fuzz under a sanitizer, by name: fuzz targets and the stress program.
 
+    A target replays files; in the variant "fuzzer" it searches for new ones, and there is no stress program.
+
     Raises `ValueError` for a name that none of them has.
     """
     known = {path.stem: path for path in sorted(FUZZ.glob("*_*.cpp"))}
     replay_source = known.pop("replay_main")
+    searches = variant == "fuzzer"
+    if searches:
+        known = {name: path for name, path in known.items() if name.startswith("fuzz_")}
     if unknown := sorted(set(names) - set(known)):
         raise ValueError(f"no program is called {unknown[0]}; expected some of {', '.join(known)}")
     core = core_library(variant)
     folder = BUILD / variant
     wanted = {name: path for name, path in known.items() if not names or name in names}
     sources = [replay_source, *wanted.values()]
-    replay, *objects = compile_all(sources, folder / "fuzz", [*COMMON, *VARIANTS[variant]])
-    flags = [*VARIANTS[variant], *LIBRARIES, "-pthread"]
+    flags = [*COMMON, *VARIANTS[variant]]
+    replay, *objects = compile_all(sources, folder / "fuzz", flags, _with_flags(variant))
+    flags = [*VARIANTS[variant], *(["-fsanitize=fuzzer"] if searches else []), *LIBRARIES, "-pthread"]
     made = {}
     for name, target in zip(wanted, objects, strict=True):
-        parts = [target, replay, core] if name.startswith("fuzz_") else [target, core]
-        made[name] = link(parts, folder / "programs" / name, flags)
+        parts = [target, replay, core] if name.startswith("fuzz_") and not searches else [target, core]
+        made[name] = link(parts, folder / "programs" / name, flags, compiler(variant))
     return made
 
 

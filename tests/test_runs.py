@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError
 from yolofast.runs import newest_unfinished, open_run, resumed_config, run_folder
 from yolofast.train import CheckpointManager, TrainingState
+
+PROCESS = f"pid {os.getpid()} on host {os.uname().nodename}"
 
 
 def settings(project: Path, **changes: object) -> YOLOConfig:
@@ -49,11 +52,13 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_run_without_a_checkpoint_is_taken_again(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a")
-    for name in (".lock", "labels.png", "train_batch1.png", "weights/.last.safetensors.7.tmp"):
+    left = (".labels.png.yolofast-1.tmp", "weights/.best.safetensors.yolofast-2.tmp")
+    for name in (".lock", "labels.png", "train_batch1.png", *left):
         write_text(folder / name, "")
     with open_run(settings(tmp_path)) as config:
         assert config.logging.run_dir == folder
         assert not list(folder.glob("*.png")), "pictures of another run"
+        assert not list(folder.rglob("*.tmp")), "files that a killed run was writing"
 
 
 def test_a_config_that_a_user_put_there_is_not_overwritten(tmp_path: Path) -> None:
@@ -70,6 +75,31 @@ def test_a_folder_with_anything_else_is_not(tmp_path: Path, name: str) -> None:
     write_text(folder / name, "")
     with open_run(settings(tmp_path)) as config:
         assert config.logging.name == "a-2"
+
+
+def test_a_run_that_was_killed_before_its_first_last_is_resumed_not_overwritten(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a")
+    for name in (".lock", "results.csv", "weights/best.safetensors"):
+        write_text(folder / name, "")
+    with open_run(settings(tmp_path)) as config:
+        assert config.logging.name == "a-2"
+    with open_run(resumed_config(newest_unfinished(tmp_path))) as config:
+        assert config.logging.run_dir == folder
+
+
+def test_resuming_removes_what_a_killed_run_was_writing(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a", 0.1)
+    left = [
+        ".dataflow.png.yolofast-1.tmp",
+        ".é.png.yolofast-12.tmp",
+        "weights/.last.safetensors.yolofast-1.tmp",
+    ]
+    mine = [".notes.tmp", ".x.yolofast-1.tmp.txt", "yolofast-1.tmp"]
+    for name in (*left, *mine):
+        write_text(folder / name, "")
+    with open_run(resumed_config(folder)):
+        assert not [name for name in left if (folder / name).exists()]
+        assert all((folder / name).exists() for name in mine)
 
 
 def test_runs_started_together_get_folders_of_their_own(tmp_path: Path) -> None:
@@ -93,12 +123,21 @@ def test_a_run_that_is_being_trained_cannot_be_resumed(tmp_path: Path) -> None:
     config = resumed_config(tmp_path / "a")
     with (
         open_run(config),
-        pytest.raises(CheckpointError, match=r"a: another process is training this run"),
+        pytest.raises(CheckpointError, match=f"a: another process is training this run, {PROCESS}. Wait"),
         open_run(config),
     ):
         pass
     with open_run(config) as again:
         assert again.logging.run_dir == tmp_path / "a"
+
+
+def test_a_file_is_no_run_to_resume(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "mine")
+    with (
+        pytest.raises(CheckpointError, match="no run to resume here"),
+        open_run(settings(tmp_path, resume=True)),
+    ):
+        pass
 
 
 def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path) -> None:
@@ -124,6 +163,34 @@ def test_a_file_system_without_locks_still_gives_each_run_a_folder(
         assert (one.logging.name, two.logging.name) == ("a", "a-2")
 
 
+def test_a_run_on_a_file_system_without_locks_is_resumed_only_when_its_process_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError("no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    make_run(tmp_path / "a", 0.1)
+    config = resumed_config(tmp_path / "a")
+    with open_run(config), pytest.raises(CheckpointError, match=PROCESS), open_run(config):
+        pass
+    child = os.fork()
+    if child == 0:
+        with open_run(config):
+            os._exit(9)
+    os.waitpid(child, 0)
+    lock = tmp_path / "a" / ".lock"
+    with open_run(config):
+        assert lock.read_text() == PROCESS
+    assert lock.stat().st_size == 0
+    write_text(lock, PROCESS)  # of the first process of a container, which was killed and started again
+    with open_run(config):
+        pass
+    write_text(lock, f"pid 1 on host other.{os.uname().nodename}")
+    with pytest.raises(CheckpointError, match=f"if that run is gone, remove {lock}"), open_run(config):
+        pass
+
+
 @pytest.mark.parametrize("path", ["", "weights/last.safetensors", "weights/best.safetensors"])
 def test_a_run_is_named_by_its_folder_or_its_weights(tmp_path: Path, path: str) -> None:
     folder = make_run(tmp_path / "deep" / "a", 0.1, epochs=7)
@@ -131,6 +198,16 @@ def test_a_run_is_named_by_its_folder_or_its_weights(tmp_path: Path, path: str) 
     config = resumed_config(folder / path)
     assert config.logging.run_dir == folder
     assert (config.training.resume, config.training.epochs) == (True, 7)
+
+
+def test_a_config_that_was_changed_since_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_run(tmp_path / "a", 0.1, epochs=7)
+    resumed_config(folder)
+    assert not caplog.records
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("epochs: 7", "epochs: 9"))
+    assert resumed_config(folder).training.epochs == 9
+    assert f"{path}: changed since the run wrote it" in caplog.text
 
 
 def test_no_run_there_names_those_next_to_it(tmp_path: Path) -> None:

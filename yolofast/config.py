@@ -17,10 +17,13 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from yolofast.brief import brief, brief_text
 from yolofast.config_fields import Section, bounded
 from yolofast.errors import ConfigError, at, nearest
 from yolofast.files import write_text
+from yolofast.seal import UNSEALED, sealed
 from yolofast.types import MAX_RESTART_ROWS
+from yolofast.yaml_text import YamlTextError, load_yaml, read_yaml_text
 
 MODEL_SIZES = ("p", "n", "s", "m", "l", "x")
 MODEL_STRIDE = 32
@@ -307,11 +310,14 @@ SectionT = TypeVar("SectionT")
 def _section(kind: type[SectionT], values: object, name: str, source: str) -> SectionT:
     known = [f.name for f in dataclasses.fields(typing.cast(Any, kind))]
     if not isinstance(values, dict):
-        raise ConfigError(f"{source}: section '{name}': got {values!r}, expected settings such as {known[0]}")
+        raise ConfigError(
+            f"{source}: section '{name}': got {brief(values)}, expected settings such as {known[0]}"
+        )
     for key in values:
         if key not in known:
+            got = brief_text(str(key))
             raise ConfigError(
-                f"{source}: unknown setting '{key}' in section '{name}'.{nearest(str(key), known)} "
+                f"{source}: unknown setting '{got}' in section '{name}'.{nearest(got, known)} "
                 f"Known: {', '.join(known)}."
             )
     try:
@@ -341,25 +347,27 @@ class YOLOConfig:
         for name in values:
             if name not in kinds:
                 homes = [s for s, k in kinds.items() if name in typing.get_type_hints(k)]
-                hint = f" It belongs in section '{homes[0]}'." if homes else nearest(str(name), kinds)
-                raise ConfigError(f"{source}: unknown section '{name}'.{hint} Known: {', '.join(kinds)}.")
+                hint = (
+                    f" It belongs in section '{homes[0]}'."
+                    if homes
+                    else nearest(brief_text(str(name)), kinds)
+                )
+                raise ConfigError(
+                    f"{source}: unknown section '{brief_text(str(name))}'.{hint} Known: {', '.join(kinds)}."
+                )
         return cls(**{n: _section(kinds[n], v, n, source) for n, v in values.items()})
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> YOLOConfig:
-        """A config from a YAML file (`yaml.safe_load`: nothing in it is executed)."""
+        """A config from a YAML file, within `limits`; nothing in it is executed."""
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            values = load_yaml(read_yaml_text(Path(path)))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such config file") from None
-        except (OSError, UnicodeDecodeError, RecursionError) as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as YAML text: {error}") from None
-        except (yaml.YAMLError, ValueError) as error:
-            mark = getattr(error, "problem_mark", None)
-            location = at(path, mark.line + 1 if mark else None)
-            raise ConfigError(
-                f"{location}: not valid YAML: {getattr(error, 'problem', None) or error}"
-            ) from None
+        except YamlTextError as error:
+            raise ConfigError(f"{at(path, error.line)}: {error.message}") from None
         if values is None:
             return cls()
         if not isinstance(values, dict):
@@ -376,8 +384,9 @@ class YOLOConfig:
         }
 
     def to_yaml(self, path: str | Path) -> None:
-        """Write the config as YAML, atomically."""
-        write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
+        """Write the config as YAML, atomically; a comment has a checksum of the text (`seal.is_intact`)."""
+        text = f"{yaml.safe_dump(self.to_dict(), sort_keys=False)}# {UNSEALED}\n"
+        write_text(path, sealed(text.encode()).decode())
 
     def replace(self, **changes: Any) -> YOLOConfig:
         """A copy with some settings changed, by their flat names: `config.replace(epochs=3, imgsz=320)`."""

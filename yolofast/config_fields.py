@@ -15,6 +15,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
+from yolofast.brief import brief, brief_text
 from yolofast.errors import ConfigError, nearest
 
 UNIONS = (types.UnionType, typing.Union)
@@ -71,7 +72,10 @@ def _coerce(value: Any, kind: Any) -> Any:
         return {_coerce(key, key_kind): _coerce(item, item_kind) for key, item in value.items()}
     if kind is float and not isinstance(value, bool):
         if isinstance(value, int | float):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise TypeError from None
         if isinstance(value, str):  # YAML reads 1e-3 (no dot) as text
             try:
                 return float(value)
@@ -123,14 +127,16 @@ class Section:
             try:
                 value = _coerce(got, kind)
             except TypeError:
-                hint = nearest(got, _choices(kind)) if isinstance(got, str) else ""
-                raise ConfigError(f"{spec.name}: got {got!r}, expected {_type_name(kind)}.{hint}") from None
+                hint = nearest(brief_text(got), _choices(kind)) if isinstance(got, str) else ""
+                raise ConfigError(
+                    f"{spec.name}: got {brief(got)}, expected {_type_name(kind)}.{hint}"
+                ) from None
             object.__setattr__(self, spec.name, value)
             low, high = spec.metadata.get("low"), spec.metadata.get("high", math.inf)
             if low is None or value is None:
                 continue
             too_low = value <= low if spec.metadata["open_low"] else value < low
-            if too_low or value > high or math.isnan(value):
+            if too_low or value > high or value != value:  # NaN
                 span = f"{'above' if spec.metadata['open_low'] else 'at least'} {low}"
                 span += "" if high == math.inf else f" and at most {high}"
-                raise ConfigError(f"{spec.name}: got {value}, expected a value {span}.")
+                raise ConfigError(f"{spec.name}: got {brief(value)}, expected a value {span}.")

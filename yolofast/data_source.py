@@ -9,7 +9,8 @@ from yolofast.config import YOLOConfig
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError
 from yolofast.formats.data_yaml import DataYaml, list_images, read_data_yaml
 from yolofast.formats.discover import scan_dataset
-from yolofast.prepare import default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.prepare import changed_files, default_output, prepare_dataset, prepared_is_up_to_date
+from yolofast.printable import printable
 from yolofast.stopwatch import Report
 from yolofast.types import Split
 
@@ -72,17 +73,35 @@ def resolve_data(
     """The dataset meant by `--data`: a data.yaml, or that of a folder, which is prepared first if needed.
 
     `report` is told when it is. `label_format` chooses the labels of a folder with several formats; any but
-    'yolo' is always prepared. `DataYaml.path` is absolute. Raises `ConfigError` for None,
-    `DatasetNotFoundError` when `data` does not exist, `DataError` for an unusable dataset.
+    'yolo' is always prepared. `DataYaml.path` is absolute. A warning says when files of a prepared dataset
+    are no longer those that were prepared. Raises `ConfigError` for None, `DatasetNotFoundError` when `data`
+    does not exist, `DataError` for an unusable dataset.
     """
     if data is None:
         raise ConfigError("data: missing, expected a data.yaml or a dataset folder. Add --data PATH.")
-    if data.is_dir():
-        prepared = _prepared_data(data) if label_format in (None, "yolo") else None
-        return prepared or read_data_yaml((_prepared(data, report, label_format) / "data.yaml").resolve())
     if not data.exists():
         raise DatasetNotFoundError(f"{data}: no such file or folder. Give a data.yaml or a dataset folder.")
-    return read_data_yaml(data.resolve())
+    if not data.is_dir():
+        found = read_data_yaml(data.resolve())
+    elif (prepared := _prepared_data(data) if label_format in (None, "yolo") else None) is not None:
+        found = prepared
+    else:  # prepared now, or found to be up to date
+        return read_data_yaml((_prepared(data, report, label_format) / "data.yaml").resolve())
+    _warn_of_changes(found.path.parent)
+    return found
+
+
+def _warn_of_changes(root: Path) -> None:
+    """Log a warning when files of the prepared dataset `root` are no longer those that were prepared."""
+    if changed := changed_files(root):
+        more = f" and {len(changed) - 1} more have" if len(changed) > 1 else " has"
+        _log.warning(
+            "%s%s changed since `yolofast prepare` (images that are hard links change with their source). "
+            "Prepare again to have it as the source is now, which undoes edits made here; --link copy keeps "
+            "the images apart.",
+            printable(changed[0]),
+            more,
+        )
 
 
 def dataset_of(config: YOLOConfig, report: Report = _log.info) -> DataYaml:

@@ -12,6 +12,7 @@ from yolofast.pipeline import SUMMARY_NAME, run
 from yolofast.prediction import predict_run
 from yolofast.sample import CLASSES, make_sample_dataset
 from yolofast.stopwatch import Report, Stopwatch
+from yolofast.work_folder import only_writer
 
 STAGES = 7
 _log = logging.getLogger(__name__)
@@ -32,10 +33,16 @@ def run_demo(
     """Generate the sample dataset, run the whole pipeline on it, and predict on its validation images.
 
     Everything goes to PROJECT/demo. An earlier demo there is replaced, except for its training runs: each one
-    has a folder of its own (train, train-2, ...). Progress goes to `report`, line by line. Returns the
-    summary that PROJECT/demo/summary.json holds: map50, map50_95, seconds per stage, exports and files.
+    has a folder of its own (train, train-2, ...). A second demo waits until the first ends. Progress goes to
+    `report`, line by line. Returns the summary that PROJECT/demo/summary.json holds: map50, map50_95, seconds
+    per stage, exports and files.
     """
     config = config or demo_config(project)
+    with only_writer(config.logging.run_dir):
+        return _run(config, report)
+
+
+def _run(config: YOLOConfig, report: Report) -> dict[str, Any]:
     folder = config.logging.run_dir
     clock = Stopwatch(STAGES, report)
     with clock.stage("sample", f"300 images of {', '.join(CLASSES)}"):

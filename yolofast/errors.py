@@ -11,9 +11,17 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from yolofast.printable import printable
+
 
 class YolofastError(Exception):
-    """Base of all errors that a user can cause and fix."""
+    """Base of all errors that a user can cause and fix.
+
+    The message is one line that can be shown anywhere, whatever names it is about (`printable`).
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class ConfigError(YolofastError, ValueError):
@@ -51,6 +59,11 @@ class ExportError(YolofastError):
 def at(path: str | Path, line: int | None = None) -> str:
     """`path` or `path:line`, as compilers print locations (lines count from 1)."""
     return f"{path}:{line}" if line is not None else str(path)
+
+
+def without_location(message: object, path: str | Path) -> str:
+    """An error, or its message, without the `path` in front, for a text that names the path elsewhere."""
+    return str(message).removeprefix(f"{path}: ").removeprefix(f"{printable(str(path))}: ")
 
 
 def nearest(got: str, known: Iterable[str]) -> str:

@@ -12,24 +12,33 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import ImageError
+from yolofast.errors import ImageError, without_location
 from yolofast.kernels import decode_jpeg
 from yolofast.kernels._scan import (
+    FINE,
     FORMATS,
     MODES,
     REFUSED,
     UNKNOWN_FORMAT,
     UNREADABLE,
     UNUSUAL,
-    image_orientation,
+    image_claims,
     scan_headers,
 )
 from yolofast.kernels.packed_paths import pack_paths
+from yolofast.limits import (
+    FREE_EXPANSION,
+    MAX_IMAGE_BYTES,
+    MAX_MISSING_BYTES,
+    MAX_PIXELS,
+    MAX_PNG_CHUNKS,
+)
+from yolofast.pixel_budget import IN_FLIGHT, too_many_pixels
 from yolofast.types import ImageHeader
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -42,7 +51,10 @@ UNREAD_SUFFIXES = frozenset(
 
 _JPEG = b"\xff\xd8\xff"
 _TIFFS = (b"II\x2a\0", b"MM\0\x2a", b"II\x2b\0", b"MM\0\x2b")
-_OTHERS = (b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", *_TIFFS)
+_PNG = b"\x89PNG\r\n\x1a\n"
+_OTHERS = (_PNG, b"BM", b"RIFF", *_TIFFS)
+_BAND = 128
+"""Rows whose channels are swapped at once."""
 
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 
@@ -54,23 +66,28 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     dropped (in a TIFF it is multiplied in first) and 16-bit channels become 8-bit, as in OpenCV. The picture
     is upright: the EXIF orientation of a JPEG, PNG (eXIf) or WebP, or of a TIFF (tag 274), is applied.
 
+    Threads together decode at most `limits.PIXELS_IN_FLIGHT` at once, and wait for one another.
+
     Raises:
-        ImageError: the file is missing, empty, unreadable, truncated or not an image; names path and reason.
+        ImageError: the file is missing, empty, unreadable, truncated, not an image, or has more pixels than
+            `limits` allows; names path and reason.
     """
     data = _read(path)
-    if not data.startswith(_JPEG):
-        return _decode_other(data, path)
-    try:
-        return decode_jpeg(data)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+    with IN_FLIGHT.reserve(min(image_claims(data)[1], MAX_PIXELS)):
+        if not data.startswith(_JPEG):
+            return _decode_other(data, path)
+        try:
+            return decode_jpeg(data, max_pixels=MAX_PIXELS)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
 
 
 def read_header(path: str | Path) -> ImageHeader:
     """The header of an image file; see `read_headers`.
 
     Raises:
-        ImageError: the file is missing, empty, unreadable or not an image; names the path and the reason.
+        ImageError: the file is missing, empty, unreadable, not an image, or has more pixels than `limits`
+            allows; names the path and the reason.
     """
     (header,) = read_headers([path])
     if isinstance(header, ImageError):
@@ -99,10 +116,17 @@ def read_headers(paths: Sequence[str | Path]) -> list[ImageHeader | ImageError]:
             columns["complete"].tolist(),
         )
     )
-    for i in np.flatnonzero(status).tolist():
+    pixels, depth = columns["pixels"], columns["depth"]
+    large = pixels * np.maximum(depth, 24.0) > 8 * min(FREE_EXPANSION, MAX_PIXELS)
+    for i in np.flatnonzero((status != FINE) | large).tolist():
         header = headers[i]
         assert isinstance(header, ImageHeader)
-        headers[i] = _slow_header(paths[i], int(status[i]), int(error[i]), header)
+        size = None if header.format == "jpeg" else header.bytes
+        reason = too_many_pixels(int(pixels[i]), int(depth[i]), size, webp=header.format == "webp")
+        if reason is not None:
+            headers[i] = ImageError(f"{paths[i]}: {reason}")
+        elif status[i] != FINE:
+            headers[i] = _slow_header(paths[i], int(status[i]), int(error[i]), header)
     return headers
 
 
@@ -120,7 +144,7 @@ def _slow_header(path: str | Path, status: int, error: int, header: ImageHeader)
         if status == REFUSED:
             decode_jpeg(data)  # says why
     except ImageError as refusal:
-        named = str(refusal).startswith(f"{path}: ")
+        named = without_location(refusal, path) != str(refusal)
         return refusal if named else ImageError(f"{path}: {refusal}")
     return ImageError(f"{path}: the file changed while it was read; try again")
 
@@ -131,6 +155,11 @@ def _read(path: str | Path) -> bytes:
         with open(path, "rb", opener=_open_nonblocking) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _system_error(path, errno.EINVAL)
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_IMAGE_BYTES:
+                raise ImageError(
+                    f"{path}: got {size:,} bytes, expected an image file of at most {MAX_IMAGE_BYTES:,}"
+                )
             data = file.read()
     except OSError as error:
         raise _system_error(path, error.errno or 0) from None
@@ -170,14 +199,54 @@ def _decode_other(data: bytes, path: str | Path) -> NDArray[np.uint8]:
     if not data.startswith(_OTHERS):  # OpenCV reads more formats, with less robust decoders
         raise _no_image(path)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise ImageError(f"{path}: cannot be decoded: {error.err or error}") from None
+        image = decode_with_opencv(data, cv2.IMREAD_COLOR)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
     if image is None:
         raise _no_image(path)
-    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    for start in range(0, len(image), _BAND):  # in place, so that no second picture is held
+        band = image[start : start + _BAND]
+        cv2.cvtColor(band, cv2.COLOR_BGR2RGB, band)
     is_tiff = data.startswith(_TIFFS)  # which OpenCV turns itself, whatever the flags
-    return rgb if is_tiff else upright(rgb, image_orientation(data))
+    return image if is_tiff else upright(image, image_claims(data)[0])
+
+
+def decode_with_opencv(data: bytes, flags: int) -> NDArray[Any] | None:
+    """What `cv2.imdecode` makes of a PNG, BMP, WebP or TIFF, not turned; None where it is damaged.
+
+    Raises `ImageError`, without the file's name, for more pixels than `limits` allows, which are found before
+    any memory is taken.
+    """
+    import cv2
+
+    _, pixels, depth = image_claims(data)
+    if pixels == 0:
+        return None
+    reason = too_many_pixels(pixels, depth, len(data), webp=data.startswith(b"RIFF"))
+    if reason is not None:
+        raise ImageError(reason)
+    if data.startswith(_PNG):
+        _check_chunks(data)
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except (cv2.error, MemoryError) as error:
+        raise ImageError(f"cannot be decoded: {getattr(error, 'err', '') or error}") from None
+
+
+def _check_chunks(data: bytes) -> None:
+    """Raise `ImageError` for a PNG with a chunk that states far more bytes than there are."""
+    at = len(_PNG)  # decoders allocate what a chunk states
+    for _ in range(MAX_PNG_CHUNKS):
+        length = int.from_bytes(data[at : at + 4], "big")
+        missing = at + length - len(data)
+        if missing > MAX_MISSING_BYTES:
+            raise ImageError(
+                f"a chunk states {length:,} bytes, {missing:,} more than there are; get it again"
+            )
+        at += 12 + length
+        if at >= len(data):
+            return
+    raise ImageError(f"over {MAX_PNG_CHUNKS:,} chunks, which no picture needs; save it again")
 
 
 def upright(image: NDArray[Pixel], orientation: int) -> NDArray[Pixel]:

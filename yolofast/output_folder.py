@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from yolofast.errors import ConfigError
+from yolofast.files import remove_leftovers
+from yolofast.work_folder import only_writer
 
 
 @contextmanager
 def output_folder(project: Path, name: str, *, exist_ok: bool = False) -> Iterator[Path]:
     """A new folder `project/name`, or `name-2`, `name-3`, ... where that is taken.
 
-    With `exist_ok` it is `project/name` itself, whatever is in it. When the block fails before anything was
-    written, the folder, and parents that were created for it, are removed again. Raises `ConfigError` when it
-    cannot be created.
+    With `exist_ok` it is `project/name` itself, whatever is in it, after another run that writes there has
+    ended. When the block fails before anything was written, the folder, and parents that were created for it,
+    are removed again. Raises `ConfigError` when it cannot be created.
     """
     parents = missing_folders((project / name).parent)
-    created = not exist_ok or not (project / name).exists()
-    try:
-        folder = project / name if exist_ok else _claimed(project, name)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_create(project / name, error) from None
-    try:
-        yield folder
-    except BaseException:
-        if created:
-            remove_empty([folder, *parents])
-        raise
+    with ExitStack() as stack:
+        stack.push(lambda kind, *_: remove_empty(parents) if kind is not None else None)
+        try:
+            if exist_ok:
+                stack.enter_context(only_writer(project / name))
+            created = not exist_ok or not (project / name).exists()
+            folder = project / name if exist_ok else _claimed(project, name)
+            folder.mkdir(parents=True, exist_ok=True)
+            if exist_ok:
+                remove_leftovers(folder)
+        except OSError as error:
+            raise cannot_create(project / name, error) from None
+        try:
+            yield folder
+        except BaseException:
+            if created:
+                remove_empty([folder])
+            raise
 
 
 def numbered_folders(project: Path, name: str) -> Iterator[Path]:

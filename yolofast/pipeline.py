@@ -29,6 +29,7 @@ from yolofast.formats.splits import as_split
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
 from yolofast.prediction import class_numbers
 from yolofast.prepare import prepare_dataset
+from yolofast.printable import printable
 from yolofast.rejected_labels import check_labels
 from yolofast.run_report import (
     RunPictures,
@@ -54,15 +55,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-METRICS_NAME, SUMMARY_NAME = "metrics.json", "summary.json"
+SUMMARY_NAME = "summary.json"
 CHECK_IMAGES = 16
 
 # ---------------------------------------------------------------- train and evaluate
 
 
 def print_line(line: str) -> None:
-    """Print a line on stderr, above the progress bar that may be there."""
-    tqdm.write(line, file=sys.stderr)
+    """Print a line on stderr, above the progress bar that may be there; whatever names are in it."""
+    tqdm.write(printable(line), file=sys.stderr)
 
 
 def ignore_line(line: str) -> None:
@@ -304,9 +305,7 @@ def evaluate_run(
         return evaluator.evaluate_dataset(loader)
     listed = list_image_names(data, loader.dataset.split)
     ids = {path: number for number, path in enumerate(listed, 1)}  # as `convert_dataset` numbers them
-    result = evaluator.evaluate_dataset(loader, True, save_dir, image_ids=ids)
-    write_json(save_dir / METRICS_NAME, result.to_dict())
-    return result
+    return evaluator.evaluate_dataset(loader, True, save_dir, image_ids=ids)
 
 
 # ---------------------------------------------------------------- export
@@ -387,7 +386,8 @@ def run(source: Path, config: YOLOConfig, clock: Stopwatch) -> PipelineResult:
     weights = train_folder / "weights" / "best.safetensors"
     with clock.stage("evaluate", f"{weights} on the validation split"):
         evaluation = evaluate_run(weights, config, save_dir=folder / "evaluation")
-        report(evaluation.table())
+        for line in evaluation.table().splitlines():
+            report(line)
     with clock.stage("export", "ONNX, ONNX with NMS, and TorchScript, each checked on real images"):
         data = read_data_yaml(prepared.data_yaml)
         exports = _verified_exports(weights, data, config.dataset.imgsz, folder / "export", report)

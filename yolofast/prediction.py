@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ImageError, nearest
+from yolofast.errors import (
+    ConfigError,
+    DataError,
+    DatasetNotFoundError,
+    ImageError,
+    nearest,
+    without_location,
+)
 from yolofast.files import write_json
 from yolofast.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, read_image
+from yolofast.result_pictures import optional_picture
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +61,8 @@ def predict_images(
     on_error    called for an image that cannot be read, which is then skipped; omitted means it is logged.
 
     The network sees the same pixels as in the evaluation of a dataset. Boxes are xyxy in pixels of the
-    original image, EXIF orientation applied. One image at a time is held at full size. Raises `DataError`
-    when `save_dir` cannot be written, or is the folder of a source image.
+    original image, EXIF orientation applied. One image at a time is held at full size. A plot that fails is a
+    warning. Raises `DataError` when `save_dir` is the folder of a source image.
     """
     from yolofast.evaluate import plot_detections, predict_batches
     from yolofast.evaluate.predict import plot_paths
@@ -78,7 +86,8 @@ def predict_images(
     for path, detections in found:
         if save_dir is not None and class_names is not None:
             target = next(plot for file, plot in plots if file == path)  # both are in the files' order
-            plot_detections(read_image(path), detections, class_names, target)
+            with optional_picture(target):
+                plot_detections(read_image(path), detections, class_names, target)
         yield path, detections
 
 
@@ -143,19 +152,22 @@ def predict_run(
 ) -> list[dict[str, Any]]:
     """Detect objects in an image or a folder of images, and plot them into `save_dir`.
 
-    Returns, and writes to `save_dir/detections.json`, one dict per image, in the order of the names: path,
-    detections (class, name, score, box xyxy in pixels of the image), and error: None, or the reason why the
-    image could not be read. `classes` are names or numbers; the other settings are those of
-    `predict_images`. Raises `DatasetNotFoundError` when there is nothing at `source`, `DataError` when no
-    image can be read, `ConfigError` for an unknown class.
+    Returns, and writes to `save_dir/detections.json` before anything is plotted, one dict per image, in the
+    order of the names: path, detections (class, name, score, box xyxy in pixels of the image), and error:
+    None, or the reason why the image could not be read. `classes` are names or numbers; the other settings
+    are those of `predict_images`. Raises `DatasetNotFoundError` when there is nothing at `source`,
+    `DataError` when no image can be read, `ConfigError` for an unknown class.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm  # takes asyncio with it
 
+    from yolofast.evaluate import plot_detections
+    from yolofast.evaluate.predict import plot_paths
     from yolofast.models import load_weights
     from yolofast.train import select_device
     from yolofast.train.trainer import LAYOUT
 
     paths = images_of(source)
+    plots = plot_paths(paths, save_dir)
     model = load_weights(weights)
     entries: dict[Path, dict[str, Any]] = {
         path: {"path": str(path), "detections": [], "error": None} for path in paths
@@ -163,7 +175,7 @@ def predict_run(
 
     def failed(path: Path, error: ImageError) -> None:
         _log.error("%s", error)
-        entries[path]["error"] = str(error).removeprefix(f"{path}: ")
+        entries[path]["error"] = without_location(error, path)
 
     found = predict_images(
         model.to(memory_format=LAYOUT),  # type: ignore[call-overload]
@@ -177,15 +189,19 @@ def predict_run(
         rect=rect,
         batch=batch,
         device=select_device(device),
-        save_dir=save_dir,
-        class_names=model.class_names,
         on_error=failed,
     )
+    detected: dict[Path, Detections] = {}
     with logging_redirect_tqdm():
         for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False):
+            detected[path] = detections
             entries[path]["detections"] = _listed(detections, model.class_names)
-    result = list(entries.values())
-    write_json(save_dir / DETECTIONS_NAME, result)
+        result = list(entries.values())
+        write_json(save_dir / DETECTIONS_NAME, result)
+        for path, plot in zip(tqdm(paths, desc="plot", unit="image", leave=False), plots, strict=True):
+            if path in detected:
+                with optional_picture(plot):
+                    plot_detections(read_image(path), detected[path], model.class_names, plot)
     if all(entry["error"] is not None for entry in result):
         raise DataError(
             f"{source}: none of the {len(paths)} images could be read. The first: "

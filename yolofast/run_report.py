@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import TYPE_CHECKING
 from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, DataError, MissingExtraError
 from yolofast.files import write_json
+from yolofast.printable import command_line, printable
+from yolofast.result_pictures import optional_picture
 from yolofast.runs import BATCH_NAME, DATA_FLOW_NAME, LABELS_NAME
 from yolofast.types import Batch
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 RESULTS_NAME = "results.png"
 BATCH_PICTURES = 3
 MAX_NAMES_SHOWN = 8
-_log = logging.getLogger(__name__)
 
 
 def training_header(
@@ -73,12 +72,15 @@ def weights_metadata(config: YOLOConfig) -> dict[str, str]:
 
 def check_same_classes(header: Mapping[str, str], names: Sequence[str], data: Path, weights: Path) -> None:
     """Raise `CheckpointError` when the run that is resumed was trained on other classes than `names`."""
-    saved = json.loads(header.get("class_names", "[]"))
+    try:
+        saved = [str(name) for name in json.loads(header.get("class_names", "[]"))]
+    except (ValueError, TypeError, RecursionError):  # of a header that was edited
+        saved = ["unreadable names"]
     if saved != list(names):
         raise CheckpointError(
             f"{data}: its classes are now {', '.join(names)}, but this run was trained on "
-            f"{', '.join(saved)}. Start a new run with --weights {shlex.quote(str(weights))}, which takes "
-            "classes over by name."
+            f"{printable(', '.join(saved), 1000)}. Start a new run with --weights {command_line(weights)}, "
+            "which takes classes over by name."
         )
 
 
@@ -86,9 +88,8 @@ def interrupted_line(folder: Path, epoch: int) -> str:
     """What to say when a run is interrupted after `epoch`, the last that was saved; 0 = none."""
     if not epoch:
         return "interrupted in epoch 1: nothing is saved yet"
-    return (
-        f"interrupted: saved epoch {epoch}; continue with: yolofast train --resume {shlex.quote(str(folder))}"
-    )
+    command = command_line("yolofast", "train", "--resume", folder)
+    return f"interrupted: saved epoch {epoch}; continue with: {command}"
 
 
 def plot_history(monitor: TrainingMonitor) -> None:
@@ -96,17 +97,17 @@ def plot_history(monitor: TrainingMonitor) -> None:
     from yolofast.evaluate.plots import plot_training
 
     if monitor.history and monitor.directory is not None:
-        try:
-            plot_training(monitor.history, monitor.directory / RESULTS_NAME)
-        except MissingExtraError as error:
-            _log.warning("%s was not plotted: %s", RESULTS_NAME, error)
+        path = monitor.directory / RESULTS_NAME
+        with optional_picture(path):
+            plot_training(monitor.history, path)
 
 
 def write_data_flow(folder: Path, flow: DataFlowMonitor) -> None:
     """Where the loader's time went, as JSON and, where matplotlib is installed, as a picture."""
     write_json(folder / DATA_FLOW_NAME, flow.report())
-    with contextlib.suppress(MissingExtraError, DataError):  # DataError: too few batches for a picture
-        flow.plot((folder / DATA_FLOW_NAME).with_suffix(".png"))
+    path = (folder / DATA_FLOW_NAME).with_suffix(".png")
+    with optional_picture(path), contextlib.suppress(MissingExtraError, DataError):  # too few batches
+        flow.plot(path)
 
 
 class RunPictures:
@@ -119,15 +120,15 @@ class RunPictures:
         """labels.png: how many boxes of which class, where they lie and how large they are."""
         from yolofast.evaluate.training_pictures import plot_labels
 
-        labels = dataset.index.labels
-        try:
-            plot_labels(labels.rows, labels.offsets, self.class_names, self.folder / LABELS_NAME)
-        except MissingExtraError as error:
-            _log.warning("%s was not plotted: %s", LABELS_NAME, error)
+        labels, path = dataset.index.labels, self.folder / LABELS_NAME
+        with optional_picture(path):
+            plot_labels(labels.rows, labels.offsets, self.class_names, path)
 
     def add_batch(self, epoch: int, number: int, batch: Batch) -> None:
         """train_batch1.png and its successors: the first batches, as the network gets them, with boxes."""
         from yolofast.evaluate.training_pictures import plot_batch
 
         if epoch == 1 and number <= BATCH_PICTURES:
-            plot_batch(batch, self.class_names, self.folder / BATCH_NAME.format(number))
+            path = self.folder / BATCH_NAME.format(number)
+            with optional_picture(path):
+                plot_batch(batch, self.class_names, path)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.errors import DataError
-from yolofast.work_folder import atomic_folder
+from yolofast.work_folder import atomic_folder, only_writer
 
 CLASSES = ("circle", "square", "triangle", "star", "ring")
 SIZES = ((240, 320), (320, 240), (300, 400), (360, 360), (360, 480), (256, 448))
@@ -115,16 +115,25 @@ def make_sample_dataset(directory: str | Path, count: int = 300, seed: int = 0) 
     of a user are overwritten.
     """
     directory = Path(directory)
-    annotations = directory / ANNOTATIONS
     info = {"description": f"yolofast sample shapes, seed {seed}, {count} images"}
+    if not _is_made(directory, info):
+        with only_writer(directory) as waited:
+            if waited and _is_made(directory, info):
+                return directory
+            with atomic_folder(directory) as finished:
+                finished.mkdir()
+                _write(finished, count, seed, info)
+    return directory
+
+
+def _is_made(directory: Path, info: dict[str, str]) -> bool:
+    """Whether `directory` is that dataset; raises `DataError` when it has any other content."""
+    annotations = directory / ANNOTATIONS
     if annotations.exists() and _info(annotations) == info:
-        return directory
+        return True
     if directory.exists() and any(directory.iterdir()):
         raise DataError(f"{directory}: not empty and not the sample dataset. Choose another folder.")
-    with atomic_folder(directory) as finished:
-        finished.mkdir()
-        _write(finished, count, seed, info)
-    return directory
+    return False
 
 
 def _info(annotations: Path) -> object:

@@ -1,4 +1,4 @@
-"""Time: the stages of a long run, announced and timed without printing, and the date of a file."""
+"""Time: the stages of a long run, announced and timed without printing."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 _log = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
 """Takes one line (or a few) about the progress of a run, such as `print`."""
-
-
-def now() -> str:
-    """Date and time in UTC, as 2026-03-31T18:05:59+00:00."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass

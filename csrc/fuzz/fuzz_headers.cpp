@@ -18,7 +18,7 @@ class Memory final : public yf::ByteSource {
     Memory(const std::uint8_t* data, std::size_t size, std::uint64_t stated, std::size_t fails_at)
         : data_(data), size_(size), stated_(stated), fails_at_(fails_at) {}
     std::ptrdiff_t read(std::uint64_t offset, std::uint8_t* to, std::size_t count) noexcept override {
-        require(++reads_ <= 4 + 2 * (size_ / 1024 + 1) + 8);  // a few, or as many as its length asks for
+        require(++reads_ <= 4 + 2 * (size_ / 1024 + 1) + 12);  // a few, or as many as its length asks for
         if (offset >= fails_at_) return -5;
         if (offset >= size_) return 0;
         const std::size_t given = std::min<std::size_t>(count, size_ - static_cast<std::size_t>(offset));
@@ -42,7 +42,9 @@ yf::ImageHeader header_of(const std::vector<std::uint8_t>& file, std::uint64_t s
         require(header.width > 0 && header.height > 0 && header.bits >= 0 && header.bits <= 255);
         require(header.orientation >= 1 && header.orientation <= 8);
         require(header.format != yf::ImageFormat::unknown);
+        require(header.pixels >= std::int64_t{header.width} * header.height);
     }
+    require(header.pixels >= 0 && header.depth >= 0);
     require((header.status == yf::HeaderStatus::unreadable) == (header.error != 0));
     return header;
 }
@@ -78,6 +80,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const yf::ImageHeader whole = yf::read_image_header(file.data(), file.size());
     require(whole.status == header.status && whole.orientation == header.orientation);
     require(whole.width == header.width && whole.height == header.height);
+    require(whole.pixels == header.pixels && whole.depth == header.depth);
     header_of(file, file.size() + filler, never);                                  // it shrank
     header_of(file, file.size() / 2, never);                                       // it grew
     header_of(file, UINT64_MAX, never);                                            // nonsense

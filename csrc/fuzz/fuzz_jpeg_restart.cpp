@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "core/jpeg/restart.hpp"
+#include "core/limits.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     constexpr std::int64_t kMaxPixels = 1 << 22;
     const int rows = size > 0 ? 1 + data[size - 1] % 7 : 1;
+    if (size / 4 > yf::kMaxSegments / 2) return 0;  // what is added below might be a segment too many
     std::vector<std::uint8_t> made, again;
     if (yf::add_restarts(data, size, rows, kMaxPixels, &made).error != yf::JpegError::none) return 0;
     if (yf::add_restarts(made.data(), made.size(), rows, kMaxPixels, &again).error != yf::JpegError::none)

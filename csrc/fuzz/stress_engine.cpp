@@ -1,7 +1,11 @@
 // Drives the engine as a loader with many threads does: batches, shared and mixed-in pictures, cached planes,
 // failing files, hooks, files that the caller decodes, pictures packed into memory that is too small for
-// all, resets in the middle, stop. Meant for ThreadSanitizer and AddressSanitizer; it also checks that each
-// sample and each packed picture is the one that a single thread makes.
+// all, a cache file that is damaged and then cut short, resets in the middle, stop. Meant for ThreadSanitizer
+// and AddressSanitizer; it also checks that each sample and each packed picture is the one that a single
+// thread makes.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -13,7 +17,9 @@
 #include <string>
 #include <thread>
 
+#include "core/pictures/checksum.hpp"
 #include "core/pictures/engine.hpp"
+#include "core/pictures/guarded_mapping.hpp"
 
 // clang-format off: jpeglib.h needs <cstdio> before it.
 #include <jpeglib.h>
@@ -84,7 +90,7 @@ struct Dataset {
     std::string paths;
     std::int64_t path_at[kImages];
     std::int32_t shapes[2 * kImages];
-    std::vector<yf::Picture> planes{kImages};
+    std::vector<std::vector<std::uint8_t>> planes{kImages};  // packed, with the padding of a slot
     std::uint64_t cached[kImages] = {};
     std::int32_t sides[6 * kImages] = {};
     double place[6 * kImages] = {};
@@ -105,20 +111,28 @@ struct Dataset {
     static void write(std::int64_t image, const std::string& path) {
         const Kind kind = kind_of(image);
         std::filesystem::remove(path);
-        if (kind == Kind::missing || kind == Kind::cached) return;
+        if (kind == Kind::missing) return;
         std::vector<std::uint8_t> bytes;
         if (kind == Kind::jpeg || kind == Kind::damaged) bytes = encode(image);
         if (kind == Kind::damaged) bytes.resize(bytes.size() / 2);
-        if (kind == Kind::not_jpeg || kind == Kind::refused) bytes = {0x89, 'P', 'N', 'G', 1, 2, 3, 4};
+        if (kind == Kind::not_jpeg || kind == Kind::refused || kind == Kind::cached)
+            bytes = {0x89, 'P', 'N', 'G', 1, 2, 3, 4};
         std::ofstream(path, std::ios::binary)
             .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     }
 
     void hold(std::int64_t image) {
-        yf::Picture& picture = planes[static_cast<std::size_t>(image)];
+        yf::Picture picture;
         convert(image, picture);
         const yf::PictureView& view = picture.view;
-        cached[image] = reinterpret_cast<std::uintptr_t>(view.y.data);
+        std::vector<std::uint8_t>& packed = planes[static_cast<std::size_t>(image)];
+        for (const yf::PlaneView* plane : {&view.y, &view.cb, &view.cr})
+            for (int row = 0; row < plane->height; ++row) {
+                const std::uint8_t* begin = plane->data + row * plane->stride;
+                packed.insert(packed.end(), begin, begin + plane->width);
+            }
+        packed.resize(yf::slot_bytes(packed.size()));
+        cached[image] = reinterpret_cast<std::uintptr_t>(packed.data());
         const std::int32_t row[6] = {view.y.height, view.y.width,  view.cb.height,
                                      view.cb.width, view.factor_x, view.factor_y};
         std::memcpy(sides + 6 * image, row, sizeof row);
@@ -127,6 +141,44 @@ struct Dataset {
 
     yf::Sources sources() const {
         return {paths.data(), path_at, shapes, 48, yf::JpegDecoder::automatic, cached, sides, place};
+    }
+};
+
+// The same planes in a mapped file, one picture of it damaged.
+struct MappedPlanes {
+    std::string path;
+    std::uint64_t cached[kImages] = {}, checksums[kImages] = {};
+    std::uint8_t checked[kImages] = {};
+    yf::GuardedMapping mapping;
+
+    MappedPlanes(const Dataset& dataset, std::string file) : path(std::move(file)) {
+        std::vector<std::uint8_t> bytes;
+        for (std::size_t i = 0; i < kImages; ++i) {
+            const std::vector<std::uint8_t>& planes = dataset.planes[i];
+            if (planes.empty()) continue;
+            cached[i] = bytes.size();
+            checksums[i] = yf::checksum(planes.data(), planes.size());
+            bytes.insert(bytes.end(), planes.begin(), planes.end());
+        }
+        bytes[100] ^= 4;
+        std::ofstream(path, std::ios::binary)
+            .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        const int descriptor = ::open(path.c_str(), O_RDONLY);
+        require(mapping.map(descriptor, bytes.size()) == 0, "the planes are mapped");
+        ::close(descriptor);
+        for (std::size_t i = 0; i < kImages; ++i)
+            if (!dataset.planes[i].empty()) cached[i] += reinterpret_cast<std::uintptr_t>(mapping.data());
+    }
+
+    void cut_short() const { require(::truncate(path.c_str(), 0) == 0, "the file is cut short"); }
+
+    yf::Sources sources(const Dataset& dataset) {
+        yf::Sources sources = dataset.sources();
+        sources.cached = cached;
+        sources.checksums = checksums;
+        sources.checked = checked;
+        sources.mapping = &mapping;
+        return sources;
     }
 };
 
@@ -360,9 +412,10 @@ void pack_all(yf::Engine& engine, yf::Engine& single, unsigned seed) {
     }
 }
 
-void stress(const Dataset& dataset, std::size_t idle_bytes) {
-    yf::Engine engine(dataset.sources(), idle_bytes), alone(dataset.sources(), 0),
-        packs(dataset.sources(), 0);
+// `mapped` are the planes that the threads use, or null: those in memory.
+void stress(const Dataset& dataset, std::size_t idle_bytes, MappedPlanes* mapped) {
+    yf::Engine engine(mapped != nullptr ? mapped->sources(dataset) : dataset.sources(), idle_bytes),
+        alone(dataset.sources(), 0), packs(dataset.sources(), 0);
     std::vector<std::thread> threads;
     for (int i = 0; i < kThreads; ++i) threads.emplace_back([&] { work(engine); });
     std::atomic<bool> done{false};
@@ -387,6 +440,7 @@ void stress(const Dataset& dataset, std::size_t idle_bytes) {
             engine.reset();  // what is queued is dropped; the batches may go
             continue;
         }
+        if (mapped != nullptr && round == kRounds / 2) mapped->cut_short();
         pack_all(engine, packs, 3000 + round);
         require(engine.wait(&first.batch, 60) && engine.wait(&second.batch, 1e300),
                 "a batch is done in a minute");
@@ -412,8 +466,14 @@ int main(int argc, char** argv) {
         return 2;
     }
     const Dataset dataset(argv[1]);
-    for (const std::size_t idle_bytes : {std::size_t{0}, std::size_t{20000}, std::size_t{1} << 30})
-        stress(dataset, idle_bytes);
+    for (const std::size_t idle_bytes : {std::size_t{0}, std::size_t{20000}, std::size_t{1} << 30}) {
+        stress(dataset, idle_bytes, nullptr);
+        MappedPlanes mapped(dataset, std::string(argv[1]) + "/planes");
+        stress(dataset, idle_bytes, &mapped);
+        const yf::MappingState& state = *mapped.mapping.state();
+        require(state.damaged.load() == 1, "the damaged picture is noticed, once");
+        require(state.lost.load(), "the file that was cut short is noticed");
+    }
     std::puts("the engine holds");
     return 0;
 }

@@ -55,7 +55,7 @@ def raw(name: str, content: bytes) -> Callable[[Path], object]:
 
 def header_only(width: int, height: int) -> bytes:
     """A PNG whose header claims a size; its pixels are those of a small picture."""
-    data = bytearray(image_bytes(40, 40, "PNG"))
+    data = bytearray(image_bytes(350, 350, "PNG"))
     data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
     return bytes(data)
 

@@ -89,7 +89,7 @@ def test_page_is_self_contained_and_escaped(faulty: Path, tmp_path: Path) -> Non
         "<script>alert(1)</script>",
         '"quoted" & $x^2$ 猫',
         "<b>x.jpg",
-        r"odd\xff.png",
+        r"odd\udcff.png",
         r"new\nline.jpg",
     ):
         assert shown in read.text

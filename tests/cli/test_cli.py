@@ -14,7 +14,7 @@ import pytest
 from support.dataset_files import tree_digest, write_image, write_text, write_yolo
 
 from yolofast.cli import COMMANDS, main
-from yolofast.cli.output import command_line
+from yolofast.printable import command_line
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,8 +195,10 @@ def test_input_that_does_not_fit_is_named_and_leaves_nothing() -> None:
 def test_picture(classes: int, normalize: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     drawn = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (drawn.append(figure), save(figure, path))[1])
+    save = plots.save_figure
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, path: (drawn.append(figure), save(figure, path))[1]
+    )
     names = ["猫", "a very long name of a class, and $5"][:classes] + [f"c{i}" for i in range(2, classes)]
     matrix = ConfusionMatrix(names)
     matrix.matrix[0, 0], matrix.matrix[classes, 0] = 3, 1

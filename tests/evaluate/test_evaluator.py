@@ -174,18 +174,19 @@ def test_saved_predictions_are_coco_results(tmp_path: Path) -> None:
         assert entry["category_id"] == label + 1, "categories count from 1, as in COCO"
         assert entry["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=0.01)
     assert np.float32(entries[0]["score"]) == np.float32(0.9)
-    names = {"predictions.json", "predictions.jpg", "pr_curves.png", "curves.png"}
+    names = {"predictions.json", "metrics.json", "predictions.jpg", "pr_curves.png", "curves.png"}
     names |= {"confusion_matrix.png", "confusion_counts.png"}
     assert {p.name for p in folder.iterdir()} == names
     assert set(result.files.values()) == set(folder.iterdir())
 
 
-def test_without_pictures_only_the_json_is_written(tmp_path: Path) -> None:
+def test_without_pictures_only_json_is_written(tmp_path: Path) -> None:
     evaluator = YOLOEvaluator(Oracle(), class_names=NAMES)
     result = evaluator.evaluate_dataset(
         loader(), save_predictions=True, save_dir=tmp_path, progress=False, plots=False
     )
-    assert list(result.files.values()) == list(tmp_path.iterdir()) == [tmp_path / "predictions.json"]
+    assert set(result.files.values()) == set(tmp_path.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"predictions.json", "metrics.json"}
 
 
 def test_images_of_a_file_keep_their_ids_in_any_order(tmp_path: Path) -> None:

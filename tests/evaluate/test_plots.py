@@ -116,8 +116,10 @@ def test_confidence_curves_show_each_class_the_mean_and_the_best(
 ) -> None:
     pytest.importorskip("matplotlib")
     drawn = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (drawn.append(figure), save(figure, path))[1])
+    save = plots.save_figure
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, path: (drawn.append(figure), save(figure, path))[1]
+    )
     figures = metrics(classes)
     path = plot_confidence_curves(figures, tmp_path / "new" / "curves.png")
     assert is_png(path)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from yolofast.config import EXPORT_FORMATS
 from yolofast.errors import ExportError, MissingExtraError
-from yolofast.export import export_all_formats, export_model, exporter, verify_export
+from yolofast.export import check_export, export_all_formats, export_model, exporter, verify_export
 from yolofast.kernels import postprocess
 from yolofast.models import Detector
 from yolofast.types import ExportResult
@@ -54,6 +54,17 @@ def assert_no_path_in(path: Path) -> None:
         assert str(private).encode() not in data, private
 
 
+def assert_damage_is_noticed(path: Path) -> None:
+    """At the ends and in between; the file is left as it was."""
+    whole = path.read_bytes()
+    check_export(path)
+    for at in (0, len(whole) // 3, len(whole) - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ExportError, match="it was damaged, changed by another program"):
+            check_export(path)
+    path.write_bytes(whole)
+
+
 @pytest.mark.parametrize(
     ("settings", "limit"),
     [
@@ -86,6 +97,7 @@ def test_file_equals_torch(
     assert capsys.readouterr().out == ""
     assert list(path.parent.iterdir()) == [path], "nothing is left beside the file"
     assert_no_path_in(path)
+    assert_damage_is_noticed(path)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
     expected = raw_of(model, images)
@@ -189,6 +201,16 @@ def test_unwritable_path_is_found_before_the_export(model: Detector, tmp_path: P
     with pytest.raises(ExportError, match="cannot be written"):
         export_model(model, tmp_path / "file" / "m.onnx", imgsz=IMGSZ)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("format", ["onnx", "torchscript"])
+def test_a_file_that_does_not_load_is_one_line(
+    format: str, model: Detector, images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    (tmp_path / "m").write_bytes(b"\x08\x01not a model")
+    with pytest.raises(ExportError, match="cannot load it") as caught:
+        verify_export(tmp_path / "m", model, images, format=format)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_differs_is_not_kept(

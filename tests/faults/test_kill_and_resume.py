@@ -1,4 +1,7 @@
-"""SIGKILL between epochs, or Ctrl-C, then --resume: the run ends exactly as if nothing had happened."""
+"""SIGKILL between epochs, or Ctrl-C, then --resume: the run ends exactly as if nothing had happened.
+
+Also when the environment asks for another number of threads than before.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ def command(data: Path, project: Path, name: str, *extra: str) -> list[str]:
     ]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1"}
+def environment(threads: int = 1) -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": str(threads)}
 
 
 def epochs_done(checkpoint: Path) -> int:
@@ -82,8 +85,9 @@ def test_killed_run_resumes_to_the_same_end(sample_yolo: Path, tmp_path: Path) -
         check=True,
         capture_output=True,
         text=True,
-        env=environment(),
+        env=environment(threads=2),
     )
+    assert "torch uses 1 threads instead of 2, as this run did before" in resumed.stderr
     assert f"resumed after epoch {stopped} of {EPOCHS}" in resumed.stderr
 
     expected, got = tensors(tmp_path / "whole" / "weights" / "last.safetensors"), tensors(last)

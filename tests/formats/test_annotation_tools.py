@@ -269,7 +269,7 @@ def test_label_studio_json_min_and_old_exports(tmp_path: Path) -> None:
         (studio_rectangle(x="left"), "box-columns", "{'rotation': 0, 'x': 'left'"),
         (studio_rectangle(x=None), "box-columns", "{'rotation': 0, 'x': None"),
         (studio_region({"x": 1, "y": 1, "width": 5, "height": 5}, "rectangle"), "box-class", "label None"),
-        ("car", "box-syntax", "got car, expected a region"),
+        ("car", "box-syntax", "got 'car', expected a region"),
     ],
 )
 def test_label_studio_what_is_no_box(tmp_path: Path, region: Any, code: str, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_nc_alone_numbers_the_classes(tmp_path: Path) -> None:
         ("train: train\nval: valid\n", "data.yaml: no 'names'"),
         ("train: train\nval: valid\nnc: 3\nnames: [a, b]\n", "data.yaml:3: nc is 3 but names (line 4) has 2"),
         ("train: train\nval: valid\nnc: two\nnames: [a, b]\n", "data.yaml:3: nc: got 'two'"),
-        ("train: train\nval: valid\nnc: -3\n", "data.yaml:3: nc: got -3, expected 1 to 100000"),
+        ("train: train\nval: valid\nnc: -3\n", "data.yaml:3: nc: got -3, expected 1 to 50000"),
         ("train: train\nval: valid\nnc: 2000000000\n", "data.yaml:3: nc: got 2000000000, expected 1 to"),
         ("train: train\nval: valid\nnames: {0: a, 2: b}\n", "data.yaml:3: names: got class ids [0, 2]"),
         ("train: train\nval: valid\nnames: {0: a, x: b}\n", "a class id: got 'x'"),
@@ -221,3 +222,25 @@ def test_a_missing_listed_image_is_not_that_of_another_split(tmp_path: Path) -> 
     found = list_images(read_data_yaml(root / "data.yaml"), "valid")
     assert found == (root / "valid/images/a.jpg",)
     assert not found[0].exists()
+
+
+@pytest.mark.parametrize("text", ["train: {0}\n", "path: {0}\ntrain: {0}\n", "path: 'a\\{0}'\ntrain: b\n"])
+def test_a_path_that_is_too_long_is_a_missing_folder(tmp_path: Path, text: str) -> None:
+    yaml = write_text(tmp_path / "data.yaml", text.format("a" * 300) + "names: [cat]\n")
+    with pytest.raises(DataError, match=r"data\.yaml:\d+: train: no such folder '.*Correct 'train:'"):
+        read_data_yaml(yaml)
+
+
+@pytest.mark.parametrize(
+    "line", ["x/" * 2000 + "a.jpg", "?" * 500_000 + "a.jpg", "/x" * 2000 + "/train/images/a.jpg"]
+)
+def test_a_listed_path_without_end_costs_no_time(tmp_path: Path, line: str) -> None:
+    root = write_yolo(tmp_path, FOLDERS, "train: list.txt\nval: valid\nnames: [cat]\n")
+    write_text(root / "list.txt", f"train/images/a.jpg\n{line}\n")
+    begun = time.process_time()
+    try:
+        listed = list_image_names(read_data_yaml(root / "data.yaml"), "train")
+    except DataError as error:
+        listed = [str(error)]
+    assert time.process_time() - begun < 1
+    assert len(listed) in (1, 2)

@@ -105,7 +105,7 @@ def test_shapes_become_boxes(tmp_path: Path, kind: str, points: Any, box: list[f
             "box-class",
             "label '': expected the name of a class",
         ),
-        ("cat", "box-syntax", "got cat, expected an object with 'label' and 'points'"),
+        ("cat", "box-syntax", "got 'cat', expected an object with 'label' and 'points'"),
         (shape("rectangle", [[1, 1], [200, 2]]), "box-outside", "box (1, 1, 200, 2): reaches 100 px in x"),
     ],
 )

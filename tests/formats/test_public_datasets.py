@@ -244,7 +244,7 @@ def test_ndjson_names_may_be_a_list(tmp_path: Path) -> None:
             "box-columns",
             "boxes [0, 0.5]: expected the numbers class, x",
         ),
-        (ndjson_image("b.jpg", boxes=["x"]), "box-columns", "boxes x: expected"),
+        (ndjson_image("b.jpg", boxes=["x"]), "box-columns", "boxes 'x': expected"),
         (ndjson_image("b.jpg", segments=[[0, 0.1, 0.1, 0.2, 0.2]]), "box-columns", "segments [0, 0.1"),
         (ndjson_image("b.jpg", boxes=7), "image-label-unreadable", "'boxes': got 7, expected a list"),
         (

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +16,7 @@ import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -21,13 +25,15 @@ from support.dataset_files import tree_digest, write_text
 from support.download_server import Served, serving
 
 from yolofast.errors import DataError
-from yolofast.ingest import download_dataset_from_url, transfer
+from yolofast.ingest import download, download_dataset_from_url, transfer
 from yolofast.ingest.partial import PartialFile
+from yolofast.ingest.urls import name_from_url
 
 NOISE = np.random.default_rng(0).bytes(300_000)
 FILES = {"data.yaml": "names: [a]\n", "train/images/a.jpg": NOISE}
 BODY = archive_bytes("tar.gz", FILES)
 OTHER = archive_bytes("tar.gz", {"data.yaml": "names: [b]\n", "train/images/a.jpg": NOISE[::-1]})
+HASH = hashlib.sha256(BODY).hexdigest()
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
@@ -94,7 +100,8 @@ def test_gives_up_with_a_message_and_goes_on_in_a_later_run(served: Served, tmp_
 def test_what_is_kept_holds_no_key_and_no_address(served: Served, tmp_path: Path) -> None:
     folder = interrupt(served, tmp_path / "cats")
     assert folder.name.startswith(".cats.partial-")
-    assert json.loads((folder / "version.json").read_text()) == {"validator": '"v1"', "total": len(BODY)}
+    record = json.loads((folder / "version.json").read_text())
+    assert (record["validator"], record["total"], record["size"]) == ('"v1"', len(BODY), 100_000)
     for file in folder.iterdir():
         assert b"S3CRET" not in file.read_bytes()
         assert b"127.0.0.1" not in file.read_bytes()
@@ -145,21 +152,52 @@ def test_a_part_that_does_not_fit_begins_anew(served: Served, tmp_path: Path, cl
     assert is_installed(tmp_path)
 
 
-def test_a_date_serves_where_there_is_no_strong_etag(served: Served, tmp_path: Path) -> None:
-    served.etag, served.last_modified = 'W/"weak"', DATE
-    interrupt(served, tmp_path / "cats")
-    again(served, tmp_path / "cats")
-    assert served.conditions == [None, DATE]
-    assert served.answered == [200, 206]
+def test_a_date_proves_nothing(served: Served, tmp_path: Path) -> None:
+    served.etag, served.last_modified, served.cuts = 'W/"weak"', DATE, [100_000]
+    download_dataset_from_url(served.url, tmp_path / "cats", retries=1)
+    assert served.asked == [None, None]
     assert is_installed(tmp_path)
 
 
+@pytest.mark.parametrize("date", [DATE, None])
+def test_a_known_hash_proves_what_a_date_does_not(served: Served, tmp_path: Path, date: str | None) -> None:
+    served.etag, served.last_modified, served.cuts = None, date, [100_000]
+    download_dataset_from_url(served.url, tmp_path / "cats", retries=1, sha256=HASH)
+    assert served.asked == [None, "bytes=100000-"]
+    assert served.conditions == [None, date]
+    assert is_installed(tmp_path)
+
+
+def test_two_versions_that_a_date_cannot_tell_apart(served: Served, tmp_path: Path) -> None:
+    served.etag, served.last_modified, served.cuts = None, DATE, [100_000]
+    served.body = OTHER[:100_000] + BODY[100_000:]  # nobody has this file: it is two versions, joined
+    served.later_body = BODY
+    download_dataset_from_url(served.url, tmp_path / "cats", retries=1, sha256=HASH)
+    assert served.asked == [None, "bytes=100000-", None]
+    assert is_installed(tmp_path)
+
+
+@pytest.mark.parametrize("etag", ['"v2"', 'W/"v1"', None])
+def test_a_part_of_another_version_begins_anew(served: Served, tmp_path: Path, etag: str | None) -> None:
+    size = max(len(BODY), len(OTHER))
+    served.body = BODY + bytes(size - len(BODY))  # gzip allows zeros at the end
+    interrupt(served, tmp_path / "cats")
+    served.ignores_conditions, served.etag, served.body = True, etag, OTHER + bytes(size - len(OTHER))
+    again(served, tmp_path / "cats")
+    assert served.asked == [None, "bytes=100000-", None]
+    assert is_installed(tmp_path, b"b")
+
+
 @pytest.mark.parametrize("etag", [None, 'W/"weak"', "unquoted"])
-def test_without_a_version_nothing_is_kept(served: Served, tmp_path: Path, etag: str | None) -> None:
+def test_without_a_version_nothing_is_kept(
+    served: Served, tmp_path: Path, etag: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     served.etag, served.cuts = etag, [100_000, 100_000]
-    with pytest.raises(DataError, match=r"was interrupted \(2 attempts\)\. Try again later"):
+    with pytest.raises(DataError, match=r"was interrupted \(2 attempts\)\. Try again later") as caught:
         download_dataset_from_url(served.url, tmp_path / "cats", retries=1)
     assert served.asked == [None, None]
+    for said in (str(caught.value), caplog.text):
+        assert re.search(r"anew, without the \d+ bytes received: the server sends no strong ETag", said)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,7 +257,7 @@ def test_wrong_size_and_cap_of_a_resumed_file_leave_nothing(
     with pytest.raises(DataError, match=f"got {len(BODY)} bytes, expected 7"):
         download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", size=7)
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(transfer, "MAX_BYTES", 150_000)
+    monkeypatch.setattr(transfer, "MAX_ARCHIVE_BYTES", 150_000)
     with pytest.raises(DataError, match=r"has \d+ bytes or more, expected at most 150000"):
         download_dataset_from_url(served.url, tmp_path / "cats")
     assert list(tmp_path.iterdir()) == []
@@ -236,8 +274,7 @@ def test_wrong_hash_of_a_file_that_could_be_resumed(
 
 
 def test_a_part_of_the_part_asked_for(served: Served, tmp_path: Path) -> None:
-    folder = interrupt(served, tmp_path / "cats")
-    write_text(folder / "version.json", '{"validator": "\\"v1\\"", "total": null}')
+    interrupt(served, tmp_path / "cats")
     served.states_length, served.cuts = False, [50_000]
     download_dataset_from_url(f"{served.url}?key=S3CRET", tmp_path / "cats", retries=1)
     assert served.asked == [None, "bytes=100000-", "bytes=150000-"]
@@ -281,7 +318,8 @@ def test_interrupted_by_the_user(served: Served, tmp_path: Path, monkeypatch: py
 
 DOWNLOAD = """
 import sys
-from yolofast.ingest import download_dataset_from_url
+from yolofast.ingest import download_dataset_from_url, partial
+partial.SAVE_EVERY_S = 0
 download_dataset_from_url(*sys.argv[1:])
 """
 
@@ -289,27 +327,61 @@ download_dataset_from_url(*sys.argv[1:])
 def test_killed_while_downloading_then_run_again(served: Served, tmp_path: Path) -> None:
     served.cuts, served.stalls = [200_000], True
     with subprocess.Popen([sys.executable, "-c", DOWNLOAD, served.url, str(tmp_path / "cats")]) as run:
-        while not any(p.stat().st_size for p in tmp_path.glob(".cats.partial-*/contents")):
+        while sum(p.stat().st_size for p in tmp_path.glob(".cats.partial-*/contents")) < 12 << 14:
             assert run.poll() is None
             time.sleep(0.01)
+        time.sleep(0.05)
         with pytest.raises(DataError, match="another run is downloading the same file there"):
             download_dataset_from_url(served.url, tmp_path / "cats")
         os.kill(run.pid, signal.SIGKILL)
     served.released.set()
-    (kept,) = tmp_path.iterdir()
-    got = (kept / "contents").stat().st_size
-    assert (kept / "contents").read_bytes() == BODY[:got]
     download_dataset_from_url(served.url, tmp_path / "cats")
-    assert served.asked == [None, f"bytes={got}-"]
+    assert served.asked == [None, f"bytes={12 << 14}-"]  # whole blocks of 16 kB
     assert is_installed(tmp_path)
 
 
-def test_a_whole_file_of_a_killed_run_is_not_asked_for_again(served: Served, tmp_path: Path) -> None:
-    folder = interrupt(served, tmp_path / "cats")
-    (folder / "contents").write_bytes(BODY)
+def test_a_whole_file_of_a_killed_run_is_not_asked_for_again(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "extract_archive", killed)
+        with pytest.raises(KeyboardInterrupt):
+            again(served, tmp_path / "cats")
     again(served, tmp_path / "cats")
     assert served.asked == [None]
     assert is_installed(tmp_path)
+
+
+def test_a_flipped_byte_in_what_is_kept_begins_anew(served: Served, tmp_path: Path) -> None:
+    for name, place in (("contents", 7), ("contents", 99_999), ("version.json", 20), ("version.json", 60)):
+        file = interrupt(served, tmp_path / "cats") / name
+        damaged = bytearray(file.read_bytes())
+        damaged[place] ^= 1
+        file.write_bytes(damaged)
+        again(served, tmp_path / "cats")
+        assert served.asked[-1] is None
+        assert is_installed(tmp_path)
+        shutil.rmtree(tmp_path / "cats")
+
+
+def test_bytes_that_the_record_does_not_know_are_dropped(served: Served, tmp_path: Path) -> None:
+    with (interrupt(served, tmp_path / "cats") / "contents").open("ab") as contents:
+        contents.write(b"half a block")
+    again(served, tmp_path / "cats")
+    assert served.asked == [None, "bytes=100000-"]
+    assert is_installed(tmp_path)
+
+
+def test_what_a_run_left_that_was_killed_at_its_very_end(served: Served, tmp_path: Path) -> None:
+    folder = interrupt(served, tmp_path / "cats")
+    write_text(tmp_path / "cats/data.yaml", "names: [a]\n")
+    with pytest.raises(DataError, match="the folder is not empty"):
+        again(served, tmp_path / "cats")
+    assert not folder.exists()
+    assert (tmp_path / "cats/data.yaml").exists()
 
 
 @pytest.mark.parametrize("record", ["", "[]", '{"validator": 3, "total": "x"}', '{"validator": "a'])
@@ -343,3 +415,18 @@ def test_a_part_that_another_run_is_at_stays(served: Served, tmp_path: Path) -> 
         fcntl.flock(contents, fcntl.LOCK_EX)
         download_dataset_from_url(f"{served.url}?key=other", tmp_path / "cats")
         assert sorted(p.name for p in tmp_path.iterdir()) == [folder.name, "cats"]
+
+
+def test_a_target_whose_name_fills_a_file_name(served: Served, tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 255)
+    interrupt(served, target)
+    again(served, target)
+    assert served.asked == [None, "bytes=100000-"]
+    assert (target / "data.yaml").exists()
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_name_in_the_url_whose_characters_have_many_bytes(tmp_path: Path) -> None:
+    name = name_from_url("http://host.example/" + quote("\U0001f408" * 120) + ".zip")
+    (tmp_path / name).mkdir()
+    assert name == "\U0001f408" * 63

@@ -177,7 +177,9 @@ def test_download_is_a_dataset_that_stands_where_it_was_put(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    assert_is_the_dataset(export_dataset_for_yolo(KEY, "lab", "cells", "3", tmp_path / "cells"))
+    assert_is_the_dataset(
+        export_dataset_for_yolo(KEY, "lab", "cells", "3", tmp_path / "cells", unsafe_redirects=True)
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["cells"]
     assert capsys.readouterr().out == ""
     assert any("/lab/cells/3/yolov8?***" in record.getMessage() for record in caplog.records)
@@ -188,9 +190,10 @@ def test_download_is_a_dataset_that_stands_where_it_was_put(
 @pytest.mark.usefixtures("played")
 def test_default_place_and_command_line_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert export_dataset_for_yolo(KEY, "lab", "cells", 3) == Path("cells-3")
+    assert export_dataset_for_yolo(KEY, "lab", "cells", 3, unsafe_redirects=True) == Path("cells-3")
     monkeypatch.setenv("ROBOFLOW_API_KEY", KEY)
-    assert fetch_dataset("roboflow:lab/cells/3", tmp_path / "d") == tmp_path / "d" / "cells-3"
+    fetched = fetch_dataset("roboflow:lab/cells/3", tmp_path / "d", unsafe_redirects=True)
+    assert fetched == tmp_path / "d" / "cells-3"
     with pytest.raises(ConfigError, match="expected roboflow:WORKSPACE/PROJECT/VERSION"):
         fetch_dataset("roboflow:lab/cells", tmp_path)
     with pytest.raises(ConfigError, match="creates the archive on demand; omit sha256 and size"):
@@ -216,6 +219,14 @@ def test_refusal_hides_the_key_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("played")
+def test_a_link_into_the_users_own_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"redirected to 127\.0\.0\.1, a private address") as caught:
+        export_dataset_for_yolo(KEY, "lab", "cells", 3, tmp_path / "x")
+    assert_no_secret(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_hostile_and_broken_archives_leave_nothing(played: SimpleNamespace, tmp_path: Path) -> None:
     archives = {
         b"": "is empty, expected a .zip",
@@ -225,7 +236,7 @@ def test_hostile_and_broken_archives_leave_nothing(played: SimpleNamespace, tmp_
     for archive, expected in archives.items():
         played.archives[:] = [archive]
         with pytest.raises(DataError, match=f"Roboflow lab/cells/3: {expected}") as caught:
-            export_dataset_for_yolo(KEY, "lab", "cells", 3, tmp_path / "x")
+            export_dataset_for_yolo(KEY, "lab", "cells", 3, tmp_path / "x", unsafe_redirects=True)
         assert_no_secret(caught.value)
         assert list(tmp_path.iterdir()) == []
 
@@ -265,6 +276,7 @@ def test_the_real_package(server: SimpleNamespace, tmp_path: Path, fault: str) -
     secret = {"ROBOFLOW_API_KEY": key, "API_URL": server.url}
     environment = os.environ | secret | {"HOME": str(home), "PYTHONPATH": str(here)}
     command = [sys.executable, "-c", FETCH, f"roboflow:lab/{project}/3", "--out", str(tmp_path / "out")]
+    command.append("--unsafe-redirects")
     done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=120)
     said = done.stdout + done.stderr
     assert "/lab?***" in said or fault == "key"

@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from support.fuzz_programs import feed, fuzz_programs
+from support.fuzz_seeds import coco_files, image_files
 
 pytestmark = pytest.mark.deep
 
 TARGETS = ("fuzz_coco", "fuzz_headers", "fuzz_nms")
-
-
-def coco_files(rng: np.random.Generator) -> list[bytes]:
-    """Ground truth and results, whole, cut and with a changed byte."""
-    entry = {"image_id": 1, "category_id": 2, "bbox": [1, 2.5, 1e1, 3], "score": 0.25, "x": [{"y": "}, {"}]}
-    truth = {
-        "images": [{"id": 1}],
-        "categories": [{"id": 2, "name": "ö\n"}],
-        "annotations": [{"id": 3, **entry}],
-    }
-    files = []
-    for text in (json.dumps(truth), json.dumps([entry] * 3), json.dumps([entry, entry], indent=1)):
-        data = text.encode()
-        files += [data, data + bytes(200), *(data[:cut] for cut in range(0, len(data), 7))]
-        for at in rng.integers(0, len(data), 60).tolist():
-            files.append(data[:at] + bytes([rng.integers(256)]) + data[at + 1 :])
-    return files
-
-
-def image_files(rng: np.random.Generator) -> list[bytes]:
-    """Small images of each format, whole, cut and with a changed byte."""
-    files = []
-    kinds = [("jpeg", {}), ("png", {}), ("bmp", {}), ("webp", {}), ("webp", {"lossless": True}), ("tiff", {})]
-    for kind, options in [*kinds, ("tiff", {"big_tiff": True})]:
-        buffer = io.BytesIO()
-        Image.new("RGB", (9, 7), (1, 2, 3)).save(buffer, kind, **options)
-        data = buffer.getvalue()
-        files += [
-            data,
-            data + bytes(200),
-            data + rng.bytes(8),
-            *(data[:cut] for cut in range(0, len(data), 29)),
-        ]
-        for at in rng.integers(0, min(len(data), 200), 60).tolist():
-            files.append(data[:at] + bytes([rng.integers(256)]) + data[at + 1 :])
-    return files
 
 
 @pytest.mark.parametrize("target", TARGETS)

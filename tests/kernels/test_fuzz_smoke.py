@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 import tarfile
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from PIL import Image
 from support.fuzz_programs import feed, fuzz_programs
-from support.jpeg_files import coded_file, drawn_file, encoded, first_scans
+from support.fuzz_seeds import jpeg_files
+from support.jpeg_files import coded_file, drawn_file
 
 pytestmark = pytest.mark.deep
 
@@ -43,36 +40,11 @@ def test_every_program_still_compiles() -> None:
     assert len(fuzz_programs()) >= 10
 
 
-def good_files() -> list[bytes]:
-    rng = np.random.default_rng(0)
-    picture = cv2.resize(rng.integers(0, 256, (9, 13, 3), dtype=np.uint8), (83, 61))
-    files = [
-        cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factors])[1].tobytes()
-        for factors in (0x111111, 0x211111, 0x221111, 0x121111, 0x411111)
-    ]
-    image = Image.fromarray(picture)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    kinds: list[tuple[str, dict[str, Any]]] = [
-        ("L", {}),
-        ("CMYK", {}),
-        ("RGB", {"keep_rgb": True}),
-        ("RGB", {"progressive": True, "exif": exif}),
-        ("RGB", {"restart_marker_blocks": 3, "exif": exif}),
-    ]
-    for mode, options in kinds:
-        buffer = io.BytesIO()
-        image.convert(mode).save(buffer, "JPEG", **options)
-        files.append(buffer.getvalue())
-    files.append(first_scans(encoded(quality=90, progressive=True).join(), 4))
-    return [*files, *(coded_file(seed) for seed in range(3))]
-
-
 @pytest.mark.parametrize("target", TARGETS)
 def test_damaged_files_never_crash(programs: dict[str, Path], tmp_path: Path, target: str) -> None:
     rng = np.random.default_rng(1)
     inputs = [b"", b"\xff\xd8", b"\xff\xd8\xff"]
-    for data in good_files():
+    for data in jpeg_files():
         # What lies behind the end of the picture are choices: scale, orientation, salvage, region.
         inputs += [data, *(data + rng.bytes(24) for _ in range(10))]
         inputs += [data[:cut] for cut in rng.integers(1, len(data), 8)]

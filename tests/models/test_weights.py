@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from yolofast import __version__
 from yolofast.errors import CheckpointError, ConfigError
 from yolofast.models import Detector, build_model, fused_copy, load_weights, save_weights, transfer_weights
+from yolofast.tensor_file import write_tensors
 
 NAMES = ("red cell", "plaquette – é", 'the "third"')
 
@@ -50,7 +50,6 @@ def test_round_trip_is_exact(model: Detector, weights: Path) -> None:
         header = file.metadata()
     assert header["format"] == "yolofast-detector"
     assert (header["epoch"], header["stride"], header["version"]) == ("7", "32", __version__)
-    assert datetime.fromisoformat(header["date"]).tzinfo is not None
     assert json.loads(header["class_names"]) == list(NAMES)
 
 
@@ -167,6 +166,21 @@ def test_file_mode_follows_the_umask(model: Detector, tmp_path: Path, umask: int
     assert stat.S_IMODE((tmp_path / "w.safetensors").stat().st_mode) == 0o666 & ~umask
 
 
+def test_equal_weights_make_equal_files(model: Detector, weights: Path, tmp_path: Path) -> None:
+    again = load_weights(weights).to(memory_format=torch.channels_last)
+    save_weights(again, tmp_path / "again.safetensors", {"epoch": "7"})
+    assert (tmp_path / "again.safetensors").read_bytes() == weights.read_bytes()
+
+
+def test_weights_that_are_not_finite_are_refused(model: Detector, weights: Path) -> None:
+    name = "backbone.stem.norm.weight"
+    tensors = model.state_dict() | {name: model.state_dict()[name] * torch.nan}
+    write_tensors(weights, tensors, model.metadata())
+    for use in (load_weights, lambda path: transfer_weights(build_model("p", 3), path)):
+        with pytest.raises(CheckpointError, match=rf"infinite or NaN \(the first: {name}\)"):
+            use(weights)
+
+
 def _missing(path: Path) -> None:
     path.unlink()
 
@@ -208,6 +222,20 @@ def _broken_names(path: Path) -> None:
     save_file(load_file(path), path, {**build_model("p", 3).metadata(), "class_names": "[1,"})
 
 
+def _numbered_names(path: Path) -> None:
+    save_file(load_file(path), path, {**build_model("p", 3).metadata(), "class_names": "[1, 2, 3]"})
+
+
+def _deep_names(path: Path) -> None:
+    save_file(load_file(path), path, {**build_model("p", 3).metadata(), "class_names": "[" * 100_000})
+
+
+def _flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    path.write_bytes(data)
+
+
 def _tensor_gone(path: Path) -> None:
     tensors = load_file(path)
     del tensors["backbone.stem.conv.weight"]
@@ -231,6 +259,9 @@ def _other_classes(path: Path) -> None:
         (_later_version, "got format version 99, expected 1"),
         (_unknown_size, "its header does not describe a model .*expected one of p"),
         (_broken_names, "its header does not describe a model"),
+        (_numbered_names, "class_names is not a list of texts"),
+        (_deep_names, "nested too deeply"),
+        (_flipped, "damaged: the checksum of tensor .* does not match"),
         (_tensor_gone, "1 tensors do not fit .*backbone.stem.conv.weight: not in the file"),
         (
             _other_classes,

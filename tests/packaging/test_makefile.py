@@ -29,7 +29,8 @@ def programs(tmp_path: Path) -> Path:
 
 
 def make_system(programs: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "DEBIAN"))}
+    ours = ("MAKE", "DEBIAN", "YOLOFAST_APT")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return subprocess.run(
         ["make", "-s", "-C", str(REPOSITORY), "system", *settings],
         env=environment | {"PATH": str(programs)},
@@ -58,32 +59,56 @@ def test_a_complete_machine_says_nothing(programs: Path) -> None:
 def test_a_user_gets_the_line_to_run(programs: Path) -> None:
     done = make_system(programs)
     assert done.returncode != 0
+    assert (
+        "Missing to build yolofast:\n  a C++ compiler (g++)\nInstall it, then run make again:\n"
+        in done.stderr
+    )
     assert f"\n    sudo apt-get install -y {PACKAGES}\n" in done.stderr
     assert apt_calls(programs) == []
 
 
-def test_a_missing_header_counts_too(programs: Path) -> None:
+def test_only_what_is_missing_is_said(programs: Path) -> None:
     write_compiler_without(programs / "g++", "jpeglib.h")
     done = make_system(programs)
     assert done.returncode != 0
+    assert "Missing to build yolofast:\n  the headers of libjpeg\nInstall it" in done.stderr
     assert f"sudo apt-get install -y {PACKAGES}\n" in done.stderr
 
 
-def test_root_gets_the_packages(programs: Path) -> None:
+def test_a_python_that_cannot_build_is_named(programs: Path) -> None:
+    with_compiler(programs)
+    write_program(programs / "python3", 'case "$2" in *version_info*) exit 0;; *) exit 1;; esac')
+    done = make_system(programs)
+    assert done.returncode != 0
+    assert (
+        "yolofast:\n  Python with its venv module (python3)\n  the headers of Python\nInstall" in done.stderr
+    )
+
+
+def test_root_is_told_before_apt_installs(programs: Path) -> None:
     write_program(programs / "id", "echo 0")
     done = make_system(programs)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "Missing to build yolofast:\n  a C++ compiler (g++)\n"
+        f"Installing it as root (YOLOFAST_APT=0 forbids that): apt-get install -y {PACKAGES}\n"
+    )
     assert apt_calls(programs) == [" update -qq", f"noninteractive install -y -qq {PACKAGES}"]
+
+
+def test_root_can_forbid_apt(programs: Path) -> None:
+    write_program(programs / "id", "echo 0")
+    done = make_system(programs, "YOLOFAST_APT=0")
+    assert done.returncode != 0
+    assert f"\n    sudo apt-get install -y {PACKAGES}\n" in done.stderr
+    assert apt_calls(programs) == []
 
 
 def test_without_apt_the_needs_are_named(programs: Path) -> None:
     (programs / "apt-get").unlink()
     done = make_system(programs)
     assert done.returncode != 0
-    assert (
-        "Missing: a C++ compiler, Python's venv module, or the headers of Python or libjpeg." in done.stderr
-    )
-    assert PACKAGES in done.stderr
+    assert f"  a C++ compiler (g++)\nInstall what your system calls: {PACKAGES}\n" in done.stderr
     assert "apt-get" not in done.stderr
 
 
@@ -105,6 +130,27 @@ def test_an_old_python_is_refused_first(version: str, old: bool, programs: Path)
     assert "make setup PYTHON=python3.12" in first
     assert "Traceback" not in done.stderr
     assert apt_calls(programs) == []
+
+
+def make_setup_commands(*settings: str) -> str:
+    """What `make setup` would run."""
+    command = ["make", "-n", "-W", "requirements/lock.txt", "-C", str(REPOSITORY), ".venv/.ready", *settings]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_setup_installs_the_lock_file_with_hashes() -> None:
+    commands = make_setup_commands()
+    assert "--require-hashes --no-deps --only-binary :all: -r requirements/lock.txt\n" in commands
+    assert '-m pip install -q "torch==2.13.0"\n' in commands
+    assert "--no-build-isolation --no-deps -e .\n" in commands
+
+
+def test_setup_with_other_extras_and_torch_keeps_the_locked_versions() -> None:
+    commands = make_setup_commands("EXTRAS=onnx", "TORCH=torch==2.11.0", "PYTHON=python3.13")
+    assert "python3.13 -m venv" in commands
+    assert '-m pip install -q "torch==2.11.0"\n' in commands
+    assert '--no-build-isolation -c build/versions.txt -e ".[onnx]"\n' in commands
+    assert "--require-hashes" not in commands
 
 
 def test_the_readme_names_the_same_packages() -> None:

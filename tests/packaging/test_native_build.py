@@ -156,3 +156,16 @@ def test_a_build_that_compiles_says_so_once(tree: Path) -> None:
         for _ in range(2)
     ]
     assert lines == [["compiling: about a minute if everything is new"], []]
+
+
+def test_libfuzzer_asks_for_clang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = native()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.CompileError, match=r"no clang.* is here.*sudo apt-get install -y clang"):
+        build.programs("fuzzer", ["fuzz_jpeg"])
+    clang = tmp_path / "clang++-19"
+    clang.write_text("#!/bin/sh\n")
+    clang.chmod(0o755)
+    assert build.compiler("fuzzer") == [str(clang)]
+    with pytest.raises(ValueError, match="no program is called stress_engine"):
+        build.programs("fuzzer", ["stress_engine"])

@@ -158,7 +158,7 @@ def test_without_a_data_yaml(tree: Tree) -> None:
 
 
 @pytest.mark.deep
-@examples(1000)
+@examples(500)
 @given(trees("folders", "lists", "none"))
 def test_in_depth(tree: Tree) -> None:
     check(tree)

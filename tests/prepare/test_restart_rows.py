@@ -238,7 +238,7 @@ def test_so_many_pixels_at_one_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return rewrite_jpeg(data, **options)
 
     monkeypatch.setattr(restart_markers, "rewrite_jpeg", watched)
-    monkeypatch.setattr(write_images, "MAX_PIXELS", pictures * info.width * info.height)
+    monkeypatch.setattr(write_images, "PIXELS_REWRITTEN", pictures * info.width * info.height)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     done = prepare_dataset(source, restart_rows=1)
     assert len(seen) == 6

@@ -13,7 +13,7 @@ from support.dataset_files import write_image, write_text, write_yolo
 from yolofast.formats import discover
 from yolofast.formats.discover import scan_dataset
 from yolofast.pipeline import auto_prepare_dataset_if_needed
-from yolofast.prepare import PrepareConfig, prepare_dataset, prepared_is_up_to_date
+from yolofast.prepare import PrepareConfig, changes, prepare_dataset, prepared_is_up_to_date
 from yolofast.types import Finding
 
 ROW = "0 0.5 0.5 0.2 0.2\n"
@@ -68,7 +68,46 @@ def break_manifest(out: Path, source: Path) -> None:
     write_text(out / "manifest.json", "{")
 
 
+def rewrite(path: Path) -> None:
+    """Other bytes, of the same size and modification time."""
+    status, data = path.stat(), bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def rewrite_image(out: Path, source: Path) -> None:
+    rewrite(source / "1.jpg")
+
+
+def rewrite_labels(out: Path, source: Path) -> None:
+    rewrite(source / "1.txt")
+
+
+def rewrite_classes(out: Path, source: Path) -> None:
+    rewrite(source / "classes.txt")
+
+
+def rewrite_prepared_image(out: Path, source: Path) -> None:
+    rewrite(next((out / "train/images").iterdir()))
+
+
+def rewrite_prepared_labels(out: Path, source: Path) -> None:
+    rewrite(next((out / "train/labels").iterdir()))
+
+
+def exchange_images(out: Path, source: Path) -> None:
+    """As `mv` of another image of the same size and time."""
+    status = (source / "1.jpg").stat()
+    write_image(source.with_name("other.jpg")).rename(source / "1.jpg")
+    os.utime(source / "1.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 CHANGES = [touch, add, rename, remove_source, lose_image, lose_label, lose_yaml, break_manifest]
+REWRITES = [
+    rewrite_image, rewrite_labels, rewrite_classes, rewrite_prepared_image, rewrite_prepared_labels,
+    exchange_images,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -76,6 +115,68 @@ def test_any_change_is_seen(tmp_path: Path, change: Callable[[Path, Path], None]
     out, source = prepared(tmp_path)
     change(out, source)
     assert not prepared_is_up_to_date(out, source)
+
+
+@pytest.mark.parametrize("link", ["hard", "copy", "symlink"])
+@pytest.mark.parametrize("change", REWRITES)
+def test_other_bytes_of_the_same_size_and_time_are_seen(
+    tmp_path: Path, change: Callable[[Path, Path], None], link: str
+) -> None:
+    out, source = prepared(tmp_path, link=link)
+    wait_for_the_clock(tmp_path)
+    assert prepared_is_up_to_date(out, source, link=link)
+    change(out, source)
+    assert not prepared_is_up_to_date(out, source, link=link)
+
+
+def wait_for_the_clock(folder: Path) -> None:
+    """Until files get a later time: clocks of file systems tick coarsely."""
+    begun = write_text(folder / "tick", "").stat().st_mtime_ns
+    while write_text(folder / "tick", "").stat().st_mtime_ns == begun:
+        pass
+
+
+def test_other_hard_links_are_no_change_and_compared_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, source = prepared(tmp_path)
+    before = (out / "manifest.json").read_bytes()
+    compared, digest = [], changes.file_digest
+
+    def counted(path: str) -> tuple[int, bytes]:
+        compared.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(changes, "file_digest", counted)
+    wait_for_the_clock(tmp_path)
+    assert prepared_is_up_to_date(out, source)
+    assert compared == []
+    other = prepare_dataset(source, tmp_path / "other").root
+    assert prepared_is_up_to_date(out, source)
+    assert len(compared) == 4, "each image once, whatever its number of links"
+    assert prepared_is_up_to_date(out, source)
+    assert prepared_is_up_to_date(other, source)
+    assert len(compared) == 4
+    assert (out / "manifest.json").read_bytes() == before
+    wait_for_the_clock(tmp_path)
+    prepare_dataset(source, other, seed=1)  # removes the links of the one before
+    assert prepared_is_up_to_date(other, source, seed=1)
+    assert len(compared) == 4
+
+
+def test_much_to_compare_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yolofast.prepare.up_to_date._SAID_BYTES", 1)
+    out, source = prepared(tmp_path)
+    wait_for_the_clock(tmp_path)
+    assert prepared_is_up_to_date(out, source)
+    assert caplog.messages == []
+    prepare_dataset(source, tmp_path / "other")
+    for _ in range(2):
+        assert prepared_is_up_to_date(out, source)
+        (message,) = caplog.messages
+    assert f"{out}: reading 0.0 GB" in message
 
 
 def test_another_source_or_nothing_prepared(tmp_path: Path) -> None:
@@ -114,3 +215,16 @@ def test_options_take_precedence_over_a_config(tmp_path: Path) -> None:
     assert prepared_is_up_to_date(out, source, config=PrepareConfig(seed=3, link="copy"))
     assert prepared_is_up_to_date(out, scan_dataset(source), seed=3, link="copy")
     assert not prepared_is_up_to_date(out, source, config=PrepareConfig(seed=2, link="copy"))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"), [("data.yaml", b"nc:", b"nd:"), ("manifest.json", b"0", b"1")]
+)
+def test_a_changed_data_yaml_or_manifest_is_named(tmp_path: Path, name: str, old: bytes, new: bytes) -> None:
+    out, source = prepared(tmp_path)
+    assert changes.changed_files(out) == []
+    path = out / name
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    assert changes.changed_files(out) == [str(path)]
+    if name == "manifest.json":  # what it says of the other files cannot be trusted
+        assert not prepared_is_up_to_date(out, source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from torch import nn
 from yolofast.config import TrainingConfig
 from yolofast.errors import CheckpointError, ConfigError, YolofastError
 from yolofast.pipeline import print_line
+from yolofast.tensor_file import write_tensors
 from yolofast.train import CheckpointManager, Trainer, TrainingMonitor, mixed_precision, select_device
 from yolofast.train.monitor import duration
 from yolofast.types import Batch
@@ -332,7 +334,11 @@ class Breaks(Loader):
     ("epoch", "saves", "message"),
     [
         (1, True, r"in epoch 1, step 1\. Lower --lr0 \(now 0\.1\), and start again\."),
-        (3, True, r"in epoch 3, step 9\. Lower --lr0 \(now 0\.1\), and --resume: epoch 2 is saved\."),
+        (
+            3,
+            True,
+            r"in epoch 3, step 9\. Lower --lr0 \(now 0\.1\), and --resume: epoch 2 is saved in .*last\.safe",
+        ),
         (3, False, r"in epoch 3, step 9\. Lower --lr0 \(now 0\.1\), and start again\."),
     ],
 )
@@ -360,6 +366,87 @@ def test_weights_that_the_last_step_broke_are_not_saved(tmp_path: Path) -> None:
         config(epochs=3, lr0=1e-3, resume=True), loader=Loader(10.0, counts=(2,)), checkpoints=checkpoints
     )
     assert resumed.fit().final_epoch == 3
+
+
+@pytest.mark.parametrize("part", ["averaged weights", "optimizer's averages"])
+def test_a_state_that_a_step_broke_is_not_saved(tmp_path: Path, part: str) -> None:
+    """The weights are still finite: the run would go on from it, and never recover."""
+    checkpoints = CheckpointManager(tmp_path)
+
+    def breaks(epoch: int, number: int, batch: Batch) -> None:
+        if (epoch, number) == (3, 4):
+            entry = made.optimizer.state[made.model.w]["exp_avg_sq"]
+            (made.ema.model.w.data if part == "averaged weights" else entry).fill_(math.inf)
+
+    made = trainer(config(optimizer="adamw"), checkpoints=checkpoints, on_batch=breaks)
+    advice = rf"the {part} became infinite or NaN in epoch 3.*epoch 2 is saved in {checkpoints.last}\."
+    with pytest.raises(YolofastError, match=advice):
+        made.fit()
+    state = checkpoints.load_latest()
+    assert state is not None
+    assert state.values["epoch"] == 2
+    assert len(made.history) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": "1"}, "the training state has epoch '1', expected a whole number"),
+        ({"epoch": True}, "has epoch True"),
+        ({"epoch": 2}, "1 rows of history, expected one for each of its 2 epochs"),
+        ({"ema_updates": -1}, "has ema_updates -1"),
+        ({"rate": [1]}, r"has rate \[1\], expected numbers by name"),
+        ({"rate": {}}, "cannot be restored: KeyError"),
+        ({"scaler": {"scale": "\x1b"}}, r"has scaler {'scale': '\\x1b'}"),
+        ({"optimizer": None}, "has optimizer None, expected SGD or AdamW"),
+        ({"optimizer": "a:w"}, "has optimizer 'a:w', expected SGD or AdamW"),
+        ({"history": [{"epoch": None}]}, "makes no sense"),
+        ({"threads": 0}, "has threads 0"),
+        ({"tensors": {"rng/cpu": torch.zeros(3)}}, "cannot be restored: TypeError"),
+        ({"tensors": {"rng/cpu": torch.zeros(3, dtype=torch.uint8)}}, "cannot be restored: RuntimeError"),
+        ({"tensors": {"model/w": torch.zeros(3)}}, "belongs to another model"),
+    ],
+)
+def test_a_state_of_wrong_types_is_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    manager = CheckpointManager(tmp_path)
+    trainer(config(epochs=1), checkpoints=manager).fit()
+    saved = manager.load_latest()
+    assert saved is not None
+    tensors = saved.tensors | changes.pop("tensors", {})
+    text = json.dumps(saved.values | changes)
+    write_tensors(manager.last, tensors, {"yolofast_training": text})
+    with pytest.raises(CheckpointError, match=message) as caught:
+        trainer(config(resume=True), checkpoints=manager)
+    assert str(manager.last) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Gives torch its number of threads back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_run_is_resumed_on_as_many_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    manager, lines = CheckpointManager(tmp_path), list[str]()
+    torch.set_num_threads(3)
+    trainer(config(epochs=1), checkpoints=manager).fit()
+    torch.set_num_threads(1)
+    monitor = TrainingMonitor(report=lines.append)
+    trainer(config(resume=True), checkpoints=manager, monitor=monitor)
+    assert torch.get_num_threads() == 3
+    assert lines == ["torch uses 3 threads instead of 1, as this run did before"]
+    trainer(config(resume=True), checkpoints=manager, monitor=monitor)
+    assert len(lines) == 1
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    torch.set_num_threads(2)
+    trainer(config(resume=True), checkpoints=manager, monitor=monitor)
+    assert torch.get_num_threads() == 2
+    assert "used 3 torch threads before and uses 2 now" in lines[1]
 
 
 def test_lines_and_warnings_do_not_run_into_the_bar(

@@ -103,6 +103,9 @@ ADVICE: dict[str, Advice] = {
         "Files in label formats that are not read", "If these are the labels, export them as COCO or YOLO."
     ),
     "image-suffix": Advice("Images in formats that are not read", "Convert them to JPEG or PNG."),
+    "image-hidden": Advice(
+        "Images hidden by a name that begins with a dot", "They are not read. Rename those that are data."
+    ),
     "image-label-unreadable": Advice(
         "Label files that cannot be read", "Their images are skipped. Fix or remove the files."
     ),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolofast.errors import DataError
+from yolofast.errors import DataError, without_location
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
 from yolofast.formats.registry import broken_format, choose_format, find_label_files, open_format
@@ -45,7 +45,7 @@ def open_all_formats(tree: FileTree, label_format: str | None = None) -> FolderF
         choose_format(tree, opened or label_files, None)
     except DataError as error:
         code = "format-several" if label_files else "format-unknown"
-        message = str(error).removeprefix(f"{tree.root}: ")
+        message = without_location(error, tree.root)
         findings.append(Finding("error", code, message, str(tree.root)))
     findings += broken
     for dataset in datasets:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from yolofast.errors import ImageError
+from yolofast.errors import ImageError, without_location
 from yolofast.images import read_image
 from yolofast.threads import map_in_threads
 from yolofast.types import Finding, ImageHeader
@@ -23,7 +23,7 @@ MAX_ASPECT = 5.0
 
 def unreadable(path: Path, error: ImageError) -> Finding:
     """The finding for an image that cannot be read."""
-    return Finding("error", "image-unreadable", str(error).removeprefix(f"{path}: "), str(path))
+    return Finding("error", "image-unreadable", without_location(error, path), str(path))
 
 
 def truncated(path: Path) -> Finding:

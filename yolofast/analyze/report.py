@@ -16,6 +16,7 @@ from yolofast.analyze.report_images import Layer, Picture, picture
 from yolofast.analyze.report_style import STYLE
 from yolofast.errors import at
 from yolofast.files import atomic_file
+from yolofast.printable import printable
 from yolofast.types import (
     CodeSummary,
     DatasetStatistics,
@@ -73,12 +74,8 @@ def html_report(report: QualityReport) -> str:
 
 
 def shown(text: str) -> str:
-    """Text escaped for HTML; control characters and file name bytes that are not UTF-8 become \\x.."""
-    readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    readable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in readable)
-    if len(readable) > _MAX_TEXT:
-        readable = readable[:_MAX_TEXT] + "…"
-    return html.escape(readable, quote=True)
+    """Text escaped for HTML, as `printable` makes it."""
+    return html.escape(printable(text, _MAX_TEXT), quote=True)
 
 
 def _tiles(report: QualityReport) -> str:

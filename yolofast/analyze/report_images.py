@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import ImageError
+from yolofast.errors import ImageError, without_location
 from yolofast.images import read_header, read_image
 from yolofast.kernels import decode_jpeg
 from yolofast.types import ImageHeader
@@ -56,18 +56,24 @@ def picture(path: Path, layers: Sequence[Layer], focus: Layer | None = None) -> 
 
     Where the boxes of `focus` are small, only the part around them is shown, larger.
     """
-    import cv2
-
     try:
-        header = read_header(path)
-        size = header.width, header.height
-        part = _part(size, focus.boxes) if focus is not None else (0, 0, *size)
-        scale = SIDE / max(part[2] - part[0], part[3] - part[1])
-        pixels = _read(path, header, part)
+        return _picture(path, layers, focus)
     except ImageError as error:
-        return Picture("", str(error).removeprefix(f"{path}: "))
+        return Picture("", without_location(error, path))
     except OSError as error:
         return Picture("", f"cannot be read: {error.strerror}")
+    except Exception as error:  # whatever OpenCV raises: the report goes on
+        return Picture("", f"cannot be drawn: {type(error).__name__}: {error}")
+
+
+def _picture(path: Path, layers: Sequence[Layer], focus: Layer | None) -> Picture:
+    import cv2
+
+    header = read_header(path)
+    size = header.width, header.height
+    part = _part(size, focus.boxes) if focus is not None else (0, 0, *size)
+    scale = SIDE / max(part[2] - part[0], part[3] - part[1])
+    pixels = _read(path, header, part)
     if pixels is None:
         return Picture("", f"{header.width}x{header.height} px: too large for a picture")
     view = _resized(pixels, round((part[2] - part[0]) * scale), round((part[3] - part[1]) * scale))

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolofast.bench.figures import Spread, short_number
-from yolofast.errors import missing_extra
-from yolofast.files import atomic_file
+from yolofast.result_pictures import new_figure, save_figure
 
 OURS_COLOUR, PEER_COLOUR, LINE_COLOUR = "#2a6f97", "#a9b4bd", "#c1121f"
 
@@ -38,21 +37,15 @@ def plot_bars(panels: Sequence[BarPanel], title: str, axis: str, path: str | Pat
 
     Raises `DataError` when `path` cannot be written, and `MissingExtraError` without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_extra("matplotlib", "plots", "Plotting the chart") from None
     counts = [len(panel.bars) for panel in panels]
     height = 1.0 + 0.62 * len(panels) + 0.36 * sum(counts)
-    figure = Figure(figsize=(8.0, height), dpi=120, layout="constrained")
+    figure = new_figure(8.0, height, "Plotting the chart")
     grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[1 + count for count in counts])
     for axes, panel in zip(grid.flat, panels, strict=True):
         _plot(axes, panel)
     grid.flat[-1].set_xlabel(f"{axis} (whiskers: 20th to 80th percentile)".lstrip())
     figure.suptitle(title, fontsize=11)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png")
-    return Path(path)
+    return save_figure(figure, path)
 
 
 def _plot(axes: Any, panel: BarPanel) -> None:

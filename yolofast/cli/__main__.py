@@ -2,6 +2,6 @@
 
 import sys
 
-from yolofast.cli.entry import main
+from yolofast.cli import main
 
 sys.exit(main())

@@ -61,7 +61,9 @@ class FetchArgs(Section):
     size: int | None = None
     """Expected size of the archive in bytes; an archive of another size is not downloaded."""
     retries: int = bounded(5, 0)
-    """Retries after an interrupted download; each one resumes where the download stopped."""
+    """Retries after an interrupted download; resumed where the server has a strong ETag, or with --sha256."""
+    unsafe_redirects: bool = False
+    """Also follow redirects from https to http, and from the internet to private or local addresses."""
 
 
 @dataclass(frozen=True)

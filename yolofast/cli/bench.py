@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yolofast.cli.arguments import BenchLoaderArgs, BenchMapArgs, BenchNmsArgs
-from yolofast.cli.output import print_json
+from yolofast.cli.output import print_json, say, say_lines
 from yolofast.config import AugmentConfig, DatasetConfig
 from yolofast.files import write_json
 
@@ -132,6 +132,6 @@ def _report(
     if args.json:
         print_json(figures)
         return
-    print(text)
+    say_lines(text)
     if args.out is not None:
-        print(f"written to {args.out}")
+        say(f"written to {args.out}")

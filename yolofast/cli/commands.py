@@ -6,7 +6,6 @@ Stages are imported inside the commands: `yolofast --help` loads none of them, a
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,9 +25,10 @@ from yolofast.cli.arguments import (
     TrainArgs,
     ValArgs,
 )
-from yolofast.cli.output import command_line, one_line, print_json
-from yolofast.config import LoggingConfig, TrainingConfig, YOLOConfig
+from yolofast.cli.output import print_json, say, say_lines
+from yolofast.config import Link, LoggingConfig, TrainingConfig, YOLOConfig
 from yolofast.errors import ConfigError, DataError
+from yolofast.printable import command_line
 from yolofast.types import Finding, PreparedDataset, QualityReport, Severity
 
 if TYPE_CHECKING:
@@ -41,35 +41,41 @@ CHECK_FAILED = 1
 
 def _print_findings(findings: Sequence[Finding]) -> None:
     for finding in findings[:MAX_FINDINGS_SHOWN]:
-        print(f"  {one_line(str(finding))}")
+        say(f"  {finding}")
     if len(findings) > MAX_FINDINGS_SHOWN:
-        print(f"  ... and {len(findings) - MAX_FINDINGS_SHOWN} more (--json lists all)")
+        say(f"  ... and {len(findings) - MAX_FINDINGS_SHOWN} more (--json lists all)")
 
 
 def _print_next(*words: object) -> None:
-    print(f"Next: {command_line('yolofast', *words)}")
+    say(f"Next: {command_line('yolofast', *words)}")
 
 
 def demo(args: DemoArgs) -> None:
     from yolofast.demo import run_demo
 
-    summary = run_demo(args.project, report=functools.partial(print, flush=True))
-    print("\nDone.")
-    print(f"  mAP50 {summary['map50']:.3f}   mAP50-95 {summary['map50_95']:.3f}   (validation split)")
-    print("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in summary["seconds"].items()))
+    summary = run_demo(args.project, report=say_lines)
+    say()
+    say("Done.")
+    say(f"  mAP50 {summary['map50']:.3f}   mAP50-95 {summary['map50_95']:.3f}   (validation split)")
+    say("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in summary["seconds"].items()))
     for name, exported in summary["export"].items():
-        print(
-            f"  {name:12} {exported['path']}  (differs from torch by at most {exported['max_rel_diff']:.1e})"
-        )
+        say(f"  {name:12} {exported['path']}  (differs from torch by at most {exported['max_rel_diff']:.1e})")
     for name, path in summary["files"].items():
-        print(f"  {name:12} {path}")
+        say(f"  {name:12} {path}")
 
 
 def fetch(args: FetchArgs) -> None:
     from yolofast.ingest import fetch_dataset
 
-    folder = fetch_dataset(args.source, args.out, sha256=args.sha256, size=args.size, retries=args.retries)
-    print(one_line(str(folder)))
+    folder = fetch_dataset(
+        args.source,
+        args.out,
+        sha256=args.sha256,
+        size=args.size,
+        retries=args.retries,
+        unsafe_redirects=args.unsafe_redirects,
+    )
+    say(folder)
     _print_next("analyze", folder)
 
 
@@ -81,20 +87,20 @@ def analyze(args: AnalyzeArgs) -> None:
     if args.json:
         print_json(dataclasses.asdict(info) | {"class_count": info.class_count})
         return
-    print(f"{info.root}: {info.structure_type} structure ({info.layout}), {info.label_format} labels")
+    say(f"{info.root}: {info.structure_type} structure ({info.layout}), {info.label_format} labels")
     for sentence in info.evidence:
-        print(f"  {one_line(sentence)}")
-    print(f"images   {info.total_images} ({_counts(info.image_formats)})")
-    print(f"boxes    {info.total_boxes}")
-    print(f"splits   {_counts(info.splits) or 'none'}")
-    print(f"classes  {info.class_count}: {_counts(info.class_counts)}")
+        say(f"  {sentence}")
+    say(f"images   {info.total_images} ({_counts(info.image_formats)})")
+    say(f"boxes    {info.total_boxes}")
+    say(f"splits   {_counts(info.splits) or 'none'}")
+    say(f"classes  {info.class_count}: {_counts(info.class_counts)}")
     if info.findings:
-        print("notes")
+        say("notes")
         _print_findings(info.findings)
 
 
 def _counts(counts: Any) -> str:
-    return one_line(", ".join(f"{name} {count}" for name, count in counts.items()))
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def check(args: CheckArgs) -> int:
@@ -112,7 +118,7 @@ def check(args: CheckArgs) -> int:
     else:
         _print_report(report)
         if args.html is not None:
-            print(f"written to {args.html}")
+            say(f"written to {args.html}")
     return _failed_check(report, args.fail_on)
 
 
@@ -131,7 +137,7 @@ def _failed_check(report: QualityReport, fail_on: Severity | None) -> int:
 
 def _print_report(report: QualityReport) -> None:
     counts = f"{report.images_checked} images, {report.boxes_checked} boxes, {report.errors} errors"
-    print(f"{one_line(str(report.root))}: {counts}")
+    say(f"{report.root}: {counts}")
     for title, findings in (
         ("images", report.image_issues),
         ("labels", report.label_issues),
@@ -139,12 +145,12 @@ def _print_report(report: QualityReport) -> None:
         ("recommendations", report.recommendations),
     ):
         if findings:
-            print(f"{title}: {len(findings)}")
+            say(f"{title}: {len(findings)}")
             _print_findings(findings)
     if report.summary:
-        print("summary")
+        say("summary")
     for entry in report.summary:
-        print(f"  {entry}")
+        say(f"  {entry}")
 
 
 def prepare(args: PrepareArgs) -> None:
@@ -155,7 +161,8 @@ def prepare(args: PrepareArgs) -> None:
         print_json(dataclasses.asdict(done))
         return
     _print_converted(done)
-    print(one_line(str(done.data_yaml)))
+    _print_links(done.root, args.output.link)
+    say(done.data_yaml)
     _print_next("train", "--data", done.data_yaml)
 
 
@@ -167,23 +174,34 @@ def convert(args: ConvertArgs) -> None:
         print_json(dataclasses.asdict(done))
         return
     _print_converted(done)
-    print(done.root)
+    _print_links(done.root, args.link)
+    say(done.root)
+
+
+def _print_links(root: Path, link: Link) -> None:
+    from yolofast.prepare import has_hard_links
+
+    if link == "hard" and has_hard_links(root):
+        print(
+            "images are hard links: editing one in place, here or in the source, changes both; --link copy "
+            "keeps them apart"
+        )
 
 
 def _print_converted(done: PreparedDataset | ConvertedDataset) -> None:
     """Images and boxes per split, what was dropped, and what else deserves a look."""
     width = max(6, *map(len, done.images))
     for split, count in done.images.items():
-        print(f"{split:{width}} {count} images, {done.boxes[split]} boxes")
+        say(f"{split:{width}} {count} images, {done.boxes[split]} boxes")
     for note in done.noticed:
         if note.severity == "info":
-            print(one_line(note.message))
+            say(note.message)
     dropped = f"{done.source_boxes - sum(done.boxes.values())} of {done.source_boxes} boxes dropped"
-    print(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
+    say(f"{dropped}; every reason is in {done.root / 'manifest.json'}")
     _print_findings(done.dropped)
     problems = [note for note in done.noticed if note.severity != "info"]
     if problems:
-        print(f"also worth checking ({len(problems)})")
+        say(f"also worth checking ({len(problems)})")
         _print_findings(problems)
 
 
@@ -232,13 +250,13 @@ def train(args: TrainArgs) -> None:
     from yolofast.train import best_row
 
     config = YOLOConfig(args.model, args.dataset, args.training, args.augment, args.logging)
-    folder, result = train_run(config, report=lambda line: print_line(one_line(line)))
+    folder, result = train_run(config, report=print_line)
     best = best_row(result["training_history"])
     weights = folder / "weights" / "best.safetensors"
     if args.json:
         print_json({"weights": weights, "final_epoch": result["final_epoch"], "best": best})
         return
-    print(one_line(str(weights)))
+    say(weights)
     _print_next("val", "--weights", weights, "--data", config.dataset.data)
 
 
@@ -278,10 +296,10 @@ def val(args: ValArgs) -> None:
     if args.json:
         print_json(result.to_dict())
         return
-    print(result.table())
+    say_lines(result.table())
     if args.metrics == "coco":
-        print(f"\n{result.coco_table()}")
-    print(f"written to {folder} (confusion matrix at {result.confusion.thresholds})")
+        say_lines(f"\n{result.coco_table()}")
+    say(f"written to {folder} (confusion matrix at {result.confusion.thresholds})")
 
 
 def predict(args: PredictArgs) -> None:
@@ -310,8 +328,8 @@ def predict(args: PredictArgs) -> None:
     else:
         for entry in found:
             if entry["error"] is None:
-                print(one_line(f"{entry['path']}: {len(entry['detections'])} objects"))
-        print(f"written to {folder}")
+                say(f"{entry['path']}: {len(entry['detections'])} objects")
+        say(f"written to {folder}")
     if failed:
         raise DataError(
             f"{failed} of {len(found)} images could not be read; {folder / 'detections.json'} says why. "
@@ -329,8 +347,8 @@ def export(args: ExportArgs) -> None:
     if args.json:
         print_json(dataclasses.asdict(result))
         return
-    print(f"{result.path} ({result.size_bytes / 2**20:.1f} MiB, {result.seconds:.1f} s)")
+    say(f"{result.path} ({result.size_bytes / 2**20:.1f} MiB, {result.seconds:.1f} s)")
     if result.max_rel_diff is None:
-        print("not compared with torch: give --data to check it on real images")
+        say("not compared with torch: give --data to check it on real images")
     else:
-        print(f"differs from torch by at most {result.max_rel_diff:.1e} on {result.images_checked} images")
+        say(f"differs from torch by at most {result.max_rel_diff:.1e} on {result.images_checked} images")

@@ -9,6 +9,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,14 +34,15 @@ from yolofast.cli.arguments import (
 )
 from yolofast.cli.completion import HELP, completion_script
 from yolofast.cli.hints import command_hint
-from yolofast.cli.output import one_line
+from yolofast.cli.output import PrintableFormatter
 from yolofast.cli.parser import build, parse, summary
 from yolofast.config_fields import Section
 from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
+from yolofast.printable import printable
 
 USER_ERROR = 2
-INTERRUPTED = 130
 TRAIN_PACKAGES = ("torch", "safetensors")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,26 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names that are not UTF-8 are shown escaped, not fatal
             stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = _log_warning
+        return _main(argv)
+
+
+def _log_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """What a library warns of, as one line of the log."""
+    _log.warning("%s: %s", category.__name__, message)
+
+
+def _main(argv: Sequence[str]) -> int:
     try:
         return _run(argv)
     except YolofastError as error:
@@ -100,9 +115,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         file = f"{error.filename}: " if error.filename is not None else ""
         return _fail(f"{file}{error.strerror or error}")
-    except KeyboardInterrupt:
-        print("yolofast: interrupted", file=sys.stderr)
-        return INTERRUPTED
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -160,5 +172,5 @@ def _split_command(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _fail(error: object) -> int:
-    print(f"yolofast: error: {one_line(str(error))}", file=sys.stderr)
+    print(f"yolofast: error: {printable(str(error))}", file=sys.stderr)
     return USER_ERROR

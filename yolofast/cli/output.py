@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import os
-import shlex
-import unicodedata
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-
-def one_line(text: str) -> str:
-    r"""`text` on one line, with control characters and line ends escaped (\x1b, \n).
-
-    File names and label lines come from other people and could hold terminal escape sequences.
-    """
-    return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
+from yolofast.printable import printable
 
 
-def _is_shown(c: str) -> bool:
-    return c.isprintable() or unicodedata.category(c) == "Zs"  # spaces of any width occur in names
+class PrintableFormatter(logging.Formatter):
+    """Log records as their message on one line, whatever names are in it; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(super().formatMessage(record))
 
 
-def command_line(*words: object) -> str:
-    r"""A command that can be pasted into a shell: words are quoted where they need it.
-
-    Control characters and bytes that are not UTF-8 are escaped, as in $'a\nb'.
-    """
-    return " ".join(_quoted(str(word)) for word in words)
+def say(text: object = "") -> None:
+    """Print one line of text for people, whatever names are in it."""
+    print(printable(str(text)))
 
 
-def _quoted(word: str) -> str:
-    if all(_is_shown(c) for c in word):
-        return shlex.quote(word)
-    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
-    shown = (c if _is_shown(c) else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in escaped)
-    return f"$'{''.join(shown)}'"
+def say_lines(text: str) -> None:
+    """Print lines of text, such as a table, at once. Names within them are printable already."""
+    for line in text.split("\n"):
+        say(line)
+    sys.stdout.flush()
 
 
 def print_json(value: Any) -> None:

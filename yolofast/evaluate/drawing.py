@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from yolofast.errors import DataError
 from yolofast.files import atomic_file
+from yolofast.printable import drawable
 from yolofast.types import Detections
 
 Colour = tuple[int, int, int]
@@ -19,6 +20,8 @@ Area = tuple[int, int, int, int]
 
 READABLE_SIDE = 640
 """Smaller images are enlarged to about this long side, so that labels have room."""
+MAX_NAME_LENGTH = 60
+"""Characters of a class name on a label."""
 JPEG_QUALITIES = (90, 80, 65, 50, 35, 20)
 
 
@@ -109,18 +112,17 @@ def draw_labelled(
 def put_text(
     picture: NDArray[np.uint8], text: str, origin: tuple[int, int], font: float, colour: Colour
 ) -> None:
-    """Write `text` on `picture`, its bottom left at `origin`; non-ASCII characters become '?'."""
+    """Write `text` on `picture`, its bottom left at `origin`, as `drawable` makes it."""
     import cv2
 
-    ascii_text = text.encode("ascii", "replace").decode("ascii")
-    cv2.putText(picture, ascii_text, origin, cv2.FONT_HERSHEY_SIMPLEX, font, colour, 1, cv2.LINE_AA)
+    cv2.putText(picture, drawable(text), origin, cv2.FONT_HERSHEY_SIMPLEX, font, colour, 1, cv2.LINE_AA)
 
 
 def text_size(text: str, font: float) -> tuple[int, int]:
     """(width, height) in pixels of `text` as `put_text` writes it."""
     import cv2
 
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, font, 1)
+    (width, height), _ = cv2.getTextSize(drawable(text), cv2.FONT_HERSHEY_SIMPLEX, font, 1)
     return width, height
 
 
@@ -154,6 +156,7 @@ def _overlap(a: Area, b: Area) -> int:
 def shown_name(class_names: Sequence[str], index: int) -> str:
     """The class name, or the class number when OpenCV's ASCII fonts could show none of it."""
     name = class_names[index] if index < len(class_names) else ""
+    name = drawable(name, MAX_NAME_LENGTH)
     return name if any(c.isascii() and c.isalnum() for c in name) else f"class {index}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolofast.evaluate.confusion import ConfusionMatrix
+from yolofast.printable import printable
 from yolofast.types import ClassMetrics, Metrics
 
 COCO_METRICS = (
@@ -26,6 +27,10 @@ COCO_METRICS = (
     ("ARl", "0.50:0.95", "large", 100),
 )
 """Name, IoU thresholds, area range and detection limit of each value in `Metrics.stats`."""
+
+
+MAX_NAME_LENGTH = 60
+"""Characters of a class name in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +59,22 @@ class Evaluation:
     confusion: ConfusionMatrix
     """Predicted against true classes, at the confidence threshold of plots (`YOLOEvaluator.plot_conf`)."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Those that were written of predictions (COCO json), predictions_image (JPEG), pr_curves, curves,
-    confusion_matrix and confusion_counts (PNG)."""
+    """Those that were written: predictions (COCO json), metrics (JSON), predictions_image (JPEG), pr_curves,
+    curves, confusion_matrix and confusion_counts (PNG)."""
 
     def table(self) -> str:
         """The metrics as lines of text: all classes first, then each class."""
         m, classes = self.metrics, self.class_metrics.values()
-        width = max([12, *(len(c.name) for c in classes)])
+        names = [printable(c.name, MAX_NAME_LENGTH) for c in classes]
+        width = max([12, *map(len, names)])
         head = f"{'class':<{width}} {'images':>8} {'boxes':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"
         lines = [
             head,
             _line("all", width, m.images, m.boxes, m.precision, m.recall, m.map50, m.map50_95),
         ]
         lines += [
-            _line(c.name, width, c.images, c.boxes, c.precision, c.recall, c.ap50, c.ap50_95) for c in classes
+            _line(name, width, c.images, c.boxes, c.precision, c.recall, c.ap50, c.ap50_95)
+            for name, c in zip(names, classes, strict=True)
         ]
         return "\n".join(lines)
 

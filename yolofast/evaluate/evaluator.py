@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,17 @@ from yolofast.evaluate.inference import DetectionModel, inference, network_input
 from yolofast.evaluate.plots import plot_confidence_curves, plot_pr_curves
 from yolofast.evaluate.predict import to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
+from yolofast.files import write_json
 from yolofast.kernels import xywhn_to_xyxy
+from yolofast.result_pictures import optional_picture
 from yolofast.types import Batch, Detections, Letterbox
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
+
+METRICS_NAME = "metrics.json"
 
 ALL_SCORES = 0.001
 """The usual confidence threshold of an evaluation: near 0, because AP integrates over all scores."""
@@ -98,10 +102,11 @@ class YOLOEvaluator:
         """Run the model over `loader` (`Batch`es of torch tensors, letterboxed, not augmented).
 
         save_predictions  write to `save_dir`: predictions.json (COCO results, see `coco_results`),
+                          metrics.json (`Evaluation.to_dict`) and then the pictures:
                           predictions.jpg (the 16 images with the most errors, see `plot_errors`),
                           pr_curves.png, curves.png (P, R and F1 over the confidence),
                           confusion_matrix.png (shares) and confusion_counts.png. `plots=False` omits the
-                          images; without matplotlib only predictions.jpg is written, with a warning.
+                          images; one that cannot be drawn is left out, with a warning.
         image_ids         the id of each path in predictions.json; omitted means 1, 2, ... in the order of
                           the loader
 
@@ -122,28 +127,43 @@ class YOLOEvaluator:
         evaluation = run.finish()
         if not save_predictions or save_dir is None:
             return evaluation
-        files = {"predictions": Path(save_dir) / "predictions.json"}
+        folder = Path(save_dir)
+        evaluation = replace(
+            evaluation, files={"predictions": folder / "predictions.json", "metrics": folder / METRICS_NAME}
+        )
+        write_json(folder / METRICS_NAME, evaluation.to_dict())
         if run.worst is not None:
-            files |= self._plot(run.worst, evaluation, Path(save_dir))
-        return replace(evaluation, files=files)
+            drawn = self._plot(run.worst, evaluation, folder)
+            evaluation = replace(evaluation, files={**evaluation.files, **drawn})
+            write_json(folder / METRICS_NAME, evaluation.to_dict())
+        return evaluation
 
     def _plot(self, worst: WorstImages, evaluation: Evaluation, folder: Path) -> dict[str, Path]:
-        confusion = evaluation.confusion
-        files = {
-            "predictions_image": plot_errors(
-                worst.images(),
-                self.class_names,
-                folder / "predictions.jpg",
-                thresholds=confusion.thresholds,
+        """Draw the pictures; returns those that could be drawn."""
+        confusion, metrics, thresholds = (
+            evaluation.confusion,
+            evaluation.metrics,
+            evaluation.confusion.thresholds,
+        )
+        pictures: dict[str, tuple[str, Callable[[Path], Path]]] = {
+            "predictions_image": (
+                "predictions.jpg",
+                lambda path: plot_errors(worst.images(), self.class_names, path, thresholds=thresholds),
             )
         }
         if importlib.util.find_spec("matplotlib") is None:
             log.warning("%s", missing_extra("matplotlib", "plots", "Plotting curves and confusion matrix"))
         else:
-            files["pr_curves"] = plot_pr_curves(evaluation.metrics, folder / "pr_curves.png")
-            files["curves"] = plot_confidence_curves(evaluation.metrics, folder / "curves.png")
-            files["confusion_matrix"] = confusion.plot(folder / "confusion_matrix.png")
-            files["confusion_counts"] = confusion.plot(folder / "confusion_counts.png", normalize=False)
+            pictures |= {
+                "pr_curves": ("pr_curves.png", partial(plot_pr_curves, metrics)),
+                "curves": ("curves.png", partial(plot_confidence_curves, metrics)),
+                "confusion_matrix": ("confusion_matrix.png", confusion.plot),
+                "confusion_counts": ("confusion_counts.png", partial(confusion.plot, normalize=False)),
+            }
+        files = {}
+        for what, (name, draw) in pictures.items():
+            with optional_picture(folder / name):
+                files[what] = draw(folder / name)
         return files
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import DataError, missing_extra
+from yolofast.errors import DataError
 from yolofast.evaluate.drawing import draw_boxes, put_text, text_size, write_image
-from yolofast.files import atomic_file
 from yolofast.images import read_image
+from yolofast.result_pictures import chart_label, new_figure, save_figure
 from yolofast.types import Detections, Metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 GRID_IMAGES = 16
 GRID_CELL = 480
@@ -35,7 +33,9 @@ MAX_NUMBERED_ROWS = 25
 """Up to this many rows the cells of a confusion matrix show their numbers."""
 
 MAX_NAME_LENGTH = 24
-"""Characters of a class name next to a confusion matrix."""
+"""Characters of a class name in a chart."""
+
+PURPOSE = "Plotting curves"
 
 TRAINING_PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -134,7 +134,7 @@ def plot_pr_curves(metrics: Metrics, path: str | Path) -> Path:
     Classes without ground truth have no curve. Raises `MissingExtraError` without matplotlib and
     `DataError` when `path` cannot be written.
     """
-    figure = _figure(8.0, 6.0)
+    figure = new_figure(8.0, 6.0, PURPOSE)
     axes = figure.subplots()
     with_boxes = [i for i, c in enumerate(metrics.classes) if not math.isnan(c.ap50)]
     named = len(with_boxes) <= MAX_LEGEND_CLASSES
@@ -145,7 +145,7 @@ def plot_pr_curves(metrics: Metrics, path: str | Path) -> Path:
             metrics.pr_precision[index],
             color=_class_colour(rank, len(with_boxes)) if named else "0.75",
             linewidth=1.5 if named else 0.8,
-            label=f"{_shown_name(entry.name, index)}  {entry.ap50:.3f}" if named else "_",
+            label=f"{class_label(entry.name, index)}  {entry.ap50:.3f}" if named else "_",
         )
     if with_boxes:
         axes.plot(
@@ -167,7 +167,7 @@ def plot_pr_curves(metrics: Metrics, path: str | Path) -> Path:
         title=f"Precision and recall at IoU 0.5 ({metrics.images} images, {metrics.boxes} boxes)",
     )
     axes.grid(alpha=0.3)
-    return _save(figure, Path(path))
+    return save_figure(figure, path)
 
 
 def plot_confidence_curves(metrics: Metrics, path: str | Path) -> Path:
@@ -177,7 +177,7 @@ def plot_confidence_curves(metrics: Metrics, path: str | Path) -> Path:
     Classes without ground truth have no curve. Raises `MissingExtraError` without matplotlib and
     `DataError` when `path` cannot be written.
     """
-    figure = _figure(15.0, 5.4)
+    figure = new_figure(15.0, 5.4, PURPOSE)
     with_boxes = [i for i, c in enumerate(metrics.classes) if c.boxes]
     curves = metrics.confidence_curves
     panels = (
@@ -206,7 +206,7 @@ def plot_confidence_curves(metrics: Metrics, path: str | Path) -> Path:
         )
     if with_boxes:
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=9)
-    return _save(figure, Path(path))
+    return save_figure(figure, path)
 
 
 def _plot_rates(axes: Axes, metrics: Metrics, rates: NDArray[np.float64], with_boxes: Sequence[int]) -> None:
@@ -218,7 +218,7 @@ def _plot_rates(axes: Axes, metrics: Metrics, rates: NDArray[np.float64], with_b
             rates[index],
             color=_class_colour(rank, len(with_boxes)) if named else "0.82",
             linewidth=1.0 if named else 0.5,
-            label=_shown_name(metrics.classes[index].name, index) if named else "_",
+            label=class_label(metrics.classes[index].name, index) if named else "_",
         )
     axes.plot(confidence, rates[with_boxes].mean(axis=0), color="black", linewidth=2.5, label="all classes")
 
@@ -241,7 +241,7 @@ def plot_confusion(
     size = len(matrix)
     numbered = size <= MAX_NUMBERED_ROWS
     side = max(3.0, 0.55 * size) if numbered else min(0.16 * size, 22.0)
-    figure = _figure(side + 3.0, side + 2.2)
+    figure = new_figure(side + 3.0, side + 2.2, PURPOSE)
     from matplotlib.colors import PowerNorm
 
     axes = figure.subplots()
@@ -261,14 +261,12 @@ def plot_confusion(
             text = f"{value:.2f}" if normalize else f"{value:.0f}"
             colour = "white" if value > 0.55 * top else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
-    return _save(figure, Path(path))
+    return save_figure(figure, path)
 
 
 def _label_classes(axes: Axes, class_names: Sequence[str], step: int, fontsize: int) -> None:
     """Put every `step`-th class name, shortened, along both axes, and lines between the cells."""
-    shown = [_shown_name(name, index) for index, name in enumerate(class_names)]
-    names = [name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 3]}..." for name in shown]
-    names.append("background")
+    names = [*(class_label(name, index) for index, name in enumerate(class_names)), "background"]
     ticks = range(0, len(names), step)
     upright = len(names) <= 4 and max(map(len, names)) <= 12
     axes.set_xticks(ticks, names[::step], rotation=0 if upright else 90, fontsize=fontsize)
@@ -287,7 +285,7 @@ def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> P
     """
     if not history:
         raise DataError("training history: got no epochs, expected at least one. Train before plotting.")
-    figure = _figure(12.0, 7.0)
+    figure = new_figure(12.0, 7.0, PURPOSE)
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row["epoch"] for row in history]
@@ -308,16 +306,7 @@ def plot_training(history: Sequence[Mapping[str, float]], path: str | Path) -> P
         elif len(columns) > 1:
             axes.legend(fontsize=9, loc="upper right", ncols=len(columns))
         axes.grid(alpha=0.3)
-    return _save(figure, Path(path))
-
-
-def _figure(width: float, height: float) -> Figure:
-    """A new figure that leaves pyplot's global state and the user's backend alone."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_extra("matplotlib", "plots", "Plotting curves") from None
-    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return save_figure(figure, path)
 
 
 def _class_colour(rank: int, count: int) -> tuple[float, float, float, float]:
@@ -326,25 +315,6 @@ def _class_colour(rank: int, count: int) -> tuple[float, float, float, float]:
     return colormaps["tab10"](rank) if count <= 10 else colormaps["tab20"](rank)
 
 
-def _shown_name(name: str, index: int) -> str:
-    """The class name escaped for matplotlib, or the class number when the font lacks a character.
-
-    A `$` would start a formula, and a leading `_` would hide the legend entry.
-    """
-    if not name or not _font_characters().issuperset(map(ord, name)):
-        return f"class {index}"
-    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
-
-
-@functools.cache
-def _font_characters() -> frozenset[int]:
-    """The characters of matplotlib's default font; too slow to read for every name."""
-    from matplotlib.font_manager import findfont, get_font
-
-    return frozenset(get_font(findfont("sans")).get_charmap())
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png")
-    return path
+def class_label(name: str, index: int) -> str:
+    """The class name for a chart, or the class number when the font lacks a character."""
+    return chart_label(name, f"class {index}", MAX_NAME_LENGTH)

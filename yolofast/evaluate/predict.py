@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from yolofast.errors import DataError
 from yolofast.evaluate.detect import find_detections
 from yolofast.evaluate.inference import DetectionModel, inference, network_input
+from yolofast.files import shortened
+from yolofast.limits import MAX_NAME_BYTES
 from yolofast.types import Batch, Detections, Letterbox
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ def plot_paths(paths: Sequence[Path], folder: Path) -> list[Path]:
         name, number = f"{path.stem}{suffix}", 1
         while name.casefold() in taken:  # some file systems ignore case
             number += 1
-            name = f"{path.stem}-{number}{suffix}"
+            ending = f"-{number}{suffix}"
+            name = shortened(path.stem, MAX_NAME_BYTES - len(ending)) + ending
         taken.add(name.casefold())
         plots.append(folder / name)
     return plots

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import missing_extra
 from yolofast.evaluate.drawing import draw_boxes, write_image
-from yolofast.evaluate.plots import _shown_name
-from yolofast.files import atomic_file
+from yolofast.evaluate.plots import class_label
 from yolofast.kernels import xywhn_to_xyxy
+from yolofast.result_pictures import new_figure, save_figure
 from yolofast.types import Batch, Detections
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ CELL = 320
 GAP = 4
 MAX_CLASSES = 30
 """Bars of classes; the others make one bar."""
-MAX_NAME_LENGTH = 24
 BINS = 50
 
 
@@ -76,12 +74,9 @@ def plot_labels(
 
     Raises `MissingExtraError` without matplotlib and `DataError` when `path` cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        raise missing_extra("matplotlib", "plots", "Plotting labels") from None
-    figure = Figure(figsize=(12.0, 9.0), dpi=100, layout="constrained")
+    figure = new_figure(12.0, 9.0, "Plotting labels", dpi=100)
+    from matplotlib.ticker import MaxNLocator
+
     classes, images, centres, sizes = figure.subplots(2, 2).flat
     _plot_classes(classes, np.bincount(rows[:, 0].astype(np.int64), minlength=len(class_names)), class_names)
     counts = np.diff(offsets)
@@ -95,17 +90,14 @@ def plot_labels(
     _plot_density(centres, rows[:, 1], rows[:, 2], "box centres", ("x", "y"))
     centres.invert_yaxis()
     _plot_density(sizes, rows[:, 3], rows[:, 4], "box sizes", ("width", "height"))
-    path = Path(path)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png")
-    return path
+    return save_figure(figure, path)
 
 
 def _plot_classes(axes: Axes, counts: NDArray[np.int64], class_names: Sequence[str]) -> None:
     """Horizontal bars, the most frequent class on top; all beyond `MAX_CLASSES` are one bar."""
     order = np.argsort(-counts, kind="stable")
     shown, rest = order[:MAX_CLASSES], order[MAX_CLASSES:]
-    names = [_shown_name(class_names[c], c)[:MAX_NAME_LENGTH] for c in shown.tolist()]
+    names = [class_label(class_names[c], c) for c in shown.tolist()]
     values = counts[shown].tolist()
     if len(rest):
         names.append(f"{len(rest)} more classes")

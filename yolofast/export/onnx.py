@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from yolofast.errors import ExportError, missing_extra
 from yolofast.export.exporter_output import quiet_exporter
 from yolofast.export.onnx_nms import append_nms
+from yolofast.seal import UNSEALED, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,8 @@ def write_onnx(
 
     The output is `output0` float32 [batch, 4 + classes, anchors], or with `nms` = (conf, iou,
     max_det) it is `detections` (see `append_nms`). With `dynamic` the batch size is dynamic, else it is
-    1. `metadata` goes into the model's metadata_props; values other than strings are written as JSON.
+    1. `metadata` goes into the model's metadata_props; values other than strings are written as JSON. Their
+    last is the `checksum` of the whole file: see `check_export`.
 
     Raises `MissingExtraError` without onnx, onnxscript or (to simplify) onnxslim, and `ExportError`
     for an opset out of range or a graph that the ONNX checker rejects.
@@ -64,6 +66,7 @@ def write_onnx(
         conf, iou, max_det = nms
         append_nms(graph, num_classes=channels - 4, anchors=anchors, conf=conf, iou=iou, max_det=max_det)
     properties = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
+    properties["checksum"] = UNSEALED
     onnx.helper.set_model_props(graph, properties)
     try:
         onnx.checker.check_model(graph, full_check=True)
@@ -71,7 +74,7 @@ def write_onnx(
         raise ExportError(
             f"the ONNX checker rejects the exported graph: {error}. Try another --opset or no simplification."
         ) from error
-    path.write_bytes(graph.SerializeToString())
+    path.write_bytes(sealed(graph.SerializeToString()))
 
 
 def _trace(module: nn.Module, imgsz: int, dynamic: bool, opset: int) -> onnx.ModelProto:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
-import tempfile
 import zipfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from yolofast.export.exporter_output import quiet_exporter
+from yolofast.seal import UNSEALED, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import nn
 
@@ -31,7 +32,8 @@ def write_torchscript(module: nn.Module, path: Path, *, imgsz: int, metadata: Ma
     Input float32 [batch, 3, imgsz, imgsz] in 0..1, output float32 [batch, 4 + classes, anchors]. The file
     runs on any device that its weights are moved to (`map_location`), and names no file of this machine.
     `metadata` is the JSON text of the extra file `metadata.json`
-    (`torch.jit.load(path, _extra_files={"metadata.json": ""})`).
+    (`torch.jit.load(path, _extra_files={"metadata.json": ""})`). The comment of the archive is a checksum of
+    the whole file: see `check_export`.
     """
     import torch
 
@@ -42,10 +44,10 @@ def write_torchscript(module: nn.Module, path: Path, *, imgsz: int, metadata: Ma
         for part in traced.modules():
             if part._c._has_method("forward"):  # a list of modules has none
                 _take_devices_from_tensors(part.graph)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
-            raw = Path(folder) / "raw"
-            torch.jit.save(traced, str(raw), _extra_files={METADATA_FILE: json.dumps(metadata)})
-            _write_without_source_lines(raw, path)
+        raw, clean = io.BytesIO(), io.BytesIO()
+        torch.jit.save(traced, raw, _extra_files={METADATA_FILE: json.dumps(metadata)})
+    _write_without_source_lines(raw, clean)
+    path.write_bytes(sealed(clean.getvalue()))
 
 
 def _take_devices_from_tensors(graph: Any) -> None:
@@ -61,9 +63,10 @@ def _take_devices_from_tensors(graph: Any) -> None:
         tensors += [value for value in node.outputs() if value.type().kind() == "TensorType"]
 
 
-def _write_without_source_lines(source: Path, target: Path) -> None:
+def _write_without_source_lines(source: IO[bytes], target: IO[bytes]) -> None:
     """Copy an archive of torch without its records about source lines, which name this machine's files."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        new.comment = UNSEALED.encode()
         position = 0
         for record in old.infolist():
             if record.filename.endswith(".debug_pkl"):

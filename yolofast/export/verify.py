@@ -1,4 +1,4 @@
-"""Runs an exported file on real images and measures how far it is from the torch model."""
+"""Whether an exported file is as it was written, and how far it is from the torch model on real images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from yolofast.errors import ExportError, missing_extra
 from yolofast.export.onnx_nms import DETECTIONS
 from yolofast.kernels import postprocess
+from yolofast.printable import printable
+from yolofast.seal import is_intact
 from yolofast.types import Detections
 
 if TYPE_CHECKING:
@@ -29,6 +31,25 @@ within a rounding error of a threshold."""
 
 Run = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32] | None]]
 """float32 images [B, 3, S, S] in 0..1 -> (raw output, detections [B, max_det, 6] or None)."""
+
+
+def check_export(path: str | Path) -> None:
+    """Raise `ExportError` unless every byte of `path` is as `export_model` wrote it.
+
+    For a file that was copied or kept for long: the runtimes of ONNX and TorchScript check no checksum, and
+    run damaged weights.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be read: {error.strerror}. Check the path.") from None
+    intact = is_intact(data)
+    if not intact:
+        problem = "has no checksum of yolofast's" if intact is None else "does not match its checksum"
+        raise ExportError(
+            f"{path}: {problem}: it was damaged, changed by another program, or exported by an older "
+            "version. Export it again."
+        )
 
 
 def verify_export(
@@ -119,19 +140,19 @@ def _onnx_runner(path: Path) -> tuple[Run, int]:
     import onnx
     import onnxruntime
 
-    model = onnx.load(str(path))
-    with_nms = model.graph.output[0].name == DETECTIONS
-    if with_nms:  # also return the raw output, which is the input of the NMS nodes
-        raw = model.graph.node[_first_nms_node(model)].input[0]
-        model.graph.output.append(onnx.helper.make_tensor_value_info(raw, onnx.TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
+        model = onnx.load(str(path))
+        with_nms = model.graph.output[0].name == DETECTIONS
+        if with_nms:  # also return the raw output, which is the input of the NMS nodes
+            raw = model.graph.node[_first_nms_node(model)].input[0]
+            model.graph.output.append(onnx.helper.make_tensor_value_info(raw, onnx.TensorProto.FLOAT, None))
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # onnxruntime's own classes share no other base
-        raise ExportError(f"onnx file: onnxruntime cannot load it: {error}") from error
+    except Exception as error:  # protobuf's and onnxruntime's own classes share no other base
+        raise ExportError(f"{path}: onnxruntime cannot load it: {printable(str(error), 300)}") from error
     entry = session.get_inputs()[0]
 
     def run(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
@@ -152,8 +173,11 @@ def _torchscript_runner(path: Path) -> tuple[Run, int]:
 
     from yolofast.export.exporter_output import quiet_exporter
 
-    with quiet_exporter():
-        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    try:
+        with quiet_exporter():
+            module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise ExportError(f"{path}: torch cannot load it: {printable(str(error), 300)}") from error
 
     def run(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], None]:
         with torch.no_grad():

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.brief import brief
 from yolofast.errors import DataError
 from yolofast.formats.boxes import (
     are_shares,
@@ -40,7 +41,9 @@ from yolofast.formats.image_finder import ImageFinder
 from yolofast.formats.names.order import sorted_names
 from yolofast.formats.shapes import Box
 from yolofast.formats.splits import default_split, in_split_order, split_of
+from yolofast.formats.unique_names import check_names
 from yolofast.formats.values import NoBox
+from yolofast.limits import MAX_CLASSES
 from yolofast.types import Finding, Split
 
 MAX_BAD_ROWS = 100_000
@@ -74,7 +77,10 @@ class Reading:
 
     def number(self, name: str) -> int:
         """The number of a class while files are read; see `classes`."""
-        return self._numbers.setdefault(name, len(self._numbers))
+        number = self._numbers.setdefault(name, len(self._numbers))
+        if number > MAX_CLASSES:
+            check_names(self._numbers, str(self.tree.root))
+        return number
 
     def kind_findings(self) -> tuple[Finding, ...]:
         """One finding per kind of rows that are more than boxes."""
@@ -122,7 +128,7 @@ class AnnotatedImage:
         if isinstance(box, NoBox):
             self._drop(box, line)
         elif not isinstance(label, str) or not label:
-            self._drop(NoBox("box-class", f"label {label!r:.80}: expected the name of a class"), line)
+            self._drop(NoBox("box-class", f"label {brief(label)}: expected the name of a class"), line)
         else:
             if kind is not None:
                 self.file.reading.kinds[kind] += 1

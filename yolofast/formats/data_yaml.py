@@ -17,20 +17,19 @@ from types import MappingProxyType
 
 import yaml
 
+from yolofast.brief import brief, brief_text
 from yolofast.errors import DataError, DatasetNotFoundError, at
 from yolofast.formats.locations import read_image_list, resolve_entry
 from yolofast.formats.splits import SPLITS, WORDS, split_of_name
-from yolofast.formats.unique_names import first_repeat
+from yolofast.formats.unique_names import check_names, first_repeat
 from yolofast.formats.walk import image_names, in_path_order
+from yolofast.limits import MAX_CLASSES, MAX_PATH, MAX_YAML_KEYS
 from yolofast.types import Finding, Split
+from yolofast.yaml_text import YamlTextError, compose_yaml, read_yaml_text
 
-MAX_BYTES = 4 << 20
-"""A larger data.yaml is refused: real ones are a few kB."""
-MAX_CLASSES = 100_000
-"""A larger `nc` is refused: the largest public detection sets have some ten thousand classes."""
-MAX_DEPTH = 32
-"""Deeper nesting of lists and mappings is refused before anything is constructed from them."""
 MAX_KEYPOINTS = 1000
+_LONGEST_KEY = 40
+"""A longer key is no misspelt one."""
 
 _SEPARATOR = re.escape(os.sep)
 _IMAGES_FOLDER = re.compile(rf"(?:^|{_SEPARATOR})(images)(?={_SEPARATOR})", re.IGNORECASE | re.ASCII)
@@ -56,28 +55,10 @@ class DataYaml:
     """`kpt_shape`: keypoints per row, and numbers per keypoint (2: x y, 3: x y and visibility)."""
 
 
-def _check_depth(path: Path, text: str) -> None:
-    """Refuse excessive nesting while the file is still a flat stream of events."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                where = at(path, event.start_mark.line + 1 if event.start_mark else None)
-                raise DataError(f"{where}: not a data.yaml: nested more than {MAX_DEPTH} levels deep.")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
 def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
     """Top-level key -> (value node, line of the key)."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise DataError(f"{path}: got {size} bytes, expected a data.yaml of at most {MAX_BYTES}.")
-        text = path.read_text(encoding="utf-8-sig")
-        _check_depth(path, text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = compose_yaml(read_yaml_text(path))
     except FileNotFoundError:
         raise DatasetNotFoundError(f"{path}: no such file. Give the data.yaml of a dataset.") from None
     except IsADirectoryError:
@@ -86,12 +67,14 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = at(path, mark.line + 1 if mark else None)
-        raise DataError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    except YamlTextError as error:
+        raise DataError(f"{at(path, error.line)}: {error.message}.") from None
     if not isinstance(root, yaml.MappingNode):
         raise DataError(f"{path}: not a data.yaml: expected keys such as 'train:', 'val:' and 'names:'.")
+    if len(root.value) > MAX_YAML_KEYS:
+        raise DataError(
+            f"{path}: got {len(root.value)} keys, expected a data.yaml of at most {MAX_YAML_KEYS}."
+        )
     return {
         key.value: (value, key.start_mark.line + 1)
         for key, value in root.value
@@ -102,7 +85,14 @@ def _compose(path: Path) -> dict[str, tuple[yaml.Node, int]]:
 def _text(node: yaml.Node, where: str, what: str) -> str:
     if not isinstance(node, yaml.ScalarNode):
         raise DataError(f"{where}: {what}: got a list or mapping, expected one value.")
-    return "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+    text = "" if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+    if len(text) > MAX_PATH:
+        got = f"'{brief_text(text)}' of {len(text)} characters"
+        raise DataError(f"{where}: {what}: got {got}, expected at most {MAX_PATH}.")
+    if text.isascii():
+        return text
+    # Files that were written as JSON have "\ud83d\ude00" for one character.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _integer(node: yaml.Node, where: str, what: str) -> int:
@@ -110,7 +100,7 @@ def _integer(node: yaml.Node, where: str, what: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise DataError(f"{where}: {what}: got '{text}', expected a whole number.") from None
+        raise DataError(f"{where}: {what}: got '{brief_text(text)}', expected a whole number.") from None
 
 
 def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, ...]:
@@ -122,12 +112,15 @@ def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, 
             raise DataError(f"{at(path, count_line)}: nc: got {count}, expected 1 to {MAX_CLASSES}.")
     if "names" not in keys:
         if count is None:
-            close = difflib.get_close_matches("names", keys, n=1, cutoff=0.6)
+            short = [key for key in keys if len(key) <= _LONGEST_KEY]
+            close = difflib.get_close_matches("names", short, n=1, cutoff=0.6)
             meant = f" Did you mean 'names' by '{close[0]}'?" if close else ""
             raise DataError(f"{path}: no 'names': list the classes, for example 'names: [cat, dog]'.{meant}")
         return tuple(f"class_{i}" for i in range(count))
     node, line = keys["names"]
     where = at(path, line)
+    if not isinstance(node, yaml.ScalarNode) and len(node.value) > MAX_CLASSES:
+        raise DataError(f"{where}: names: got {len(node.value)} classes, expected at most {MAX_CLASSES}.")
     if isinstance(node, yaml.SequenceNode):
         names = tuple(_text(item, at(path, item.start_mark.line + 1), "a class name") for item in node.value)
     elif isinstance(node, yaml.MappingNode):
@@ -137,14 +130,15 @@ def _names(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[str, 
             by_id[_integer(key, item, "a class id")] = _text(value, item, "a class name")
         if sorted(by_id) != list(range(len(node.value))):
             raise DataError(
-                f"{where}: names: got class ids {sorted(by_id)}, "
+                f"{where}: names: got class ids {brief(sorted(by_id))}, "
                 f"expected 0 to {len(node.value) - 1}, each once."
             )
         names = tuple(by_id[i] for i in range(len(by_id)))
     else:
-        raise DataError(f"{where}: names: got '{node.value}', expected a list of class names.")
+        raise DataError(f"{where}: names: got '{brief_text(node.value)}', expected a list of class names.")
     if not names:
         raise DataError(f"{where}: names: got no class, expected at least one.")
+    check_names(names, where)
     if count is not None and count != len(names):
         raise DataError(
             f"{at(path, count_line)}: nc is {count} but names (line {line}) has {len(names)} classes. "
@@ -171,7 +165,9 @@ def _keypoints(path: Path, keys: Mapping[str, tuple[yaml.Node, int]]) -> tuple[i
     shape = [_integer(item, where, "kpt_shape") for item in values]
     if len(shape) != 2 or not 1 <= shape[0] <= MAX_KEYPOINTS or shape[1] not in (2, 3):
         got = shape if isinstance(node, yaml.SequenceNode) else shape[0]
-        raise DataError(f"{where}: kpt_shape: got {got}, expected [keypoints, 2 or 3], such as [17, 3].")
+        raise DataError(
+            f"{where}: kpt_shape: got {brief(got)}, expected [keypoints, 2 or 3], such as [17, 3]."
+        )
     return shape[0], shape[1]
 
 
@@ -204,7 +200,7 @@ def _refuse_misspelt(
     A `vla:` that is ignored would train without validation.
     """
     for key, (node, line) in keys.items():
-        if key in KNOWN_KEYS or key in found.values():
+        if key in KNOWN_KEYS or key in found.values() or len(key) > _LONGEST_KEY:
             continue
         close = difflib.get_close_matches(key.lower(), WORDS, n=1, cutoff=0.6)
         split = split_of_name(key) or (WORDS[close[0]] if close else None)
@@ -236,7 +232,7 @@ def read_data_yaml(path: str | Path) -> DataYaml:
     names = _names(path, keys)
     declared = _text(keys["path"][0], at(path, keys["path"][1]), "path") if "path" in keys else ""
     base = path.parent / declared
-    if "\\" in declared and not base.exists():
+    if "\\" in declared and not os.path.exists(base):  # noqa: PTH110 - also for a name too long
         base = path.parent / declared.replace("\\", "/")
     roots = [base, path.parent] if declared else [path.parent]
     splits: dict[Split, tuple[Path, ...]] = {}
@@ -262,7 +258,7 @@ def read_data_yaml(path: str | Path) -> DataYaml:
             splits[split] = tuple(found)
     if not splits:
         raise DataError(f"{path}: names no images: expected 'train:' and 'val:' with an image folder each.")
-    root = roots[0] if roots[0].is_dir() else path.parent
+    root = roots[0] if os.path.isdir(roots[0]) else path.parent  # noqa: PTH112 - also for a name too long
     return DataYaml(path, Path(os.path.normpath(root)), splits, names, _keypoints(path, keys))
 
 

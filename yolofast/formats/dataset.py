@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import ImageError
+from yolofast.brief import brief_text
+from yolofast.errors import ImageError, without_location
+from yolofast.files import first_zeros
 from yolofast.formats.boxes import (
     apply_box_rules,
     row_finding,
@@ -24,7 +26,10 @@ from yolofast.formats.boxes import (
 from yolofast.formats.prefetch import BATCH, prefetch_batches
 from yolofast.formats.stated_size import ExifEvidence, PlacedBoxes, ResizeEvidence, place_boxes
 from yolofast.images import read_headers
+from yolofast.limits import MAX_BOXES
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
+
+_MIN_SPARSE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +88,19 @@ def parsing() -> Iterator[None]:
     except OSError as error:
         raise LabelFileError(f"cannot be read: {error.strerror}") from None
     except (ValueError, LookupError, OverflowError) as error:
-        raise LabelFileError(f"cannot be read: {error}") from None
+        raise LabelFileError(f"cannot be read: {brief_text(str(error))}") from None
 
 
 def check_size(path: Path, max_bytes: int) -> None:
-    """Raise `LabelFileError` for a file of more than `max_bytes`; call it inside `parsing`."""
+    """Raise `LabelFileError` for a file of more than `max_bytes`, or with holes; call it inside `parsing`."""
     size = path.stat().st_size
     if size > max_bytes:
         raise LabelFileError(f"got {size} bytes, expected a file of at most {max_bytes}")
+    if size > _MIN_SPARSE:
+        with path.open("rb") as file:
+            zeros = first_zeros(file)
+        if zeros is not None:
+            raise LabelFileError(f"has zeros from byte {zeros} on: its copy is incomplete; get it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +187,7 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
     all of them together show whether they were.
     """
     exif, resize = _Held(ExifEvidence()), _Held(ResizeEvidence())
-    for items, headers in prefetch_batches(found, _headers):
+    for items, headers in prefetch_batches(map(_bounded, found), _headers):
         if any(isinstance(item, FoundImage) and item.stated is not None for item in items) or any(
             isinstance(header, ImageHeader) and header.orientation != 1 for header in headers
         ):
@@ -188,6 +198,16 @@ def complete_images(found: Iterable[FoundImage | ReadImage], *, num_classes: int
             some = held.images[start : start + BATCH]
             items, headers = [item for item, _ in some], [header for _, header in some]
             yield from _complete(items, headers, num_classes, held.evidence)
+
+
+def _bounded(item: FoundImage | ReadImage) -> FoundImage | ReadImage:
+    """The item; an image with more rows than any has is skipped."""
+    if isinstance(item, ReadImage) or len(item.rows.lines) <= MAX_BOXES:
+        return item
+    message = f"{item.count} rows for the image '{item.image.name}', expected at most {MAX_BOXES}"
+    return ReadImage(
+        item.image, None, item.count, (LabelFileError(message).finding(item.source),), item.notes
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +382,7 @@ def unreadable_image(
 ) -> tuple[Finding, ...]:
     """Findings for an image that is skipped with all its rows; `dropped` are rows that were bad anyway."""
     why = f"its image '{image}' cannot be read"
-    gone = Finding("error", "image-unreadable", str(error).removeprefix(f"{image}: "), str(image))
+    gone = Finding("error", "image-unreadable", without_location(error, image), str(image))
     return (gone, *dropped, *rows_without_image(lines, why, source, rows_numbered_by(source)))
 
 

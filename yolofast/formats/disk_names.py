@@ -16,13 +16,16 @@ class DiskNames:
 
     def find(self, path: str) -> str | None:
         """`path` if it exists, else the only path whose parts have the same keys; None without one."""
-        if os.path.exists(path):  # noqa: PTH110
-            return path
-        if path not in self._known:
-            folder, name = os.path.split(path)
-            above = self.find(folder) if name and folder != path else None
-            self._known[path] = None if above is None else self._entry(above, name)
-        return self._known[path]
+        missing: list[str] = []
+        name = path
+        while name and path not in self._known and not os.path.exists(path):  # noqa: PTH110
+            missing.append(path)
+            path, name = os.path.split(path)
+        found = self._known.get(path, path if name else None)
+        for path in reversed(missing):
+            found = None if found is None else self._entry(found, os.path.basename(path))  # noqa: PTH119
+            self._known[path] = found
+        return found
 
     def _entry(self, folder: str, name: str) -> str | None:
         if os.path.exists(exact := os.path.join(folder, name)):  # noqa: PTH110, PTH118

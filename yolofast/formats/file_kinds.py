@@ -14,7 +14,10 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Literal
 
+from yolofast.files import first_zeros
 from yolofast.formats.discover import FileTree
+from yolofast.formats.json_files import find_bytes
+from yolofast.limits import MAX_LINE
 
 JsonKind = Literal[
     "lvis",
@@ -36,6 +39,8 @@ _LVIS_BYTES = 1 << 16
 """How far behind the key "images" the keys of an LVIS image are expected; an entry has some 300 bytes."""
 _MAX_JSON = 2 << 30
 """Of larger files only COCO's are recognised."""
+_MAX_SPARSE = 1 << 26
+"""Of a larger file with a hole, only what is in front of it is looked at."""
 _COCO_BOXES = (b'"bbox"', b'"segmentation"')
 _NO_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
 _SAMPLED_TEXTS = 20
@@ -69,23 +74,26 @@ def _json_kind(path: Path) -> tuple[JsonKind, bool]:
         size = path.stat().st_size
         if size == 0:
             return "other", True
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            return _kind_of_json(text, size)
+        with path.open("rb") as file:
+            zeros = first_zeros(file) if size > _MAX_SPARSE else None
+            length = size if zeros is None else max(zeros, 1)  # its reader refuses it
+            with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) as text:
+                return _kind_of_json(text, length)
     except OSError:
         return "other", True
 
 
 def _kind_of_json(text: mmap.mmap, size: int) -> tuple[JsonKind, bool]:
     def has(*keys: bytes) -> bool:
-        return all(text.find(key) >= 0 for key in keys)
+        return all(find_bytes(text, key) >= 0 for key in keys)
 
-    images = text.find(b'"images"')
+    images = find_bytes(text, b'"images"')
     if images >= 0 and has(b'"annotations"', b'"categories"'):
         return _kind_of_coco(text, images), True
     if size > _MAX_JSON:
         return "other", True
     head = text[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").replace(b"\0", b"").lstrip()
-    first_line = text[: max(text.find(b"\n"), 0) or size] if b'"dataset"' in head else b""
+    first_line = text[: max(text.find(b"\n", 0, MAX_LINE), 0) or MAX_LINE] if b'"dataset"' in head else b""
     if b'"class_names"' in first_line and b'"type"' in first_line:
         return "ndjson", True
     if has(b'"shapes"', b'"imagePath"'):
@@ -112,11 +120,11 @@ def _kind_of_coco(text: mmap.mmap, images: int) -> JsonKind:
     near = text[images : images + _LVIS_BYTES]
     if b'"neg_category_ids"' in near or b'"not_exhaustive_category_ids"' in near:
         return "lvis"
-    if text.find(b'"segments_info"') >= 0:  # panoptic: boxes of segments, with its own classes
+    if find_bytes(text, b'"segments_info"') >= 0:  # panoptic: boxes of segments, with its own classes
         return "other"
-    if not any(text.find(key) >= 0 for key in _COCO_BOXES) and _NO_ANNOTATIONS.search(text) is None:
+    if not any(find_bytes(text, key) >= 0 for key in _COCO_BOXES) and _NO_ANNOTATIONS.search(text) is None:
         return "other"
-    return "coco_keypoints" if text.find(b'"num_keypoints"') >= 0 else "coco"
+    return "coco_keypoints" if find_bytes(text, b'"num_keypoints"') >= 0 else "coco"
 
 
 def cvat_files(tree: FileTree) -> tuple[Path, ...]:

@@ -9,7 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from yolofast.files import first_zeros
 from yolofast.formats.dataset import LabelFileError, check_size, parsing
+
+_WINDOW = 1 << 25
+
+
+def find_bytes(text: mmap.mmap, key: bytes) -> int:
+    """`text.find(key)`, with no more than a window of a large file in memory at once."""
+    for start in range(0, len(text), _WINDOW):
+        at = text.find(key, start, start + _WINDOW + len(key) - 1)
+        if at >= 0 or start + _WINDOW >= len(text):
+            return at
+        text.madvise(mmap.MADV_DONTNEED, start, _WINDOW)
+    return -1
 
 
 def contains_keys(path: Path, keys: tuple[bytes, ...], max_bytes: int) -> bool:
@@ -17,8 +30,11 @@ def contains_keys(path: Path, keys: tuple[bytes, ...], max_bytes: int) -> bool:
     try:
         if not 0 < path.stat().st_size <= max_bytes:
             return False
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            return all(text.find(key) >= 0 for key in keys)
+        with path.open("rb") as file:
+            if first_zeros(file) is not None:
+                return False
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+                return all(find_bytes(text, key) >= 0 for key in keys)
     except OSError:
         return False  # the reader of the format reports unreadable files
 

@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from yolofast.errors import DataError
 from yolofast.formats.disk_names import DiskNames
 from yolofast.formats.name_keys import matched_findings
 from yolofast.formats.splits import split_of
+from yolofast.formats.text_lines import Unfound, list_lines
 from yolofast.types import Finding
 
+_MOST_LEADING = 32
+"""So many folders of another machine are tried without, and no more: each costs a look at the disk."""
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?/")
 
 
@@ -29,7 +31,7 @@ def resolve_entry(entry: str, roots: Sequence[Path]) -> Path | None:
     for form in dict.fromkeys((entry, entry.replace("\\", "/"))):
         for root in roots:
             for tail in [form, form[3:]] if form.startswith("../") else [form]:
-                if (root / tail).exists():
+                if _existing(os.fspath(root / tail)):
                     return Path(os.path.normpath(root / tail))
     split, disk = split_of(PurePosixPath(form)), DiskNames()
     shorter = _without_leading(form) if split is not None or _ABSOLUTE.match(form) else ()
@@ -48,14 +50,14 @@ def read_image_list(list_file: Path, root: Path) -> tuple[list[str], tuple[Findi
 
     A path is absolute, or relative to the folder of the list or to the dataset's `root`. A backslash counts
     as a slash unless an image has it in its name. An image that is nowhere is returned as it is listed.
-    Raises `DataError` for a list that cannot be read.
+    Raises `DataError` for a list that cannot be read, or that names no image that is here.
     """
-    try:
-        lines = list_file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise DataError(f"{list_file}: cannot be read: {error.strerror}") from None
     search = _ListedImages(dict.fromkeys((os.fspath(list_file.parent), os.fspath(root))))
-    images = [search.find(line) for line in filter(None, map(str.strip, lines))]
+    unfound, images = Unfound(list_file), []
+    for _, line in list_lines(list_file):
+        path, found = search.find(line)
+        unfound.saw(line, found=found)
+        images.append(path)
     return images, search.findings(list_file)
 
 
@@ -67,11 +69,11 @@ class _ListedImages:
         self._shortened: list[str] = []
         self._matched: dict[str, str] = {}
 
-    def find(self, line: str) -> str:
-        """The path of an image; where it is missing, the path that the list states."""
+    def find(self, line: str) -> tuple[str, bool]:
+        """The path of an image, and whether it is there; else the path that the list states."""
         path = self._below(line, _existing)
         if path is not None:
-            return path
+            return path, True
         text = line.replace("\\", "/")
         split = split_of(PurePosixPath(text).parent)
         tails = [tail for tail in _without_leading(text) if split_of(PurePosixPath(tail).parent) == split]
@@ -80,13 +82,13 @@ class _ListedImages:
             if path is not None:
                 if tail != text:
                     self._shortened.append(line)
-                return path
+                return path, True
         for tail in [text, *tails]:
             path = self._below(tail, self._disk.find)
             if path is not None:
                 self._matched[line] = os.path.basename(path)  # noqa: PTH119
-                return path
-        return os.path.normpath(os.path.join(self._folders[0], text))  # noqa: PTH118
+                return path, True
+        return os.path.normpath(os.path.join(self._folders[0], text)), False  # noqa: PTH118
 
     def findings(self, list_file: Path) -> tuple[Finding, ...]:
         notes = matched_findings(self._matched, list_file)
@@ -105,6 +107,7 @@ class _ListedImages:
 
 
 def _existing(path: str) -> str | None:
+    """A path that exists. Not `Path.exists`, which raises for a name that is too long."""
     return path if os.path.exists(path) else None  # noqa: PTH110
 
 
@@ -112,4 +115,4 @@ def _without_leading(path: str) -> Iterator[str]:
     """A path without its first folder, without its first two, and so on, down to its last part."""
     parts = [part for part in path.split("/") if part not in ("", ".", "..")]
     begin = 0 if path[:1] in ("/", ".") else 1
-    return ("/".join(parts[start:]) for start in range(begin, len(parts)))
+    return ("/".join(parts[start:]) for start in range(begin, len(parts))[:_MOST_LEADING])

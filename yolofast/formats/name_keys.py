@@ -18,7 +18,7 @@ from yolofast.types import Finding
 
 _SUFFIX = re.compile(rf"(?<=.)(?:{SUFFIX_PATTERN})$")
 _QUERY = re.compile(rf"({SUFFIX_PATTERN})[?#].*", re.IGNORECASE | re.DOTALL)
-_LOCAL_FILE = re.compile(r".*[?&]d=")
+_LOCAL_FILE = re.compile(r"\A.*[?&]d=")
 """Before the path in Label Studio's URLs of local files, `/data/local-files/?d=images/a.jpg`."""
 _PREFIX = re.compile(r"(?!(?:19|20)\d{6})[0-9a-f]{8}-(?=.)")
 """The eight hexadecimal digits with which Label Studio prefixes names; dates look the same and are kept."""

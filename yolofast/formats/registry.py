@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolofast.errors import ConfigError, DataError, nearest
+from yolofast.errors import ConfigError, DataError, nearest, without_location
 from yolofast.formats.bdd100k.reader import find_bdd100k, open_bdd100k
 from yolofast.formats.coco.reader import find_coco, open_coco
 from yolofast.formats.createml.reader import find_createml, open_createml
@@ -45,6 +45,7 @@ from yolofast.formats.lvis.reader import find_lvis, open_lvis
 from yolofast.formats.names.conflicts import name_conflicts, similar_names
 from yolofast.formats.ndjson.reader import find_ndjson, open_ndjson
 from yolofast.formats.openimages.reader import find_open_images, open_open_images
+from yolofast.formats.unique_names import check_names
 from yolofast.formats.unsupported import explain_unsupported
 from yolofast.formats.via.reader import find_via, open_via
 from yolofast.formats.visdrone.reader import find_visdrone, open_visdrone
@@ -167,7 +168,7 @@ def _only_sound(tree: FileTree, found: Mapping[str, tuple[Path, ...]]) -> Labell
 
 def broken_format(tree: FileTree, name: str, error: DataError) -> Finding:
     """The finding for a format whose files are there and cannot be opened."""
-    message = f"the {name} labels cannot be opened: {str(error).removeprefix(f'{tree.root}: ')}"
+    message = f"the {name} labels cannot be opened: {without_location(error, tree.root)}"
     return Finding("error", "format-broken", message, str(tree.root))
 
 
@@ -175,6 +176,7 @@ def open_format(tree: FileTree, name: str, files: tuple[Path, ...]) -> LabelledD
     """The label files of one format as a dataset; its `format` is the name of the registered reader."""
     reader = READERS[name]
     dataset = reader.open(tree, files)
+    check_names(dataset.names, str(tree.root))
     conflicts = name_conflicts(tree, dataset.names, name) if reader.labels_hold_names else ()
     findings = dataset.findings + conflicts + similar_names(dataset.names, tree.root)
     return dataclasses.replace(dataset, format=name, findings=findings)

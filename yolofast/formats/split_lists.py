@@ -17,11 +17,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from yolofast.errors import DataError
 from yolofast.formats.discover import FileTree
 from yolofast.formats.path_index import stated_path
 from yolofast.formats.splits import SPLITS, default_split, in_split_order, split_of, split_of_name
+from yolofast.formats.text_lines import Unfound, list_lines
 from yolofast.images import SUFFIX_PATTERN
+from yolofast.limits import MAX_UNFOUND
 from yolofast.types import Finding, Split
 
 MIN_REST = 0.2
@@ -123,8 +124,8 @@ class ImageSplits:
 
     def _read(self, file: ListFile) -> bool:
         """Add the images of a list; False for a list that is not used, because none of its images is here."""
-        missing, found = [], 0
-        for number, line in _lines(file.path):
+        missing, found, unfound = list[tuple[str, Finding]](), 0, Unfound(file.path)
+        for number, line in list_lines(file.path):
             pair = _IMAGE_AND_LABEL.fullmatch(line) if line.lower().endswith(_LABELS) else None
             name = pair[1] if pair else line
             image = self._find(name, file)
@@ -135,8 +136,12 @@ class ImageSplits:
                 message = f"'{line}' is listed: no such image, or several, below the dataset's folder"
                 finding = Finding("error", "image-missing", message, str(file.path), number)
                 missing.append((stated_path(name)[0], finding))
+                if not found and len(missing) >= MAX_UNFOUND:
+                    break
+                unfound.saw(line, found=False)
                 continue
             found += 1
+            unfound.saw(line, found=True)
             if self._listed.setdefault(image, file).split != file.split:
                 message = f"'{line}' is also in {self._listed[image].path.name}: it stays there"
                 self.notes.append(Finding("warning", "split-overlap", message, str(file.path), number))
@@ -145,7 +150,8 @@ class ImageSplits:
         if found:
             self.missing.extend(missing)
         elif missing:
-            message = f"none of the {len(missing)} images that it lists is here: it is not used"
+            which = f"first {MAX_UNFOUND}" if len(missing) >= MAX_UNFOUND else f"{len(missing)}"
+            message = f"none of the {which} images that it lists is here: it is not used"
             self.notes.append(Finding("warning", "split-list-unused", message, str(file.path)))
         return found > 0
 
@@ -170,15 +176,6 @@ def with_rest(sources: Sequence[str], named: frozenset[Split | None]) -> str:
     """`sources` in words, and that the images without a split are train where that is the rule."""
     rest = "; the images without one are train" if default_split(named) else ""
     return " and ".join(sources) + rest
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of each line that is not blank."""
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    return ((n, line) for n, line in enumerate(map(str.strip, text.splitlines()), 1) if line)
 
 
 def _list_files(tree: FileTree, finder: Finder) -> Iterator[ListFile]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from yolofast.brief import brief
 from yolofast.formats.dataset import LabelFileError
 from yolofast.formats.shapes import Box
 from yolofast.types import Severity
@@ -48,7 +49,7 @@ def read_box(values: Sequence[object], expected: str) -> Box | NoBox:
     """Four numbers as a box in the file's own form; `expected` names them for the message."""
     numbers = as_floats(values)
     if numbers is None or len(numbers) != 4:
-        return NoBox("box-columns", f"box {str(list(values))[:80]}: expected four numbers {expected}")
+        return NoBox("box-columns", f"box {brief(list(values))}: expected four numbers {expected}")
     return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
@@ -70,19 +71,19 @@ def from_centre(box: Box | NoBox) -> Box | NoBox:
 def want_dict(value: object, what: str) -> dict[str, object]:
     """`value` if it is a JSON object; raises `LabelFileError` otherwise."""
     if not isinstance(value, dict):
-        raise LabelFileError(f"{what}: got {value!r:.80}, expected an object")
+        raise LabelFileError(f"{what}: got {brief(value)}, expected an object")
     return value
 
 
 def want_list(value: object, what: str) -> list[object]:
     """`value` if it is a JSON list; raises `LabelFileError` otherwise."""
     if not isinstance(value, list):
-        raise LabelFileError(f"{what}: got {value!r:.80}, expected a list")
+        raise LabelFileError(f"{what}: got {brief(value)}, expected a list")
     return value
 
 
 def want_text(value: object, what: str) -> str:
     """`value` if it is a text that is not empty; raises `LabelFileError` otherwise."""
     if not isinstance(value, str) or not value:
-        raise LabelFileError(f"{what}: got {value!r:.80}, expected a text")
+        raise LabelFileError(f"{what}: got {brief(value)}, expected a text")
     return value

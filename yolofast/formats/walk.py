@@ -13,6 +13,7 @@ from typing import Literal
 from yolofast.images import IMAGE_SUFFIXES
 from yolofast.types import Finding
 
+_SUFFIXES = tuple(IMAGE_SUFFIXES)
 SKIPPED_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 
 
@@ -34,6 +35,7 @@ def walk(root: Path, findings: list[Finding]) -> Iterator[str]:
     Linked folders are entered last: a folder that is also reachable without a link keeps its own name.
     """
     visited: set[tuple[int, int]] = set()
+    hidden: list[str] = []
     pending, linked = [os.fspath(root)], list[str]()
     while pending or linked:
         folder = pending.pop() if pending else linked.pop(0)
@@ -45,7 +47,11 @@ def walk(root: Path, findings: list[Finding]) -> Iterator[str]:
             others = []
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
+                    if entry.name.startswith("."):
+                        if _is_hidden_image(entry.name):
+                            hidden.append(entry.path)
+                        continue
+                    if entry.name in SKIPPED_FOLDERS:
                         continue
                     kind = _kind(entry)
                     if kind == "file":
@@ -61,6 +67,15 @@ def walk(root: Path, findings: list[Finding]) -> Iterator[str]:
         except OSError as error:
             message = f"cannot be read: {error.strerror}"
             findings.append(Finding("error", "folder-unreadable", message, folder))
+    if hidden:
+        what = "1 image is" if len(hidden) == 1 else f"{len(hidden)} images are"
+        message = f"{what} hidden by a name that begins with a dot, and not read. Rename what is data"
+        findings.append(Finding("info", "image-hidden", message, min(hidden), count=len(hidden)))
+
+
+def _is_hidden_image(name: str) -> bool:
+    """Whether a name that begins with a dot is that of an image; `._name` is what macOS adds to each file."""
+    return not name.startswith("._") and name.lower().endswith(_SUFFIXES)
 
 
 def in_path_order(names: Iterable[str]) -> list[str]:
@@ -71,6 +86,5 @@ def in_path_order(names: Iterable[str]) -> list[str]:
 
 def image_names(folder: Path) -> list[str]:
     """The paths of the images below a folder, unordered."""
-    suffixes = tuple(IMAGE_SUFFIXES)
     root = os.path.abspath(folder)  # noqa: PTH100 - resolve() would follow symlinks
-    return [name for name in walk(Path(root), []) if name.lower().endswith(suffixes)]
+    return [name for name in walk(Path(root), []) if name.lower().endswith(_SUFFIXES)]

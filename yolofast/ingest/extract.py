@@ -7,19 +7,20 @@ owners, modes, times or links.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tqdm import tqdm
 
 from yolofast.errors import DataError, DatasetNotFoundError
-from yolofast.ingest.archive_entries import COMPRESSIONS, ArchiveEntry, reading
+from yolofast.ingest.archive_entries import ArchiveEntry, reading
+from yolofast.ingest.decompression import BLOCK, COMPRESSIONS, DecompressedFile
 from yolofast.ingest.safe_paths import checked_files
 from yolofast.ingest.tar_entries import RECORD, is_tar, tar_entries
-from yolofast.ingest.target_folder import check_target, install_folder
+from yolofast.ingest.target_folder import begin_target, check_space, install_folder
 from yolofast.ingest.zip_entries import SIGNATURES, zip_entries
 
 ARCHIVES = "a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz file"
@@ -44,21 +45,20 @@ def extract_archive(archive: Path, target: Path, *, name: str | None = None) -> 
     link (even one that stays inside), a special or sparse file or encrypted, has a name too long for a file
     system, occurs twice, equals another one on file systems that ignore case or Unicode normalisation, is
     both a file and a folder, or when the archive has too many entries, is too large or expands too much.
-    `target` is then untouched.
+    `target` is then untouched, as it is when the disk has no space for the files.
     """
     shown = name if name is not None else str(archive)
-    check_target(target)
-    with (
-        _open_archive(archive, shown) as raw,
-        _entries(raw, shown) as entries,
-        install_folder(target) as work,
-    ):
-        files = checked_files(shown, max(1, archive.stat().st_size), entries, work)
-        folders = set[PurePosixPath]()
+    begin_target(target)
+    with _open_archive(archive, shown) as raw, install_folder(target) as work:
+        packed = max(1, archive.stat().st_size)
+        files = checked_files(shown, packed, _entries(raw, shown), work)
+        check_space(target, sum(entry.size for entry in files.values()), "unpack")
+        folders = set[str]()
         for path, entry in tqdm(files.items(), "unpacking", leave=False, unit="file", disable=None):
-            if path.parent not in folders:
-                (work / path.parent).mkdir(parents=True, exist_ok=True)
-                folders.add(path.parent)
+            folder = path.rpartition("/")[0]
+            if folder not in folders:
+                (work / folder).mkdir(parents=True, exist_ok=True)
+                folders.add(folder)
             _write(work / path, entry, shown)
     return target
 
@@ -89,42 +89,43 @@ def _write(path: Path, entry: ArchiveEntry, archive: str) -> None:
 
 
 def _open_new(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
-@contextmanager
-def _entries(raw: BinaryIO, archive: str) -> Iterator[Iterator[ArchiveEntry]]:
+def what_it_is(start: bytes) -> str | None:
+    """What a file that begins with these (at least 512) bytes is, unless it can be an archive."""
+    signatures = (*SIGNATURES, *(signature for signature, _ in COMPRESSIONS.values()))
+    if start.startswith(signatures) or is_tar(start[:RECORD]):
+        return None
+    for signature, what in _OTHERS.items():
+        if start.startswith(signature):
+            return what
+    if start[:512].lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        return "a web page; perhaps the URL requires you to sign in first"
+    return "not an archive of a supported format" if start else "empty"
+
+
+def _entries(raw: BinaryIO, archive: str) -> Iterator[ArchiveEntry]:
     """The entries of an archive of any format; raises `DataError` when it is not an archive, or damaged."""
     start = raw.read(RECORD)
     raw.seek(0)
-    if start.startswith(SIGNATURES):
-        yield _with_data_errors(zip_entries(raw), archive)
-        return
-    if is_tar(start):
-        yield _with_data_errors(tar_entries(raw), archive)
-        return
-    for compression, (signature, decompress) in COMPRESSIONS.items():
-        if start.startswith(signature):
-            with decompress(raw) as stream:
-                with reading(archive):
-                    inside = stream.read(RECORD)
-                    stream.seek(0)
-                if not is_tar(inside):
-                    raise _not_an_archive(archive, f"compressed by {compression}, but does not contain a tar")
-                yield _with_data_errors(tar_entries(stream), archive)
-            return
-    found = [what for signature, what in _OTHERS.items() if start.startswith(signature)]
-    if start[:512].lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
-        found.append("a web page; perhaps the URL requires you to sign in first")
-    if not start:
-        found.append("empty")
-    raise _not_an_archive(archive, found[0] if found else "not an archive of a supported format")
-
-
-def _not_an_archive(archive: str, got: str) -> DataError:
-    return DataError(f"{archive}: is {got}, expected {ARCHIVES}.")
-
-
-def _with_data_errors(entries: Iterator[ArchiveEntry], archive: str) -> Iterator[ArchiveEntry]:
+    other = what_it_is(start)
+    if other is not None:
+        raise not_an_archive(archive, other)
     with reading(archive):
-        yield from entries
+        if start.startswith(SIGNATURES):
+            yield from zip_entries(raw)
+            return
+        if is_tar(start):
+            yield from tar_entries(raw, raw.tell)
+            return
+        for compression, (signature, decoder) in COMPRESSIONS.items():
+            if start.startswith(signature):
+                stream = io.BufferedReader(DecompressedFile(raw, decoder), BLOCK)
+                if not is_tar(stream.read(RECORD)):
+                    raise not_an_archive(archive, f"compressed by {compression}, but does not contain a tar")
+                yield from tar_entries(stream, raw.tell)
+
+
+def not_an_archive(archive: str, got: str) -> DataError:
+    return DataError(f"{archive}: is {got}, expected {ARCHIVES}.")

@@ -22,12 +22,14 @@ def fetch_dataset(
     sha256: str | None = None,
     size: int | None = None,
     retries: int = RETRIES,
+    unsafe_redirects: bool = False,
 ) -> Path:
     """Fetch a dataset into a folder below `out` and return that folder.
 
     `source` is an http(s) URL of an archive, the path of a local archive or folder (a folder is used in
     place), or `roboflow:WORKSPACE/PROJECT/VERSION` with the key in the environment variable ROBOFLOW_API_KEY.
-    `sha256` and `size` are those of the archive; `retries` applies to downloads.
+    `sha256` and `size` are those of the archive; `retries` and `unsafe_redirects` (whether to follow
+    redirects from https to http, and to private addresses) apply to downloads.
 
     Raises what `download_dataset_from_url`, `ingest_local` and `export_dataset_for_yolo` raise, and
     `ConfigError` for the `sha256` or `size` of a Roboflow project, whose archive is created on demand.
@@ -41,9 +43,13 @@ def fetch_dataset(
         workspace, project, version = parts
         target = Path(out) / f"{project}-{version}"
         key = os.environ.get(KEY_VARIABLE, "")
-        return export_dataset_for_yolo(key, workspace, project, version, target, retries=retries)
+        return export_dataset_for_yolo(
+            key, workspace, project, version, target, retries=retries, unsafe_redirects=unsafe_redirects
+        )
     if "://" in source:
         target = Path(out) / name_from_url(source)
-        return download_dataset_from_url(source, target, sha256=sha256, size=size, retries=retries)
+        return download_dataset_from_url(
+            source, target, sha256=sha256, size=size, retries=retries, unsafe_redirects=unsafe_redirects
+        )
     target = Path(out) / name_of_archive(Path(source).name)
     return ingest_local(source, target, sha256=sha256, size=size)

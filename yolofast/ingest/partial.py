@@ -1,53 +1,71 @@
 """A partial download that a later run can resume.
 
 The bytes received so far are in a hidden folder next to the target, identified by the target and the URL. A
-small JSON file records the version of the file they belong to: the validator of the server (an ETag or a
-date) and the total size. The URL is only stored as a hash, because it may contain keys.
+small JSON file records the version of the file they belong to (the validator of the server and the total
+size), how many bytes there are, and their CRC-32: bytes that the record does not know, or that have changed
+since, are dropped. The URL is only stored as a hash, because it may contain keys.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import secrets
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import monotonic
 from typing import BinaryIO
 
 from yolofast.errors import DataError
 from yolofast.file_lock import file_lock
-from yolofast.files import write_json
+from yolofast.files import hidden_name, write_json
 from yolofast.work_folder import MARKER, mark_folder, marked_target
 
+SAVE_EVERY_S = 1.0
 _CONTENTS, _VERSION = "contents", "version.json"
+_READ = 1 << 20
+_DIGITS, _RANDOM_BYTES = 16, 4
+"""Of the hash of the URL in the name of a folder, and what is appended while it is removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The version of a file on the server: what to send as If-Range, and the total bytes."""
+    """The version of a file on the server: what to send as If-Range, and the total bytes.
+
+    Only a strong ETag proves that two responses have the same version (RFC 9110, 8.8.1); a date is kept too,
+    for a file whose hash is known, so that a wrong guess is noticed.
+    """
 
     validator: str | None = None
     total: int | None = None
 
+    @property
+    def is_strong(self) -> bool:
+        return self.validator is not None and self.validator.startswith('"')
+
 
 class PartialFile:
-    """The bytes received so far and the version they belong to, on disk."""
+    """The bytes received so far and the version they belong to, on disk, for `target`.
 
-    def __init__(self, folder: Path, output: BinaryIO) -> None:
-        self.path = folder / _CONTENTS
+    `is_verified` says that the hash of the whole file is known, so that a version without a strong ETag can
+    be resumed too.
+    """
+
+    def __init__(self, folder: Path, output: BinaryIO, target: Path, *, is_verified: bool) -> None:
+        self.path, self.target = folder / _CONTENTS, target
+        self.is_verified = is_verified
+        self.joined_weakly = False
         self._record = folder / _VERSION
         self._output = output
-        self.version = self._read_version()
-        output.seek(0, 2)
-        if self.version.validator is None:
-            self.begin(Version())
-
-    @property
-    def size(self) -> int:
-        """Bytes received so far."""
-        return self._output.tell()
+        self.version, self.size, self._crc = self._recorded()
+        output.truncate(self.size)
+        output.seek(self.size)
+        self.save()
 
     @property
     def complete(self) -> bool:
@@ -57,39 +75,71 @@ class PartialFile:
     @property
     def resumable(self) -> bool:
         """Whether a later request can continue from here."""
-        return self.version.validator is not None and self.size > 0
+        return self.size > 0 and (self.version.is_strong or self.is_verified)
 
     def begin(self, version: Version) -> None:
         """Start over with a version of the file; the bytes received so far are discarded first."""
         self._output.seek(0)
         self._output.truncate()
-        self._set_version(version)
+        self.version, self.size, self._crc, self.joined_weakly = version, 0, 0, False
+        self.save()
 
     def write(self, block: bytes) -> None:
         """Append bytes. Raises `OSError`."""
         self._output.write(block)
+        self.size += len(block)
+        self._crc = zlib.crc32(block, self._crc)
+        if monotonic() - self._saved > SAVE_EVERY_S:
+            self.save()
 
     def end(self) -> None:
         """Mark the file as complete, including one whose size the server did not state."""
+        self.version = Version(self.version.validator, self.size)
+        self.save()
+
+    def save(self) -> None:
+        """Record what has been received, so that the next run can go on there. Raises `DataError`."""
         self._output.flush()
-        self._set_version(Version(self.version.validator, self.size))
+        fields = asdict(self.version) | {"size": self.size, "crc": self._crc}
+        write_json(self._record, fields | {"check": _check(fields)})
+        self._saved = monotonic()
 
-    def _set_version(self, version: Version) -> None:
-        self.version = version
-        write_json(self._record, {"validator": version.validator, "total": version.total})
-
-    def _read_version(self) -> Version:
+    def _recorded(self) -> tuple[Version, int, int]:
+        """The version, the size and the CRC-32 of what has been received, as far as it can be trusted."""
+        nothing = Version(), 0, 0
         try:
-            record = json.loads(self._record.read_text(encoding="utf-8"))
-            validator, total = record["validator"], record["total"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return Version()
-        is_valid = isinstance(validator, str) and isinstance(total, int | None)
-        return Version(validator, total) if is_valid else Version()
+            fields = json.loads(self._record.read_text(encoding="utf-8"))
+            if fields.pop("check") != _check(fields):
+                return nothing
+            version = Version(fields["validator"], fields["total"])
+            size, crc = fields["size"], fields["crc"]
+            with self.path.open("rb") as contents:
+                is_intact = _crc_of_start(contents, size) == crc
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return nothing
+        usable = is_intact and (version.is_strong or self.is_verified)
+        return (version, size, crc) if usable else nothing
+
+
+def _check(fields: object) -> int:
+    """A checksum of a record, which is read as it was written or not at all."""
+    return zlib.crc32(json.dumps(fields, sort_keys=True).encode())
+
+
+def _crc_of_start(contents: BinaryIO, size: int) -> int | None:
+    """The CRC-32 of the first `size` bytes, None where there are fewer."""
+    crc = 0
+    while size > 0:
+        block = contents.read(min(size, _READ))
+        if not block:
+            return None
+        crc = zlib.crc32(block, crc)
+        size -= len(block)
+    return crc
 
 
 @contextmanager
-def partial_file(target: Path, identity: str) -> Iterator[PartialFile]:
+def partial_file(target: Path, identity: str, *, is_verified: bool = False) -> Iterator[PartialFile]:
     """The partial download of `identity` (such as a URL) for `target`, kept when the transfer breaks off.
 
     It is removed when the block succeeds, together with those of other URLs for the same target, and when the
@@ -97,48 +147,105 @@ def partial_file(target: Path, identity: str) -> Iterator[PartialFile]:
     be written (a full disk is not left full). Raises `DataError` when another run is using it, and `OSError`
     when it cannot be written.
     """
-    prefix = f".{target.name}.partial-"
-    folder = target.with_name(prefix + hashlib.sha256(identity.encode()).hexdigest()[:16])
+    name = _prefix(target) + hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    folder = target.with_name(name)
+    part: PartialFile | None = None
     with _locked(folder, target) as output:
-        part = PartialFile(folder, output)
         try:
+            part = PartialFile(folder, output, target, is_verified=is_verified)
             yield part
-        except Exception as error:
-            if part.complete or not part.resumable or isinstance(error, OSError):
-                _remove(folder)
-            raise
-        except BaseException:  # interrupted by the user
-            if not part.resumable:
+        except BaseException as error:
+            if part is None or not _is_kept(part, error):
                 _remove(folder)
             raise
         _remove(folder)
+    discard_partial_files(target)
+
+
+def discard_partial_files(target: Path) -> None:
+    """Remove the partial downloads for `target` that no run is using: the target is there."""
+    if not target.parent.is_dir():
+        return
     for other in list(target.parent.iterdir()):
-        if other.name.startswith(prefix) and _is_free(other, target):
-            _remove(other)
+        if other.name.startswith(_prefix(target)) and _is_free(other, target):
+            _remove_entries(other)
+
+
+def _prefix(target: Path) -> str:
+    """How the names of the folders of partial downloads for `target` begin."""
+    rest = f"{'x' * _DIGITS}-{'x' * 2 * _RANDOM_BYTES}"  # what follows, for names that just fit
+    return hidden_name(target.name, f"partial-{rest}").removesuffix(rest)
+
+
+def _is_kept(part: PartialFile, error: BaseException) -> bool:
+    """Whether a download that fails is kept for the next run, which it then can be."""
+    is_at_fault = isinstance(error, OSError) or (isinstance(error, Exception) and part.complete)
+    if is_at_fault or not part.resumable:
+        return False
+    try:
+        part.save()
+    except (OSError, DataError):
+        return False
+    return True
 
 
 @contextmanager
 def _locked(folder: Path, target: Path) -> Iterator[BinaryIO]:
     """The contents file of a partial download, locked for this process. The lock is released on a kill."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(exist_ok=True)
-    if any(entry.name != MARKER for entry in folder.iterdir()) and marked_target(folder) != target.name:
-        raise DataError(f"{folder}: exists and was not made by yolofast. Move it, or choose another target.")
-    mark_folder(folder, target)
-    with (folder / _CONTENTS).open("ab") as output, file_lock(output) as held:
-        if not held:
-            raise DataError(
-                f"{target}: another run is downloading the same file there. Wait for it to finish, or choose "
-                "another target."
-            )
-        yield output
+    while True:
+        with _opened(folder, target) as output, file_lock(output) as held:
+            if not held:
+                raise DataError(
+                    f"{target}: another run is downloading the same file there. Wait for it to finish, or "
+                    "choose another target."
+                )
+            if _is_same_file(output, folder / _CONTENTS):
+                yield output
+                return
+        # another run has just finished and removed the folder: this file is no longer in it
+
+
+@contextmanager
+def _opened(folder: Path, target: Path) -> Iterator[BinaryIO]:
+    while True:
+        try:
+            folder.mkdir(exist_ok=True)
+            is_ours = marked_target(folder) == target.name
+            if not is_ours and any(entry.name != MARKER for entry in folder.iterdir()):
+                raise DataError(
+                    f"{folder}: exists and was not made by yolofast. Move it, or choose another target."
+                )
+            if not is_ours:
+                mark_folder(folder, target)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            output = os.fdopen(os.open(folder / _CONTENTS, flags, 0o666), "r+b")
+        except FileNotFoundError:  # removed by another run between two of these steps
+            continue
+        with output:
+            yield output
+        return
+
+
+def _is_same_file(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, its marker last, so that after a kill the rest is still recognised as ours."""
+    """Remove a folder that this run has locked: it gets another name first, so that others can begin anew.
+
+    Its marker is removed last, so that after a kill the rest is still recognised as ours.
+    """
+    _remove_entries(folder.rename(f"{folder}-{secrets.token_hex(_RANDOM_BYTES)}"))
+
+
+def _remove_entries(folder: Path) -> None:
     for entry in list(folder.iterdir()):
         if entry.name != MARKER:
-            entry.unlink()
+            entry.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 

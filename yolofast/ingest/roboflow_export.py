@@ -10,13 +10,15 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from urllib.parse import quote
 
 from yolofast.errors import ConfigError, DataError, missing_extra
 from yolofast.ingest.download import RETRIES, download_and_unpack
+from yolofast.ingest.reach import Reach
+from yolofast.ingest.redaction import Secrets, hidden, redact
 from yolofast.ingest.target_folder import check_target
 from yolofast.ingest.transfer import Download
-from yolofast.ingest.urls import check_http_url, redact, redacted_logs
+from yolofast.ingest.urls import check_http_url
+from yolofast.printable import printable
 
 KEY_VARIABLE = "ROBOFLOW_API_KEY"
 FORMAT = "yolov8"
@@ -31,12 +33,14 @@ def export_dataset_for_yolo(
     target_dir: str | Path | None = None,
     *,
     retries: int = RETRIES,
+    unsafe_redirects: bool = False,
 ) -> Path:
     """Download a Roboflow dataset version in YOLO format and return its folder.
 
     `target_dir` (default `<project>-<version>` in the working directory) must be missing or empty. The
-    key never appears in messages, logs or files. The archive is downloaded, resumed and unpacked as by
-    `download_dataset_from_url`.
+    key never appears in messages, logs, output or files: not even quoted, in base64, or where a server echoes
+    it. The archive is downloaded, resumed and unpacked as by `download_dataset_from_url`; the link to it may
+    not lead to a private address, unless `unsafe_redirects`.
 
     Raises `MissingExtraError` without the roboflow package, `ConfigError` for an empty key or a version that
     is not a number, and `DataError` when Roboflow refuses and for everything that `download_dataset_from_url`
@@ -50,17 +54,20 @@ def export_dataset_for_yolo(
         raise ConfigError(f"Roboflow: got version '{version}', expected a whole number such as 3.")
     target = Path(target_dir) if target_dir is not None else Path(f"{project}-{version}")
     check_target(target)
-    name = f"Roboflow {workspace}/{project}/{version}"
-    link = _link(name, api_key, workspace, project, int(version))
-    return download_and_unpack(Download(link, name), target, identity=name, retries=retries)
+    name = printable(f"Roboflow {workspace}/{project}/{version}")
+    secrets = Secrets(api_key)
+    reach = Reach(is_given=False, anywhere=unsafe_redirects)
+    with hidden(secrets):
+        link = _link(name, secrets, api_key, workspace, project, int(version))
+        download = Download(link, name, reach, secrets)
+        return download_and_unpack(download, target, identity=name, retries=retries)
 
 
-def _link(name: str, api_key: str, workspace: str, project: str, version: int) -> str:
+def _link(name: str, secrets: Secrets, api_key: str, workspace: str, project: str, version: int) -> str:
     """The URL of the archive of a version. Raises `DataError` and `MissingExtraError`."""
-    secrets = (api_key, quote(api_key, safe=""))
     reason = missing = None
     link: object = None
-    with redacted_logs(*secrets), redirect_stdout(sys.stderr):  # the package prints its progress
+    with redirect_stdout(sys.stderr):  # the package prints its progress
         try:
             from roboflow import Roboflow
             from roboflow.adapters.rfapi import get_version_export
@@ -71,7 +78,8 @@ def _link(name: str, api_key: str, workspace: str, project: str, version: int) -
         except ImportError:
             missing = missing_extra("roboflow", "roboflow", "Downloading from Roboflow")
         except Exception as error:  # the package raises anything, and its messages may contain the key
-            reason = f"{type(error).__name__}: {redact(str(error), *secrets)[:_MAX_REASON]}"
+            said = printable(redact(secrets.hide(str(error))), _MAX_REASON)
+            reason = f"{type(error).__name__}: {said}"
     if missing is not None:
         raise missing
     if reason is not None:
@@ -79,4 +87,5 @@ def _link(name: str, api_key: str, workspace: str, project: str, version: int) -
     if not isinstance(link, str):
         raise DataError(f"{name}: Roboflow returned no URL of an archive. Try again later.")
     check_http_url(link)
+    secrets.learn_url(link)
     return link

@@ -9,8 +9,7 @@ paths of more than 100 bytes. Such a path is checked like any other.
 from __future__ import annotations
 
 import functools
-import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from yolofast.ingest.archive_entries import (
     FILE,
@@ -21,12 +20,13 @@ from yolofast.ingest.archive_entries import (
     SYMBOLIC_LINK,
     ArchiveEntry,
     DamagedArchive,
+    RefusedArchive,
     Stream,
 )
+from yolofast.limits import MAX_ARCHIVE_RATIO, MAX_PAX_RECORDS, MAX_TAR_EXTENSION, MIN_HEADER_BYTES
 
 RECORD = 512
-MAX_EXTENSION = 1 << 20
-"""Bytes of an extension header: a path has at most 4096."""
+BLOCK = 1 << 20
 MAX_PADDING = 16 << 20
 """Bytes after the end mark: writers pad to a multiple of their block size, usually 10240."""
 _OCTAL_LIMIT = 1 << 33
@@ -50,12 +50,17 @@ def is_header(record: bytes) -> bool:
     stated = record[148:156].strip(b" \0")
     if not stated or stated.strip(b"01234567"):
         return False
-    blanked = record[:148] + b" " * 8 + record[156:]
-    if int(stated, 8) == sum(blanked):
-        return True
-    return int(stated, 8) == sum(
-        byte - 256 * (byte > 127) for byte in blanked
-    )  # old writers sum signed bytes
+    total = sum(record) - sum(record[148:156]) + 8 * ord(" ")  # the checksum counts as spaces
+    checksum = int(stated, 8)
+    return (
+        checksum == total
+        or checksum
+        == total
+        - 256
+        * sum(  # old writers sum signed bytes
+            byte > 127 for byte in record[:148] + record[156:]
+        )
+    )
 
 
 def is_tar(start: bytes) -> bool:
@@ -63,14 +68,15 @@ def is_tar(start: bytes) -> bool:
     return is_header(start) or start == bytes(RECORD)
 
 
-def tar_entries(stream: Stream) -> Iterator[ArchiveEntry]:
-    """The entries in order; `stream` is the uncompressed tar and must be seekable.
+def tar_entries(stream: Stream, packed: Callable[[], int]) -> Iterator[ArchiveEntry]:
+    """The entries in order; `stream` is the uncompressed tar, `packed` tells the packed bytes read so far.
 
     The contents of an entry are read from the same `stream`, so only one at a time. At the end the rest of
-    the stream is read, which verifies the checksum of a compression. Raises `DamagedArchive`, and what
-    reading `stream` raises.
+    the stream is read, which verifies the checksum of a compression. Raises `DamagedArchive` and
+    `RefusedArchive`, and what reading `stream` raises.
     """
     offset, extension = 0, dict[str, str]()
+    headers = extended = 0
     while True:
         stream.seek(offset)
         header = stream.read(RECORD)
@@ -80,13 +86,25 @@ def tar_entries(stream: Stream) -> Iterator[ArchiveEntry]:
         offset += RECORD
         kind = header[156:157]
         size = _size(header, extension)
+        headers += RECORD
+        if headers > MIN_HEADER_BYTES and headers > MAX_ARCHIVE_RATIO * packed():
+            raise RefusedArchive(
+                f"unpacks {packed()} bytes to {headers} bytes of headers "
+                "(YOLOFAST_MIN_HEADER_BYTES allows more)"
+            )
         if kind in (b"x", b"g", b"L", b"K", b"X"):
+            headers, extended = headers + size, extended + RECORD + size
+            if extended > MAX_TAR_EXTENSION:
+                raise RefusedArchive(
+                    f"has extension headers of {extended} bytes for one entry, expected at most "
+                    f"{MAX_TAR_EXTENSION}"
+                )
             contents = _extension_contents(stream, size)
             extension.update(_extension(kind, contents))
         else:
             entry = _entry(header, extension, stream, offset, size)
             yield entry
-            size, extension = entry.size, {}
+            size, extension, extended = entry.size, {}, 0
         offset += -(-size // RECORD) * RECORD
     if extension:
         raise DamagedArchive("an extension header has no entry")
@@ -153,33 +171,18 @@ def _entry(header: bytes, extension: dict[str, str], stream: Stream, offset: int
         kind = SPARSE_FILE
     elif kind == FILE and name.endswith("/"):
         kind = FOLDER  # the oldest tars mark folders this way
-    return ArchiveEntry(name, kind, size, functools.partial(_open, stream, offset, size))
+    return ArchiveEntry(name, kind, size, functools.partial(_contents, stream, offset, size))
 
 
-class _Contents(io.RawIOBase):
-    """The next `size` bytes of a stream."""
-
-    def __init__(self, stream: Stream, size: int) -> None:
-        self._stream, self._left = stream, size
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self._stream.read(min(len(buffer), self._left))
-        buffer[: len(block)] = block
-        self._left -= len(block)
-        return len(block)
-
-
-def _open(stream: Stream, offset: int, size: int) -> io.RawIOBase:
+def _contents(stream: Stream, offset: int, size: int) -> Iterator[bytes]:
+    """The `size` bytes at `offset` of a stream, or as many as there are."""
     stream.seek(offset)
-    return _Contents(stream, size)
+    while size and (block := stream.read(min(BLOCK, size))):
+        size -= len(block)
+        yield block
 
 
 def _extension_contents(stream: Stream, size: int) -> bytes:
-    if size > MAX_EXTENSION:
-        raise DamagedArchive(f"an extension header of {size} bytes, expected at most {MAX_EXTENSION}")
     contents = stream.read(size)
     if len(contents) < size:
         raise DamagedArchive("it ends within an extension header")
@@ -203,9 +206,12 @@ def _extension(kind: bytes, contents: bytes) -> dict[str, str]:
 
 def _pax(contents: bytes) -> dict[str, str]:
     """The records `LENGTH KEY=VALUE\\n` of a pax header."""
-    fields, offset = dict[str, str](), 0
+    fields, offset, count = dict[str, str](), 0, 0
     contents = contents.rstrip(b"\0")
     while offset < len(contents):
+        count += 1
+        if count > MAX_PAX_RECORDS:
+            raise RefusedArchive(f"has a pax header of more than {MAX_PAX_RECORDS} records")
         digits = contents[offset : offset + 8].split(b" ", 1)[0]
         length = int(digits) if digits.isdigit() else 0
         key, equals, value = contents[offset + len(digits) + 1 : offset + length - 1].partition(b"=")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from yolofast.errors import DataError
+from yolofast.files import shortened
 from yolofast.ingest.extract import name_of_archive
-
-_QUERY = re.compile(r"\?[^\s'\"<>]+")
-_USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
-_LOGGERS = ("urllib3.connectionpool", "urllib3.connection", "urllib3.poolmanager", "urllib3.util.retry")
+from yolofast.limits import MAX_NAME_BYTES
+from yolofast.printable import printable
 
 
 def redacted_url(url: str) -> str:
@@ -22,9 +18,9 @@ def redacted_url(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:  # such as http://[half an IPv6 address
-        return url.partition("?")[0].partition("#")[0].rpartition("@")[2]
+        return printable(url.partition("?")[0].partition("#")[0].rpartition("@")[2])
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return printable(urlunsplit((parts.scheme, host, parts.path, "", "")))
 
 
 def check_http_url(url: str) -> None:
@@ -40,29 +36,4 @@ def name_from_url(url: str) -> str:
     """A folder name for the file at `url`. Raises `DataError` when it is not an http or https URL."""
     check_http_url(url)
     last = PurePosixPath(unquote(urlsplit(url).path)).name.replace("\0", "")
-    return name_of_archive(last).strip(" .")[:100] or "dataset"
-
-
-def redact(text: str, *secrets: str) -> str:
-    """A text without `secrets`, and without the queries and users of the URLs in it."""
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return _USER.sub("***@", _QUERY.sub("?***", text))
-
-
-@contextmanager
-def redacted_logs(*secrets: str) -> Iterator[None]:
-    """Remove secrets from the log records of urllib3 (it logs whole URLs) while the block runs."""
-
-    def clean(record: logging.LogRecord) -> bool:
-        record.msg, record.args = redact(record.getMessage(), *secrets), ()
-        return True
-
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    for logger in loggers:
-        logger.addFilter(clean)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(clean)
+    return shortened(name_of_archive(last).strip(" .")[:100], MAX_NAME_BYTES) or "dataset"

@@ -1,12 +1,12 @@
-"""Reads the entries of a zip archive from its central directory."""
+"""The entries of a zip archive, and what is in them."""
 
 from __future__ import annotations
 
 import functools
 import stat
-import zipfile
-from collections.abc import Callable, Iterator
-from typing import BinaryIO, cast
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 from yolofast.ingest.archive_entries import (
     ENCRYPTED_FILE,
@@ -15,33 +15,61 @@ from yolofast.ingest.archive_entries import (
     SPECIAL_FILE,
     SYMBOLIC_LINK,
     ArchiveEntry,
+    DamagedArchive,
+    shown_name,
 )
+from yolofast.ingest.decompression import ZIP_METHODS, decompressed, zip_decoder
+from yolofast.ingest.zip_directory import LOCAL_HEADER, UTF8, ZipMember, zip_members
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_ENCRYPTED = 0x2041
+_PATCH = 0x20
 
 
 def zip_entries(raw: BinaryIO) -> Iterator[ArchiveEntry]:
-    """The entries in the order of the central directory. Raises what `zipfile` raises for damage."""
-    source = zipfile.ZipFile(raw)
-    for info in source.infolist():
-        # zipfile cuts `filename` at a NUL; check the original name
-        contents = functools.partial(source.open, info)
-        yield ArchiveEntry(
-            info.orig_filename, _kind(info), info.file_size, cast("Callable[[], BinaryIO]", contents)
-        )
+    """The entries in the order of the central directory. Raises what `zip_members` raises."""
+    for member in zip_members(raw):
+        contents = functools.partial(_contents, raw, member)
+        yield ArchiveEntry(member.name, _kind(member), member.size, contents)
 
 
-def _kind(info: zipfile.ZipInfo) -> str:
-    mode = stat.S_IFMT(info.external_attr >> 16)
+def _kind(member: ZipMember) -> str:
+    mode = stat.S_IFMT(member.mode)
     if mode == stat.S_IFLNK:
         return SYMBOLIC_LINK
     if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
         return SPECIAL_FILE
-    if info.orig_filename.endswith(("/", "\\")) or (mode == stat.S_IFDIR and info.file_size == 0):
+    if member.name.endswith(("/", "\\")) or (mode == stat.S_IFDIR and member.size == 0):
         return FOLDER
-    if info.flag_bits & 1:
+    if member.flags & _ENCRYPTED:
         return ENCRYPTED_FILE
-    if info.compress_type not in _METHODS:
-        return f"compressed by method {info.compress_type}, which is not supported"
+    if member.method not in ZIP_METHODS or member.flags & _PATCH:
+        return f"compressed by method {member.method}, which is not supported"
     return FILE
+
+
+def _contents(raw: BinaryIO, member: ZipMember) -> Iterator[bytes]:
+    """The unpacked contents; raises `DamagedArchive` at the end where the checksum differs."""
+    raw.seek(member.offset)
+    header = raw.read(LOCAL_HEADER)
+    raw_name = raw.read(int.from_bytes(header[26:28], "little"))
+    if header[:4] != b"PK\x03\x04" or raw_name != member.raw_name:
+        raise DamagedArchive(f"entry {shown_name(member.name)} is not where the directory says")
+    if (header[7] ^ member.flags >> 8) & UTF8 >> 8 and not raw_name.isascii():
+        raise DamagedArchive(f"entry {shown_name(member.name)} has two encodings of its name")
+    position = member.offset + LOCAL_HEADER + len(raw_name) + int.from_bytes(header[28:30], "little")
+    end = position + member.packed
+
+    def read(size: int) -> bytes:
+        nonlocal position
+        raw.seek(position)
+        data = raw.read(min(size, end - position))
+        position += len(data)
+        return data
+
+    crc = 0
+    for block in decompressed(zip_decoder(member.method, read), read):
+        crc = zlib.crc32(block, crc)
+        yield block
+    if crc != member.crc:
+        raise DamagedArchive(f"wrong checksum of entry {shown_name(member.name)}")

@@ -271,7 +271,10 @@ def decode_jpeg(
         uint8 [H, W, 3], uint8 [H, W] or `Ycc`; `out` itself where it was given.
 
     Raises:
-        ImageError: not a JPEG, incomplete, damaged, 12-bit, lossless, over `max_pixels`, over 500 scans.
+        ImageError: not a JPEG, incomplete, damaged, 12-bit, lossless, over `max_pixels`; or a file that asks
+            for far more than it holds: over 500 scans, scans that read each block over 12 times, over 4096
+            segments or 64 MiB in front of the picture, over 250 pixels in a byte of a picture of over 2^26
+            pixels.
         ValueError, TypeError: wrong arguments, a region outside the picture.
     """
     result, damage = _decode(
@@ -467,9 +470,8 @@ def rewrite_jpeg(data, *, restart_rows, max_pixels=MAX_PIXELS):
         bytes: the new file.
 
     Raises:
-        ImageError: not a JPEG, incomplete (also where only its end marker is missing), damaged, 12-bit,
-            lossless, over `max_pixels`, over 500 scans; or a file that decodes but that no single sequential
-            scan can say alike: components that do not fit into one scan.
+        ImageError: what `decode_jpeg` refuses, also where only the end marker is missing; or a file that
+            decodes but that no single sequential scan can say alike: components that do not fit into one.
         ValueError, TypeError: wrong arguments.
     """
     if not isinstance(restart_rows, (int, np.integer)) or not 1 <= restart_rows <= MAX_RESTART_ROWS:

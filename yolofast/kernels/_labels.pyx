@@ -9,6 +9,7 @@ from libcpp.vector cimport vector
 import numpy as np
 
 from yolofast.kernels.parsed_labels import TOO_MANY_ERRORS as _TOO_MANY_ERRORS
+from yolofast.kernels.parsed_labels import TOO_MANY_ROWS as _TOO_MANY_ROWS
 from yolofast.kernels.parsed_labels import LabelError, ParsedLabels, keypoint_shape
 
 
@@ -32,6 +33,7 @@ cdef extern from "core/files/labels.hpp" namespace "yf" nogil:
         vector[CLabelKind] kinds
         vector[CLabelError] errors
         bint too_many_errors
+        bint too_many_rows
 
     cdef struct CKeypointShape "yf::KeypointShape":
         size_t count
@@ -92,7 +94,8 @@ def parse_yolo_labels(data, *, keypoints=None):
 
     Raises:
         TypeError: `data` is not bytes-like (text must be encoded first).
-        ValueError: `keypoints` is not (1 or more, 2 or 3); or more than 10,000 lines are no objects.
+        ValueError: `keypoints` is not (1 or more, 2 or 3); more than 10,000 lines are no objects; or
+            more than 100,000 are.
 
     The GIL is released while parsing.
     """
@@ -106,6 +109,8 @@ def parse_yolo_labels(data, *, keypoints=None):
             found = c_parse(<const char*> buffer.buf, <size_t> buffer.len, shape)
         if found.too_many_errors:
             raise ValueError(_TOO_MANY_ERRORS)
+        if found.too_many_rows:
+            raise ValueError(_TOO_MANY_ROWS)
         rows = found.classes.size()
         return ParsedLabels(
             classes=_array(found.classes.data(), rows, np.int64),

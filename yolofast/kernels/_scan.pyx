@@ -29,13 +29,13 @@ cdef extern from "core/files/file_scan.hpp" namespace "yf" nogil:
         int8_t* orientation
         int64_t* bytes
         uint8_t* complete
-
-    cdef enum class HeaderStatus(int8_t):
-        pass
+        int64_t* pixels
+        int64_t* depth
 
     struct CImageHeader "yf::ImageHeader":
-        HeaderStatus status
         int8_t orientation
+        int64_t pixels
+        int64_t depth
 
     CImageHeader read_image_header(const uint8_t* data, size_t size)
 
@@ -121,8 +121,10 @@ def scan_headers(bytes paths):
         formats; REFUSED: a JPEG that `decode_jpeg` does not read; UNUSUAL: of `format`, but only decoding can
         tell more), `error` int32 (errno), `format` int8 (index into FORMATS), `mode` int8 (into MODES),
         `bits` int32 per sample, `height`, `width` int32 of the upright picture, `orientation` int8 (EXIF's,
-        or a TIFF's own), `bytes` int64 (the file's size), `complete` bool. The last seven count where
-        `status` is FINE, `orientation` also where it is UNUSUAL.
+        or a TIFF's own), `bytes` int64 (the file's size), `complete` bool; `pixels` int64 that a decoder may
+        have to hold (of the picture, or of a larger tile; 0 where the file does not state them) and `depth`
+        int64 bits of a stored pixel. All count where `status` is FINE, `orientation`, `bytes`, `pixels` and
+        `depth` also where it is UNUSUAL.
 
     Raises:
         ValueError: the last path has no NUL behind it.
@@ -143,17 +145,23 @@ def scan_headers(bytes paths):
         "orientation": _column(<void**> &columns.orientation, count, np.int8),
         "bytes": _column(<void**> &columns.bytes, count, np.int64),
         "complete": _column(<void**> &columns.complete, count, np.bool_),
+        "pixels": _column(<void**> &columns.pixels, count, np.int64),
+        "depth": _column(<void**> &columns.depth, count, np.int64),
     }
     with nogil:
         c_scan_headers(packed, columns)
     return found
 
 
-def image_orientation(const uint8_t[::1] data not None):
-    """The orientation, 1..8, that `scan_headers` finds in a file with this content; 1 where it finds none."""
+def image_claims(const uint8_t[::1] data not None):
+    """What `scan_headers` finds in a file with this content: (orientation, pixels, depth).
+
+    An orientation of 1 and no pixels where it finds none.
+    """
     if not len(data):
-        return 1
-    return read_image_header(&data[0], len(data)).orientation
+        return 1, 0, 0
+    header = read_image_header(&data[0], len(data))
+    return header.orientation, header.pixels, header.depth
 
 
 def scan_labels(bytes paths, keypoints=None):

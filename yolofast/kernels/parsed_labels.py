@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.limits import MAX_BOXES
+
 BOX = 0
 POLYGON = 1
 QUAD = 2
@@ -18,6 +20,7 @@ MAX_KEYPOINTS = 1_000_000
 MAX_LABEL_ERRORS = 10_000
 """A file with more bad lines than this is not a label file."""
 TOO_MANY_ERRORS = f"more than {MAX_LABEL_ERRORS:,} lines are not objects: not a label file"
+TOO_MANY_ROWS = f"more than {MAX_BOXES:,} objects: not the labels of one image"
 
 
 def keypoint_shape(keypoints: tuple[int, int] | None) -> tuple[int, int]:

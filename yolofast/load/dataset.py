@@ -18,7 +18,8 @@ from yolofast.formats.boxes import is_rejection
 from yolofast.formats.data_yaml import DataYaml, read_data_yaml
 from yolofast.formats.splits import as_split
 from yolofast.formats.yolo.split import ReadChunk, read_split
-from yolofast.load.cache.disk import cache_on_disk, cache_path, default_cache_dir
+from yolofast.load.cache.disk import cache_on_disk
+from yolofast.load.cache.folder import cache_path, default_cache_dir
 from yolofast.load.cache.planes import PlaneCache
 from yolofast.load.cache.ram import cache_in_ram
 from yolofast.load.execute.executor import compact_planes

@@ -9,7 +9,7 @@ import numpy as np
 
 from yolofast.config import MODEL_STRIDE
 from yolofast.config_fields import at_least
-from yolofast.errors import ImageError
+from yolofast.errors import ImageError, without_location
 from yolofast.images import read_headers
 from yolofast.kernels.packed_paths import PackedPaths, pack_paths, path_ends
 from yolofast.load.execute._engine import Engine
@@ -67,7 +67,7 @@ def image_batches(
         failed = {sample: reason for sample, _, reason in jobs.failures()}
         for sample, reason in sorted(failed.items()):
             path = readable[sample]
-            on_error(Path(path), ImageError(f"{path}: {reason.removeprefix(f'{path}: ')}"))
+            on_error(Path(path), ImageError(f"{path}: {without_location(reason, path)}"))
         kept = np.array([sample for sample in order.tolist() if sample not in failed], dtype=np.int64)
         if not len(kept):
             continue

@@ -283,6 +283,8 @@ class Loader:
         batches = self._executor.batches(pool, epoch, blocks, self.monitor)
         try:
             for batch in batches:
+                if self.dataset.cache is not None:
+                    self.dataset.cache.report_damage()
                 self._taken += self.batch_size
                 yield batch
                 del batch  # so that its memory can be reused

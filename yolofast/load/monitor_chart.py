@@ -10,8 +10,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from yolofast.errors import missing_extra
-from yolofast.files import atomic_file
+from yolofast.result_pictures import chart_label, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,14 +75,11 @@ def plot_flow(
 
     Raises `MissingExtraError` without matplotlib, and `DataError` when `path` cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        raise missing_extra("matplotlib", "plots", "Plotting the data flow") from None
+    figure = new_figure(10.0, 8.5, "Plotting the data flow")
+    from matplotlib.ticker import MaxNLocator
+
     while len(points) > MAX_POINTS:
         points = merge_pairs(points)
-    figure = Figure(figsize=(10.0, 8.5), dpi=120, layout="constrained")
     figure.suptitle(fill(title, 100), fontsize=11, x=0.01, ha="left", fontweight="bold")
     rate, depth, memory, shares = figure.subplots(4, 1, height_ratios=[3, 2, 2, 1.3])
     edges, unit, scale = _time_axis([point.seconds for point in points])
@@ -110,9 +106,7 @@ def plot_flow(
     for axes in (rate, depth):
         axes.tick_params(labelbottom=False)
     _stage_bar(shares, stages)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png")
-    return path
+    return save_figure(figure, path)
 
 
 def _time_axis(seconds: Sequence[float]) -> tuple[list[float], str, int]:
@@ -143,7 +137,7 @@ def _stage_bar(axes: Axes, stages: Mapping[str, Mapping[str, float | None]]) -> 
         share, each = row["share"] or 0.0, row["ms_per_sample"] or 0.0
         number = others.index(name) if name in others else 0
         colour, ink = STAGE_COLOURS.get(name, OTHER_COLOURS[number % len(OTHER_COLOURS)])
-        shown = "wait for the consumer" if name == WORKER_WAIT else name
+        shown = "wait for the consumer" if name == WORKER_WAIT else chart_label(name, "a stage")
         label = f"{shown}: {each:.2f} ms per sample, {share:.1%}"
         axes.barh(0, share, left=left, color=colour, edgecolor="white", linewidth=0.8, label=label)
         if share >= MIN_LABELLED_SHARE:

@@ -104,7 +104,7 @@ class Detector(nn.Module):
             "format_version": FORMAT_VERSION,
             "model": self.spec.name,
             "num_classes": str(self.num_classes),
-            "class_names": json.dumps(list(self.class_names), ensure_ascii=False),
+            "class_names": json.dumps(list(self.class_names)),
             "stride": str(MODEL_STRIDE),
             "version": __version__,
         }

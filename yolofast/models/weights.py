@@ -1,15 +1,16 @@
 """Weights files: safetensors with a header that describes their model.
 
-No pickle: a file is numbers and text, and nothing in it is executed. Files are written atomically. The
+No pickle: a file is numbers and text, and nothing in it is executed. Files are written atomically, with
+checksums that are verified when they are read; weights that are equal make files that are equal. The
 trainer's checkpoints can be read too: their tensors are named `ema/NAME` (averaged weights), `model/NAME`
 and others; averaged weights are preferred, and tensors of other groups are ignored.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,16 @@ from yolofast.errors import CheckpointError, ConfigError
 from yolofast.files import atomic_file
 from yolofast.models.detector import FORMAT, FORMAT_VERSION, Detector, build_model
 from yolofast.models.spec import MODEL_SPECS, STRIDES
-from yolofast.stopwatch import now
+from yolofast.printable import printable
+from yolofast.tensor_file import (
+    RESERVED,
+    StoredTensor,
+    TensorFile,
+    non_finite,
+    open_tensors,
+    parsed_json,
+    write_tensors,
+)
 
 PREFIXES = ("ema/", "model/")
 """Prefixes of a model's tensors in a checkpoint, best first."""
@@ -60,77 +70,80 @@ def save_weights(
 ) -> None:
     """Write the weights of `model` (not fused) to `path`, float32, or float16 when `half`.
 
-    The header holds `model.metadata()`, the date and `extra` (other keys than those). Raises
-    `CheckpointError` for a fused model or a folder that cannot be written, `ConfigError` for a key of `extra`
-    that is taken.
+    The header holds `model.metadata()` and `extra` (other keys than those). Raises `CheckpointError` for a
+    fused model or a folder that cannot be written, `ConfigError` for a key of `extra` that is taken.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     path = Path(path)
     if model.fused:
         raise CheckpointError(
             f"{path}: got a fused model, expected one with its batch norms: fused weights cannot be trained "
             "or loaded again. Save the model that `fused_copy` was called with."
         )
-    metadata = model.metadata() | {"date": now()}
-    taken = sorted(metadata.keys() & (extra or {}).keys())
+    metadata = model.metadata()
+    taken = sorted({*metadata, *RESERVED} & (extra or {}).keys())
     if taken:
         raise ConfigError(f"extra: got the key '{taken[0]}', which is reserved. Use another name.")
     tensors = {name: _on_disk(tensor, half) for name, tensor in model.state_dict().items()}
     with atomic_file(path, CheckpointError) as temporary:
-        try:
-            save_file(tensors, temporary, {**metadata, **(extra or {})})
-        except (SafetensorError, OSError) as error:
+        write_tensors(temporary, tensors, {**metadata, **(extra or {})})
+
+
+class _ModelFile:
+    """The tensors of a model in an open file, by their names without prefix."""
+
+    def __init__(self, file: TensorFile) -> None:
+        self._file, self.metadata = file, file.metadata
+        self._prefix = next((p for p in PREFIXES if any(name.startswith(p) for name in file.stored)), "")
+        self.stored = {
+            name.removeprefix(self._prefix): stored
+            for name, stored in file.stored.items()
+            if name.startswith(self._prefix) and (self._prefix or "/" not in name)
+        }
+
+    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Raises `CheckpointError` where a value is damaged, or not finite."""
+        tensors = {name: self._file.read(self._prefix + name) for name in names}
+        broken = non_finite(tensors)
+        if broken is not None:
             raise CheckpointError(
-                f"{path}: the weights cannot be written ({error}). Free some disk space."
-            ) from error
+                f"{self._file.path}: its weights are infinite or NaN (the first: {broken}): the training had "
+                "diverged. Use weights of an earlier epoch."
+            )
+        return tensors
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Header and model tensors, without prefix, of a weights file or checkpoint."""
-    from safetensors import SafetensorError, safe_open
-
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[_ModelFile]:
+    """A weights file or checkpoint. Raises `CheckpointError` when it is missing or damaged."""
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "file not found"
         raise CheckpointError(f"{path}: {problem}, expected a .safetensors weights file. Check the path.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            names = list(file.keys())
-            prefix = next((p for p in PREFIXES if any(n.startswith(p) for n in names)), "")
-            chosen = [n for n in names if n.startswith(prefix) and (prefix or "/" not in n)]
-            # A copy, because the file stays mapped into memory otherwise.
-            tensors = {n.removeprefix(prefix): file.get_tensor(n).clone() for n in chosen}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as safetensors ({error}): it is in another format, or was truncated "
-            "while it was copied. Copy it again, or use another checkpoint."
-        ) from error
-    found = metadata.get("format", "no format name")
-    if found != FORMAT:
-        raise CheckpointError(
-            f"{path}: got '{found}' in its header, expected '{FORMAT}': the file is not from yolofast. "
-            "Use weights written by `save_weights` or by yolofast's training."
-        )
-    version = metadata.get("format_version", "none")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path}: got format version {version}, expected {FORMAT_VERSION}. "
-            "Use the version of yolofast that wrote the file."
-        )
-    return metadata, tensors
+    with open_tensors(path) as file:
+        found = file.metadata.get("format", "no format name")
+        if found != FORMAT:
+            raise CheckpointError(
+                f"{path}: got '{printable(found, 100)}' in its header, expected '{FORMAT}': the file is not "
+                "from yolofast. Use weights written by `save_weights` or by yolofast's training."
+            )
+        version = file.metadata.get("format_version", "none")
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: got format version {printable(version, 100)}, expected {FORMAT_VERSION}. "
+                "Use the version of yolofast that wrote the file."
+            )
+        yield _ModelFile(file)
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The header of a weights file or checkpoint: model, num_classes, class_names and extra entries.
 
-    Raises `CheckpointError` as `load_weights` does.
+    Only the header is read. Raises `CheckpointError` as `load_weights` does.
     """
-    return _read(Path(path))[0]
+    with _opened(Path(path)) as file:
+        return file.metadata
 
 
-def _differences(model: Mapping[str, Tensor], file: Mapping[str, Tensor]) -> dict[str, str]:
+def _differences(model: Mapping[str, Tensor], file: Mapping[str, StoredTensor]) -> dict[str, str]:
     """Tensors without a counterpart of the same name and shape, and why."""
     reasons = {name: "not in the file" for name in model if name not in file}
     for name, tensor in file.items():
@@ -146,24 +159,27 @@ def load_weights(path: str | Path) -> Detector:
     """The detector in `path`, built from the file alone: float32, on the CPU, in eval mode.
 
     Reads files of `save_weights` and checkpoints of the trainer. Raises `CheckpointError` for a file that
-    is missing, truncated, in another format, or whose tensors do not fit the model it names.
+    is missing, damaged, in another format, or whose tensors do not fit the model it names or are not finite.
     """
     path = Path(path)
-    metadata, tensors = _read(path)
-    names = _class_names(path, metadata)
-    try:
-        with torch.device("meta"):
-            model = build_model(metadata["model"], int(metadata["num_classes"]), class_names=names)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _no_description(path, error) from error
-    differences = _differences(model.state_dict(), tensors)
-    if differences:
-        name, reason = next(iter(differences.items()))
-        raise CheckpointError(
-            f"{path}: {len(differences)} tensors do not fit model '{metadata['model']}' with "
-            f"{metadata['num_classes']} classes; the first is {name}: {reason}. "
-            "The file is damaged or was edited; use another."
-        )
+    with _opened(path) as file:
+        names = _class_names(path, file.metadata)
+        try:
+            with torch.device("meta"):
+                model = build_model(
+                    file.metadata["model"], int(file.metadata["num_classes"]), class_names=names
+                )
+        except (KeyError, TypeError, ValueError) as error:
+            raise _no_description(path, error) from error
+        differences = _differences(model.state_dict(), file.stored)
+        if differences:
+            name, reason = next(iter(differences.items()))
+            raise CheckpointError(
+                f"{path}: {len(differences)} tensors do not fit model '{model.spec.name}' with "
+                f"{model.num_classes} classes; the first is {printable(name, 100)}: {reason}. "
+                "The file is damaged or was edited; use another."
+            )
+        tensors = file.read(file.stored)
     full = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
     model.load_state_dict(full, assign=True)
     return model.eval()
@@ -180,17 +196,26 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
     file, because it is of another size; `model` is then unchanged.
     """
     path = Path(path)
-    metadata, tensors = _read(path)
     own = model.state_dict()
-    rows = _rows_by_name(_class_names(path, metadata), model.class_names)
-    for name in tensors.keys() & set(CLASS_SCORES):
+    with _opened(path) as file:
+        rows = _rows_by_name(_class_names(path, file.metadata), model.class_names)
+        by_class = {
+            name
+            for name in file.stored.keys() & set(CLASS_SCORES)
+            if rows and _rows_fit(own[name], file.stored[name], rows)
+        }
+        skipped = _differences(
+            {name: tensor for name, tensor in own.items() if name not in by_class},
+            {name: stored for name, stored in file.stored.items() if name not in by_class},
+        )
+        if not rows:
+            skipped |= dict.fromkeys(CLASS_SCORES, "no class of the model is in the file")
+        shared = [name for name in file.stored if name not in skipped]
+        _check_share(path, file.metadata, model, sum(own[name].numel() for name in shared))
+        tensors = file.read(shared)
+    for name in by_class:
         tensors[name] = _with_rows(own[name], tensors[name], rows)
-    skipped = _differences(own, tensors)
-    if not rows:
-        skipped |= dict.fromkeys(CLASS_SCORES, "no class of the model is in the file")
-    shared = {name: tensor for name, tensor in tensors.items() if name not in skipped}
-    _check_share(path, metadata, model, sum(own[name].numel() for name in shared))
-    model.load_state_dict(shared, strict=False)
+    model.load_state_dict(tensors, strict=False)
     return TransferReport(len(shared), len(own), skipped, tuple(model.class_names[row] for row in rows))
 
 
@@ -206,10 +231,14 @@ def _rows_by_name(file: Sequence[str], model: Sequence[str]) -> dict[int, int]:
     return {row: at for row, at in found.items() if at is not None}
 
 
+def _rows_fit(own: Tensor, file: StoredTensor, rows: Mapping[int, int]) -> bool:
+    """Whether the file has all rows that `rows` names, and they are as wide as the model's."""
+    count, *width = file.shape or (0,)
+    return tuple(width) == own.shape[1:] and max(rows.values()) < count
+
+
 def _with_rows(own: Tensor, file: Tensor, rows: Mapping[int, int]) -> Tensor:
-    """A copy of `own` with the rows of `file` that `rows` names; `file` itself where the rows do not fit."""
-    if own.shape[1:] != file.shape[1:] or any(row >= len(file) for row in rows.values()):
-        return file
+    """A copy of `own` with the rows of `file` that `rows` names."""
     taken = own.clone()
     taken[list(rows)] = file[list(rows.values())].to(own.dtype)
     return taken
@@ -220,7 +249,7 @@ def _check_share(path: Path, metadata: Mapping[str, str], model: Detector, loade
     total = sum(tensor.numel() for tensor in model.state_dict().values())
     if loaded >= total / 2:
         return
-    size = metadata.get("model", "unknown")
+    size = printable(metadata.get("model", "unknown"), 100)
     advice = f"Use --model {size}" if size in MODEL_SPECS and size != model.spec.name else "Use other weights"
     raise CheckpointError(
         f"{path}: only {loaded / total:.0%} of the weights of model '{model.spec.name}' are in this file, "
@@ -231,13 +260,17 @@ def _check_share(path: Path, metadata: Mapping[str, str], model: Detector, loade
 def _class_names(path: Path, metadata: Mapping[str, str]) -> list[str]:
     """The class names in a header. Raises `CheckpointError` when they are not there."""
     try:
-        return [str(name) for name in json.loads(metadata["class_names"])]
+        names = parsed_json(metadata["class_names"])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise TypeError("class_names is not a list of texts")
     except (KeyError, TypeError, ValueError) as error:
         raise _no_description(path, error) from error
+    return names
 
 
 def _no_description(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"{path}: its header does not describe a model ({type(error).__name__}: {error}). "
+        f"{path}: its header does not describe a model "
+        f"({type(error).__name__}: {printable(str(error), 200)}). "
         "Expected model, num_classes and class_names."
     )

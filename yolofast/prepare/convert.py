@@ -26,7 +26,7 @@ from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.converted_folder import FOLDERS, DatasetFolder
-from yolofast.prepare.folder import building, check_output, default_output
+from yolofast.prepare.folder import building, check_output, default_output, writing
 from yolofast.prepare.image_writer import link_or_copy
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, finding_entry, write_listed
 from yolofast.prepare.naming import PathKeys, TargetNames
@@ -202,7 +202,8 @@ def convert_dataset(
     Images keep their names. A name that several images share, or that the format cannot represent, gets an
     ending derived from the path of the image; manifest.json maps old to new names. Images with label rows of
     which none can be used are left out. Every box and image that is left out is in `dropped` and in
-    manifest.json. The same input gives the same bytes. A failure leaves `out` unchanged.
+    manifest.json. The same input gives the same bytes. A failure leaves `out` unchanged. While
+    another run writes `out`, this one waits.
 
     Raises `DatasetNotFoundError` when there is no such folder, `ConfigError` for an invalid `to`, `link` or
     `label_format`, and `DataError` for everything else.
@@ -216,9 +217,13 @@ def convert_dataset(
     tree = scan_dataset(path)
     root, folder_type = tree.root, FOLDERS[to]
     target = Path(os.path.abspath(out)) if out is not None else default_output(root, to)  # noqa: PTH100
-    check_output(root, target, folder_type.entries | {MANIFEST})
+    ours = folder_type.entries | {MANIFEST}
+    check_output(root, target, ours)
     dataset = open_dataset(tree, config.label_format)
-    with building(target) as work:
+    with ExitStack() as stack:
+        if stack.enter_context(writing(target)):
+            check_output(root, target, ours)
+        work = stack.enter_context(building(target))
         with ExitStack() as files:
             outcome = _write_images(folder_type(work, dataset.names, files), dataset, tree, config.link)
         if not outcome.boxes.total():

@@ -12,8 +12,9 @@ from yolofast.formats.discover import FileTree, scan_dataset
 from yolofast.formats.registry import open_dataset
 from yolofast.formats.splits import SPLITS
 from yolofast.formats.yolo.writer import write_data_yaml
+from yolofast.prepare.changes import set_manifest_time
 from yolofast.prepare.classes import ClassMap
-from yolofast.prepare.folder import building, check_output, default_output
+from yolofast.prepare.folder import building, check_output, default_output, writing
 from yolofast.prepare.image_writer import image_file, label_file
 from yolofast.prepare.manifest import dataset_from_manifest, write_manifest
 from yolofast.prepare.outcome import PrepareOutcome, first_problem
@@ -65,7 +66,7 @@ def prepare_dataset(
     Nothing is done when `out` is up to date (`prepared_is_up_to_date`). Every box and image that is left out
     is in `dropped`, with file, line and reason, and in manifest.json; `source_boxes` is the sum of the boxes
     kept and dropped. The same input gives the same bytes. After a failure or a kill, `out` is as it was, or
-    the next run recovers it.
+    the next run recovers it. While another run writes `out`, this one waits.
 
     Raises `DatasetNotFoundError` when there is no such folder, `ConfigError` for invalid settings,
     `TypeError` for an unknown option, and `DataError` for everything else.
@@ -74,8 +75,16 @@ def prepare_dataset(
     tree = scan_dataset(path)
     target = Path(os.path.abspath(out)) if out is not None else default_output(tree.root)  # noqa: PTH100
     check_output(tree.root, target)
-    manifest = up_to_date_manifest(target, tree, settings)
-    return dataset_from_manifest(target, manifest) if manifest else _build(target, tree, settings)
+    if manifest := up_to_date_manifest(target, tree, settings):
+        return dataset_from_manifest(target, manifest)
+    with writing(target) as waited:
+        if waited:
+            check_output(tree.root, target)
+            if manifest := up_to_date_manifest(target, tree, settings):
+                return dataset_from_manifest(target, manifest)
+        done = _build(target, tree, settings)
+        set_manifest_time(target)  # removing the hard links of an earlier one has touched the images
+        return done
 
 
 def _build(target: Path, tree: FileTree, config: PrepareConfig) -> PreparedDataset:

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import ImageError
-from yolofast.images import decode_other, upright
+from yolofast.errors import ImageError, without_location
+from yolofast.images import decode_other, decode_with_opencv, upright
 from yolofast.kernels import decode_jpeg, jpeg_info
+from yolofast.limits import MAX_PIXELS
 from yolofast.types import ImageHeader
 
 
@@ -63,14 +64,13 @@ def _decode(path: str, data: bytes, header: ImageHeader, size: tuple[int, int]) 
 
     if header.format == "jpeg":
         layout: Literal["gray", "bgr"] = "gray" if jpeg_info(data).components == 1 else "bgr"
-        return decode_jpeg(data, layout=layout, min_size=(size[1], size[0]))
+        return decode_jpeg(data, layout=layout, min_size=(size[1], size[0]), max_pixels=MAX_PIXELS)
     if header.format != "png":
         try:
             return np.ascontiguousarray(decode_other(path)[:, :, ::-1])
         except ImageError as error:
-            raise ImageError(str(error).removeprefix(f"{path}: ")) from None
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if header.complete else None
+            raise ImageError(without_location(error, path)) from None
+    image = decode_with_opencv(data, cv2.IMREAD_UNCHANGED) if header.complete else None
     if image is None:
         raise ImageError("not a PNG that can be decoded, or damaged")
     return upright(image, header.orientation)

@@ -11,7 +11,7 @@ from typing import Any
 from yolofast.errors import DataError
 from yolofast.formats.splits import SPLITS
 from yolofast.prepare.manifest import MADE_BY, MANIFEST, is_cache, read_manifest
-from yolofast.work_folder import atomic_folder, recover_killed
+from yolofast.work_folder import atomic_folder, only_writer, recover_killed
 
 _OURS = frozenset({*SPLITS, "data.yaml", MANIFEST})
 
@@ -72,16 +72,31 @@ def _added_files(out: Path, manifest: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
+def writing(out: Path) -> Iterator[bool]:
+    """Be the only run that writes `out`; yields whether another one had to be waited for (`only_writer`).
+
+    Raises `DataError` when it cannot be written.
+    """
+    with _write_errors(out), only_writer(out) as waited:
+        yield waited
+
+
+@contextmanager
 def building(out: Path) -> Iterator[Path]:
-    """A folder to build in, which becomes `out` when the block succeeds.
+    """A folder to build in, which becomes `out` when the block succeeds; inside of `writing(out)`.
 
     On any failure `out` is the old dataset or the complete new one (`atomic_folder`). Raises `DataError` when
     it cannot be written.
     """
+    with _write_errors(out), atomic_folder(out) as work:
+        work.mkdir()
+        yield work
+
+
+@contextmanager
+def _write_errors(out: Path) -> Iterator[None]:
     try:
-        with atomic_folder(out) as work:
-            work.mkdir()
-            yield work
+        yield
     except OSError as error:
         raise DataError(
             f"{out}: cannot be written: {error.strerror} ('{error.filename or out}'). "

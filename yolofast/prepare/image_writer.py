@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from yolofast.config import Link, PrepareConfig
 from yolofast.errors import ImageError
 from yolofast.formats.yolo.writer import label_texts
+from yolofast.pixel_budget import PixelBudget
 from yolofast.prepare.downscale import downscale
-from yolofast.prepare.pixel_budget import PixelBudget
 from yolofast.prepare.restart_markers import JPEG, add_restart_markers
 from yolofast.types import Finding, ImageHeader, ImageRecord, Split
 
@@ -119,17 +119,18 @@ def link_or_copy(source: str, target: str, link: Link) -> tuple[int, bytes]:
         real = os.path.realpath(source) if os.path.islink(source) else source
         if link == "symlink":
             os.symlink(real, target)
-            return _digest(target)
+            return file_digest(target)
         try:
             os.link(real, target)
-            return _digest(target)
+            return file_digest(target)
         except OSError:  # another file system, no permission, too many links: a copy always works
             if os.path.lexists(target):
                 raise
     return _copy(source, target)
 
 
-def _digest(path: str) -> tuple[int, bytes]:
+def file_digest(path: str) -> tuple[int, bytes]:
+    """Size in bytes and SHA-256 of a file. Raises `OSError`."""
     digest, size = hashlib.sha256(), 0
     file = os.open(path, os.O_RDONLY)
     try:

@@ -7,6 +7,7 @@ line.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections import Counter
@@ -14,12 +15,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from yolofast.files import first_zeros
 from yolofast.formats.boxes import is_rejection
 from yolofast.prepare.outcome import PreparedImage, PrepareOutcome, noticed, prepared_dataset
+from yolofast.seal import UNSEALED, is_intact, seal_file
 from yolofast.types import Finding, PreparedDataset
 
 MANIFEST = "manifest.json"
 MADE_BY = "yolofast prepare"
+DATA_YAML_KEY = "data_yaml_sha256"
+_HEAD_BYTES = 4096
+_MAX_CHECKED = 1 << 30
+_END = '"\n}\n'
 
 
 def is_cache(name: str) -> bool:
@@ -30,10 +37,35 @@ def is_cache(name: str) -> bool:
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of a prepared dataset; None when there is none, or another program wrote it."""
     try:
-        content = json.loads((out / MANIFEST).read_bytes())
+        with (out / MANIFEST).open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            if MADE_BY.encode() not in head or first_zeros(file) is not None:
+                return None  # of another program, and perhaps huge
+            file.seek(0)
+            content = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("made_by") == MADE_BY else None
+
+
+def is_damaged(out: Path) -> bool:
+    """Whether the manifest in `out` is not what was written; those of earlier versions have no checksum."""
+    try:
+        if (out / MANIFEST).stat().st_size > _MAX_CHECKED:
+            return False
+        data = (out / MANIFEST).read_bytes()
+    except OSError:
+        return False
+    intact = is_intact(data)
+    return not intact and (intact is False or DATA_YAML_KEY.encode() in data[:_HEAD_BYTES])
+
+
+def data_yaml_sha256(out: Path) -> str | None:
+    """The SHA-256 (hex) of the data.yaml in `out`, None where it cannot be read."""
+    try:
+        return hashlib.sha256((out / "data.yaml").read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def rejected_labels(prepared: Path) -> tuple[int, int] | None:
@@ -63,6 +95,7 @@ def write_manifest(
         "source_classes": list(source_names),
         "settings": settings,
         "fingerprint": None if outcome.outside else fingerprint,
+        DATA_YAML_KEY: data_yaml_sha256(work),
         "source_boxes": outcome.rows,
         "kept_boxes": sum(image.boxes for image in outcome.images),
         "dropped_boxes": sum(f.code.startswith("box-") for f in outcome.dropped),
@@ -83,12 +116,13 @@ def write_manifest(
 def write_listed(
     path: Path, head: Mapping[str, Any], lists: Mapping[str, Iterable[Mapping[str, Any]]]
 ) -> None:
-    """Stream a JSON object: the entries of `head`, then `lists` with one item per line."""
+    """Stream a JSON object: `head`, `lists` with one item per line, and a checksum of it all."""
     with path.open("w", encoding="ascii", newline="\n") as file:
         file.write(json.dumps(head, indent=1).removesuffix("\n}"))
         for key, items in lists.items():
             _write_list(file, key, items)
-        file.write("\n}\n")
+        file.write(f',\n "checksum": "{UNSEALED}{_END}')
+    seal_file(path, _END.encode())
 
 
 def _write_list(file: TextIO, key: str, items: Iterable[Mapping[str, Any]]) -> None:

@@ -10,10 +10,9 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from yolofast.files import shortened
 from yolofast.formats.discover import FileTree
-
-MAX_NAME_BYTES = 255
-"""The longest file name that common file systems support."""
+from yolofast.limits import MAX_NAME_BYTES
 
 
 class PathKeys:
@@ -28,13 +27,6 @@ class PathKeys:
     def outside(self, path: Path | None) -> bool:
         """Whether a file is outside the root; False for None."""
         return path is not None and not str(path).startswith(self._prefix)
-
-
-def _shortened(stem: str, size: int) -> str:
-    """The first characters that fit into `size` bytes."""
-    while len(os.fsencode(stem)) > size:
-        stem = stem[:-1]
-    return stem
 
 
 class TargetNames:
@@ -57,7 +49,7 @@ class TargetNames:
         while (length == 0 and shared) or folded in self._taken:
             length += 8
             ending = f"-{hashlib.sha256(os.fsencode(key)).hexdigest()[:length]}"
-            stem = _shortened(own, MAX_NAME_BYTES - len(os.fsencode(ending + suffix))) + ending
+            stem = shortened(own, MAX_NAME_BYTES - len(os.fsencode(ending + suffix))) + ending
             folded = stem.casefold()
         self._taken.add(folded)
         return stem + suffix

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from yolofast.errors import ImageError
 from yolofast.kernels import decode_jpeg, jpeg_info, rewrite_jpeg
-from yolofast.prepare.pixel_budget import PixelBudget
+from yolofast.limits import MAX_PIXELS
+from yolofast.pixel_budget import PixelBudget
 from yolofast.types import Finding
 
 JPEG = b"\xff\xd8\xff"
@@ -20,10 +21,10 @@ def add_restart_markers(data: bytes, restart_rows: int, budget: PixelBudget) -> 
         return data, None
     with budget.reserve(_pixels(data)):
         try:
-            return rewrite_jpeg(data, restart_rows=restart_rows), None
+            return rewrite_jpeg(data, restart_rows=restart_rows, max_pixels=MAX_PIXELS), None
         except ImageError as refused:
             try:
-                decode_jpeg(data)
+                decode_jpeg(data, max_pixels=MAX_PIXELS)
             except ImageError as damaged:
                 return data, Finding("error", "image-unreadable", str(damaged))
             return data, Finding("info", "image-not-rewritten", str(refused))

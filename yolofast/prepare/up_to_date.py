@@ -1,28 +1,41 @@
 """Whether a prepared folder is still up to date with its source.
 
-Preparing reads every label and image header; this check only asks the file system for sizes and times.
+Preparing reads every label and image header; this check asks the file system for sizes and times, and reads
+only files that may have changed in spite of them (see `changes`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from yolofast.config import PrepareConfig
 from yolofast.errors import DataError, DatasetNotFoundError
 from yolofast.formats.discover import FileTree, list_dataset
-from yolofast.formats.splits import SPLITS
-from yolofast.prepare.manifest import is_cache, read_manifest
+from yolofast.prepare.changes import (
+    Suspects,
+    is_whole,
+    listed_files,
+    present_files,
+    set_manifest_time,
+)
+from yolofast.prepare.manifest import is_damaged, read_manifest
 from yolofast.prepare.naming import PathKeys
 from yolofast.prepare.settings import manifest_settings, with_options
 
+_SAID_BYTES = 1 << 30
+"""Bytes to compare above which a warning says so: it takes seconds."""
+_log = logging.getLogger(__name__)
 
-def fingerprint(tree: FileTree) -> str:
+
+def fingerprint(tree: FileTree, seen: Callable[[str, str, os.stat_result], None] | None = None) -> str:
     """A digest of the path, size and modification time of every file that a reader may use.
 
-    The path of a data.yaml that the user named counts too.
+    The path of a data.yaml that the user named counts too. `seen` is told path, key and status of each file.
     """
     digest, keys = hashlib.sha256(), PathKeys(tree.root)
     named = () if tree.data_yaml is None else (tree.data_yaml,)
@@ -32,8 +45,11 @@ def fingerprint(tree: FileTree) -> str:
             status = os.stat(path)  # noqa: PTH116 - runs once per file of huge trees
             state = f"{status.st_size} {status.st_mtime_ns}"
         except OSError as error:  # it was removed, or cannot be accessed
-            state = str(error.errno)
-        digest.update(os.fsencode(keys.of(path)) + b"\0" + state.encode() + b"\0")
+            status, state = None, str(error.errno)
+        key = keys.of(path)
+        if seen is not None and status is not None:
+            seen(str(path), key, status)
+        digest.update(os.fsencode(key) + b"\0" + state.encode() + b"\0")
     return digest.hexdigest()
 
 
@@ -43,8 +59,9 @@ def prepared_is_up_to_date(
     """Whether `out` is what `prepare_dataset(source, out)` with the same settings would write.
 
     True when `out` was made from the same source path with the same settings by the same version, the files
-    of the source still have their names, sizes and times, and all image and label files of `out` exist with
-    their sizes. False in doubt, for example when images or labels are outside the source folder. Raises
+    of the source still have their names, sizes, times and bytes, and all image and label files of `out` exist
+    with their sizes and bytes. Bytes are read only where the file system says that a file may have changed
+    since (`changes`). False in doubt, for example when images or labels are outside the source folder. Raises
     `ConfigError` for invalid settings, and nothing else.
     """
     settings = with_options(config, options)
@@ -59,39 +76,41 @@ def up_to_date_manifest(out: Path, tree: FileTree, config: PrepareConfig) -> dic
     """The manifest of `out` when it is what preparing `tree` with `config` would give, else None."""
     manifest = read_manifest(out)
     if (
-        manifest is not None
-        and (out / "data.yaml").is_file()
-        and manifest.get("source") == str(tree.root)
-        and manifest.get("settings") == manifest_settings(config)
-        and manifest.get("fingerprint") == fingerprint(tree)
-        and _is_complete(out, manifest)
+        manifest is None
+        or not (out / "data.yaml").is_file()
+        or manifest.get("source") != str(tree.root)
+        or manifest.get("settings") != manifest_settings(config)
+        or not is_whole(manifest)
+        or is_damaged(out)
     ):
-        return manifest
-    return None
-
-
-_IMAGE_KEYS = {"name", "split", "bytes", "label_bytes"}
-
-
-def _is_complete(out: Path, manifest: dict[str, Any]) -> bool:
-    """Whether the folders contain exactly the images and labels of the manifest, with their sizes."""
-    images = manifest["images"]
-    if not all(entry.keys() >= _IMAGE_KEYS for entry in images):
-        return False
-    for split in SPLITS:
-        here = [entry for entry in images if entry["split"] == split]
-        labels = {os.path.splitext(e["name"])[0] + ".txt": e["label_bytes"] for e in here}  # noqa: PTH122
-        if _sizes(out / split / "images") != {entry["name"]: entry["bytes"] for entry in here}:
-            return False
-        if _sizes(out / split / "labels") != labels:
-            return False
-    return True
-
-
-def _sizes(folder: Path) -> dict[str, int] | None:
-    """Name -> bytes of the files in a folder, except caches; None when it cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if not is_cache(entry.name)}
-    except OSError:
         return None
+    suspects = Suspects(out)
+    digests = {entry["source"]: entry["sha256"] for entry in manifest["images"]}
+    state = fingerprint(tree, lambda path, key, status: suspects.add(path, status, digests.get(key, "")))
+    if manifest.get("fingerprint") != state or not _is_complete(out, manifest, suspects):
+        return None
+    if suspects.size > _SAID_BYTES:
+        _log.warning(
+            "%s: reading %.1f GB to see whether files have changed, as the file system says they may have: "
+            "copies, and images with more or fewer hard links than before, look so.",
+            out,
+            suspects.size / 1e9,
+        )
+    if any(True for _ in suspects.changed()):
+        return None
+    if suspects.latest is not None:
+        set_manifest_time(out, suspects.latest)
+    return manifest
+
+
+def _is_complete(out: Path, manifest: dict[str, Any], suspects: Suspects) -> bool:
+    """Whether the folders contain exactly the images and labels of the manifest, with their sizes."""
+    for folder, listed in listed_files(out, manifest):
+        present = present_files(folder)
+        if present is None or present.keys() != listed.keys():
+            return False
+        for name, (size, sha256) in listed.items():
+            if present[name].st_size != size:
+                return False
+            suspects.add(f"{folder}/{name}", present[name], sha256)
+    return True

@@ -18,6 +18,8 @@ from yolofast.formats.dataset import LabelledDataset, ReadImage, rejected_image
 from yolofast.formats.discover import FileTree
 from yolofast.formats.prefetch import prefetch_batches
 from yolofast.formats.splits import SPLITS
+from yolofast.limits import PIXELS_REWRITTEN
+from yolofast.pixel_budget import PixelBudget
 from yolofast.prepare.classes import ClassMap
 from yolofast.prepare.downscale import downscaled_name, downscaled_size
 from yolofast.prepare.image_writer import ImageWriter, WriteResult, WriteTask
@@ -29,7 +31,6 @@ from yolofast.prepare.outcome import (
     split_source,
     unlabelled_findings,
 )
-from yolofast.prepare.pixel_budget import MAX_PIXELS, PixelBudget
 from yolofast.types import Finding
 
 _BATCH = 256
@@ -97,7 +98,7 @@ def write_images(
     for split in SPLITS:
         for kind in ("images", "labels"):
             (work / split / kind).mkdir(parents=True)
-    writer, keys = ImageWriter(str(work), config, PixelBudget(MAX_PIXELS)), PathKeys(tree.root)
+    writer, keys = ImageWriter(str(work), config, PixelBudget(PIXELS_REWRITTEN)), PathKeys(tree.root)
     source = split_source(dataset, tree.root, used=uses_splits(dataset))
     outcome = PrepareOutcome(notes=[*tree.findings, *source, *dataset.findings])
     class_sets: dict[tuple[int, ...], tuple[int, ...]] = {}

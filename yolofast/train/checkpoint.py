@@ -1,10 +1,11 @@
 """Checkpoints: everything a run needs to resume, in one safetensors file with a JSON header.
 
 `last.safetensors` holds weights (`model/`), averaged weights (`ema/`), optimizer and RNG tensors;
-the rest (epoch, schedule, history, config) is JSON in the file's header. One file, flushed to disk
+the rest (epoch, schedule, history) is JSON in the file's header. One file, flushed to disk
 under a temporary name and then renamed: a reader sees the old checkpoint or the new one, never
 half of one. The one before is kept as `previous.safetensors`, in case the disk damages the last.
-`best.safetensors` is the averaged model alone, ready for inference.
+`best.safetensors` is the averaged model alone, ready for inference. Checksums cover all of each file,
+and nothing that is infinite or NaN is saved.
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from yolofast.errors import CheckpointError
-from yolofast.files import atomic_file
+from yolofast.files import atomic_file, remove_leftovers
+from yolofast.printable import printable
+from yolofast.tensor_file import TensorFile, non_finite, open_tensors, parsed_json, write_tensors
+from yolofast.train.history import is_history
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
-_STATE_KEY, _CHECKSUM_KEY = "yolofast_training", "yolofast_crc32"
+_STATE_KEY = "yolofast_training"
+_STATE_OF = {torch.optim.SGD: {"momentum_buffer"}, torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}}
 _log = logging.getLogger(__name__)
 
 Tensors = dict[str, torch.Tensor]
@@ -36,11 +38,13 @@ Tensors = dict[str, torch.Tensor]
 class TrainingState:
     """The state of a run between two epochs.
 
-    `tensors` are named `model/...`, `ema/...`, `optimizer/...`, `rng/...`; `values` is JSON.
+    `tensors` are named `model/...`, `ema/...`, `optimizer/...`, `rng/...`; `values` is JSON; `path` is the
+    file that it was read from.
     """
 
     tensors: Tensors
     values: dict[str, Any]
+    path: Path | None = None
 
     def group(self, name: str) -> Tensors:
         """The tensors whose names start with `name/`, without it."""
@@ -77,18 +81,23 @@ class CheckpointManager:
         """Write `last`, and `best` from the averaged weights when `is_best`.
 
         `description` goes into both headers, next to the model's metadata. Raises `CheckpointError` when they
-        cannot be written; the earlier checkpoints are then kept.
+        cannot be written, or a tensor is not finite; the earlier checkpoints are then kept.
         """
+        broken = non_finite(state.tensors)
+        if broken is not None:
+            raise CheckpointError(
+                f"{self.last}: not written, because {broken} is infinite or NaN. "
+                "What was saved before is kept."
+            )
         described = self.model_metadata | dict(description or {})
         if is_best:
             with atomic_file(self.best, CheckpointError, sync=True) as temporary:
-                _write(temporary, state.group("ema"), described)
+                write_tensors(temporary, state.group("ema"), described)
         with atomic_file(self.last, CheckpointError, sync=True) as temporary:
-            _write(temporary, state.tensors, described | _header_of(state))
+            write_tensors(temporary, state.tensors, described | {_STATE_KEY: json.dumps(state.values)})
             if self.last.exists():
                 self.last.replace(self.directory / PREVIOUS)
-        for leftover in self.directory.glob(".*.safetensors.*.tmp"):  # of a run that was killed
-            leftover.unlink()
+        remove_leftovers(self.directory)
 
     def load_latest(self) -> TrainingState | None:
         """The last intact checkpoint, or None when the run has none.
@@ -99,73 +108,61 @@ class CheckpointManager:
         problems = []
         for path in self._found():
             try:
-                state = _read(path)
+                return _read(path)
             except CheckpointError as error:
                 _log.warning("%s", error)
                 problems.append(str(error))
-                continue
-            return state
         if problems:
             raise CheckpointError("no checkpoint can be read: " + " ".join(problems))
         return None
 
     def latest_header(self) -> dict[str, str] | None:
-        """The header of the last checkpoint that can be opened, or None; its tensors are not read."""
+        """The header of the last checkpoint whose header is intact, or None; its tensors are not read."""
         for path in self._found():
-            with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if _STATE_KEY in metadata:
-                    return dict(metadata)
+            with contextlib.suppress(CheckpointError), open_tensors(path) as file:
+                _values(file)
+                return file.metadata
         return None
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of the epochs that are saved, from the last checkpoint that can be opened."""
-        header = self.latest_header()
-        rows: list[dict[str, float]] = json.loads(header[_STATE_KEY]).get("history", []) if header else []
-        return rows
+        """The rows of the epochs that are saved, from the last checkpoint whose header is intact."""
+        for path in self._found():
+            with contextlib.suppress(CheckpointError), open_tensors(path) as file:
+                rows: list[dict[str, float]] = _values(file).get("history", [])
+                return rows
+        return []
 
     def _found(self) -> list[Path]:
         """The checkpoints that are there, newest first."""
-        return [path for path in (self.last, self.directory / PREVIOUS) if path.exists()]
-
-
-def _header_of(state: TrainingState) -> dict[str, str]:
-    return {_STATE_KEY: json.dumps(state.values), _CHECKSUM_KEY: _checksum(state.tensors)}
-
-
-def _write(path: Path, tensors: Tensors, metadata: Mapping[str, str]) -> None:
-    stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    try:
-        save_file(stored, path, metadata=dict(metadata))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path}: the checkpoint cannot be written: {error}. Free some disk space."
-        ) from None
+        return [path for path in (self.last, self.directory / PREVIOUS) if path.is_file()]
 
 
 def _read(path: Path) -> TrainingState:
+    with open_tensors(path) as file:
+        values = _values(file)
+        state = TrainingState({name: file.read(name) for name in file.stored}, values, path)
+    broken = non_finite(state.tensors)
+    if broken is not None:
+        raise CheckpointError(f"{path}: cannot be resumed: {printable(broken, 100)} is infinite or NaN.")
+    return state
+
+
+def _values(file: TensorFile) -> dict[str, Any]:
+    """The training state in a header, an object whose history is one."""
+    if _STATE_KEY not in file.metadata:
+        raise CheckpointError(
+            f"{file.path}: weights without a training state, expected a checkpoint; use it with --weights."
+        )
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if _STATE_KEY not in metadata:
-                raise CheckpointError(
-                    f"{path}: weights without a training state, expected a checkpoint; use it with --weights."
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if metadata.get(_CHECKSUM_KEY) != _checksum(tensors):
-            raise CheckpointError(f"{path}: damaged checkpoint: the checksum of its tensors does not match.")
-        return TrainingState(tensors, json.loads(metadata[_STATE_KEY]))
-    except (OSError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: damaged checkpoint: {error}.") from None
-
-
-def _checksum(tensors: Tensors) -> str:
-    """CRC-32 over names and bytes: a damaged disk can change tensors and leave the file readable."""
-    total = 0
-    for name in sorted(tensors):
-        data = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        total = zlib.crc32(data.numpy().data, zlib.crc32(name.encode(), total))
-    return f"{total:08x}"
+        values = parsed_json(file.metadata[_STATE_KEY])
+        if not isinstance(values, dict) or not is_history(values.get("history", [])):
+            raise ValueError("not an object with the history of a run")
+    except ValueError as error:
+        raise CheckpointError(
+            f"{file.path}: damaged checkpoint: its training state makes no sense "
+            f"({printable(str(error), 200)})."
+        ) from None
+    return values
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
@@ -181,16 +178,20 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
     """Restore what `optimizer_tensors` returned; the groups' settings stay the optimizer's own.
 
-    Raises `CheckpointError` when they belong to an optimizer of other weights.
+    Raises `CheckpointError` when they belong to an optimizer of another kind or of other weights.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
-        index, name = key.split("/", 1)
-        weight = weights[int(index)] if int(index) < len(weights) else None
+        index, _, name = key.partition("/")
+        weight = weights[int(index)] if index.isdecimal() and int(index) < len(weights) else None
         if weight is None or (value.ndim and value.shape != weight.shape):
             raise CheckpointError("the checkpoint's optimizer belongs to another model; start a new run.")
         # In the memory layout of its weight: in a file all tensors are contiguous.
         laid_out = torch.empty_like(weight).copy_(value) if value.ndim else value
         state.setdefault(int(index), {})[name] = laid_out
+    if any(entries.keys() != _STATE_OF[type(optimizer)] for entries in state.values()):
+        raise CheckpointError(
+            f"the checkpoint's optimizer is no {type(optimizer).__name__} of this version; start a new run."
+        )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

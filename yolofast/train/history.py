@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 LOSSES = ("box", "cls", "dfl")
+MEASURED = ("images_per_s", "epoch_s", "memory_mb")
+"""Metrics of an epoch that are never the same twice."""
 
 Row = Mapping[str, float]
 """Metrics of an epoch, names as in results.csv."""
@@ -52,3 +55,15 @@ def epochs_without_gain(history: Sequence[Row]) -> int:
 def is_finished(history: Sequence[Row], *, epochs: int, patience: int) -> bool:
     """Whether a run is over: it has all its epochs, or the last `patience` gained nothing (0 = no limit)."""
     return len(history) >= epochs or 0 < patience <= epochs_without_gain(history)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number that fits into a float; NaN does."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**63)
+
+
+def is_history(rows: Any) -> bool:
+    """Whether a value of JSON is a history: a list of metrics by name."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and all(map(is_number, row.values())) for row in rows
+    )

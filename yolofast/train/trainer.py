@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,20 +17,24 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from yolofast.config import TrainingConfig
-from yolofast.errors import CheckpointError, ConfigError, YolofastError
-from yolofast.stopwatch import now
+from yolofast.errors import CheckpointError, YolofastError
+from yolofast.printable import printable
+from yolofast.tensor_file import non_finite
 from yolofast.train.amp import mixed_precision
 from yolofast.train.batches import TrainLoader, epoch_batches
 from yolofast.train.checkpoint import (
     CheckpointManager,
+    Tensors,
     TrainingState,
     load_optimizer,
     optimizer_tensors,
     with_prefix,
 )
+from yolofast.train.device import restore_threads, select_device
 from yolofast.train.ema import ModelEma
 from yolofast.train.history import (
     LOSSES,
+    MEASURED,
     Row,
     best_row,
     epochs_without_gain,
@@ -39,10 +44,13 @@ from yolofast.train.history import (
 )
 from yolofast.train.monitor import TrainingMonitor, peak_memory_mb
 from yolofast.train.optim import LearningRate, build_optimizer, resolved
+from yolofast.train.run_state import check_run_state
 from yolofast.types import Batch
 
 NO_GAIN_HINT_EPOCHS = 5
 """After so many epochs, or the warm-up, an mAP that is still 0 deserves a word."""
+_GROUPS = {"model": "weights", "ema": "averaged weights", "optimizer": "optimizer's averages"}
+"""What the tensors of a state are, for messages."""
 LAYOUT = torch.channels_last
 """Faster than contiguous on tensor cores and on CPUs: size n at 320 px on two Zen 4 cores takes 0.76 s per
 step against 0.96 s in float32, 0.45 s against 0.50 s in bfloat16."""
@@ -75,30 +83,6 @@ class TrainResult(Mapping[str, Any]):
         return len(fields(self))
 
 
-def select_device(name: str) -> torch.device:
-    """The torch device for `auto`, `cpu`, `cuda` or `cuda:N`; `ConfigError` when it is not available."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(f"cuda:{name}" if name.isdigit() else name)
-    except RuntimeError:
-        raise ConfigError(f"device: got '{name}', expected auto, cpu, cuda or cuda:N.") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device: got '{name}', expected auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device: got '{name}', but torch sees {torch.cuda.device_count()} CUDA devices; use cpu."
-        )
-    return device
-
-
-@torch.no_grad()
-def _all_finite(model: nn.Module) -> bool:
-    """Whether no weight and no buffer is infinite or NaN."""
-    values = [value for value in model.state_dict().values() if value.is_floating_point()]
-    return not values or bool(torch.stack([value.isfinite().all() for value in values]).all())
-
-
 class Trainer:
     """Trains a model whose `model(images, targets)` returns the losses (box, cls, dfl) as a tensor [3].
 
@@ -115,7 +99,8 @@ class Trainer:
 
     After construction, `config` has the optimizer and peak learning rate that were left open (`resolved`),
     and `epoch` is the number of epochs done: 0, or those of the run that is resumed. Raises `ConfigError` for
-    a device that is not there, `CheckpointError` when a checkpoint cannot be read or is of another run.
+    a device that is not there, `CheckpointError` when a checkpoint cannot be read or is of another run. A run
+    that is resumed on a CPU sets the number of torch's threads, of this process, to what the run had.
     """
 
     def __init__(
@@ -137,6 +122,8 @@ class Trainer:
         self.loader, self.validate, self.checkpoints = loader, validate, checkpoints
         self.monitor, self.progress, self.on_batch = monitor or TrainingMonitor(), progress, on_batch
         state = checkpoints.load_latest() if config.resume and checkpoints is not None else None
+        if state is not None:
+            check_run_state(state.values, state.path)
         self.config = resolved(
             config,
             num_classes=num_classes,
@@ -148,6 +135,7 @@ class Trainer:
         self.ema = ModelEma(self.model, config.ema_decay, config.ema_tau)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.epoch = 0
+        self._saved: Path | None = None  # the checkpoint of `epoch`
         self._told_about_the_rest = False
         self.monitor.history = []
         if state is not None:
@@ -183,12 +171,7 @@ class Trainer:
         """Train, validate, record and save one epoch."""
         started = time.perf_counter()
         row = self._train_epoch()
-        if not _all_finite(self.model):  # the last step broke them: the checkpoint before it must stay
-            raise YolofastError(
-                self._advice_on_divergence(
-                    "the weights became infinite or NaN", (self.epoch + 1) * len(self.loader)
-                )
-            )
+        self._check_state()
         trained = time.perf_counter() - started
         if self.validate is not None:
             row |= self.validate(self.ema.model)
@@ -201,6 +184,7 @@ class Trainer:
         if self.checkpoints is not None:
             is_best = best_row(self.history) is self.history[-1]
             self.checkpoints.save(self._state(), is_best=is_best, description=self._description())
+            self._saved = self.checkpoints.last
         self._hint_at_no_gain()
 
     def _train_epoch(self) -> dict[str, float]:
@@ -266,6 +250,13 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.model)
 
+    def _check_state(self) -> None:
+        """Raise `YolofastError` when the last steps broke the state: the checkpoint before them must stay."""
+        broken = non_finite(self._tensors())
+        if broken is not None:
+            problem = f"the {_GROUPS[broken.partition('/')[0]]} became infinite or NaN"
+            raise YolofastError(self._advice_on_divergence(problem, (self.epoch + 1) * len(self.loader)))
+
     # ------------------------------------------------------------ what is said
 
     def _resumed_line(self) -> str:
@@ -308,28 +299,31 @@ class Trainer:
     def _advice_on_divergence(self, what: str, step: int) -> str:
         advice = f"Lower --lr0 (now {self.config.lr0:g})"
         advice += " or try --amp off" if self.amp is not None else ""
-        saved = self.checkpoints is not None and self.epoch > 0
-        rest = f"and --resume: epoch {self.epoch} is saved" if saved else "and start again"
+        saved = f"epoch {self.epoch} is saved in {self._saved}"
+        rest = f"and --resume: {saved}" if self._saved is not None else "and start again"
         return f"{what} in epoch {self.epoch + 1}, step {step}. {advice}, {rest}."
 
     # ------------------------------------------------------------ state
 
     def _description(self) -> dict[str, str]:
-        """What the header of a weights file says about its epoch."""
-        metrics = {name: value if math.isfinite(value) else None for name, value in self.history[-1].items()}
-        return {"epoch": str(self.epoch), "metrics": json.dumps(metrics), "date": now()}
+        """What the header of a weights file says about its epoch: the same for the same training."""
+        row = {name: value for name, value in self.history[-1].items() if name not in MEASURED}
+        metrics = {name: value if math.isfinite(value) else None for name, value in row.items()}
+        return {"epoch": str(self.epoch), "metrics": json.dumps(metrics)}
+
+    def _tensors(self) -> Tensors:
+        return {
+            **with_prefix("model", self.model.state_dict()),
+            **with_prefix("ema", self.ema.model.state_dict()),
+            **with_prefix("optimizer", optimizer_tensors(self.optimizer)),
+        }
 
     def _state(self) -> TrainingState:
         rng = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
         return TrainingState(
-            tensors={
-                **with_prefix("model", self.model.state_dict()),
-                **with_prefix("ema", self.ema.model.state_dict()),
-                **with_prefix("optimizer", optimizer_tensors(self.optimizer)),
-                **with_prefix("rng", rng),
-            },
+            tensors=self._tensors() | with_prefix("rng", rng),
             values={
                 "epoch": self.epoch,
                 "ema_updates": self.ema.updates,
@@ -337,14 +331,19 @@ class Trainer:
                 "scaler": self.scaler.state_dict(),
                 "optimizer": type(self.optimizer).__name__,
                 "history": self.monitor.history,
+                "threads": torch.get_num_threads(),
             },
         )
 
     def _resume(self, state: TrainingState) -> None:
         try:
             self._restore(state)
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"the checkpoint's training state is incomplete: {error!r}.") from None
+        except CheckpointError as error:
+            raise CheckpointError(f"{state.path}: {error}") from None
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = printable(f"{type(error).__name__}: {error}", 200)
+            raise CheckpointError(f"{state.path}: the training state cannot be restored: {reason}.") from None
+        self._saved = state.path
 
     def _restore(self, state: TrainingState) -> None:
         values = state.values
@@ -357,13 +356,15 @@ class Trainer:
             self.model.load_state_dict(state.group("model"))
             self.ema.model.load_state_dict(state.group("ema"))
         except RuntimeError as error:
-            reason = str(error).splitlines()[1:2] or [str(error)]
-            raise CheckpointError(f"the checkpoint belongs to another model: {reason[0].strip()}") from None
+            reason = printable((str(error).splitlines()[1:2] or [str(error)])[0].strip(), 200)
+            raise CheckpointError(f"the checkpoint belongs to another model: {reason}") from None
         load_optimizer(self.optimizer, state.group("optimizer"))
         rng = state.group("rng")
         torch.set_rng_state(rng["cpu"])
         if "cuda" in rng and self.device.type == "cuda":
             torch.cuda.set_rng_state(rng["cuda"], self.device)
+        if (threads := values.get("threads")) is not None and self.device.type == "cpu":
+            restore_threads(threads, self.monitor.report)
         self.epoch = values["epoch"]
         self.ema.updates = values["ema_updates"]
         self.rate.load_state_dict(values["rate"])

@@ -179,6 +179,7 @@ int append_rows(const char* text, std::size_t size, KeypointShape keypoints, std
                 LabelRows* rows) {
     const ParsedLabels found = parse_yolo_labels(text, size, keypoints);
     if (found.too_many_errors) return EBADMSG;
+    if (found.too_many_rows) return EOVERFLOW;
     append(rows->classes, found.classes);
     append(rows->boxes, found.boxes);
     append(rows->lines, found.lines);
@@ -208,6 +209,8 @@ void scan_headers(PackedPaths paths, const HeaderColumns& columns) noexcept {
         columns.orientation[i] = header.orientation;
         columns.bytes[i] = static_cast<std::int64_t>(header.bytes);
         columns.complete[i] = header.complete ? 1 : 0;
+        columns.pixels[i] = header.pixels;
+        columns.depth[i] = header.depth;
         ++i;
     });
 }

@@ -34,6 +34,8 @@ struct HeaderColumns {
     std::int8_t* orientation;
     std::int64_t* bytes;
     std::uint8_t* complete;
+    std::int64_t* pixels;
+    std::int64_t* depth;
 };
 
 void scan_headers(PackedPaths paths, const HeaderColumns& columns) noexcept;
@@ -57,7 +59,7 @@ struct LabelRows {
     std::vector<LabelKind> kinds;
     std::vector<std::int64_t> offsets;  // of a file's first row; one more than there are files
     std::vector<std::int32_t> errors;   // errno a file, 0 = read; EFBIG above kMaxLabelBytes,
-                                        // EBADMSG for too many errors
+                                        // EBADMSG for too many errors, EOVERFLOW for too many rows
     std::vector<BadLine> bad_lines;
     std::string texts;
 };

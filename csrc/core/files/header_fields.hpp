@@ -1,6 +1,7 @@
 // What reading image headers shares: a file's bytes as numbers, and the header as far as it is known.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -66,9 +67,17 @@ struct HeaderFile {
         if (got < 0) *failed = got;
         return got >= 0 && static_cast<std::size_t>(got) == count;
     }
+    // A decoder may have to hold this many pixels: the picture, a tile of it.
+    void holds(std::uint64_t width, std::uint64_t height) {
+        constexpr auto kMost = std::uint64_t{std::numeric_limits<std::int64_t>::max()};
+        std::uint64_t pixels;
+        if (__builtin_mul_overflow(width, height, &pixels)) pixels = kMost;
+        header.pixels = std::max(header.pixels, static_cast<std::int64_t>(std::min(pixels, kMost)));
+    }
     // The end of the header: both sides as stored, which the orientation may swap. `unusual` when there can
     // be no such picture.
     ImageHeader sized(std::uint64_t width, std::uint64_t height) {
+        holds(width, height);
         if (header.orientation >= 5) std::swap(width, height);
         if (width == 0 || height == 0 || width > kMaxHeaderSide || height > kMaxHeaderSide)
             return end(HeaderStatus::unusual);

@@ -84,6 +84,7 @@ ImageHeader read_jpeg(HeaderFile& file) {
     const JpegHeader& jpeg = reading.header;
     file.header.complete = tail.holds("\xFF\xD9");
     file.header.orientation = static_cast<std::int8_t>(jpeg.orientation);
+    file.header.depth = 8 * std::int64_t{jpeg.components};
     file.header.mode = jpeg.components == 1   ? PixelMode::gray
                        : jpeg.components == 3 ? PixelMode::rgb
                                               : PixelMode::cmyk;
@@ -133,6 +134,7 @@ std::ptrdiff_t png_orientation(HeaderFile& file, std::string_view tail) {
 ImageHeader read_png(HeaderFile& file) {
     const Fields head = file.fields(false);
     if (!head.says(12, "IHDR", 4) || !head.has(16, 10)) return file.end(HeaderStatus::unusual);
+    constexpr std::int64_t kSamples[] = {1, 0, 3, 1, 2, 0, 4};  // by the type of colour
     switch (head.byte(25)) {
         case 0:
             file.header.mode = PixelMode::gray;
@@ -153,6 +155,7 @@ ImageHeader read_png(HeaderFile& file) {
             return file.end(HeaderStatus::unusual);
     }
     file.header.bits = head.byte(24);
+    file.header.depth = file.header.bits * kSamples[head.byte(25)];
     Tail tail;
     const std::ptrdiff_t failed = tail.read(file);
     if (failed < 0) return file.fail(failed);
@@ -189,6 +192,7 @@ ImageHeader read_bmp(HeaderFile& file) {
     if (width <= 0) return file.end(HeaderStatus::unusual);
 
     const std::uint64_t depth = head.number(old ? 24 : 28, 2);
+    file.header.depth = static_cast<std::int64_t>(depth);
     const std::uint64_t coding = old ? 0 : head.number(30, 4);
     if (depth == 1 || depth == 4 || depth == 8) {
         const std::uint64_t stated = old ? 0 : head.number(46, 4);
@@ -217,6 +221,8 @@ ImageHeader read_bmp(HeaderFile& file) {
 
 // ---------------------------------------------------------------------------------------------- WebP
 
+constexpr std::int64_t kAnimationBits = 96;  // a decoder holds three canvases of RGBA
+
 // The orientation in the EXIF chunk, or -errno. It comes behind the pixels.
 std::ptrdiff_t webp_orientation(HeaderFile& file) {
     std::uint8_t head[8];
@@ -237,6 +243,7 @@ ImageHeader read_webp(HeaderFile& file) {
     file.header.complete = head.number(4, 4) + 8 <= file.header.bytes;
     if (head.says(12, "VP8X", 4) && head.has(20, 10)) {
         file.header.mode = (head.byte(20) & 0x10) != 0 ? PixelMode::rgba : PixelMode::rgb;
+        if ((head.byte(20) & 0x02) != 0) file.header.depth = kAnimationBits;
         if ((head.byte(20) & 0x08) != 0) {
             const std::ptrdiff_t orientation = webp_orientation(file);
             if (orientation < 0) return file.fail(orientation);

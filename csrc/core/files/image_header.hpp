@@ -41,6 +41,8 @@ struct ImageHeader {
     bool complete = true;   // false where the file certainly stops early
     std::int32_t bits = 8;  // of a sample
     std::int32_t height = 0, width = 0;
+    std::int64_t pixels = 0;  // that a decoder may have to hold, also of an unusual file; 0: not stated
+    std::int64_t depth = 24;  // bits of a pixel as it is stored
     std::int32_t error = 0;
     std::uint64_t bytes = 0;
 };

@@ -135,10 +135,9 @@ ParsedLabels parse_yolo_labels(const char* data, std::size_t size, KeypointShape
             end = at;
         }
         if (row.fields > 0) finish_row(row, keypoints, line, begin, end, out);
-        if (out.errors.size() > kMaxLabelErrors) {
-            out.too_many_errors = true;
-            return out;
-        }
+        out.too_many_errors = out.errors.size() > kMaxLabelErrors;
+        out.too_many_rows = out.classes.size() > kMaxLabelRows;
+        if (out.too_many_errors || out.too_many_rows) return out;
         if (at < size) at += data[at] == '\r' && at + 1 < size && data[at + 1] == '\n' ? 2 : 1;
     }
     return out;

@@ -40,6 +40,8 @@ struct LabelError {
 
 // A file with more bad lines than this is not a label file; listing them all could take gigabytes.
 inline constexpr std::size_t kMaxLabelErrors = 10'000;
+// Nor is one with more objects: real ones have thousands. As MAX_BOXES in yolofast/limits.py.
+inline constexpr std::size_t kMaxLabelRows = 100'000;
 
 struct ParsedLabels {
     std::vector<std::int64_t> classes;
@@ -48,6 +50,7 @@ struct ParsedLabels {
     std::vector<LabelKind> kinds;
     std::vector<LabelError> errors;
     bool too_many_errors = false;  // more than kMaxLabelErrors errors: reading stopped there
+    bool too_many_rows = false;    // more than kMaxLabelRows objects: reading stopped there
 };
 
 // Lines end with \n, \r\n or \r; fields are parted by spaces and tabs; a UTF-8 byte-order mark and

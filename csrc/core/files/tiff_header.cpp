@@ -7,6 +7,7 @@ namespace yf {
 namespace {
 
 constexpr std::size_t kMaxEntries = 512;  // of a directory; ordinary ones have some twenty
+constexpr int kMaxFarClaims = 4;  // sizes that lie elsewhere; ordinary files have the bits of samples there
 
 // What the first directory of a TIFF says; `is_common` is false once a value is unusual.
 struct Directory {
@@ -46,7 +47,11 @@ struct Directory {
     }
 };
 
-std::size_t type_size(std::uint64_t type) { return type == 3 ? 2 : type == 4 ? 4 : type == 16 ? 8 : 0; }
+// Bytes of a value; 0 where the type is not one of whole numbers.
+std::size_t type_size(std::uint64_t type) {
+    constexpr std::uint8_t kBytes[] = {0, 1, 0, 2, 4, 0, 1, 0, 2, 4, 0, 0, 0, 4, 0, 0, 8, 8, 8};
+    return type < sizeof kBytes ? kBytes[type] : 0;
+}
 
 // One entry of a directory: tag, type, how many values, and where they are unless they are few.
 struct Entry {
@@ -57,12 +62,18 @@ struct Entry {
     std::uint64_t tag() const { return fields.number(at, 2); }
     std::uint64_t count() const { return fields.number(at + 4, big ? 8 : 4); }
 
+    // Whether its values stand in the entry itself.
+    bool is_near() const {
+        const std::size_t bytes = type_size(fields.number(at + 2, 2));
+        return bytes != 0 && count() <= (big ? 8 : 4) / bytes;
+    }
+
     // Its value number `index`, which is below `count`; false when it is no whole number, or not there.
     bool value(HeaderFile& file, std::uint64_t index, std::uint64_t* out, std::ptrdiff_t* failed) const {
         const std::size_t bytes = type_size(fields.number(at + 2, 2)), room = big ? 8 : 4;
         const std::size_t begin = at + (big ? 12 : 8);
         if (bytes == 0) return false;
-        if (count() <= room / bytes) {
+        if (is_near()) {
             *out = fields.number(begin + static_cast<std::size_t>(index) * bytes, bytes);
             return true;
         }
@@ -74,6 +85,36 @@ struct Entry {
         return true;
     }
 };
+
+// What a decoder may have to hold: the largest sides that any entry states for the picture and for a tile,
+// whatever the order and the types of the entries are, because decoders are lenient about them.
+void note_claims(HeaderFile& file, const Fields& fields, std::size_t count, bool big,
+                 std::ptrdiff_t* failed) {
+    constexpr std::uint64_t kUnbounded = UINT64_MAX;
+    std::uint64_t width = 0, height = 0, tile_width = 0, tile_height = 0, bits = 1, samples = 1;
+    int far = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const Entry entry{fields, i * (big ? 20 : 12), big};
+        const std::uint64_t tag = entry.tag();
+        std::uint64_t* claim = tag == 256   ? &width
+                               : tag == 257 ? &height
+                               : tag == 258 ? &bits
+                               : tag == 277 ? &samples
+                               : tag == 322 ? &tile_width
+                               : tag == 323 ? &tile_height
+                                            : nullptr;
+        std::uint64_t value = 0;
+        if (claim == nullptr || entry.count() == 0) continue;
+        if (!entry.is_near() && ++far > kMaxFarClaims)
+            *claim = kUnbounded;
+        else if (entry.value(file, 0, &value, failed))
+            *claim = std::max(*claim, value);
+    }
+    constexpr std::uint64_t kMost = 0xFFFF;  // both are numbers of 16 bits
+    file.header.depth = static_cast<std::int64_t>(std::min(bits, kMost) * std::min(samples, kMost));
+    file.holds(width, height);
+    file.holds(tile_width, tile_height);
+}
 
 Directory read_directory(HeaderFile& file, const Fields& fields, std::size_t count, bool big,
                          std::ptrdiff_t* failed) {
@@ -146,9 +187,11 @@ ImageHeader read_tiff(HeaderFile& file, bool little, bool big) {
         static_cast<std::size_t>(std::min<std::uint64_t>(count, kMaxEntries)) * (big ? 20 : 12);
     there = there && count <= kMaxEntries && file.fetch(start + lead, bytes, size, &failed);
     Directory directory;
-    if (there)
-        directory =
-            read_directory(file, Fields(bytes, size, little), static_cast<std::size_t>(count), big, &failed);
+    if (there) {
+        const Fields entries(bytes, size, little);
+        note_claims(file, entries, static_cast<std::size_t>(count), big, &failed);
+        directory = read_directory(file, entries, static_cast<std::size_t>(count), big, &failed);
+    }
     if (failed < 0) return file.fail(failed);
     if (there && directory.orientation >= 1 && directory.orientation <= 8)
         file.header.orientation = static_cast<std::int8_t>(directory.orientation);

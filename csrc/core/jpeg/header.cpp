@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "core/limits.hpp"
+
 namespace yf {
 namespace {
 
@@ -23,6 +25,24 @@ constexpr std::size_t kExifPrefix = 6;  // "Exif\0\0", in front of the TIFF stru
 int exif_orientation(const std::uint8_t* payload, std::size_t size) {
     if (size < kExifPrefix + 8 || std::memcmp(payload, "Exif\0\0", kExifPrefix) != 0) return 0;
     return tiff_orientation(payload + kExifPrefix, size - kExifPrefix);
+}
+
+// Of all components; each is (id, sampling, table) from `p` on.
+std::int64_t count_blocks(const std::uint8_t* p, const JpegHeader& header) {
+    int max_h = 0, max_v = 0;
+    for (int i = 0; i < header.components; ++i) {
+        const int h = p[3 * i + 1] >> 4, v = p[3 * i + 1] & 15;
+        if (h < 1 || h > 4 || v < 1 || v > 4) return 0;
+        max_h = std::max(max_h, h);
+        max_v = std::max(max_v, v);
+    }
+    std::int64_t blocks = 0;
+    for (int i = 0; i < header.components; ++i) {
+        const int h = p[3 * i + 1] >> 4, v = p[3 * i + 1] & 15;
+        blocks +=
+            std::int64_t{ceil_div(header.width * h, 8 * max_h)} * ceil_div(header.height * v, 8 * max_v);
+    }
+    return blocks;
 }
 
 // SOFn payload: precision, height, width, components, then (id, sampling, table) each.
@@ -50,6 +70,7 @@ JpegStatus parse_frame(int marker, const std::uint8_t* p, std::size_t size, Jpeg
                       header->components);
         return s;
     }
+    header->blocks = count_blocks(p + 6, *header);
     header->subsampling = Subsampling::gray;
     if (header->components >= 3) {
         const int y = p[7], cb = p[10], cr = p[13];
@@ -64,6 +85,59 @@ JpegStatus parse_frame(int marker, const std::uint8_t* p, std::size_t size, Jpeg
 std::size_t end_of_segment(const std::uint8_t* data, std::size_t size, std::size_t at) {
     const bool is_there = at <= size && size - at >= 4;
     return is_there ? at + 2 + read16(data + at + 2, false) : std::max(at, size) + 4;
+}
+
+// As `read_segments`, but for counting the bytes that were passed.
+std::size_t read_piece(const std::uint8_t* data, std::size_t size, JpegReading* reading) {
+    const auto refuse = [&](JpegError error, const char* reason) {
+        reading->status = status(error, reason);
+        reading->ended = true;
+    };
+    std::size_t at = 0;
+    while (at < size) {
+        // To the next marker: past garbage, stuffed zeros and fill bytes, as libjpeg does.
+        while (at < size && data[at] != 0xFF) ++at;
+        while (at < size && data[at] == 0xFF) ++at;
+        if (reading->walked + at > kMaxHeadBytes) {
+            refuse(JpegError::unsupported, "over 64 MiB in front of the picture");
+            return at;
+        }
+        if (at >= size) return at > 0 && data[at - 1] == 0xFF ? at - 1 : at;
+        const std::size_t begin = at - 1;
+        const int marker = data[at++];
+        if (marker == 0 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue;  // no payload
+        reading->ended = marker == 0xD9 || marker == 0xDA;                                  // EOI, SOS
+        if (reading->ended) return begin;
+        if (size - at < 2) return begin;
+        std::size_t length = read16(data + at, false);
+        const bool is_note = (marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE;
+        if (is_note) length = std::max<std::size_t>(length, 2);  // libjpeg takes a shorter one as empty
+        if (length < 2) {
+            refuse(JpegError::corrupt, "a marker segment has an impossible length");
+            return begin;
+        }
+        const bool is_frame = !reading->have_frame && marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
+                              marker != 0xC8 && marker != 0xCC;
+        const bool may_turn = !reading->have_exif && marker == 0xE1;
+        if (size - at < length && (is_frame || may_turn)) return begin;
+        const std::uint8_t* payload = data + at + 2;
+        if (is_frame) {
+            reading->status = parse_frame(marker, payload, length - 2, &reading->header);
+            reading->ended = reading->status.error != JpegError::none;
+            if (reading->ended) return begin;
+            reading->have_frame = true;
+        } else if (may_turn) {
+            const int orientation = exif_orientation(payload, length - 2);
+            reading->have_exif = orientation != 0;
+            if (reading->have_exif) reading->header.orientation = orientation;
+        }
+        if (++reading->segments > kMaxSegments) {
+            refuse(JpegError::unsupported, "over 4096 marker segments in front of the picture");
+            return begin;
+        }
+        at += length;
+    }
+    return at;
 }
 
 }  // namespace
@@ -92,47 +166,9 @@ bool begins_as_jpeg(const std::uint8_t* data, std::size_t size) {
 }
 
 std::size_t read_segments(const std::uint8_t* data, std::size_t size, JpegReading* reading) noexcept {
-    std::size_t at = 0;
-    while (at < size) {
-        // To the next marker: past garbage, stuffed zeros and fill bytes, as libjpeg does.
-        while (at < size && data[at] != 0xFF) ++at;
-        while (at < size && data[at] == 0xFF) ++at;
-        if (at >= size) return at > 0 && data[at - 1] == 0xFF ? at - 1 : at;
-        const std::size_t begin = at - 1;
-        const int marker = data[at++];
-        if (marker == 0 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue;  // no payload
-        reading->ended = marker == 0xD9 || marker == 0xDA;                                  // EOI, SOS
-        if (reading->ended) return begin;
-        if (size - at < 2) return begin;
-        const std::size_t length = read16(data + at, false);
-        const bool is_note = (marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE;
-        if (length < 2 && is_note) {  // libjpeg takes such a one as empty
-            at += 2;
-            continue;
-        }
-        if (length < 2) {
-            reading->status = status(JpegError::corrupt, "a marker segment has an impossible length");
-            reading->ended = true;
-            return begin;
-        }
-        const bool is_frame = !reading->have_frame && marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
-                              marker != 0xC8 && marker != 0xCC;
-        const bool may_turn = !reading->have_exif && marker == 0xE1;
-        if (size - at < length && (is_frame || may_turn)) return begin;
-        const std::uint8_t* payload = data + at + 2;
-        if (is_frame) {
-            reading->status = parse_frame(marker, payload, length - 2, &reading->header);
-            reading->ended = reading->status.error != JpegError::none;
-            if (reading->ended) return begin;
-            reading->have_frame = true;
-        } else if (may_turn) {
-            const int orientation = exif_orientation(payload, length - 2);
-            reading->have_exif = orientation != 0;
-            if (reading->have_exif) reading->header.orientation = orientation;
-        }
-        at += length;
-    }
-    return at;
+    const std::size_t step = read_piece(data, size, reading);
+    reading->walked += step;
+    return step;
 }
 
 JpegStatus verdict(const JpegReading& reading) {

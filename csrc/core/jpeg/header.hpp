@@ -16,15 +16,17 @@ bool begins_as_jpeg(const std::uint8_t* data, std::size_t size);
 
 // How far the reading of a header has come: it can go on with a later piece of the file.
 struct JpegReading {
-    JpegHeader header{0, 0, 0, 1, Subsampling::other, false, false};
+    JpegHeader header{0, 0, 0, 1, Subsampling::other, false, false, 0};
     JpegStatus status{JpegError::none, {}};
     bool have_frame = false, have_exif = false;
-    bool ended = false;  // what follows says nothing more, or `status` is an error
+    bool ended = false;      // what follows says nothing more, or `status` is an error
+    int segments = 0;        // passed, of at most kMaxSegments
+    std::size_t walked = 0;  // bytes passed, of at most kMaxHeadBytes
 };
 
 // Reads marker segments; `data` begins behind the start marker, or where the last call said. Returns how far
 // on from `data` reading has to go on: at a segment that is needed and not all here, or behind one that is
-// not needed, which may lie beyond `size`.
+// not needed, which may lie beyond `size`. Files whose header never ends are refused, by the limits above.
 std::size_t read_segments(const std::uint8_t* data, std::size_t size, JpegReading* reading) noexcept;
 
 // What the header is worth when there is nothing more to read.

@@ -7,11 +7,20 @@
 #include "core/jpeg/baseline.hpp"
 #include "core/jpeg/header.hpp"
 #include "core/jpeg/turbo.hpp"
+#include "core/limits.hpp"
 
 namespace yf {
 namespace {
 
-// Facts that need no decoder: supported at all, small enough, and (strict) at least one bit for each MCU.
+// The bytes that a picture takes however flat it is: each block a bit for its DC code and, in a sequential
+// file, one for the end of the block. An arithmetic code may say more with a bit, and who salvages takes
+// less.
+std::int64_t least_bytes(const JpegHeader& header, bool salvage) {
+    if (salvage || header.arithmetic) return header.blocks / 64;
+    return header.blocks / (header.progressive ? 8 : 4);
+}
+
+// Facts that need no decoder: supported at all, small enough, and enough bytes for what it claims to be.
 JpegStatus check(const std::uint8_t* data, std::size_t size, const JpegRequest& request, JpegHeader* header) {
     JpegStatus s = parse_jpeg_header(data, size, header);
     if (s.error != JpegError::none) return s;
@@ -20,9 +29,21 @@ JpegStatus check(const std::uint8_t* data, std::size_t size, const JpegRequest& 
         s.error = JpegError::too_large;
         std::snprintf(s.reason, sizeof s.reason, "%d x %d pixels is over the limit of %lld", header->width,
                       header->height, static_cast<long long>(request.max_pixels));
-    } else if (!request.salvage && !header->arithmetic &&
-               pixels / (32 * 32) / 8 > static_cast<std::int64_t>(size)) {
-        s = status(JpegError::truncated, "too few bytes for a picture of that size");
+        return s;
+    }
+    const std::int64_t bytes = static_cast<std::int64_t>(size), least = least_bytes(*header, request.salvage);
+    if (pixels > kSmallPixels && bytes < least) {
+        s.error = JpegError::truncated;
+        std::snprintf(s.reason, sizeof s.reason,
+                      "too few bytes for a picture of that size: got %lld for %d x %d pixels, expected at "
+                      "least %lld",
+                      static_cast<long long>(bytes), header->width, header->height,
+                      static_cast<long long>(least));
+    } else if (pixels > kLargePixels && bytes < pixels / kMaxPixelsPerByte) {
+        s.error = JpegError::unsupported;
+        std::snprintf(s.reason, sizeof s.reason, "%d x %d pixels in %lld bytes, over %lld pixels in a byte",
+                      header->width, header->height, static_cast<long long>(bytes),
+                      static_cast<long long>(kMaxPixelsPerByte));
     }
     return s;
 }

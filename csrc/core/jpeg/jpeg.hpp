@@ -42,6 +42,7 @@ struct JpegHeader {
     Subsampling subsampling;
     bool progressive;
     bool arithmetic;
+    std::int64_t blocks;  // of 8 x 8 samples, in all components; 0 when the sampling factors cannot be
 };
 
 // Who decodes: our own decoder where it can (see baseline.hpp), or libjpeg-turbo always.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "core/jpeg/scans.hpp"
 #include "core/jpeg/turbo_session.hpp"
 
 namespace yf {
@@ -65,28 +66,6 @@ void on_end(j_compress_ptr cinfo) {
     d->bytes->resize(d->bytes->size() - d->manager.free_in_buffer);  // shrinking never throws
 }
 
-// Calls note(marker, payload, size) for each APPn and COM segment of a file that libjpeg has read to its end,
-// in one pass: libjpeg's own list of saved segments is walked from its beginning for each that is added.
-template <typename Note>
-void for_each_note(const std::uint8_t* data, std::size_t size, Note note) {
-    for (std::size_t at = 2; at < size;) {
-        // To the next marker: past coded bytes, stuffed zeros, fill bytes and restart markers.
-        while (at < size && data[at] != 0xFF) ++at;
-        while (at < size && data[at] == 0xFF) ++at;
-        if (at >= size) return;
-        const int marker = data[at++];
-        if (marker == 0xD9) return;
-        if (marker <= 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue;  // no payload
-        if (size - at < 2) return;
-        // Of an impossible length only the two bytes that give it are read, as libjpeg does.
-        const std::size_t length =
-            std::max<std::size_t>(2, static_cast<std::size_t>(data[at] << 8 | data[at + 1]));
-        if (size - at < length) return;
-        if ((marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE) note(marker, data + at + 2, length - 2);
-        at += length;
-    }
-}
-
 // Reads all coefficients of the file. Refuses what a sequential file of one scan could not say alike.
 jvirt_barray_ptr* read_input(RewriteSession* s, const std::uint8_t* data, std::size_t size,
                              const JpegPlan& plan) {
@@ -134,8 +113,11 @@ void write_output(RewriteSession* s, jvirt_barray_ptr* coefficients, const std::
     out.write_JFIF_header = FALSE;
     out.write_Adobe_marker = FALSE;
     jpeg_write_coefficients(&out, coefficients);
-    for_each_note(data, size, [&](int marker, const std::uint8_t* payload, std::size_t length) {
-        jpeg_write_marker(&out, marker, payload, static_cast<unsigned>(length));
+    // In one pass: libjpeg's own list of saved segments is walked from its beginning for each that is added.
+    for_each_segment(data, size, [&](int marker, const std::uint8_t* payload, std::size_t length) {
+        if ((marker >= 0xE0 && marker <= 0xEF) || marker == 0xFE)
+            jpeg_write_marker(&out, marker, payload, static_cast<unsigned>(length));
+        return true;
     });
     jpeg_finish_compress(&out);
 }
@@ -169,10 +151,11 @@ bool same_picture(RewriteSession* s, jvirt_barray_ptr* before, jvirt_barray_ptr*
     return true;
 }
 
-int orientation_of(const std::uint8_t* data, std::size_t size) {
+int orientation_of(RewriteSession* s, const std::uint8_t* data, std::size_t size) {
     JpegHeader header;
     const JpegStatus parsed = parse_jpeg_header(data, size, &header);
-    return parsed.error == JpegError::none ? header.orientation : 0;
+    if (parsed.error != JpegError::none) fail(s, parsed.error, parsed.reason);
+    return header.orientation;
 }
 
 }  // namespace
@@ -195,7 +178,7 @@ JpegStatus add_restarts(const std::uint8_t* data, std::size_t size, int restart_
         jpeg_read_header(&s->written, TRUE);
         // Segments that stood behind the picture come before it now, where they may say something new.
         if (s->in.jpeg_color_space != s->written.jpeg_color_space ||
-            orientation_of(data, size) != orientation_of(out->data(), out->size()))
+            orientation_of(s, data, size) != orientation_of(s, out->data(), out->size()))
             fail(s, JpegError::unsupported, "it has colour or EXIF segments behind the picture");
         if (!same_picture(s, before, jpeg_read_coefficients(&s->written)))
             fail(s, JpegError::corrupt, "the coefficients written are not those that were read");

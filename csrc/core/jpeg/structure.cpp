@@ -11,7 +11,7 @@
 namespace yf {
 namespace {
 
-constexpr int kMaxScans = 100;
+constexpr int kUsualScans = 100;
 constexpr int kMaxTables = 4;
 constexpr int kCoefficients = 64;
 constexpr int kNoBits = 14;  // one more than a scan can leave to a later one
@@ -135,7 +135,7 @@ class Walk {
             return unusual("the colours are not YCbCr");
         if (size < 1 || p[0] == 0 || p[0] > components_ || size != 4 + 2 * static_cast<std::size_t>(p[0]))
             return corrupt("a scan header has an impossible length");
-        if (++scans_ > kMaxScans) return unusual("there are too many scans");
+        if (++scans_ > kUsualScans) return unusual("there are too many scans");
         scan_components_ = p[0];
         const int first = p[size - 3], last = p[size - 2], before = p[size - 1] >> 4, bit = p[size - 1] & 15;
         const bool progressive = marker_ == 0xC2;

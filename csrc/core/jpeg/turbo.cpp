@@ -7,6 +7,7 @@
 #include "core/jpeg/header.hpp"
 #include "core/jpeg/packed.hpp"
 #include "core/jpeg/plan.hpp"
+#include "core/jpeg/scans.hpp"
 #include "core/jpeg/turbo_session.hpp"
 
 namespace yf {
@@ -82,6 +83,19 @@ void open(DecodeSession* s, const std::uint8_t* data, std::size_t size, const Jp
     }
     const JpegStatus planned = make_plan(header, request, static_cast<int>(cinfo.scale_num), planes, plan);
     if (planned.error != JpegError::none) fail(s, planned.error, planned.reason);
+}
+
+// A file of one scan is decoded as it is read, so its bytes bound the work.
+void require_few_scans(DecodeSession* s, const std::uint8_t* data, std::size_t size) {
+    jpeg_decompress_struct& cinfo = s->cinfo;
+    if (!jpeg_has_multiple_scans(&cinfo)) return;
+    ScannedComponent components[MAX_COMPONENTS];
+    for (int i = 0; i < cinfo.num_components; ++i) {
+        const jpeg_component_info& c = cinfo.comp_info[i];
+        components[i] = {c.component_id, std::int64_t{c.width_in_blocks} * c.height_in_blocks};
+    }
+    const JpegStatus scans = check_scans(data, size, components, cinfo.num_components);
+    if (scans.error != JpegError::none) fail(s, scans.error, scans.reason);
 }
 
 std::uint8_t* take(DecodeSession* s, std::size_t size) {
@@ -198,8 +212,10 @@ void decode_rows(DecodeSession* s, const JpegRequest& request, const JpegPlan& p
 
 JpegStatus plan_turbo(const std::uint8_t* data, std::size_t size, const JpegRequest& request,
                       const JpegHeader& header, JpegPlan* plan) noexcept {
-    return guarded<DecodeSession>(!request.salvage,
-                                  [&](DecodeSession* s) { open(s, data, size, request, header, plan); });
+    return guarded<DecodeSession>(!request.salvage, [&](DecodeSession* s) {
+        open(s, data, size, request, header, plan);
+        require_few_scans(s, data, size);
+    });
 }
 
 JpegStatus decode_turbo(const std::uint8_t* data, std::size_t size, const JpegRequest& request,

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/jpeg/header.hpp"
+#include "core/limits.hpp"
 
 // clang-format off: jpeglib.h needs <cstdio> before it, and jerror.h (the message codes) comes after it.
 #include <jpeglib.h>
@@ -18,8 +19,6 @@
 #endif
 
 namespace yf {
-
-inline constexpr int kMaxScans = 500;  // a real progressive file has about ten; more is a bomb
 
 // One libjpeg run: what its codec objects share. Everything that must outlive a longjmp lives in here, or in
 // what derives from it, in the frame of `guarded`; every buffer comes from libjpeg's own pools, so destroying
@@ -97,9 +96,10 @@ inline void on_message(j_common_ptr cinfo, int level) {
     run->status = status(JpegError::none, message);
 }
 
+// `check_scans` has counted them; this is for bytes that have changed since.
 inline void on_progress(j_common_ptr cinfo) {
     if (reinterpret_cast<j_decompress_ptr>(cinfo)->input_scan_number > kMaxScans)
-        fail(run_of(cinfo), JpegError::unsupported, "more than 500 scans");
+        fail(run_of(cinfo), JpegError::unsupported, "over 500 scans");
 }
 
 // Makes a decompressor of the run ready to read `data`.

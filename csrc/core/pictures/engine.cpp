@@ -2,8 +2,11 @@
 #include "core/pictures/engine.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <new>
+
+#include "core/pictures/checksum.hpp"
 
 namespace yf {
 namespace {
@@ -30,6 +33,14 @@ PictureView cached_view(const Sources& sources, std::int64_t image) {
     view.factor_y = sides[5];
     std::memcpy(view.place, sources.cached_place + 6 * image, sizeof view.place);
     return view;
+}
+
+std::uint64_t checksum_of_cached(const Sources& sources, std::int64_t image) {
+    const PictureView view = cached_view(sources, image);
+    const std::size_t luma = static_cast<std::size_t>(view.y.height) * static_cast<std::size_t>(view.y.width);
+    const std::size_t chroma =
+        static_cast<std::size_t>(view.cb.height) * static_cast<std::size_t>(view.cb.width);
+    return checksum(view.y.data, slot_bytes(luma + 2 * chroma));
 }
 
 }  // namespace
@@ -89,31 +100,38 @@ bool Engine::perform(Worker& worker, JobBatch& batch) {
     bool finished = true;
     std::vector<Failure> failures;
     try {
-        worker.tiles.resize(job.tiles);
-        worker.held.clear();
-        worker.held.reserve(job.tiles);  // so that nothing can throw while an image is marked as busy
-        for (std::size_t t = 0; t < job.tiles; ++t) {
-            const PictureStatus status = acquire(job.images[t], worker, seconds, &worker.tiles[t].picture);
-            if (status.error == PictureError::not_jpeg) {
-                worker.fallback_image = job.images[t];
-                worker.held.clear();
-                return false;
+        // Again if the cache file was changed meanwhile: from then on nothing is taken from it.
+        for (bool again = true; again;) {
+            const bool was_lost = mapping_is_lost();
+            failures.clear();
+            worker.tiles.resize(job.tiles);
+            worker.held.clear();
+            worker.held.reserve(job.tiles);  // so that nothing can throw while an image is marked as busy
+            for (std::size_t t = 0; t < job.tiles; ++t) {
+                const PictureStatus status =
+                    acquire(job.images[t], worker, seconds, &worker.tiles[t].picture);
+                if (status.error == PictureError::not_jpeg) {
+                    worker.fallback_image = job.images[t];
+                    worker.held.clear();
+                    return false;
+                }
+                if (status.error != PictureError::none)
+                    failures.push_back({static_cast<std::int64_t>(worker.sample), job.images[t], status});
             }
-            if (status.error != PictureError::none)
-                failures.push_back({static_cast<std::int64_t>(worker.sample), job.images[t], status});
+            const auto started = Clock::now();
+            if (failures.empty() && batch.staging == nullptr) {
+                draw(worker, job);
+                seconds.render += since(started);
+            } else if (failures.empty()) {
+                finished = pack(worker, *batch.staging);
+                seconds.pack += since(started);
+            }
+            again = sources_.mapping != nullptr && !was_lost && !sources_.mapping->is_whole();
         }
-        const auto started = Clock::now();
-        if (failures.empty() && batch.staging == nullptr) {
-            draw(worker, job);
-            seconds.render += since(started);
-            if (batch.hooked != nullptr) {
-                const auto rendered = Clock::now();
-                run_hooks(*batch.hooked, worker.sample, job.out);
-                seconds.hooks += since(rendered);
-            }
-        } else if (failures.empty()) {
-            finished = pack(worker, *batch.staging);
-            seconds.pack += since(started);
+        if (failures.empty() && batch.hooked != nullptr) {
+            const auto rendered = Clock::now();
+            run_hooks(*batch.hooked, worker.sample, job.out);
+            seconds.hooks += since(rendered);
         }
     } catch (const std::bad_alloc&) {
         failures.push_back({static_cast<std::int64_t>(worker.sample),
@@ -150,6 +168,7 @@ bool Engine::pack(Worker& worker, Staging& staging) {
     std::int64_t row[kPictureColumns];
     const std::size_t size = lay_out_picture(sides_of(picture), 1, row);
     staging.sizes[worker.sample] = static_cast<std::int64_t>(size);
+    staging.rows[kPictureColumns * worker.sample + kOffsetY] = -1;  // when it is packed once more, too
     std::size_t begin = 0;
     {
         const std::lock_guard lock(mutex_);
@@ -167,7 +186,7 @@ bool Engine::pack(Worker& worker, Staging& staging) {
 // The planes of an image: from the cache, from who decoded it before, or decoded here. They stay valid while
 // the worker holds them.
 PictureStatus Engine::acquire(std::int64_t image, Worker& worker, StageSeconds& seconds, PictureView* view) {
-    if (sources_.cached != nullptr && sources_.cached[image] != 0) {
+    if (sources_.cached != nullptr && sources_.cached[image] != 0 && may_use_cached(image, seconds)) {
         *view = cached_view(sources_, image);
         return {PictureError::none, {}};
     }
@@ -188,22 +207,49 @@ PictureStatus Engine::acquire(std::int64_t image, Worker& worker, StageSeconds& 
         picture = take_spare(image);
     }
     PictureStatus status{PictureError::out_of_memory, "out of memory"};
-    if (picture != nullptr) {
-        auto started = Clock::now();
-        status = read_file(sources_.paths + sources_.path_at[image], worker.file);
-        seconds.read += since(started);
-        if (status.error == PictureError::none) {
-            started = Clock::now();
-            const PictureRequest request{sources_.shapes[2 * image], sources_.shapes[2 * image + 1],
-                                         sources_.cover, sources_.decoder};
-            status = decode_picture(worker.file.data(), worker.file.size(), request, *picture);
-            seconds.decode += since(started);
-        }
-    }
+    if (picture != nullptr) status = decode(image, worker, seconds, *picture);
     if (status.error == PictureError::not_jpeg) return status;  // it stays busy until `supply`
     *view = picture != nullptr ? picture->view : PictureView{};
     if (status.error == PictureError::none) worker.held.push_back(picture);
     supply(image, std::move(picture), status);
+    return status;
+}
+
+bool Engine::mapping_is_lost() const {
+    return sources_.mapping != nullptr && sources_.mapping->state()->lost.load();
+}
+
+// Whether the planes of a picture in the cache are what was written there.
+bool Engine::may_use_cached(std::int64_t image, StageSeconds& seconds) {
+    if (sources_.mapping == nullptr) return true;
+    if (mapping_is_lost()) return false;
+    const std::atomic_ref<std::uint8_t> checked(sources_.checked[image]);
+    if (const std::uint8_t known = checked.load(); known != kUnchecked) return known == kAsWritten;
+    const auto started = Clock::now();
+    const bool as_written = checksum_of_cached(sources_, image) == sources_.checksums[image];
+    seconds.read += since(started);
+    if (!sources_.mapping->is_whole()) return false;
+    if (checked.exchange(as_written ? kAsWritten : kDamaged) != kDamaged && !as_written)
+        sources_.mapping->state()->damaged.fetch_add(1);
+    return as_written;
+}
+
+PictureStatus Engine::decode(std::int64_t image, Worker& worker, StageSeconds& seconds, Picture& out) {
+    const bool compact = sources_.compact_side > 0;
+    auto started = Clock::now();
+    PictureStatus status = read_file(sources_.paths + sources_.path_at[image], worker.file);
+    seconds.read += since(started);
+    if (status.error != PictureError::none) return status;
+    started = Clock::now();
+    const PictureRequest request{sources_.shapes[2 * image], sources_.shapes[2 * image + 1],
+                                 compact ? sources_.compact_side : sources_.cover, sources_.decoder};
+    status = decode_picture(worker.file.data(), worker.file.size(), request, compact ? worker.full : out);
+    if (compact && status.error == PictureError::none) try {
+            compact_picture(worker.full.view, sources_.compact_side, out);
+        } catch (const std::bad_alloc&) {
+            status = {PictureError::out_of_memory, "out of memory"};
+        }
+    seconds.decode += since(started);
     return status;
 }
 

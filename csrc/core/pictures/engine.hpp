@@ -13,11 +13,15 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/pictures/guarded_mapping.hpp"
 #include "core/pictures/hooks.hpp"
 #include "core/pictures/picture.hpp"
 #include "core/pictures/staging.hpp"
 
 namespace yf {
+
+// What is known of a picture's cached planes.
+enum PlaneCheck : std::uint8_t { kUnchecked = 0, kAsWritten, kDamaged };
 
 // Where the pictures come from. Arrays are borrowed and outlive the engine.
 struct Sources {
@@ -26,10 +30,16 @@ struct Sources {
     const std::int32_t* shapes;   // [count, 2] height, width
     int cover;                    // longer side that decoded pictures need, in pixels
     JpegDecoder decoder;
-    // Decoded planes in memory, or null: see PlaneTable in yolofast/load/cache/ram.py.
+    // Decoded planes in memory, or null: see PlaneTable in yolofast/load/cache/planes.py.
     const std::uint64_t* cached;       // [count] address of y, 0 = not held
     const std::int32_t* cached_sides;  // [count, 6] height, width, c_height, c_width, factor_x, factor_y
     const double* cached_place;        // [count, 6]
+    // Of planes that lie in a mapped file, else null. They are compared with their checksum before their
+    // first use, and a picture whose planes are not what was written is decoded from its file.
+    const std::uint64_t* checksums = nullptr;  // [count]
+    std::uint8_t* checked = nullptr;           // [count] a PlaneCheck, written by any thread
+    const GuardedMapping* mapping = nullptr;
+    int compact_side = 0;  // if positive, what is decoded is made as the pictures in the cache were
 };
 
 // One sample to render: its tiles in plan order. Or one picture to pack: its image, and nothing else.
@@ -70,6 +80,7 @@ enum class Work : int { done = 0, needs_fallback, stopped };
 struct Worker {
     Renderer renderer;
     Bytes file;
+    Picture full;  // before it is made compact
     std::vector<Tile> tiles;
     std::vector<std::shared_ptr<const Picture>> held;
     JobBatch* batch = nullptr;  // the job in hand
@@ -118,6 +129,9 @@ class Engine {
     bool perform(Worker& worker, JobBatch& batch);
     static void draw(Worker& worker, const Job& job);
     bool pack(Worker& worker, Staging& staging);
+    bool mapping_is_lost() const;
+    bool may_use_cached(std::int64_t image, StageSeconds& seconds);
+    PictureStatus decode(std::int64_t image, Worker& worker, StageSeconds& seconds, Picture& out);
     PictureStatus acquire(std::int64_t image, Worker& worker, StageSeconds& seconds, PictureView* view);
     void release(const Job& job);
     void drop(std::int64_t image);

@@ -235,4 +235,8 @@ void reduce_picture(const PictureView& picture, int cover, int factor_x, int fac
     average_areas(picture.cr, gain_x, gain_y, out.view.cr, writable(out, out.view.cr));
 }
 
+void compact_picture(const PictureView& picture, int side, Picture& out) {
+    reduce_picture(picture, side, 2, picture.factor_x == 4 ? 1 : 2, out);
+}
+
 }  // namespace yf

@@ -77,4 +77,8 @@ void convert_rgb(ConstImage rgb, Picture& out);
 // `factor_y` (each 1, 2 or 4), by averaging areas. May throw std::bad_alloc.
 void reduce_picture(const PictureView& picture, int cover, int factor_x, int factor_y, Picture& out);
 
+// What a cache keeps of a picture: its longer side at most `side`, chroma 4:2:0 (4:1:1, which is as small
+// already, stays). May throw std::bad_alloc.
+void compact_picture(const PictureView& picture, int side, Picture& out);
+
 }  // namespace yf

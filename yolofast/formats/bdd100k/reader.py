@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from yolofast.brief import brief
 from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
@@ -59,11 +60,11 @@ def _read_image(file: LabelFile, line: int | None, entry: dict[str, object]) -> 
     image = file.image(want_text(entry.get("name"), "'name'"), line=line)
     for label in want_list(entry.get("labels") or [], "'labels'"):
         if not isinstance(label, dict):
-            image.add("", NoBox("box-syntax", f"got {str(label)[:80]}, expected 'category' and 'box2d'"))
+            image.add("", NoBox("box-syntax", f"got {brief(label)}, expected 'category' and 'box2d'"))
         elif label.get("box2d") is None and label.get("poly2d") is not None:
             file.reading.skipped["lanes and areas (poly2d without box2d)"] += 1
         elif not isinstance(label.get("box2d"), dict):
-            image.add("", NoBox("box-columns", f"box2d {label.get('box2d')!r:.80}: expected x1, y1, x2, y2"))
+            image.add("", NoBox("box-columns", f"box2d {brief(label.get('box2d'))}: expected x1, y1, x2, y2"))
         else:
             image.add(
                 label.get("category"), read_box([label["box2d"].get(k) for k in _KEYS], "x1, y1, x2, y2")

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from yolofast.brief import brief, brief_text
 from yolofast.errors import DataError
 from yolofast.formats.coco.parser import CocoFile, as_integer, is_int64
+from yolofast.formats.unique_names import check_names
 from yolofast.types import Finding
 
 
@@ -38,6 +40,8 @@ def map_classes(files: Sequence[CocoFile]) -> CocoClasses:
     are both used, files without names among others that disagree, and when there is no category.
     """
     named = [_category_names(file) for file in files]
+    for file, names in zip(files, named, strict=True):
+        check_names(names.values(), str(file.path))
     used = [_used_ids(file) for file in files]
     findings = [*_drop_root(files, named, used)]
     for file, names, ids in zip(files, named, used, strict=True):
@@ -73,10 +77,11 @@ def _category_names(file: CocoFile) -> dict[int, str]:
         number, name = as_integer(category.get("id")), category.get("name")
         if not is_int64(number) or not isinstance(name, str):
             raise DataError(
-                f"{file.path}: category {category}: expected a whole number 'id' and a text 'name'."
+                f"{file.path}: category {brief(category)}: expected a whole number 'id' and a text 'name'."
             )
         if names.setdefault(number, name) != name:
-            raise DataError(f"{file.path}: category id {number} is both '{names[number]}' and '{name}'.")
+            both = f"'{brief_text(names[number])}' and '{brief_text(name)}'"
+            raise DataError(f"{file.path}: category id {number} is both {both}.")
     return {number: names[number] for number in sorted(names)}
 
 

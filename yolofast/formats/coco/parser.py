@@ -13,10 +13,13 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.brief import brief, brief_text
 from yolofast.errors import DataError, at
+from yolofast.files import first_zeros
 from yolofast.formats.coco.masks import mask_box
 from yolofast.formats.values import is_number
 from yolofast.kernels._annotations import read_label_file
+from yolofast.limits import MAX_ENTRY_BYTES, MAX_ENTRY_VALUES
 from yolofast.types import Severity
 
 MAX_BYTES = 8 << 30
@@ -112,7 +115,12 @@ def _read_bytes(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise DataError(f"{path}: got {size} bytes, expected a COCO file of at most {MAX_BYTES}.")
-        return path.read_bytes().removeprefix(_UTF8_MARK)
+        with path.open("rb") as file:
+            if (zeros := first_zeros(file)) is not None:
+                raise DataError(
+                    f"{path}: has zeros from byte {zeros} on: its copy is incomplete. Get it again."
+                )
+            return file.read().removeprefix(_UTF8_MARK)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -123,14 +131,23 @@ def _not_coco(path: Path, key: str) -> DataError:
 
 def _value(path: Path, data: bytes, begin: int, end: int) -> Any:
     """The JSON value between two byte offsets of the file."""
+    if end - begin > MAX_ENTRY_BYTES:
+        line = data.count(b"\n", 0, begin) + 1
+        raise DataError(
+            f"{at(path, line)}: got a value of {end - begin} bytes, expected at most {MAX_ENTRY_BYTES}."
+        )
+    text = data[begin:end]
+    if text.count(b"{") + text.count(b"[") > MAX_ENTRY_VALUES:
+        line = data.count(b"\n", 0, begin) + 1
+        raise DataError(f"{at(path, line)}: got over {MAX_ENTRY_VALUES} lists and objects in one value.")
     try:
-        return json.loads(data[begin:end]) if end > begin else None
+        return json.loads(text) if text else None
     except json.JSONDecodeError as error:
         line = data.count(b"\n", 0, begin) + error.lineno
         raise DataError(f"{at(path, line)}: not valid JSON: {error.msg}.") from None
     except (ValueError, RecursionError) as error:  # not UTF-8, or a number of 5000 digits
         line = data.count(b"\n", 0, begin) + 1
-        raise DataError(f"{at(path, line)}: cannot be read as JSON: {error}") from None
+        raise DataError(f"{at(path, line)}: cannot be read as JSON: {brief_text(str(error))}") from None
 
 
 def _is_id(value: object) -> bool:
@@ -154,7 +171,7 @@ def _images(
             )
             if not isinstance(name, str) or not _is_id(image_id):
                 raise DataError(
-                    f"{path}: image {entry}: expected a number or text as 'id' and a text 'file_name'."
+                    f"{path}: image {brief(entry)}: expected a number or text as 'id' and a text 'file_name'."
                 )
         else:
             try:
@@ -213,10 +230,10 @@ def _convert_unusual(annotation: dict[str, Any], index: int, columns: Mapping[st
         return (
             "error",
             "box-columns",
-            f"bbox {annotation.get('bbox')}: {_wanted(annotation.get('segmentation'))}",
+            f"bbox {brief(annotation.get('bbox'))}: {_wanted(annotation.get('segmentation'))}",
         )
     if not is_int64(category):
-        return "error", "box-class", f"category id {category!r}: not in the file's categories"
+        return "error", "box-class", f"category id {brief(category)}: not in the file's categories"
     columns["category_ids"][index] = category
     columns["boxes"][index] = [_pixels(value) for value in around or box or ()]
     return around is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from yolofast.brief import brief
 from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
@@ -33,7 +34,7 @@ def _read(file: LabelFile) -> None:
             image = file.image(name, line=line)
             for item in want_list(entry.get("annotations", entry.get("annotation", [])), "'annotations'"):
                 if not isinstance(item, dict) or not isinstance(item.get("coordinates"), dict):
-                    message = f"got {str(item)[:80]}, expected 'label' and 'coordinates'"
+                    message = f"got {brief(item)}, expected 'label' and 'coordinates'"
                     image.add("", NoBox("box-syntax", message))
                     continue
                 box = read_box([item["coordinates"].get(key) for key in _KEYS], "x, y, width, height")

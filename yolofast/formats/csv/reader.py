@@ -21,6 +21,8 @@ from yolofast.formats.names.order import ONLY_CLASS, sorted_names
 from yolofast.formats.splits import split_of_name
 from yolofast.formats.tables.images import Table, table_dataset, tables_by_split
 from yolofast.formats.tables.rows import RowColumns, parse_box, read_rows
+from yolofast.formats.unique_names import check_names
+from yolofast.limits import MAX_CLASSES
 from yolofast.types import Finding
 
 _NO_OBJECT = frozenset({"", "0", "none", "nan", "no finding", "background", "negative"})
@@ -117,6 +119,8 @@ def _read_columns(path: Path, layout: CsvLayout, labels: _Labels) -> tuple[RowCo
         if isinstance(number, str):
             columns.drop_row(image, row_finding("error", "box-class", number, path, line))
             continue
+        if number > MAX_CLASSES:
+            check_names(labels.numbers, str(path))
         columns.add_row(image, number, line, box)
     return columns, list(splits.findings())
 
@@ -172,6 +176,7 @@ def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         layout = csv_layout(path)
         if layout is not None:
             columns, found = _read_columns(path, layout, labels)
+            check_names(labels.numbers, str(path))
             notes += tuple(found)
             note = _to_corners(tree, path, layout, columns)
             forms += [note] if note else []
@@ -184,7 +189,8 @@ def open_csv(tree: FileTree, files: tuple[Path, ...]) -> LabelledDataset:
         first = next((f for t in tables for found in t.columns.dropped.values() for f in found), None)
         problem = f" The first problem: {first}." if first else ""
         raise DataError(f"{tree.root}: {len(files)} CSV file(s) contain no box with a class.{problem}")
-    classes = [names.index(name) for name in labels.numbers]
+    index = {name: i for i, name in enumerate(names)}
+    classes = [index[name] for name in labels.numbers]
     normalised = [tree.relative(t.path) for t in tables if t.normalised]
     return table_dataset(
         "csv",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from yolofast.brief import brief
 from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset, check_size, parsing
 from yolofast.formats.discover import FileTree
@@ -18,7 +19,8 @@ from yolofast.formats.file_kinds import cvat_files
 from yolofast.formats.shapes import Box, around_ellipse, around_points, around_turned
 from yolofast.formats.splits import split_of
 from yolofast.formats.values import NoBox, as_floats, from_corner, read_box
-from yolofast.formats.xml_files import MAX_DEPTH, parsing_xml, safe_parser, too_deep
+from yolofast.formats.xml_files import parse_xml, safe_parser, too_deep
+from yolofast.limits import MAX_CLASSES, MAX_DEPTH, MAX_NAME
 
 MAX_BYTES = 2 << 30
 """The file is parsed as a stream: only its boxes stay in memory."""
@@ -68,7 +70,7 @@ def _ellipse(values: Attributes) -> Box | NoBox:
     numbers = as_floats(values.get(key) for key in ("cx", "cy", "rx", "ry"))
     angle = _angle(values)
     if numbers is None:
-        return NoBox("box-columns", f"ellipse {dict(values)}: expected numbers cx, cy, rx, ry")
+        return NoBox("box-columns", f"ellipse {brief(dict(values))}: expected numbers cx, cy, rx, ry")
     if isinstance(angle, NoBox):
         return angle
     x, y, radius_x, radius_y = numbers
@@ -138,12 +140,14 @@ class _Content:
             self.is_part = True  # of a skeleton
 
     def text(self, data: str) -> None:
-        if self.path[-3:] == ["labels", "label", "name"]:
+        if len(self.label) <= MAX_NAME and self.path[-3:] == ["labels", "label", "name"]:
             self.label += data
 
     def end(self, tag: str) -> None:
         if self.path[-2:] == ["labels", "label"] and self.label.strip() and not self.is_part:
             self.labels.append(self.label.strip())
+            if len(self.labels) > MAX_CLASSES:
+                raise LabelFileError(f"got {len(self.labels)} classes, expected at most {MAX_CLASSES}")
         if len(self.path) == 2:
             self.image = None
         self.path.pop()
@@ -182,6 +186,6 @@ def _read(file: LabelFile) -> None:
     content = _Content(file)
     with parsing():
         check_size(file.path, MAX_BYTES)
-        with file.path.open("rb") as stream, parsing_xml():
-            content.parser.ParseFile(stream)
+        with file.path.open("rb") as stream:
+            parse_xml(content.parser, stream)
     file.reading.list_names(content.labels)

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
 
+from yolofast.brief import brief
 from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
@@ -56,7 +57,7 @@ def _read(file: LabelFile) -> None:
             labelled = {str(each.get("id")) for each in regions if isinstance(each, dict) and _labels(each)}
             for region in regions:
                 if not isinstance(region, dict) or not isinstance(region.get("value", region), dict):
-                    image.add("", NoBox("box-syntax", f"got {str(region)[:80]}, expected a region"))
+                    image.add("", NoBox("box-syntax", f"got {brief(region)}, expected a region"))
                 elif _is_shape(region) and (_labels(region) or not _has_id_of(region, labelled)):
                     _add_region(image, region)
 
@@ -169,7 +170,7 @@ def _box(
     numbers = as_floats(value.get(key) for key in keys)
     angles = as_floats([value.get("rotation") or 0])
     if numbers is None or angles is None:
-        return NoBox("box-columns", f"{str(value)[:80]}: expected {', '.join(keys)} in percent"), None
+        return NoBox("box-columns", f"{brief(value)}: expected {', '.join(keys)} in percent"), None
     angle = math.radians(angles[0])
     if size is None:
         if angle:

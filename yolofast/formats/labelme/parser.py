@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from yolofast.brief import brief
 from yolofast.formats.boxes import row_finding
 from yolofast.formats.dataset import LabelFileError, RawRows
 from yolofast.formats.json_files import read_json
@@ -83,7 +84,7 @@ def is_reserved(label: object) -> bool:
 def parse_shape(shape: object) -> tuple[str, Box] | tuple[str, str, None]:
     """(class name, box xyxy) of a shape, or (code, why it has no box, None)."""
     if not isinstance(shape, dict):
-        return "box-syntax", f"got {str(shape)[:80]}, expected an object with 'label' and 'points'", None
+        return "box-syntax", f"got {brief(shape)}, expected an object with 'label' and 'points'", None
     kind, label = shape.get("shape_type", "polygon"), shape.get("label")
     if not isinstance(label, str) or not label:
         return "box-class", f"label {label!r}: expected the name of a class", None

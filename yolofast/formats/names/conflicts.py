@@ -7,7 +7,6 @@ they contain names); all others are compared with it, and each contradiction is 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from yolofast.errors import DataError
 from yolofast.formats.data_yaml import read_class_names
 from yolofast.formats.discover import FileTree
 from yolofast.formats.names.reader import read_class_file
+from yolofast.printable import command_line, printable
 from yolofast.types import Finding, Severity
 
 _SHOWN = 5
@@ -45,7 +45,7 @@ def class_sources(
 
 def _unreadable(path: Path, message: str) -> Finding:
     """The message of an error about `path` as a finding, with the line moved out of the text."""
-    rest = message.removeprefix(f"{path}:")
+    rest = message.removeprefix(f"{printable(str(path))}:")
     line, _, after = rest.partition(": ")
     if line.isdecimal():
         return Finding("warning", "names-unreadable", after, str(path), int(line))
@@ -111,7 +111,7 @@ def similar_names(names: Sequence[str], root: Path) -> tuple[Finding, ...]:
         if len(group) > 1:
             shown = ", ".join(f"'{name}'" for name in group)
             kept = next((name for name in group if name == name.lower()), group[0])
-            renames = " ".join(shlex.quote(f"{name}={kept}") for name in group if name != kept)
+            renames = command_line(*(f"{name}={kept}" for name in group if name != kept))
             message = (
                 f"classes {shown} differ only in case or separators. If they are one class: yolofast prepare "
                 f"... --rename {renames}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from yolofast.brief import brief
 from yolofast.errors import DataError, at
 from yolofast.formats.dataset import LabelFileError
 from yolofast.formats.json_files import read_json
-from yolofast.formats.unique_names import first_repeat
+from yolofast.formats.unique_names import check_names, first_repeat
 
 MAX_BYTES = 4 << 20
 """A larger file is refused: a list of 100,000 names is half of that."""
@@ -49,6 +50,7 @@ def read_class_file(path: Path) -> tuple[str, ...]:
 def _check(path: Path, names: list[str]) -> tuple[str, ...]:
     if not names:
         raise DataError(f"{path}: got no class name, expected one per line.")
+    check_names(names, str(path))
     repeated = first_repeat(names)
     if repeated is not None:
         first, second = repeated
@@ -92,5 +94,5 @@ def _from_json(path: Path) -> list[str]:
         raise DataError(f"{path}: expected {expected}.")
     ids = sorted(number for number, _ in pairs)
     if (ids and ids != list(range(ids[0], ids[0] + len(ids)))) or ids[:1] not in ([], [0], [1]):
-        raise DataError(f"{path}: got class ids {str(ids)[:80]}, expected 0, 1, 2, ... each once.")
+        raise DataError(f"{path}: got class ids {brief(ids)}, expected 0, 1, 2, ... each once.")
     return [name for _, name in sorted(pairs)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from yolofast.brief import brief
 from yolofast.formats.annotated_images import AnnotatedImage, LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset
 from yolofast.formats.discover import FileTree
@@ -17,6 +18,7 @@ from yolofast.formats.shapes import around_points
 from yolofast.formats.splits import split_of
 from yolofast.formats.text_lines import read_lines
 from yolofast.formats.values import NoBox, as_floats, from_centre, want_dict, want_list, want_text
+from yolofast.limits import MAX_ENTRY_VALUES
 
 MAX_BYTES = 2 << 30
 _OUTLINES = {"segments": "polygons", "obb": "oriented boxes"}
@@ -37,12 +39,14 @@ def _class_names(value: object) -> dict[int, str]:
     names = {}
     for key, name in pairs.items():
         if not str(key).isdecimal() or len(str(key)) > 9:
-            raise LabelFileError(f"'class_names': got the id {str(key)[:80]!r}, expected a whole number", 1)
+            raise LabelFileError(f"'class_names': got the id {brief(key)}, expected a whole number", 1)
         names[int(key)] = want_text(name, f"'class_names': class {key}")
     return dict(sorted(names.items()))
 
 
 def _parse(text: str, line: int) -> dict[str, object]:
+    if text.count("{") + text.count("[") > MAX_ENTRY_VALUES:
+        raise LabelFileError(f"over {MAX_ENTRY_VALUES} lists and objects in one line", line)
     try:
         return want_dict(json.loads(text), "the line")
     except (ValueError, RecursionError) as error:
@@ -61,7 +65,7 @@ def _read(file: LabelFile) -> None:
 
 def _read_image(file: LabelFile, line: int, record: dict[str, object], names: dict[int, str]) -> None:
     if record.get("type", "image") != "image":
-        raise LabelFileError(f"'type': got {str(record['type'])[:80]!r}, expected 'image'", line)
+        raise LabelFileError(f"'type': got {brief(record['type'])}, expected 'image'", line)
     image = file.image(want_text(record.get("file"), "'file'"), line=line)
     image.normalised = True
     split, stated = record.get("split"), (record.get("width"), record.get("height"))
@@ -83,7 +87,7 @@ def _add_row(image: AnnotatedImage, line: int, key: str, row: object, names: dic
     fits = length >= 7 and length % 2 if outline else length == 5 or (key == "pose" and length > 5)
     if numbers is None or not fits:
         wanted = "class, x1, y1, x2, y2, ..." if outline else "class, x, y, width, height"
-        image.add("", NoBox("box-columns", f"{key} {str(row)[:80]}: expected the numbers {wanted}"), line)
+        image.add("", NoBox("box-columns", f"{key} {brief(row)}: expected the numbers {wanted}"), line)
     elif numbers[0] not in names:
         image.add("", NoBox("box-class", f"class {numbers[0]:g}: not in 'class_names'"), line)
     elif outline:

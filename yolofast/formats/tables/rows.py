@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.brief import brief
 from yolofast.errors import DataError, at
 from yolofast.formats.dataset import RawRows
 from yolofast.types import Finding, Split
@@ -77,7 +78,7 @@ def parse_box(texts: list[str], columns: str) -> list[float] | str:
     except ValueError:
         numbers = []
     if len(numbers) != 4:
-        return f"box {texts}: expected four numbers {columns}"
+        return f"box {brief(texts)}: expected four numbers {columns}"
     return numbers
 
 

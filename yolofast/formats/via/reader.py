@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from yolofast.brief import brief
 from yolofast.errors import DataError
 from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelFileError, LabelledDataset
@@ -93,7 +94,7 @@ def _regions(entry: dict[str, object]) -> list[object]:
     if isinstance(regions, dict):
         return list(regions.values())
     if not isinstance(regions, list):
-        raise LabelFileError(f"'regions': got {str(regions)[:80]!r}, expected a list")
+        raise LabelFileError(f"'regions': got {brief(regions)}, expected a list")
     return regions
 
 
@@ -138,7 +139,7 @@ def _read_image(file: LabelFile, entry: dict[str, object], attribute: str | None
     for region in _regions(entry):
         shape = region.get("shape_attributes") if isinstance(region, dict) else None
         if not isinstance(region, dict) or not isinstance(shape, dict):
-            image.add("", NoBox("box-syntax", f"got {str(region)[:80]}, expected 'shape_attributes'"))
+            image.add("", NoBox("box-syntax", f"got {brief(region)}, expected 'shape_attributes'"))
             continue
         label = _label(region.get("region_attributes"), attribute)
         image.add(label, *_box(shape))
@@ -148,7 +149,7 @@ def _box(shape: dict[str, object]) -> tuple[Box | NoBox, None, str | None]:
     """The box around a shape, no line of its own, and what the shape is if not a box."""
     kind = shape.get("name")
     if not isinstance(kind, str):
-        return NoBox("box-syntax", f"{str(shape)[:80]}: expected the 'name' of a shape"), None, None
+        return NoBox("box-syntax", f"{brief(shape)}: expected the 'name' of a shape"), None, None
     if kind in _WITHOUT_AREA:
         return NoBox("box-shape", f"a {kind} has no area, so no box. Draw a rectangle."), None, None
     if kind == "polygon":
@@ -164,12 +165,12 @@ def _box(shape: dict[str, object]) -> tuple[Box | NoBox, None, str | None]:
         return NoBox("box-columns", "polygon: expected 3 or more points, x and y"), None, None
     if kind not in _SHAPES:
         known = ", ".join([*_SHAPES, "polygon"])
-        return NoBox("box-shape", f"shape {kind!r:.80}: expected one of {known}"), None, None
+        return NoBox("box-shape", f"shape {brief(kind)}: expected one of {known}"), None, None
     keys, around, plural = _SHAPES[kind]
     numbers = as_floats(shape.get(key, 0 if key == "theta" else None) for key in keys)
     if numbers is None:
         return (
-            NoBox("box-columns", f"{kind} {str(shape)[:80]}: expected numbers {', '.join(keys)}"),
+            NoBox("box-columns", f"{kind} {brief(shape)}: expected numbers {', '.join(keys)}"),
             None,
             None,
         )

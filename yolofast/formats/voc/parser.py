@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from yolofast.formats.dataset import LabelFileError, parsing
-from yolofast.formats.xml_files import MAX_DEPTH, parsing_xml, safe_parser, too_deep
+from yolofast.formats.xml_files import declared_encoding, parse_xml, safe_parser, too_deep
+from yolofast.limits import MAX_DEPTH, MAX_XML_ELEMENTS
 
-MAX_BYTES = 16 << 20
-_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][\w.-]*)["']""")
+MAX_BYTES = 8 << 20
 
 
 class OtherFormatError(LabelFileError):
@@ -44,15 +44,14 @@ def parse_annotation(path: Path) -> Element:
         if path.stat().st_size > MAX_BYTES:
             raise LabelFileError(f"larger than {MAX_BYTES >> 20} MB, expected the xml of one image")
         data = path.read_bytes()
+        declared = declared_encoding(data)
         try:
             root = _parse_bytes(data)
         except (ValueError, LookupError):
             # Expat knows no multi-byte encodings such as gbk and shift_jis; Python does.
-            declared = _ENCODING.match(data)
             if declared is None:
                 raise
-            text = data.decode(declared[1].decode("ascii"))
-            root = _parse_bytes(text.encode(), "utf-8")
+            root = _parse_bytes(data.decode(declared).encode(), "utf-8")
     found = root.child("annotation")
     if found is None:
         top = root.children[0].tag if root.children else ""
@@ -66,24 +65,28 @@ def _parse_bytes(data: bytes, encoding: str | None = None) -> Element:
     Raises `LabelFileError`, and `ValueError` or `LookupError` for an encoding that expat cannot read.
     """
     parser = safe_parser(encoding)
-    stack = [Element("", 0)]
+    stack, texts, count = [Element("", 0)], [list[str]()], 0
 
     def start(tag: str, _: dict[str, str]) -> None:
+        nonlocal count
+        count += 1
         if len(stack) > MAX_DEPTH:
             raise too_deep(parser)
+        if count > MAX_XML_ELEMENTS:
+            raise LabelFileError(f"more than {MAX_XML_ELEMENTS} elements", parser.CurrentLineNumber)
         element = Element(tag, parser.CurrentLineNumber)
         stack[-1].children.append(element)
         stack.append(element)
+        texts.append([])
 
     def end(_: str) -> None:
-        stack.pop()
+        stack.pop().text = "".join(texts.pop())
 
     def text(data: str) -> None:
-        stack[-1].text += data
+        texts[-1].append(data)
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = text
-    with parsing_xml():
-        parser.Parse(data, True)
+    parse_xml(parser, io.BytesIO(data))
     return stack[0]

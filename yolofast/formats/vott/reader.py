@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+from yolofast.brief import brief
 from yolofast.formats.annotated_images import LabelFile, Reading, open_annotated
 from yolofast.formats.dataset import LabelledDataset
 from yolofast.formats.discover import FileTree
@@ -71,7 +72,7 @@ def _read(file: LabelFile) -> None:
 def _box(region: object) -> tuple[Box | NoBox, str | None]:
     """The box of a region, and what it is if not a box."""
     if not isinstance(region, dict):
-        return NoBox("box-syntax", f"got {str(region)[:80]}, expected 'tags' and 'boundingBox'"), None
+        return NoBox("box-syntax", f"got {brief(region)}, expected 'tags' and 'boundingBox'"), None
     kind = "polygons" if region.get("type") == "POLYGON" else None
     bounds, points = region.get("boundingBox"), region.get("points")
     if isinstance(bounds, dict):
@@ -80,4 +81,4 @@ def _box(region: object) -> tuple[Box | NoBox, str | None]:
         xs, ys = (as_floats(point.get(key) for point in points) for key in "xy")
         if xs is not None and ys is not None:
             return around_points(zip(xs, ys, strict=True)), kind
-    return NoBox("box-columns", f"boundingBox {str(bounds)[:80]}: expected left, top, width, height"), None
+    return NoBox("box-columns", f"boundingBox {brief(bounds)}: expected left, top, width, height"), None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from yolofast.kernels._scan import scan_labels
 from yolofast.kernels.packed_paths import pack_paths
-from yolofast.kernels.parsed_labels import TOO_MANY_ERRORS, LabelError
+from yolofast.kernels.parsed_labels import TOO_MANY_ERRORS, TOO_MANY_ROWS, LabelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class LabelScan:
         number = int(self.errno[file])
         if number == errno.EBADMSG:
             return TOO_MANY_ERRORS
+        if number == errno.EOVERFLOW:
+            return TOO_MANY_ROWS
         return os.strerror(number) if number else ""
 
 
@@ -54,8 +56,9 @@ def scan_label_files(
     """The rows of many YOLO label files, in one native call; None means no label file and gives no rows.
 
     `keypoints` as in `parse_yolo_labels`. A file that cannot be read gives its errno (EISDIR for a folder,
-    EINVAL when it is not a regular file, EFBIG above 64 MB, EBADMSG with more than 10,000 bad lines) instead
-    of an exception. The GIL is released: several threads may share a long list.
+    EINVAL when it is not a regular file, EFBIG above 64 MB, EBADMSG with more than 10,000 bad lines,
+    EOVERFLOW with more than 100,000 rows) instead of an exception. The GIL is released: several threads may
+    share a long list.
     """
     columns, bad_lines = scan_labels(pack_paths(paths), keypoints)
     return LabelScan(**columns, bad_lines=bad_lines)

@@ -15,6 +15,7 @@ from yolofast.files import write_text
 from yolofast.formats.boxes import xyxy_to_xywhn
 from yolofast.formats.data_yaml import YAML_KEYS
 from yolofast.formats.splits import SPLITS
+from yolofast.printable import printable
 from yolofast.types import ImageRecord, Split
 
 _ROW = "%d %.10g %.10g %.10g %.10g\n"
@@ -50,6 +51,18 @@ def label_texts(records: Sequence[ImageRecord]) -> list[str]:
     return texts
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a text that is not plain in double quotes, with escapes: other styles lose some line ends."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = printable(text) == text
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def write_data_yaml(path: str | Path, splits: Mapping[Split, str], names: Sequence[str]) -> Path:
     """Write a data.yaml next to its split folders, atomically, and return its path.
 
@@ -61,6 +74,6 @@ def write_data_yaml(path: str | Path, splits: Mapping[Split, str], names: Sequen
     content: dict[str, object] = {"path": ""}
     content |= {YAML_KEYS[split]: splits[split] for split in SPLITS if split in splits}
     content |= {"nc": len(names), "names": dict(enumerate(names))}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
     write_text(path, text)
     return path

@@ -15,9 +15,11 @@ from yolofast.kernels.parsed_labels import (
     POLYGON,
     QUAD,
     TOO_MANY_ERRORS,
+    TOO_MANY_ROWS,
     LabelError,
     ParsedLabels,
 )
+from yolofast.limits import MAX_BOXES
 
 
 def box_iou(
@@ -121,6 +123,8 @@ def parse_yolo_labels(data: bytes, *, keypoints: tuple[int, int] | None = None) 
             rows.append(values)
             lines.append(number)
             kinds.append(kind)
+            if len(lines) > MAX_BOXES:
+                raise ValueError(TOO_MANY_ROWS)
     table = np.array(rows, dtype=np.float64).reshape(-1, 5)
     return ParsedLabels(
         table[:, 0].astype(np.int64),

@@ -1,14 +1,14 @@
 """The cache of decoded planes in one file that all processes of a machine map.
 
 It is keyed by content. An image with the same size, times and inode as before counts as unchanged; otherwise
-its bytes are hashed. Any change leads to a new file, which copies the planes that are still valid: a file
-that other processes may have mapped is never written to.
+its bytes are hashed. Any change leads to a new file, which copies the planes that are still valid, from the
+file before it or from that of another list of images of the same dataset: a file that other processes may
+have mapped is never written to.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import itertools
 import logging
@@ -24,11 +24,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError
-from yolofast.file_lock import file_lock
 from yolofast.files import atomic_file
+from yolofast.limits import MAX_CACHE_SIBLINGS
+from yolofast.load.cache._mapping import GuardedMapping
 from yolofast.load.cache.decoding import CHECK_EVERY, Load, check_fit, decode_all, picture_or_reason
 from yolofast.load.cache.file import PlaneFile, PlaneFileWriter, joined_paths, open_plane_file
-from yolofast.load.cache.planes import PlaneCache, planes_of, set_row
+from yolofast.load.cache.folder import (
+    build_lock,
+    collect,
+    mark_used,
+    remove_leftovers,
+    remove_temporary_files,
+    remove_unused,
+    siblings,
+    size_limit,
+)
+from yolofast.load.cache.guard import PlaneGuard, damage_note
+from yolofast.load.cache.planes import PLANE_COLUMNS, PlaneCache
+from yolofast.printable import printable
 from yolofast.threads import map_in_threads
 from yolofast.types import Picture
 
@@ -45,18 +58,6 @@ UNSETTLED = 0
 CTIME = 2
 
 
-def default_cache_dir() -> Path:
-    """$XDG_CACHE_HOME/yolofast, or ~/.cache/yolofast."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "yolofast"
-
-
-def cache_path(directory: Path, name: str, images: Sequence[str], signature: str) -> Path:
-    """The file for these images and settings: `<name>-<16 hex digits>.planes`."""
-    key = hashlib.blake2b(signature.encode() + b"\0" + joined_paths(images), digest_size=8)
-    return directory / f"{name}-{key.hexdigest()}.planes"
-
-
 Stat = tuple[int, int, int, int]
 """Size, mtime_ns, ctime_ns, inode."""
 
@@ -70,32 +71,50 @@ def cache_on_disk(
     signature   the settings that the planes depend on, such as 'imgsz=640'
 
     Only new or changed images are decoded; one for which `load` raises `ImageError` is left out, with the
-    reason. Of several processes that need the same file, one builds it and the others wait.
+    reason. Of several processes that need the same file, one builds it and the others wait. Cache files of
+    the folder that nobody uses are removed when a new file replaces them, or takes the folder beyond
+    `size_limit`.
+
     Raises `DataError` when the file cannot be written.
     """
-    request = _Request(path, images, signature, load, threads, progress)
+    request = _Request(path, images, signature, load, threads, progress, size_limit())
+    cache = _mapped(_up_to_date(request))
+    remove_leftovers(path.parent)
+    return cache
+
+
+def _up_to_date(request: _Request) -> PlaneFile:
     found = request.find()
     if found.good is not None and not found.restamp:
-        return _mapped(found.good)
+        return found.good
+    if found.good is None and found.file is not None:
+        found.file.close()  # so that it can be removed once it is replaced
     try:
-        return _mapped(_build(request))
+        return _build(request)
     except DataError as error:
         if found.good is None:
             raise
         _log.warning("%s Using the existing cache.", error)
-        return _mapped(found.good)
+        return found.good
 
 
 def _mapped(file: PlaneFile) -> PlaneCache:
-    return PlaneCache(file.columns, file.data.ctypes.data, file.unreadable, file)
+    mark_used(file.file)
+    columns = {name: file.columns[name].copy() for name in PLANE_COLUMNS}  # the rest of the table may go
+    try:
+        mapping = GuardedMapping(file.file.fileno(), file.size)
+    except OSError as error:
+        raise DataError(f"{printable(str(file.path))}: cannot be mapped: {error.strerror}.") from None
+    guard = PlaneGuard(file.path, file.columns["checksum"].copy(), mapping, file.file)
+    return PlaneCache(columns, mapping.address, file.unreadable, guard, guard)
 
 
 @dataclass(frozen=True)
 class _Found:
-    """The cache file compared with the images.
+    """A cache file compared with the images.
 
-    file     the cache file, if there is a usable one
-    good     the same file, if it is up to date
+    file     that of this request if it is usable, else the one of its dataset that has most of the images
+    good     the file, if it is of this request and up to date
     rows     int64 [n]     row of the file with the planes of each image; -1 = none, or out of date
     stats    int64 [n,4]   of the images now
     restamp  so many images had to be hashed that recording their times pays
@@ -110,7 +129,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Request:
-    """The arguments of `cache_on_disk`, and the digests computed so far."""
+    """The arguments of `cache_on_disk`, the digests computed and the messages logged so far."""
 
     path: Path
     images: Sequence[str]
@@ -118,31 +137,79 @@ class _Request:
     load: Load
     threads: int
     progress: bool
+    limit: float
     digests: dict[tuple[int, Stat], tuple[int, int]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
     def find(self) -> _Found:
         """Compare the file as it is now with the images."""
         stats = np.fromiter(
             itertools.chain.from_iterable(map(_stat, self.images)), np.int64, 4 * len(self.images)
         ).reshape(-1, 4)
-        rows = np.full(len(self.images), -1, np.int64)
-        file = _open(self.path)
-        if file is None or file.signature != self.signature:
+        file, rows = self._file_and_rows()
+        if file is None:
             return _Found(None, None, rows, stats, False)
-        same_images = file.paths == joined_paths(self.images)
-        if same_images:
-            rows[:] = np.arange(len(self.images))
-        else:
-            known = {name: row for row, name in enumerate(file.image_names())}
-            rows[:] = [known.get(image, -1) for image in self.images]
+        rows[np.isin(rows, file.damaged)] = -1
         unsure = _unsure(file, rows, stats)
         hashed = 0
         for image, digest in zip(unsure, self._digests(stats, unsure), strict=True):
             hashed += digest != NO_DIGEST
             if digest != tuple(file.columns["digest"][rows[image]].tolist()):
                 rows[image] = -1
+        same_images = file.path == self.path and file.paths == joined_paths(self.images)
         good = file if same_images and (rows >= 0).all() else None
         return _Found(file, good, rows, stats, hashed > RESTAMP_SHARE * len(self.images))
+
+    def _file_and_rows(self) -> tuple[PlaneFile | None, NDArray[np.int64]]:
+        """The cache file to start from, and its row of each image, or -1."""
+        own = self._open(self.path)
+        if own is not None:
+            return own, self._rows(own)
+        best, rows, held = None, np.full(len(self.images), -1, np.int64), 0
+        for other in siblings(self.path)[:MAX_CACHE_SIBLINGS]:
+            file = self._open(other)
+            if file is None:
+                continue
+            found = self._rows(file)
+            if (count := int((found >= 0).sum())) > held:
+                file, best, rows, held = best, file, found, count
+            if file is not None:
+                file.close()
+        return best, rows
+
+    def _open(self, path: Path) -> PlaneFile | None:
+        """A usable cache file for these settings; why there is none is logged for that of this request."""
+        try:
+            file = open_plane_file(path)
+        except FileNotFoundError:
+            return None
+        except (DataError, OSError) as error:
+            if path == self.path and str(error) not in self.told:
+                self.told.add(str(error))
+                _log.warning("cache disk: %s; building it again", error)
+            return None
+        if file.signature == self.signature:
+            return file
+        file.close()
+        return None
+
+    def _rows(self, file: PlaneFile) -> NDArray[np.int64]:
+        if file.paths == joined_paths(self.images):
+            return np.arange(len(self.images))
+        known = {name: row for row, name in enumerate(file.image_names())}
+        return np.array([known.get(image, -1) for image in self.images], np.int64)
+
+    def remove_superseded(self) -> None:
+        """Remove other cache files that have images of this one, and no others that are still there."""
+        mine = set(self.images)
+        for other in siblings(self.path)[:MAX_CACHE_SIBLINGS]:
+            file = self._open(other)
+            if file is None:
+                continue
+            file.close()  # so that its lock is free
+            names = set(file.image_names())
+            if names & mine and all(map(_is_gone, names - mine)) and remove_unused(other):
+                _log.info("cache disk: removed %s, which this one replaces", printable(str(other)))
 
     def _digests(self, stats: NDArray[np.int64], which: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         """The digests of some images; a file is read again only when its stat changes."""
@@ -168,16 +235,6 @@ def _unsure(file: PlaneFile, rows: NDArray[np.int64], stats: NDArray[np.int64]) 
     return unsure
 
 
-def _open(path: Path) -> PlaneFile | None:
-    try:
-        return open_plane_file(path)
-    except FileNotFoundError:
-        return None
-    except (DataError, OSError) as error:
-        _log.warning("cache disk: %s; building it again", error)
-        return None
-
-
 def _stat(path: str) -> Stat:
     try:
         stat = os.stat(path)  # noqa: PTH116 - a million of them: no Path objects
@@ -190,6 +247,15 @@ def _stat(path: str) -> Stat:
         stat.st_ctime_ns if settled else UNSETTLED,
         stat.st_ino & (2**63 - 1),
     )
+
+
+def _is_gone(path: str) -> bool:
+    """Whether a file is certainly not there: one in a folder that may not be looked into is not gone."""
+    try:
+        os.stat(path)  # noqa: PTH116 - as above
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
 
 
 def _digest(path: str) -> tuple[int, int]:
@@ -205,25 +271,32 @@ def _digest(path: str) -> tuple[int, int]:
 def _build(request: _Request) -> PlaneFile:
     """Build the file, unless another process did while this one waited."""
     path = request.path
-    with _locked(path) as alone:
+    with build_lock(path) as alone:
         found = request.find()
         if found.good is not None and not found.restamp:
             return found.good
-        if alone:  # leftovers of processes that were killed while they built the file
-            for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-                leftover.unlink(missing_ok=True)
+        if alone:
+            remove_temporary_files(path)
         missing = int((found.rows < 0).sum())
-        _log.info("cache disk: building %s; %d of %d images to decode", path, missing, len(request.images))
-        with atomic_file(path, sync=True) as temporary:
-            with temporary.open("wb") as file:
-                _write(file, request, found)
-            return open_plane_file(temporary)
+        total = len(request.images)
+        _log.info("cache disk: building %s; %d of %d images to decode", printable(str(path)), missing, total)
+        with atomic_file(path, sync=True) as temporary, temporary.open("wb") as file:
+            _write(file, request, found)
+        built = open_plane_file(path)
+        with contextlib.suppress(OSError):  # there is none, or it is another user's
+            damage_note(path).unlink()
+        if found.file is not None:
+            found.file.close()
+        request.remove_superseded()
+        collect(path, request.limit)
+        return built
 
 
 def _write(file: BinaryIO, request: _Request, found: _Found) -> None:
     images, folder = request.images, request.path.parent
     writer = PlaneFileWriter(file, len(images))
     unreadable: dict[int, str] = {}
+    runs = dict(_runs(found.rows))
 
     def decode(image: int) -> tuple[Stat, tuple[int, int], Picture | str] | None:
         if found.rows[image] >= 0:
@@ -235,14 +308,14 @@ def _write(file: BinaryIO, request: _Request, found: _Found) -> None:
     results = decode_all(decode, len(images), request.threads, "cache disk", progress=request.progress)
     with contextlib.closing(results):
         for image, result in enumerate(results):
-            if result is None:
-                _copy_planes(writer, image, found, unreadable)
-            else:
+            if image in runs:
+                _copy_run(writer, found, image, runs[image], unreadable)
+            if result is not None:
                 writer.columns["stat"][image], writer.columns["digest"][image], picture = result
                 if isinstance(picture, str):
                     unreadable[image] = picture
                 else:
-                    set_row(writer.columns, image, writer.add(planes_of(picture)), picture)
+                    writer.add(image, picture)
             if (image + 1) % CHECK_EVERY == 0:
                 advice = f"Free some space in {folder}, or choose another folder (--cache-dir)."
                 free = shutil.disk_usage(folder).free
@@ -250,39 +323,23 @@ def _write(file: BinaryIO, request: _Request, found: _Found) -> None:
     writer.finish(images, request.signature, unreadable)
 
 
-def _copy_planes(writer: PlaneFileWriter, image: int, found: _Found, unreadable: dict[int, str]) -> None:
-    """Copy an image's planes, or the reason why it has none, from the existing file."""
+def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """First image and number of images of each run whose rows, none of them -1, follow one another."""
+    breaks = np.flatnonzero((np.diff(rows) != 1) | (rows[1:] <= 0)) + 1
+    for run in np.split(np.arange(len(rows)), breaks):
+        if len(run) and rows[run[0]] >= 0:
+            yield int(run[0]), len(run)
+
+
+def _copy_run(
+    writer: PlaneFileWriter, found: _Found, image: int, count: int, unreadable: dict[int, str]
+) -> None:
+    """Copy the planes of neighbouring images, or the reasons why they have none, from the existing file."""
     old = found.file
     assert old is not None
     row = int(found.rows[image])
-    for name, column in old.columns.items():
-        writer.columns[name][image] = column[row]
-    writer.columns["stat"][image] = found.stats[image]
-    if row in old.unreadable:
-        unreadable[image] = old.unreadable[row]
-    else:
-        writer.columns["offset"][image] = writer.add([old.planes(row)])
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of `path`, waiting for it; yields False where the file system has no locks."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_name(f"{path.name}.lock").open("ab")
-    except OSError as error:
-        raise DataError(
-            f"{path}: the disk cache cannot be created here: {error.strerror}. "
-            "Choose a folder you may write to (--cache-dir)."
-        ) from None
-
-    def report_wait() -> None:
-        _log.info("cache disk: waiting for another process that builds %s", path)
-
-    with file, contextlib.ExitStack() as held:
-        try:
-            alone = held.enter_context(file_lock(file, on_wait=report_wait))
-        except OSError as error:
-            _log.info("cache disk: %s cannot be locked (%s); continuing without a lock", path, error.strerror)
-            alone = False
-        yield alone
+    writer.copy(old, row, row + count, image)
+    writer.columns["stat"][image : image + count] = found.stats[image : image + count]
+    for at in range(count):
+        if row + at in old.unreadable:
+            unreadable[image + at] = old.unreadable[row + at]

@@ -49,6 +49,7 @@ cdef extern from "core/pictures/picture.hpp" namespace "yf" nogil:
     void convert_rgb(ConstImage rgb, CPicture& out) except +
     void reduce_picture(
         const PictureView& picture, int cover, int factor_x, int factor_y, CPicture& out) except +
+    void compact_picture(const PictureView& picture, int side, CPicture& out) except +
 
 cdef extern from "core/pictures/staging.hpp" namespace "yf" nogil:
     struct Staging:
@@ -84,6 +85,10 @@ cdef extern from "core/pictures/hooks.hpp" namespace "yf" nogil:
         int64_t classes
         HookOutcome* outcomes
 
+cdef extern from "core/pictures/guarded_mapping.hpp" namespace "yf" nogil:
+    cppclass CGuardedMapping "yf::GuardedMapping":
+        pass
+
 cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
     struct Sources:
         const char* paths
@@ -94,6 +99,10 @@ cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
         const uint64_t* cached
         const int32_t* cached_sides
         const double* cached_place
+        const uint64_t* checksums
+        uint8_t* checked
+        const CGuardedMapping* mapping
+        int compact_side
 
     struct Job:
         const int64_t* images

@@ -46,6 +46,7 @@ class Engine:
         decode_side: int,
         *,
         table: PlaneTable | None = None,
+        compact_side: int = 0,
         idle_bytes: int = 0,
     ) -> None: ...
     def expect(self, images: NDArray[np.int64]) -> None: ...

@@ -16,7 +16,7 @@ from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
 cimport cython
 cimport numpy as cnp
 
-from yolofast.kernels._core cimport ConstImage, PictureView, Planes, PlaneView
+from yolofast.kernels._core cimport MAX_PIXELS, ConstImage, PictureView, Planes, PlaneView
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from yolofast.images import decode_other
 from yolofast.kernels._jpeg import jpeg_decoder
 from yolofast.kernels._render import checked_plan
 from yolofast.kernels.packed_pictures import PackedPictures
+from yolofast.pixel_budget import IN_FLIGHT
 from yolofast.types import SUBSAMPLING_FACTORS as _FACTORS
 from yolofast.types import Picture, Ycc
 
@@ -67,6 +68,17 @@ cdef ConstImage _rgb_view(cnp.ndarray rgb):
 
 cdef _decode_fallback(path, shape, int decode_side, CPicture* out):
     """Decode a non-JPEG image through OpenCV, at most `decode_side` long; raises ImageError."""
+    cdef int64_t pixels = shape[0] * shape[1]
+    if pixels > MAX_PIXELS:
+        raise ImageError(
+            f"{path}: {pixels:,} pixels, over the loader's limit of {MAX_PIXELS:,}; "
+            "yolofast prepare --max-side makes it smaller"
+        )
+    with IN_FLIGHT.reserve(pixels):
+        _decode_other_format(path, shape, decode_side, out)
+
+
+cdef _decode_other_format(path, shape, int decode_side, CPicture* out):
     rgb = np.ascontiguousarray(decode_other(path))
     if rgb.shape[:2] != tuple(shape):
         raise ImageError(
@@ -150,9 +162,8 @@ def load_picture(path, shape, int decode_side, *, bint compact=False):
         raise ImageError(f"{path}: {_explain(status)}")
     if not compact:
         return _to_python(picture, shape)
-    cdef int factor_y = 1 if picture.view.factor_x == 4 else 2  # 4:1:1 is as small already
     with nogil:
-        reduce_picture(picture.view, decode_side, 2, factor_y, reduced)
+        compact_picture(picture.view, decode_side, reduced)
     return _to_python(reduced, shape)
 
 
@@ -334,9 +345,11 @@ cdef class Engine:
 
     cdef unique_ptr[CEngine] engine
     cdef object keep
+    cdef object guard
     cdef object paths
     cdef object shapes
     cdef int decode_side
+    cdef int compact_side
     cdef set jobs
     cdef object pid
 
@@ -347,21 +360,28 @@ cdef class Engine:
         if self.engine.get() != NULL and self.pid != os.getpid():
             self.engine.release()  # a forked child: threads that only the parent has wait on its locks
 
-    def __init__(self, paths, shapes, int decode_side, *, table=None, size_t idle_bytes=0):
+    def __init__(
+        self, paths, shapes, int decode_side, *, table=None, int compact_side=0, size_t idle_bytes=0
+    ):
         """
-        paths        `PackedPaths` of the image files
-        shapes       int32 [n, 2] (height, width) of every upright image
-        decode_side  longer side, in pixels, that decoded pictures need
-        table        `PlaneTable` of pictures that are in memory already, or None
-        idle_bytes   pictures that no job needs are kept up to this size
+        paths         `PackedPaths` of the image files
+        shapes        int32 [n, 2] (height, width) of every upright image
+        decode_side   longer side, in pixels, that decoded pictures need
+        table         `PlaneTable` of pictures that are in memory already, or None
+        compact_side  with a table: pictures that have to be decoded are made as `load_picture` makes compact
+                      ones of this side, as those in the table were; 0 leaves them as they are decoded
+        idle_bytes    pictures that no job needs are kept up to this size
         """
         if decode_side < 1:
             raise ValueError(f"decode_side is {decode_side}; expected at least 1 pixel")
+        if compact_side < 0:
+            raise ValueError(f"compact_side is {compact_side}; expected 0 or more pixels")
         count = len(paths)
         shapes = np.ascontiguousarray(shapes, dtype=np.int32)
         if shapes.shape != (count, 2):
             raise ValueError(f"shapes has shape {shapes.shape}; expected ({count}, 2)")
         self.paths, self.shapes, self.decode_side = paths, shapes, decode_side
+        self.compact_side = compact_side
         self.jobs = set()
         cdef Sources sources
         sources.paths = <const char*>cnp.PyArray_DATA(paths.data)
@@ -372,6 +392,10 @@ cdef class Engine:
         sources.cached = NULL
         sources.cached_sides = NULL
         sources.cached_place = NULL
+        sources.checksums = NULL
+        sources.checked = NULL
+        sources.mapping = NULL
+        sources.compact_side = compact_side
         self.keep = [paths.data, paths.offsets, shapes]
         if table is not None:
             if len(table.address) != count:
@@ -385,11 +409,25 @@ cdef class Engine:
             sources.cached = <const uint64_t*>cnp.PyArray_DATA(address)
             sources.cached_sides = <const int32_t*>cnp.PyArray_DATA(sides)
             sources.cached_place = <const double*>cnp.PyArray_DATA(place)
+        self.guard = guard = None if table is None else table.guard
+        if guard is not None:
+            for name, array, dtype in (
+                ("checksums", guard.checksums, np.uint64), ("checked", guard.checked, np.uint8)
+            ):
+                if array.dtype != dtype or array.shape != (count,) or not array.flags.c_contiguous:
+                    wanted = f"C-contiguous {np.dtype(dtype)} ({count},)"
+                    raise ValueError(f"{name} is {array.dtype} {array.shape}; expected {wanted}")
+            self.keep += [guard, guard.checksums, guard.checked]
+            sources.checksums = <const uint64_t*>cnp.PyArray_DATA(guard.checksums)
+            sources.checked = <uint8_t*>cnp.PyArray_DATA(guard.checked)
+            sources.mapping = <const CGuardedMapping*><uintptr_t>guard.mapping.native
         self.engine.reset(new CEngine(sources, idle_bytes))
 
     def _take(self, Jobs jobs):
         """Check jobs before they run; a table of pictures says what they are pictures of."""
         self._check(jobs.images)
+        if self.guard is not None:
+            self.guard.mapping.protect()
         if isinstance(jobs, PackJobs):
             jobs.packed.shapes[:] = self.shapes[jobs.images]
 
@@ -451,6 +489,7 @@ cdef class Engine:
     cdef _supply(self, Worker& worker):
         """Decode a non-JPEG image for every job that waits for it. Raises errors not caused by the image."""
         cdef shared_ptr[CPicture] picture
+        cdef CPicture full
         cdef PictureStatus status = make_status(<int>PictureError.none, b"")
         path = f"image {worker.fallback_image}"
         try:
@@ -459,7 +498,12 @@ cdef class Engine:
             started = time.perf_counter()
             try:
                 shape = self.shapes[worker.fallback_image].tolist()
-                _decode_fallback(path, shape, self.decode_side, picture.get())
+                if self.compact_side:
+                    _decode_fallback(path, shape, self.compact_side, &full)
+                    with nogil:
+                        compact_picture(full.view, self.compact_side, picture.get()[0])
+                else:
+                    _decode_fallback(path, shape, self.decode_side, picture.get())
             except ImageError as error:
                 reason = str(error).removeprefix(f"{path}: ").encode("utf-8", "replace")
                 status = make_status(<int>PictureError.refused, reason)

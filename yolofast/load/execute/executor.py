@@ -28,12 +28,14 @@ class PlannedDataset(Protocol):
     """What an executor needs of a dataset; `YOLODataset` is one.
 
     index        paths, shapes and labels of its images
+    imgsz        longer side, in pixels, of cached planes
     cache        their decoded planes, where they are cached
     bad_images   those that turned out unreadable
     hooks        the user's own transforms of its samples
     """
 
     index: PackedIndex
+    imgsz: int
     cache: PlaneCache | None
     bad_images: BadImages
     hooks: tuple[Hook, ...]
@@ -65,8 +67,17 @@ class Executor(Protocol):
 
 def make_engine(dataset: PlannedDataset, idle_bytes: int = 0) -> Engine:
     """An engine over the images of a dataset; it keeps unused pictures up to `idle_bytes`."""
-    index, table = dataset.index, None if dataset.cache is None else dataset.cache.table
-    return Engine(index.paths, index.shapes, dataset.decode_side, table=table, idle_bytes=idle_bytes)
+    index, side = dataset.index, dataset.decode_side
+    if dataset.cache is None:
+        return Engine(index.paths, index.shapes, side, idle_bytes=idle_bytes)
+    return Engine(
+        index.paths,
+        index.shapes,
+        side,
+        table=dataset.cache.table,
+        compact_side=dataset.imgsz,
+        idle_bytes=idle_bytes,
+    )
 
 
 def render_plan(

@@ -53,4 +53,6 @@ class SampleRenderer:
         except BaseException:
             self._pool = None  # its engine may wait for ever for an image whose decoding was interrupted
             raise
+        if dataset.cache is not None:
+            dataset.cache.report_damage()
         return make_batch(dataset.index, plan, jobs.out, targets)

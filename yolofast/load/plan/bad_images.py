@@ -15,7 +15,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.errors import DataError
+from yolofast.errors import DataError, without_location
 from yolofast.load.plan.plan import Replace
 from yolofast.types import BatchPlan
 
@@ -57,7 +57,7 @@ class BadImages:
 
     def add(self, image: int, path: str, reason: str) -> None:
         """Note an unreadable image. Raises `DataError` when there are too many."""
-        told = f"{path}: {reason.removeprefix(f'{path}: ')}"
+        told = f"{path}: {without_location(reason, path)}"
         if self.reasons.setdefault(image, told) is told:  # else it has been reported
             _log.warning("replaced by another image: %s", told)
             self._bad[image] = True
