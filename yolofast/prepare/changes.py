@@ -20,10 +20,9 @@ from yolofast.prepare.image_writer import file_digest
 from yolofast.prepare.manifest import (
     DATA_YAML_KEY,
     MANIFEST,
+    checked_manifest,
     data_yaml_sha256,
     is_cache,
-    is_damaged,
-    read_manifest,
 )
 from yolofast.threads import map_in_threads
 
@@ -40,11 +39,11 @@ class Suspects:
         self._since = manifest_time(out)
         self._files: dict[tuple[int, int, str], tuple[int, str, int]] = {}
 
-    def add(self, path: str, status: os.stat_result, sha256: str) -> None:
+    def add(self, path: str | Path, status: os.stat_result, sha256: str) -> None:
         """Add a file if its status time is later; `sha256` (hex) is that of its bytes then, '' = unknown."""
         if status.st_ctime_ns > self._since:  # hard links to one file are compared once
             self._files.setdefault(
-                (status.st_dev, status.st_ino, sha256), (status.st_ctime_ns, path, status.st_size)
+                (status.st_dev, status.st_ino, sha256), (status.st_ctime_ns, str(path), status.st_size)
             )
 
     @property
@@ -81,8 +80,8 @@ def changed_files(out: Path) -> list[str]:
     `MAX_COMPARED_BYTES` go; when these are all, and nothing has changed, they are not read again. Files that
     are missing, or were added, do not count. Empty for a folder that was not prepared.
     """
-    changed = [str(out / MANIFEST)] if is_damaged(out) else []
-    manifest = read_manifest(out)
+    manifest, is_damaged = checked_manifest(out)
+    changed = [str(out / MANIFEST)] if is_damaged else []
     if manifest is None or not is_whole(manifest):
         return changed
     if manifest.get(DATA_YAML_KEY, now := data_yaml_sha256(out)) != now:

@@ -25,7 +25,6 @@ MANIFEST = "manifest.json"
 MADE_BY = "yolofast prepare"
 DATA_YAML_KEY = "data_yaml_sha256"
 _HEAD_BYTES = 4096
-_MAX_CHECKED = 1 << 30
 _END = '"\n}\n'
 
 
@@ -36,28 +35,33 @@ def is_cache(name: str) -> bool:
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of a prepared dataset; None when there is none, or another program wrote it."""
+    return checked_manifest(out)[0]
+
+
+def checked_manifest(out: Path) -> tuple[dict[str, Any] | None, bool]:
+    """`read_manifest`, and whether the file is not what was written. Earlier versions wrote no checksum."""
     try:
         with (out / MANIFEST).open("rb") as file:
             head = file.read(_HEAD_BYTES)
-            if MADE_BY.encode() not in head or first_zeros(file) is not None:
-                return None  # of another program, and perhaps huge
+            has_checksum = DATA_YAML_KEY.encode() in head
+            if not has_checksum and MADE_BY.encode() not in head:
+                return None, False  # of another program, and perhaps huge
+            if first_zeros(file) is not None:
+                return None, True
             file.seek(0)
-            content = json.loads(file.read())
-    except (OSError, ValueError, RecursionError):
+            data = file.read()
+    except OSError:
+        return None, False
+    intact = is_intact(data)
+    return _content(data), intact is False or (intact is None and has_checksum)
+
+
+def _content(data: bytes) -> dict[str, Any] | None:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("made_by") == MADE_BY else None
-
-
-def is_damaged(out: Path) -> bool:
-    """Whether the manifest in `out` is not what was written; those of earlier versions have no checksum."""
-    try:
-        if (out / MANIFEST).stat().st_size > _MAX_CHECKED:
-            return False
-        data = (out / MANIFEST).read_bytes()
-    except OSError:
-        return False
-    intact = is_intact(data)
-    return not intact and (intact is False or DATA_YAML_KEY.encode() in data[:_HEAD_BYTES])
 
 
 def data_yaml_sha256(out: Path) -> str | None:

@@ -23,7 +23,7 @@ from yolofast.prepare.changes import (
     present_files,
     set_manifest_time,
 )
-from yolofast.prepare.manifest import is_damaged, read_manifest
+from yolofast.prepare.manifest import checked_manifest
 from yolofast.prepare.naming import PathKeys
 from yolofast.prepare.settings import manifest_settings, with_options
 
@@ -32,7 +32,7 @@ _SAID_BYTES = 1 << 30
 _log = logging.getLogger(__name__)
 
 
-def fingerprint(tree: FileTree, seen: Callable[[str, str, os.stat_result], None] | None = None) -> str:
+def fingerprint(tree: FileTree, seen: Callable[[Path, str, os.stat_result], None] | None = None) -> str:
     """A digest of the path, size and modification time of every file that a reader may use.
 
     The path of a data.yaml that the user named counts too. `seen` is told path, key and status of each file.
@@ -48,7 +48,7 @@ def fingerprint(tree: FileTree, seen: Callable[[str, str, os.stat_result], None]
             status, state = None, str(error.errno)
         key = keys.of(path)
         if seen is not None and status is not None:
-            seen(str(path), key, status)
+            seen(path, key, status)
         digest.update(os.fsencode(key) + b"\0" + state.encode() + b"\0")
     return digest.hexdigest()
 
@@ -74,14 +74,14 @@ def prepared_is_up_to_date(
 
 def up_to_date_manifest(out: Path, tree: FileTree, config: PrepareConfig) -> dict[str, Any] | None:
     """The manifest of `out` when it is what preparing `tree` with `config` would give, else None."""
-    manifest = read_manifest(out)
+    manifest, is_damaged = checked_manifest(out)
     if (
         manifest is None
+        or is_damaged
         or not (out / "data.yaml").is_file()
         or manifest.get("source") != str(tree.root)
         or manifest.get("settings") != manifest_settings(config)
         or not is_whole(manifest)
-        or is_damaged(out)
     ):
         return None
     suspects = Suspects(out)
@@ -109,8 +109,9 @@ def _is_complete(out: Path, manifest: dict[str, Any], suspects: Suspects) -> boo
         present = present_files(folder)
         if present is None or present.keys() != listed.keys():
             return False
+        where = str(folder)
         for name, (size, sha256) in listed.items():
             if present[name].st_size != size:
                 return False
-            suspects.add(f"{folder}/{name}", present[name], sha256)
+            suspects.add(f"{where}/{name}", present[name], sha256)
     return True
