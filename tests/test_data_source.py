@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.dataset_files import write_text, write_yolo
+from support.dataset_files import rewrite, wait_for_the_clock, write_cats, write_text
 
 from yolofast.cli import main
 from yolofast.data_source import resolve_data
@@ -19,23 +18,7 @@ ROW = "0 0.5 0.5 0.2 0.2\n"
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    root = write_yolo(tmp_path / "set", {f"{i}.jpg": ROW for i in range(4)})
-    write_text(root / "classes.txt", "cat\n")
-    return root
-
-
-def rewrite(path: Path) -> None:
-    """Other bytes in place, of the same size and modification time."""
-    status, data = path.stat(), bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def wait_for_the_clock(folder: Path) -> None:
-    begun = write_text(folder / "tick", "").stat().st_mtime_ns
-    while write_text(folder / "tick", "").stat().st_mtime_ns == begun:
-        pass
+    return write_cats(tmp_path / "set")
 
 
 def test_an_edited_source_image_is_noticed_through_its_hard_link(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.dataset_files import tree_digest, write_text, write_yolo
+from support.dataset_files import tree_digest, write_cats, write_text
 
 from yolofast.errors import DataError
 from yolofast.ingest import ingest_local
@@ -23,9 +23,7 @@ ROW = "0 0.5 0.5 0.2 0.2\n"
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    root = write_yolo(tmp_path / "set", {f"{i}.jpg": ROW for i in range(4)})
-    write_text(root / "classes.txt", "cat\n")
-    return root
+    return write_cats(tmp_path / "set")
 
 
 class TwoAtOnce:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from types import ModuleType
 
 import pytest
 from support.fake_programs import write_compiler_without
+from support.modules import load_module
 from support.native_build import native
 
 
@@ -33,12 +33,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def driver(csrc: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("native_of_a_tree", csrc / "native.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module("native_of_a_tree", csrc / "native.py")
 
 
 def compiled_again(build: ModuleType) -> set[str]:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.dataset_files import write_image, write_text, write_yolo
+from support.dataset_files import (
+    rewrite,
+    wait_for_the_clock,
+    write_cats,
+    write_image,
+    write_text,
+    write_yolo,
+)
 
 from yolofast.formats import discover
 from yolofast.formats.discover import scan_dataset
@@ -20,8 +27,7 @@ ROW = "0 0.5 0.5 0.2 0.2\n"
 
 
 def prepared(tmp_path: Path, **settings: Any) -> tuple[Path, Path]:
-    source = write_yolo(tmp_path / "set", {f"{i}.jpg": ROW for i in range(4)})
-    write_text(source / "classes.txt", "cat\n")
+    source = write_cats(tmp_path / "set")
     return prepare_dataset(source, tmp_path / "out", **settings).root, source
 
 
@@ -66,14 +72,6 @@ def lose_yaml(out: Path, source: Path) -> None:
 
 def break_manifest(out: Path, source: Path) -> None:
     write_text(out / "manifest.json", "{")
-
-
-def rewrite(path: Path) -> None:
-    """Other bytes, of the same size and modification time."""
-    status, data = path.stat(), bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def rewrite_image(out: Path, source: Path) -> None:
@@ -127,13 +125,6 @@ def test_other_bytes_of_the_same_size_and_time_are_seen(
     assert prepared_is_up_to_date(out, source, link=link)
     change(out, source)
     assert not prepared_is_up_to_date(out, source, link=link)
-
-
-def wait_for_the_clock(folder: Path) -> None:
-    """Until files get a later time: clocks of file systems tick coarsely."""
-    begun = write_text(folder / "tick", "").stat().st_mtime_ns
-    while write_text(folder / "tick", "").stat().st_mtime_ns == begun:
-        pass
 
 
 def test_other_hard_links_are_no_change_and_compared_once(

@@ -101,6 +101,28 @@ def write_yolo(root: Path, images: dict[str, str | None], yaml: str | None = Non
     return root
 
 
+def write_cats(root: Path) -> Path:
+    """A YOLO dataset of four images, with a cat on each."""
+    write_yolo(root, {f"{i}.jpg": "0 0.5 0.5 0.2 0.2\n" for i in range(4)})
+    write_text(root / "classes.txt", "cat\n")
+    return root
+
+
+def rewrite(path: Path) -> None:
+    """Other bytes in place, of the same size and modification time."""
+    status, data = path.stat(), bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def wait_for_the_clock(folder: Path) -> None:
+    """Until files get a later time: clocks of file systems tick coarsely."""
+    begun = write_text(folder / "tick", "").stat().st_mtime_ns
+    while write_text(folder / "tick", "").stat().st_mtime_ns == begun:
+        pass
+
+
 def tree_digest(root: Path) -> dict[str, str]:
     """Relative path -> SHA-256 of everything below a folder (for links, of their target path)."""
     digests = {}

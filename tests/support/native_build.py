@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.modules import load_module
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CSRC = REPOSITORY / "csrc"
@@ -20,12 +20,4 @@ def native() -> ModuleType:
         pytest.skip("no sources here (an installed package)")
     if shutil.which("g++") is None:
         pytest.skip("no g++ here")
-    known = sys.modules.get("native")
-    if known is None:
-        spec = importlib.util.spec_from_file_location("native", CSRC / "native.py")
-        assert spec is not None
-        assert spec.loader is not None
-        known = importlib.util.module_from_spec(spec)
-        sys.modules["native"] = known
-        spec.loader.exec_module(known)
-    return known
+    return sys.modules.get("native") or load_module("native", CSRC / "native.py", registered=True)
