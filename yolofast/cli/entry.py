@@ -41,7 +41,6 @@ from yolofast.errors import ConfigError, YolofastError, missing_extra, nearest
 from yolofast.printable import printable
 
 USER_ERROR = 2
-TRAIN_PACKAGES = ("torch", "safetensors")
 _log = logging.getLogger(__name__)
 
 
@@ -105,9 +104,9 @@ def _main(argv: Sequence[str]) -> int:
     except YolofastError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
-        if error.name not in TRAIN_PACKAGES:
+        if error.name != "torch":
             raise
-        return _fail(missing_extra(error.name, "train", f"yolofast {argv[0]}"))
+        return _fail(missing_extra("torch", "train", f"yolofast {argv[0]}"))
     except BrokenPipeError:
         # The reader of our output (head, say) has closed it: there is nobody left to print to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
