@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolofast.errors import YolofastError, missing_extra
+from yolofast.errors import YolofastError, missing_extra, without_location
 from yolofast.files import atomic_file
 from yolofast.printable import printable
 
@@ -30,7 +30,7 @@ def optional_picture(path: str | Path) -> Iterator[None]:
     try:
         yield
     except YolofastError as error:
-        _log.warning("%s was not drawn: %s", path, str(error).removeprefix(f"{printable(str(path))}: "))
+        _log.warning("%s was not drawn: %s", path, without_location(error, path))
     except Exception as error:  # whatever a drawing library raises
         _log.warning("%s was not drawn: %s: %s", path, type(error).__name__, error)
 

@@ -41,8 +41,7 @@ def read_yaml_text(path: Path) -> str:
 def compose_yaml(text: str) -> yaml.Node | None:
     """The tree of nodes of a text, nothing constructed; raises `YamlTextError`."""
     try:
-        _check_bounds(text)
-        return yaml.compose(text, Loader=_loader(text))
+        return yaml.compose(text, Loader=_bounded(text))
     except yaml.YAMLError as error:
         raise _syntax_error(error, text) from None
 
@@ -50,16 +49,11 @@ def compose_yaml(text: str) -> yaml.Node | None:
 def load_yaml(text: str) -> Any:
     """The values of a text, with PyYAML's safe loader; raises `YamlTextError`."""
     try:
-        _check_bounds(text)
-        return yaml.load(text, Loader=_loader(text))
+        return yaml.load(text, Loader=_bounded(text))
     except yaml.YAMLError as error:
         raise _syntax_error(error, text) from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise YamlTextError(f"not valid YAML: a value cannot be read: {brief_text(str(error))}") from None
-
-
-def _loader(text: str) -> Any:
-    return yaml.SafeLoader if len(text) <= _MAX_SLOW and _HALF_CHARACTER.search(text) else _LOADER
 
 
 def _syntax_error(error: yaml.YAMLError, text: str) -> YamlTextError:
@@ -69,10 +63,11 @@ def _syntax_error(error: yaml.YAMLError, text: str) -> YamlTextError:
     return YamlTextError(f"not valid YAML: {brief_text(reason)}", line)
 
 
-def _check_bounds(text: str) -> None:
-    """Refuse what is too much while the text is still a flat stream of events."""
+def _bounded(text: str) -> Any:
+    """The loader for a text; refuses what is too much while the text is still a flat stream of events."""
+    loader = yaml.SafeLoader if len(text) <= _MAX_SLOW and _HALF_CHARACTER.search(text) else _LOADER
     depth = values = 0
-    for event in yaml.parse(text, Loader=_loader(text)):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.NodeEvent):
@@ -88,3 +83,4 @@ def _check_bounds(text: str) -> None:
                 raise YamlTextError(
                     f"a value of {len(event.value)} characters, expected at most {MAX_YAML_SCALAR}", line
                 )
+    return loader

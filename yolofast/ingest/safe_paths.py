@@ -19,11 +19,12 @@ from yolofast.limits import (
     MAX_ARCHIVE_ENTRIES,
     MAX_ARCHIVE_NAME_BYTES,
     MAX_ARCHIVE_RATIO,
+    MAX_NAME_BYTES,
     MIN_RATIO_BYTES,
 )
 
-MAX_NAME, MAX_PATH = 255, 4095
-"""Bytes of a name and of a path that Linux file systems support."""
+MAX_PATH_BYTES = 4095
+"""Bytes of a path that Linux file systems support."""
 
 
 def checked_files(
@@ -74,9 +75,11 @@ def _safe_path(archive: str, entry: ArchiveEntry, above: int) -> list[str]:
     Raises `DataError` for a path that could leave it.
     """
     raw = entry.name.replace("\\", "/")
-    is_long = above + len(raw.encode("utf-8", "surrogateescape")) > MAX_PATH
+    is_long = above + len(raw.encode("utf-8", "surrogateescape")) > MAX_PATH_BYTES
     parts = [] if is_long else [part for part in raw.split("/") if part not in ("", ".")]
-    problem = f"has a path of more than {MAX_PATH} bytes" if is_long else _problem(raw, parts, entry.kind)
+    problem = (
+        f"has a path of more than {MAX_PATH_BYTES} bytes" if is_long else _problem(raw, parts, entry.kind)
+    )
     if problem is not None:
         raise _refused(archive, f"entry {shown_name(entry.name)} {problem}")
     return parts
@@ -95,8 +98,8 @@ def _problem(raw: str, parts: Sequence[str], kind: str) -> str | None:
         return "has an empty name"
     if len(parts) > MAX_ARCHIVE_DEPTH + 1:
         return f"is in more than {MAX_ARCHIVE_DEPTH} folders, one in another"
-    if any(len(part.encode("utf-8", "surrogateescape")) > MAX_NAME for part in parts):
-        return f"has a name of more than {MAX_NAME} bytes"
+    if any(len(part.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES for part in parts):
+        return f"has a name of more than {MAX_NAME_BYTES} bytes"
     return None
 
 

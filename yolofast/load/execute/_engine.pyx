@@ -20,7 +20,7 @@ from yolofast.kernels._core cimport MAX_PIXELS, ConstImage, PictureView, Planes,
 
 import numpy as np
 
-from yolofast.errors import ImageError, YolofastError
+from yolofast.errors import ImageError, YolofastError, without_location
 from yolofast.images import decode_other
 from yolofast.kernels._jpeg import jpeg_decoder
 from yolofast.kernels._render import checked_plan
@@ -505,7 +505,7 @@ cdef class Engine:
                 else:
                     _decode_fallback(path, shape, self.decode_side, picture.get())
             except ImageError as error:
-                reason = str(error).removeprefix(f"{path}: ").encode("utf-8", "replace")
+                reason = without_location(error, path).encode("utf-8", "replace")
                 status = make_status(<int>PictureError.refused, reason)
             worker.seconds.decode += time.perf_counter() - started
             self.engine.get().supply(worker.fallback_image, picture, status)
