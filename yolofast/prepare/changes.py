@@ -36,15 +36,14 @@ class Suspects:
     """Files that may have changed since the manifest of the prepared folder `out`."""
 
     def __init__(self, out: Path) -> None:
-        self._since = manifest_time(out)
+        self.since = manifest_time(out)
+        """Status time (ns): a file that has a later one may have changed."""
         self._files: dict[tuple[int, int, str], tuple[int, str, int]] = {}
 
     def add(self, path: str | Path, status: os.stat_result, sha256: str) -> None:
-        """Add a file if its status time is later; `sha256` (hex) is that of its bytes then, '' = unknown."""
-        if status.st_ctime_ns > self._since:  # hard links to one file are compared once
-            self._files.setdefault(
-                (status.st_dev, status.st_ino, sha256), (status.st_ctime_ns, str(path), status.st_size)
-            )
+        """Add a file; `sha256` (hex) is that of its bytes at the time `since`, '' = unknown."""
+        key = status.st_dev, status.st_ino, sha256  # hard links to one file are compared once
+        self._files.setdefault(key, (status.st_ctime_ns, str(path), status.st_size))
 
     @property
     def latest(self) -> int | None:
@@ -99,7 +98,7 @@ def changed_files(out: Path) -> list[str]:
                 continue
             if status.st_size != size:
                 changed.append(path)
-            else:
+            elif status.st_ctime_ns > suspects.since:
                 suspects.add(path, status, sha256)
     latest, all_compared = suspects.latest, suspects.limit(MAX_COMPARED, MAX_COMPARED_BYTES)
     changed += suspects.changed()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from yolofast.config import PrepareConfig
@@ -32,10 +33,13 @@ _SAID_BYTES = 1 << 30
 _log = logging.getLogger(__name__)
 
 
-def fingerprint(tree: FileTree, seen: Callable[[Path, str, os.stat_result], None] | None = None) -> str:
+def fingerprint(
+    tree: FileTree, suspects: Suspects | None = None, known: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """A digest of the path, size and modification time of every file that a reader may use.
 
-    The path of a data.yaml that the user named counts too. `seen` is told path, key and status of each file.
+    The path of a data.yaml that the user named counts too. Files that may have changed since the manifest
+    become `suspects`, with the SHA-256 that is `known` by their path from the root.
     """
     digest, keys = hashlib.sha256(), PathKeys(tree.root)
     named = () if tree.data_yaml is None else (tree.data_yaml,)
@@ -47,8 +51,8 @@ def fingerprint(tree: FileTree, seen: Callable[[Path, str, os.stat_result], None
         except OSError as error:  # it was removed, or cannot be accessed
             status, state = None, str(error.errno)
         key = keys.of(path)
-        if seen is not None and status is not None:
-            seen(path, key, status)
+        if suspects is not None and status is not None and status.st_ctime_ns > suspects.since:
+            suspects.add(path, status, known.get(key, ""))
         digest.update(os.fsencode(key) + b"\0" + state.encode() + b"\0")
     return digest.hexdigest()
 
@@ -86,8 +90,9 @@ def up_to_date_manifest(out: Path, tree: FileTree, config: PrepareConfig) -> dic
         return None
     suspects = Suspects(out)
     digests = {entry["source"]: entry["sha256"] for entry in manifest["images"]}
-    state = fingerprint(tree, lambda path, key, status: suspects.add(path, status, digests.get(key, "")))
-    if manifest.get("fingerprint") != state or not _is_complete(out, manifest, suspects):
+    if manifest.get("fingerprint") != fingerprint(tree, suspects, digests) or not _is_complete(
+        out, manifest, suspects
+    ):
         return None
     if suspects.size > _SAID_BYTES:
         _log.warning(
@@ -109,9 +114,10 @@ def _is_complete(out: Path, manifest: dict[str, Any], suspects: Suspects) -> boo
         present = present_files(folder)
         if present is None or present.keys() != listed.keys():
             return False
-        where = str(folder)
         for name, (size, sha256) in listed.items():
-            if present[name].st_size != size:
+            status = present[name]
+            if status.st_size != size:
                 return False
-            suspects.add(f"{where}/{name}", present[name], sha256)
+            if status.st_ctime_ns > suspects.since:
+                suspects.add(folder / name, status, sha256)
     return True
