@@ -47,15 +47,15 @@ def fingerprint(
     named = () if tree.data_yaml is None else (tree.data_yaml,)
     files = (named, tree.images, tree.texts, tree.jsons, tree.xmls, tree.yamls, tree.class_files, tree.tables)
     for path in (path for kind in files for path in kind):
+        key = keys.of(path)
         try:
             status = os.stat(path)  # noqa: PTH116 - runs once per file of huge trees
         except OSError as error:  # it was removed, or cannot be accessed
-            status, state = None, str(error.errno)
+            state = str(error.errno)
         else:
             state = f"{status.st_size} {status.st_mtime_ns}"
-        key = keys.of(path)
-        if suspects is not None and status is not None and status.st_ctime_ns > since:
-            suspects.add(path, status, known.get(key, ""))
+            if suspects is not None and status.st_ctime_ns > since:
+                suspects.add(path, status, known.get(key, ""))
         digest.update(os.fsencode(f"{key}\0{state}\0"))
     return digest.hexdigest()
 
