@@ -96,7 +96,7 @@ def list_folder(root: str | Path) -> FileTree:
     labels: dict[str, list[str]] = {}
     for name in walk(root, findings):
         base = name[name.rfind(os.sep) + 1 :].lower()
-        suffix = os.path.splitext(base)[1]  # noqa: PTH122
+        suffix = base[dot:] if (dot := base.rfind(".")) > 0 else ""  # no name here begins with a dot
         if base in CLASS_FILE_NAMES or suffix in CLASS_FILE_SUFFIXES:
             kinds["class"].append(name)
         elif suffix in by_suffix:

@@ -66,7 +66,7 @@ def _added_files(out: Path, manifest: Mapping[str, Any]) -> list[str]:
     added = []
     for folder in (f"{split}/{kind}" for split in SPLITS for kind in ("images", "labels")):
         with suppress(OSError):
-            here = [f"{folder}/{path.name}" for path in (out / folder).iterdir() if not is_cache(path.name)]
+            here = [f"{folder}/{name}" for name in os.listdir(out / folder) if not is_cache(name)]  # noqa: PTH208
             added += sorted(set(here) - known)
     return added
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,18 +43,20 @@ def fingerprint(
     become `suspects`, with the SHA-256 that is `known` by their path from the root.
     """
     digest, keys = hashlib.sha256(), PathKeys(tree.root)
+    since = math.inf if suspects is None else suspects.since
     named = () if tree.data_yaml is None else (tree.data_yaml,)
     files = (named, tree.images, tree.texts, tree.jsons, tree.xmls, tree.yamls, tree.class_files, tree.tables)
     for path in (path for kind in files for path in kind):
+        key = keys.of(path)
         try:
             status = os.stat(path)  # noqa: PTH116 - runs once per file of huge trees
-            state = f"{status.st_size} {status.st_mtime_ns}"
         except OSError as error:  # it was removed, or cannot be accessed
-            status, state = None, str(error.errno)
-        key = keys.of(path)
-        if suspects is not None and status is not None and status.st_ctime_ns > suspects.since:
-            suspects.add(path, status, known.get(key, ""))
-        digest.update(os.fsencode(key) + b"\0" + state.encode() + b"\0")
+            state = str(error.errno)
+        else:
+            state = f"{status.st_size} {status.st_mtime_ns}"
+            if suspects is not None and status.st_ctime_ns > since:
+                suspects.add(path, status, known.get(key, ""))
+        digest.update(os.fsencode(f"{key}\0{state}\0"))
     return digest.hexdigest()
 
 
@@ -110,6 +113,7 @@ def up_to_date_manifest(out: Path, tree: FileTree, config: PrepareConfig) -> dic
 
 def _is_complete(out: Path, manifest: dict[str, Any], suspects: Suspects) -> bool:
     """Whether the folders contain exactly the images and labels of the manifest, with their sizes."""
+    since = suspects.since
     for folder, listed in listed_files(out, manifest):
         present = present_files(folder)
         if present is None or present.keys() != listed.keys():
@@ -118,6 +122,6 @@ def _is_complete(out: Path, manifest: dict[str, Any], suspects: Suspects) -> boo
             status = present[name]
             if status.st_size != size:
                 return False
-            if status.st_ctime_ns > suspects.since:
+            if status.st_ctime_ns > since:
                 suspects.add(folder / name, status, sha256)
     return True
