@@ -49,7 +49,7 @@ class ModelConfig(Section):
     model: str = "n"
     """Model size: p (pico, for tests), n, s, m, l or x."""
     weights: Path | None = None
-    """Weights file to start from (.safetensors); omitted means random initial weights."""
+    """Weights file to start from (.safetensors, or a foreign .pt); omitted means random initial weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

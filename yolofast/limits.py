@@ -94,7 +94,23 @@ MAX_TENSOR_HEADER_BYTES = 8 * 2**20
 MAX_TENSOR_HEADER_VALUES = 250_000
 """Opening brackets in such a header: tensors take two each, epochs of the history one."""
 MAX_TENSOR_DIMENSIONS = 8
-"""Dimensions of a tensor in a safetensors file."""
+"""Dimensions of a tensor in a safetensors or PyTorch file."""
+
+# PyTorch's files
+MAX_TORCH_ENTRIES = 50_000
+"""Entries of a PyTorch file: one for each tensor and some. A training file of the largest model has 2,200."""
+MAX_PICKLE_BYTES = 16 << 20
+"""Bytes of the pickle in a PyTorch file, which describes the tensors. Such a training file has 0.5 MB."""
+MAX_PICKLE_OPCODES = 1_000_000
+"""Steps of such a pickle."""
+MAX_PICKLE_OBJECTS = 300_000
+"""Lists, dictionaries, tuples and objects that such a pickle makes. Such a training file has 60,000."""
+MAX_PICKLE_NESTING = 500
+"""Lists, dictionaries and tuples of a pickle that are begun and not ended."""
+MAX_MODULE_DEPTH = 32
+"""Modules of a network inside one another."""
+MAX_MODULES = 20_000
+"""Modules of a network. The largest model has 1,500."""
 
 # The disk cache of decoded planes.
 CACHE_BYTES = 200 * 10**9

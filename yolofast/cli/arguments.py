@@ -148,7 +148,7 @@ class ValArgs(Section):
     """Evaluate trained weights: P, R, mAP50, mAP50-95 per class, predictions, curves, confusion matrix."""
 
     weights: Path
-    """Weights file (.safetensors)."""
+    """Weights file (.safetensors, or a foreign .pt)."""
     data: Path
     """data.yaml, or a dataset folder; one that is not in the YOLO layout is prepared first, in FOLDER_yolo
     next to it."""
@@ -194,7 +194,7 @@ class PredictArgs(Section):
     """Detect objects in images: plots the detections and writes detections.json."""
 
     weights: Path
-    """Weights file (.safetensors)."""
+    """Weights file (.safetensors, or a foreign .pt)."""
     source: Path
     """An image or a folder of images."""
     imgsz: int | None = None
@@ -226,11 +226,23 @@ class PredictArgs(Section):
 
 
 @dataclass(frozen=True)
+class ImportArgs(Section):
+    """Convert a checkpoint of YOLOv8, YOLO11 or YOLO26 (.pt) to .safetensors; nothing in it is executed."""
+
+    file: Path = field(metadata=POSITIONAL)
+    """Checkpoint (.pt) of a detector, as Ultralytics' programs write it."""
+    out: Path | None = None
+    """Output file; omitted means FILE.safetensors, next to the checkpoint."""
+    json: bool = False
+    """Machine-readable output: one JSON object."""
+
+
+@dataclass(frozen=True)
 class ExportArgs(Section):
     """Export trained weights to ONNX or TorchScript; with --data the result is compared with torch."""
 
     weights: Path
-    """Weights file (.safetensors)."""
+    """Weights file (.safetensors, or a foreign .pt)."""
     data: Path | None = None
     """data.yaml or dataset folder: the exported model is verified on its validation images."""
     imgsz: int | None = None

@@ -20,6 +20,7 @@ from yolofast.cli.arguments import (
     DemoArgs,
     ExportArgs,
     FetchArgs,
+    ImportArgs,
     PredictArgs,
     PrepareArgs,
     TrainArgs,
@@ -335,6 +336,28 @@ def predict(args: PredictArgs) -> None:
             f"{failed} of {len(found)} images could not be read; {folder / 'detections.json'} says why. "
             "The others are done."
         )
+
+
+def import_weights(args: ImportArgs) -> None:
+    from yolofast.models import import_metadata, read_checkpoint, save_weights
+    from yolofast.models.translate import detector_of
+
+    checkpoint = read_checkpoint(args.file)
+    out = args.file.with_suffix(".safetensors") if args.out is None else args.out
+    if out.exists() and out.samefile(args.file):
+        raise ConfigError(f"--out {out}: got the checkpoint itself, which is not replaced. Use another name.")
+    save_weights(detector_of(checkpoint), out, import_metadata(checkpoint))
+    if args.json:
+        found = dataclasses.asdict(dataclasses.replace(checkpoint, tensors={}))
+        print_json({key: value for key, value in found.items() if key != "tensors"} | {"out": out})
+        return
+    size = "not stated" if checkpoint.imgsz is None else checkpoint.imgsz
+    say(f"model      {checkpoint.family}{checkpoint.size} ({checkpoint.part}, {checkpoint.precision})")
+    say(f"classes    {len(checkpoint.class_names)}: {', '.join(checkpoint.class_names)}")
+    say(f"imgsz      {size}, strides {', '.join(map(str, checkpoint.stride))}")
+    say(f"written by {checkpoint.version or 'an unknown version'}")
+    say(out)
+    _print_next("val", "--weights", out, "--data", "data.yaml")
 
 
 def export(args: ExportArgs) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from yolofast.errors import DataError
+from yolofast.zip_directory import DamagedArchive, RefusedArchive, shown_name
 
 FILE, FOLDER = "file", "folder"
 SYMBOLIC_LINK, HARD_LINK = "a symbolic link", "a hard link"
@@ -26,14 +27,6 @@ class Stream(Protocol):
 
     def read(self, size: int, /) -> bytes: ...
     def seek(self, offset: int, /) -> int: ...
-
-
-class DamagedArchive(Exception):  # noqa: N818 - becomes a DataError that names the archive
-    """The archive breaks the rules of its format, or ends too early."""
-
-
-class RefusedArchive(Exception):  # noqa: N818 - becomes a DataError that names the archive
-    """The archive keeps the rules, and asks for too much."""
 
 
 _DAMAGE = (
@@ -91,8 +84,3 @@ def reading(archive: str) -> Iterator[None]:
     except _DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise DataError(f"{archive}: is damaged or truncated: {reason}. Get the archive again.") from None
-
-
-def shown_name(name: str) -> str:
-    """A name from an archive, safe to print: quoted, control characters escaped, the middle shortened."""
-    return repr(name if len(name) <= 120 else f"{name[:80]} ... {name[-20:]}")

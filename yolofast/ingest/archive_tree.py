@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from yolofast.errors import DataError
-from yolofast.ingest.archive_entries import shown_name
 from yolofast.limits import MAX_ARCHIVE_FOLDERS
+from yolofast.zip_directory import shown_name
 
 
 class _Folder:

@@ -14,8 +14,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
-from yolofast.ingest.archive_entries import DamagedArchive, RefusedArchive
 from yolofast.limits import MAX_DICTIONARY_BYTES, MAX_EMPTY_STREAMS
+from yolofast.zip_directory import DamagedArchive, RefusedArchive
 
 BLOCK = 1 << 18
 _READ = 1 << 16

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from yolofast.errors import DataError
-from yolofast.ingest.archive_entries import FILE, FOLDER, ArchiveEntry, shown_name
+from yolofast.ingest.archive_entries import FILE, FOLDER, ArchiveEntry
 from yolofast.ingest.archive_tree import ArchiveTree
 from yolofast.limits import (
     MAX_ARCHIVE_BYTES,
@@ -22,6 +22,7 @@ from yolofast.limits import (
     MAX_NAME_BYTES,
     MIN_RATIO_BYTES,
 )
+from yolofast.zip_directory import shown_name
 
 MAX_PATH_BYTES = 4095
 """Bytes of a path that Linux file systems support."""

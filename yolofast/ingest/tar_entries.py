@@ -19,11 +19,10 @@ from yolofast.ingest.archive_entries import (
     SPECIAL_FILE,
     SYMBOLIC_LINK,
     ArchiveEntry,
-    DamagedArchive,
-    RefusedArchive,
     Stream,
 )
 from yolofast.limits import MAX_ARCHIVE_RATIO, MAX_PAX_RECORDS, MAX_TAR_EXTENSION, MIN_HEADER_BYTES
+from yolofast.zip_directory import DamagedArchive, RefusedArchive
 
 RECORD = 512
 BLOCK = 1 << 20

@@ -15,11 +15,9 @@ from yolofast.ingest.archive_entries import (
     SPECIAL_FILE,
     SYMBOLIC_LINK,
     ArchiveEntry,
-    DamagedArchive,
-    shown_name,
 )
 from yolofast.ingest.decompression import ZIP_METHODS, decompressed, zip_decoder
-from yolofast.ingest.zip_directory import LOCAL_HEADER, UTF8, ZipMember, zip_members
+from yolofast.zip_directory import DamagedArchive, ZipMember, contents_offset, shown_name, zip_members
 
 SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 _ENCRYPTED = 0x2041
@@ -50,14 +48,7 @@ def _kind(member: ZipMember) -> str:
 
 def _contents(raw: BinaryIO, member: ZipMember) -> Iterator[bytes]:
     """The unpacked contents; raises `DamagedArchive` at the end where the checksum differs."""
-    raw.seek(member.offset)
-    header = raw.read(LOCAL_HEADER)
-    raw_name = raw.read(int.from_bytes(header[26:28], "little"))
-    if header[:4] != b"PK\x03\x04" or raw_name != member.raw_name:
-        raise DamagedArchive(f"entry {shown_name(member.name)} is not where the directory says")
-    if (header[7] ^ member.flags >> 8) & UTF8 >> 8 and not raw_name.isascii():
-        raise DamagedArchive(f"entry {shown_name(member.name)} has two encodings of its name")
-    position = member.offset + LOCAL_HEADER + len(raw_name) + int.from_bytes(header[28:30], "little")
+    position = contents_offset(raw, member)
     end = position + member.packed
 
     def read(size: int) -> bytes:

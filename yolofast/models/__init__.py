@@ -1,11 +1,13 @@
 """The detector, its loss, and its weights files."""
 
 from yolofast.models.detector import Detector, build_model, fused_copy
+from yolofast.models.foreign import ForeignCheckpoint, read_checkpoint
 from yolofast.models.loss import LossGains
 from yolofast.models.profile import ModelProfile, model_profile
 from yolofast.models.spec import MODEL_SPECS, STRIDES, ModelSpec
 from yolofast.models.weights import (
     TransferReport,
+    import_metadata,
     load_weights,
     read_metadata,
     save_weights,
@@ -16,14 +18,17 @@ __all__ = [
     "MODEL_SPECS",
     "STRIDES",
     "Detector",
+    "ForeignCheckpoint",
     "LossGains",
     "ModelProfile",
     "ModelSpec",
     "TransferReport",
     "build_model",
     "fused_copy",
+    "import_metadata",
     "load_weights",
     "model_profile",
+    "read_checkpoint",
     "read_metadata",
     "save_weights",
     "transfer_weights",

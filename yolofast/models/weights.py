@@ -4,6 +4,8 @@ No pickle: a file is numbers and text, and nothing in it is executed. Files are 
 checksums that are verified when they are read; weights that are equal make files that are equal. The
 trainer's checkpoints can be read too: their tensors are named `ema/NAME` (averaged weights), `model/NAME`
 and others; averaged weights are preferred, and tensors of other groups are ignored.
+
+A checkpoint of Ultralytics' programs (.pt) is read in their place, whatever its name is (`foreign`).
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from torch import Tensor
 from yolofast.errors import CheckpointError, ConfigError
 from yolofast.files import atomic_file
 from yolofast.models.detector import FORMAT, FORMAT_VERSION, Detector, build_model
+from yolofast.models.foreign import ForeignCheckpoint, read_checkpoint
 from yolofast.models.spec import MODEL_SPECS, STRIDES
+from yolofast.models.translate import detector_of
 from yolofast.printable import printable
 from yolofast.tensor_file import (
     RESERVED,
@@ -31,6 +35,7 @@ from yolofast.tensor_file import (
     parsed_json,
     write_tensors,
 )
+from yolofast.torch_file import is_torch_file
 
 PREFIXES = ("ema/", "model/")
 """Prefixes of a model's tensors in a checkpoint, best first."""
@@ -112,6 +117,42 @@ class _ModelFile:
         return tensors
 
 
+class _ForeignModel:
+    """The tensors of a foreign checkpoint under our names, as `_ModelFile` has them."""
+
+    def __init__(self, path: Path) -> None:
+        checkpoint = read_checkpoint(path)
+        model = detector_of(checkpoint)
+        self.metadata = model.metadata() | import_metadata(checkpoint)
+        self._tensors = model.state_dict()
+        self.stored = {
+            name: StoredTensor(tensor.dtype, tuple(tensor.shape), 0, 0, None)
+            for name, tensor in self._tensors.items()
+        }
+
+    def read(self, names: Iterable[str]) -> dict[str, Tensor]:
+        return {name: self._tensors[name] for name in names}
+
+
+def import_metadata(checkpoint: ForeignCheckpoint) -> dict[str, str]:
+    """What the header of a weights file keeps of a foreign checkpoint, besides the model's own entries."""
+    found = {"imported_from": f"{checkpoint.family}{checkpoint.size}", "imported_part": checkpoint.part}
+    if checkpoint.version is not None:
+        found["imported_version"] = checkpoint.version
+    if checkpoint.imgsz is not None:
+        found["imgsz"] = str(checkpoint.imgsz)
+    return found
+
+
+@contextlib.contextmanager
+def _opened_any(path: Path) -> Iterator[_ModelFile | _ForeignModel]:
+    if is_torch_file(path):
+        yield _ForeignModel(path)
+        return
+    with _opened(path) as file:
+        yield file
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[_ModelFile]:
     """A weights file or checkpoint. Raises `CheckpointError` when it is missing or damaged."""
@@ -137,9 +178,9 @@ def _opened(path: Path) -> Iterator[_ModelFile]:
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The header of a weights file or checkpoint: model, num_classes, class_names and extra entries.
 
-    Only the header is read. Raises `CheckpointError` as `load_weights` does.
+    Only the header is read; of a foreign .pt, all of it. Raises `CheckpointError` as `load_weights` does.
     """
-    with _opened(Path(path)) as file:
+    with _opened_any(Path(path)) as file:
         return file.metadata
 
 
@@ -158,10 +199,13 @@ def _differences(model: Mapping[str, Tensor], file: Mapping[str, StoredTensor]) 
 def load_weights(path: str | Path) -> Detector:
     """The detector in `path`, built from the file alone: float32, on the CPU, in eval mode.
 
-    Reads files of `save_weights` and checkpoints of the trainer. Raises `CheckpointError` for a file that
-    is missing, damaged, in another format, or whose tensors do not fit the model it names or are not finite.
+    Reads files of `save_weights`, checkpoints of the trainer, and foreign ones (.pt). Raises
+    `CheckpointError` for a file that is missing, damaged, in another format, or whose tensors do not fit the
+    model it names or are not finite.
     """
     path = Path(path)
+    if is_torch_file(path):
+        return detector_of(read_checkpoint(path))
     with _opened(path) as file:
         names = _class_names(path, file.metadata)
         try:
@@ -197,7 +241,7 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
     """
     path = Path(path)
     own = model.state_dict()
-    with _opened(path) as file:
+    with _opened_any(path) as file:
         rows = _rows_by_name(_class_names(path, file.metadata), model.class_names)
         by_class = {
             name

@@ -16,8 +16,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from yolofast.ingest.archive_entries import DamagedArchive, RefusedArchive
-
 LOCAL_HEADER = 30
 _HEADER = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
@@ -27,6 +25,14 @@ _ZIP64_FIELD = 1
 UTF8 = 0x800
 """The flag of names in UTF-8."""
 _SHARED = "has entries that share the same bytes, as a decompression bomb does"
+
+
+class DamagedArchive(Exception):  # noqa: N818 - readers turn it into an error that names the archive
+    """The archive breaks the rules of its format, or ends too early."""
+
+
+class RefusedArchive(Exception):  # noqa: N818 - readers turn it into an error that names the archive
+    """The archive keeps the rules, and asks for too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,23 @@ def zip_members(raw: BinaryIO) -> Iterator[ZipMember]:
     if len(starts) != stated and (is_zip64 or len(starts) % (1 << 16) != stated):
         raise DamagedArchive(f"its directory has {len(starts)} entries and its end states {stated}")
     _check_apart(starts, ends, first)
+
+
+def contents_offset(raw: BinaryIO, member: ZipMember) -> int:
+    """Where the packed bytes of an entry begin. Raises `DamagedArchive` where its local header is not."""
+    raw.seek(member.offset)
+    header = raw.read(LOCAL_HEADER)
+    raw_name = raw.read(int.from_bytes(header[26:28], "little"))
+    if header[:4] != b"PK\x03\x04" or raw_name != member.raw_name:
+        raise DamagedArchive(f"entry {shown_name(member.name)} is not where the directory says")
+    if (header[7] ^ member.flags >> 8) & UTF8 >> 8 and not raw_name.isascii():
+        raise DamagedArchive(f"entry {shown_name(member.name)} has two encodings of its name")
+    return member.offset + LOCAL_HEADER + len(raw_name) + int.from_bytes(header[28:30], "little")
+
+
+def shown_name(name: str) -> str:
+    """A name from an archive, safe to print: quoted, control characters escaped, the middle shortened."""
+    return repr(name if len(name) <= 120 else f"{name[:80]} ... {name[-20:]}")
 
 
 def _directory(raw: BinaryIO) -> tuple[int, int, int, int, bool]:
