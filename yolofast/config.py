@@ -25,7 +25,10 @@ from yolofast.seal import UNSEALED, sealed
 from yolofast.types import MAX_RESTART_ROWS
 from yolofast.yaml_text import YamlTextError, load_yaml, read_yaml_text
 
-MODEL_SIZES = ("p", "n", "s", "m", "l", "x")
+MODEL_SIZES = (
+    *("p", "n", "s", "m", "l", "x"),
+    *(f"{family}{size}" for family in ("yolov8", "yolo11", "yolo26") for size in "nsmlx"),
+)
 MODEL_STRIDE = 32
 EXPORT_FORMATS = ("onnx", "torchscript")
 MAX_JPEG_SIDE = 65535
@@ -37,7 +40,7 @@ LABEL_FORMAT = {"aliases": ("--format",)}
 Cache = Literal["none", "ram", "disk"]
 Link = Literal["hard", "copy", "symlink"]
 LoaderDevice = Literal["auto", "cpu", "cuda"]
-Optimizer = Literal["auto", "sgd", "adamw"]
+Optimizer = Literal["auto", "sgd", "adamw", "musgd"]
 Schedule = Literal["cosine", "linear", "plateau"]
 Amp = Literal["auto", "on", "off"]
 
@@ -47,7 +50,8 @@ class ModelConfig(Section):
     """The network and its initial weights."""
 
     model: str = "n"
-    """Model size: p (pico, for tests), n, s, m, l or x."""
+    """Model size: p (pico, for tests), n, s, m, l or x; or a size of another family: yolov8n..x, yolo11n..x,
+    yolo26n..x."""
     weights: Path | None = None
     """Weights file to start from (.safetensors, or a foreign .pt); omitted means random initial weights."""
 
@@ -134,11 +138,11 @@ class TrainingConfig(Section):
     """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum; a resumed run keeps
     its optimizer."""
     lr0: float | None = None
-    """Peak learning rate; omitted means 0.01 for SGD and 0.01 / (4 + classes) for AdamW."""
+    """Peak learning rate; omitted means 0.01 for SGD and MuSGD, and 0.01 / (4 + classes) for AdamW."""
     lrf: float = bounded(0.01, 0.0, 1.0)
     """Final learning rate as a share of lr0."""
     momentum: float = bounded(0.937, 0.0, 1.0)
-    """SGD momentum (AdamW always uses beta1 = 0.9)."""
+    """Momentum of SGD and MuSGD (AdamW always uses beta1 = 0.9)."""
     weight_decay: float = bounded(0.0005, 0.0)
     """Weight decay of convolutions and linear layers (not of norms and biases)."""
     schedule: Schedule = "linear"
@@ -162,7 +166,7 @@ class TrainingConfig(Section):
     cls: float = bounded(0.5, 0.0)
     """Weight of the classification loss."""
     dfl: float = bounded(1.5, 0.0)
-    """Weight of the distribution focal loss."""
+    """Weight of the distribution focal loss; in yolo26 models, of the error of the side distances (L1)."""
     patience: int = bounded(100, 0)
     """Early stopping: epochs without a better mAP50-95 before training stops; 0 = never."""
     seed: int = bounded(0, 0, 2**63 - 1)

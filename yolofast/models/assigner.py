@@ -1,7 +1,9 @@
 """Task-aligned assignment: which anchor points learn which ground-truth box.
 
 TOOD (Feng et al. 2021): a point's alignment with a box is t = s^alpha u^beta, s its score for the
-box's class, u the IoU of its predicted box; each box takes its `TOP_K` best aligned points.
+box's class, u the IoU of its predicted box; each box takes its `TOP_K` best aligned points. One-to-one
+assignment (YOLOv10, Wang et al. 2024, "consistent dual assignments") ranks by the same alignment and leaves
+each box the best of them.
 
 Tensors have one row per box of the whole batch, [boxes, A], instead of being padded to the image with the
 most boxes, [B, max boxes, A], and are processed in slices of bounded size: a crowded image costs no more
@@ -84,7 +86,13 @@ def _candidates(
 
 @torch.no_grad()
 def assign(
-    truth: GroundTruth, class_logits: Tensor, boxes: Tensor, centres: Tensor, min_side: float
+    truth: GroundTruth,
+    class_logits: Tensor,
+    boxes: Tensor,
+    centres: Tensor,
+    min_side: float,
+    *,
+    one_to_one: bool = False,
 ) -> Assignment:
     """Assign ground-truth boxes to anchor points.
 
@@ -92,14 +100,19 @@ def assign(
     class_logits  float32 [B, nc, A].
     boxes         float32 [B, 4, A] predicted boxes, xyxy in network pixels.
     centres       float32 [2, A] anchor points in network pixels.
-    min_side      the finest stride, in pixels.
+    min_side      in pixels: a multiple k >= 1 of the finest stride.
+    one_to_one    leave each box its single best point.
 
-    The candidates of a box are the points inside it (low edges included). A box narrower than `min_side`
-    may contain no point and would never be learned; for this test only, such a side is widened to
-    `min_side` around the box's centre, so that the nearest points of the finest level count as inside. Of
-    its candidates the box takes the `TOP_K` best aligned; a point taken by several boxes goes to the one
-    with the highest IoU. Of two tiny boxes that share their only point, the one with the lower IoU gets
-    none in this step.
+    The candidates of a box are the points inside it (low edges included). A box narrower than the finest
+    stride may contain no point and would never be learned; for this test only, a side shorter than
+    `min_side` is widened to it around the box's centre, so that at least k x k points of the finest level
+    count as inside (fewer at the border of the image, but at least one). Of its candidates the box takes the
+    `TOP_K` best aligned; a point taken by several boxes goes to the one with the highest IoU. Of two tiny
+    boxes that share their only point, the one with the lower IoU gets none in this step.
+
+    One-to-one is a second stage after that: of the points that are its own, a box keeps the best aligned. So
+    a box whose best point went to another falls back on its next one, and the positives, with their soft
+    targets, are always among those of the one-to-many assignment of the same predictions.
 
     The soft target of a point is t / max t * max(max IoU, MIN_BEST_SCORE), with maxima over the box's own
     points: the target of a box's best point is the box's best IoU (TOOD, section 3.3). The lower bound is
@@ -135,4 +148,6 @@ def assign(
     top = alignment.amax(dim=1, keepdim=True)
     relative = (alignment / top).where(top > 0, taken.float())
     score = relative * iou.amax(dim=1, keepdim=True).clamp(min=MIN_BEST_SCORE)
+    if one_to_one:
+        taken = taken & (taken.cumsum(dim=1) == 1)  # the points of a box are in the order of their alignment
     return Assignment(point[taken], owner[taken], score[taken])

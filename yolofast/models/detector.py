@@ -14,8 +14,8 @@ from yolofast.config import MODEL_STRIDE
 from yolofast.errors import ConfigError
 from yolofast.models.blocks import ConvUnit
 from yolofast.models.head import Head, HeadOutput, decode_xywh
-from yolofast.models.loss import LossGains, detection_loss, loss_sums
-from yolofast.models.pyramid import Backbone, PathAggregation
+from yolofast.models.loss import LossGains, heads_loss, loss_sums
+from yolofast.models.pyramid import Backbone, PathAggregation, Pyramid
 from yolofast.models.spec import STRIDES, ModelSpec, model_spec
 
 FORMAT = "yolofast-detector"
@@ -41,7 +41,10 @@ def check_images(images: Tensor) -> None:
 
 
 class Detector(nn.Module):
-    """Anchor-free YOLO: CSP backbone, path-aggregation neck, decoupled head.
+    """Anchor-free YOLO: CSP backbone, path-aggregation neck, decoupled head, of one family and size.
+
+    A family with a one-to-one head has two: `head` is trained with many points for each box, `single_head`
+    with one, and makes the predictions, which need no NMS.
 
     Initial weights come from torch's global generator; see `build_model`. Runs in either memory format;
     channels_last is faster on most devices.
@@ -49,23 +52,54 @@ class Detector(nn.Module):
 
     strides = STRIDES
 
-    def __init__(self, spec: ModelSpec, class_names: Sequence[str], gains: LossGains = DEFAULT_GAINS) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        class_names: Sequence[str],
+        gains: LossGains = DEFAULT_GAINS,
+        *,
+        spp_activation: bool | None = None,
+    ) -> None:
         super().__init__()
         self.spec = spec
+        self.spp_activation = spec.family.spp_activation if spp_activation is None else spp_activation
         self.class_names = tuple(class_names)
         self.num_classes = len(self.class_names)
         self.gains = gains
-        self.backbone = Backbone(spec)
+        self.progress = 0.0
+        """Share of the training that is done, 0..1, set by the trainer; weighs the losses of two heads."""
+        self.backbone = Backbone(spec, spp_activation=self.spp_activation)
         self.neck = PathAggregation(spec)
         self.head = Head(spec, self.num_classes)
+        self.single_head = Head(spec, self.num_classes) if spec.family.one_to_one else None
+
+    @property
+    def end_to_end(self) -> bool:
+        """Whether predictions come from a one-to-one head and need no NMS."""
+        return self.single_head is not None
 
     def predict_maps(self, images: Tensor) -> HeadOutput:
         """The head's logits for images [B, 3, H, W], from which both boxes and loss are computed."""
+        maps = self._features(images)
+        output: HeadOutput = self.head(maps) if self.single_head is None else self.single_head(maps)
+        return output
+
+    def training_maps(self, images: Tensor) -> tuple[HeadOutput, ...]:
+        """The logits of every head, for the loss: one-to-many first, then one-to-one where there are two.
+
+        The one-to-one head's loss does not reach the backbone and neck.
+        """
+        maps = self._features(images)
+        if self.single_head is None:
+            return (self.head(maps),)
+        return self.head(maps), self.single_head([level.detach() for level in maps])
+
+    def _features(self, images: Tensor) -> Pyramid:
         # While a graph is being captured, sizes are symbolic, and a check would specialise the graph to them.
         if all(type(side) is int for side in images.shape):
             check_images(images)
-        output: HeadOutput = self.head(self.neck(self.backbone(images)))
-        return output
+        maps: Pyramid = self.neck(self.backbone(images))
+        return maps
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
         """Raw predictions, or the loss if `targets` are given; the same in train and eval mode.
@@ -75,22 +109,25 @@ class Detector(nn.Module):
 
         Without targets: float32 [B, 4 + nc, A], box centre x, centre y, width, height in network pixels
         and the classes' scores in 0..1, before NMS. With: float32 [3], the box, class and
-        distribution losses times their gains, a mean that does not grow with the batch size (see
-        `detection_loss`). Raises ValueError for wrong shapes, `DataError` for numbers out of range.
+        distance losses times their gains, a mean that does not grow with the batch size (see
+        `heads_loss`). Raises ValueError for wrong shapes, `DataError` for numbers out of range.
         """
-        output = self.predict_maps(images)
         if targets is None:
-            return self._raw(output)
-        return detection_loss(output, targets, images.shape[2], images.shape[3], self.gains)
+            return self._raw(self.predict_maps(images))
+        outputs = self.training_maps(images)
+        return heads_loss(outputs, targets, images.shape[2], images.shape[3], self.gains, self.progress)
 
     def with_loss(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Raw predictions and loss sums of one forward pass, for validation.
 
-        Raw as `forward` returns it, and float32 [4]: the sums of the box, class and distribution terms and
+        Raw as `forward` returns it, and float32 [4]: the sums of the box, class and distance terms and
         the sum that they are to be divided by (see `loss_sums`), which add up over the batches of a dataset.
+        Of two heads, it is the loss of the one-to-one head, which makes the predictions: so the losses of two
+        epochs can be compared.
         """
         output = self.predict_maps(images)
-        sums = loss_sums(output, targets, images.shape[2], images.shape[3], self.gains)
+        height, width = images.shape[2:]
+        sums = loss_sums(output, targets, height, width, self.gains, one_to_one=self.end_to_end)
         return self._raw(output), sums
 
     @staticmethod
@@ -99,7 +136,7 @@ class Detector(nn.Module):
 
     def metadata(self) -> dict[str, str]:
         """The header of a weights file: enough to rebuild the model."""
-        return {
+        metadata = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "model": self.spec.name,
@@ -108,6 +145,9 @@ class Detector(nn.Module):
             "stride": str(MODEL_STRIDE),
             "version": __version__,
         }
+        if self.spp_activation != self.spec.family.spp_activation:
+            metadata["spp_activation"] = str(self.spp_activation).lower()
+        return metadata
 
     @property
     def fused(self) -> bool:
@@ -122,13 +162,16 @@ def build_model(
     class_names: Sequence[str] | None = None,
     gains: LossGains = DEFAULT_GAINS,
     seed: int | None = None,
+    spp_activation: bool | None = None,
 ) -> Detector:
     """A detector with random weights.
 
-    name         size: p, n, s, m, l or x.
-    num_classes  at least 1.
-    class_names  one name per class; omitted means class0, class1, ...
-    seed         makes the weights reproducible and leaves torch's global generator alone.
+    name            size: p, n, s, m, l or x, or with its family: yolov8n, yolo11n, ... (`MODEL_SPECS`)
+    num_classes     at least 1.
+    class_names     one name per class; omitted means class0, class1, ...
+    seed            makes the weights reproducible and leaves torch's global generator alone.
+    spp_activation  whether the first unit of the pyramid pooling has an activation; omitted means what is
+                    usual in the family
 
     Convolutions keep torch's Kaiming-uniform initialisation (He et al. 2015): each is followed by a batch
     norm, so their scale does not affect the output; the head's biases start from a prior (see `Head`).
@@ -143,10 +186,10 @@ def build_model(
             f"class_names: got {len(names)} names, expected {num_classes} (num_classes): one name per class."
         )
     if seed is None:
-        return Detector(spec, names, gains)
+        return Detector(spec, names, gains, spp_activation=spp_activation)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return Detector(spec, names, gains)
+        return Detector(spec, names, gains, spp_activation=spp_activation)
 
 
 def fused_copy(model: Detector) -> Detector:

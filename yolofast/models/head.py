@@ -2,8 +2,8 @@
 
 An anchor point is the centre of a cell of a feature map. For each point the head outputs a
 distribution over `BINS` distances for each side of a box (distribution focal regression, Li et
-al. 2020, "Generalized Focal Loss") and one logit per class. The decoupled branches follow YOLOX (Ge
-et al. 2021), anchor points follow FCOS (Tian et al. 2019).
+al. 2020, "Generalized Focal Loss"), or in yolo26 models the distance itself, and one logit per class. The
+decoupled branches follow YOLOX (Ge et al. 2021), anchor points follow FCOS (Tian et al. 2019).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class HeadOutput(NamedTuple):
     """The head's output for a batch; A anchor points, finest level first, row by row."""
 
     box_logits: Tensor
-    """float32 [B, 4 * BINS, A]: left, top, right, bottom, `BINS` logits each."""
+    """float32 [B, 4 * bins, A]: left, top, right, bottom, `BINS` logits each, or (1 bin) the distance in
+    strides."""
     class_logits: Tensor
     """float32 [B, nc, A]."""
     centres: Tensor
@@ -48,16 +49,36 @@ def anchor_points(maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(centres, dim=1), torch.cat(strides)
 
 
-def expected_distances(logits: Tensor) -> Tensor:
-    """Mean of each side's distribution: [..., 4, BINS, A] logits to [..., 4, A], in strides."""
-    bins = torch.arange(BINS, device=logits.device, dtype=logits.dtype)
+def _branch(channels_in: int, hidden: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        ConvUnit(channels_in, hidden, 3), ConvUnit(hidden, hidden, 3), nn.Conv2d(hidden, channels_out, 1)
+    )
+
+
+def _separable_branch(channels_in: int, hidden: int, channels_out: int) -> nn.Sequential:
+    """A branch whose 3x3 units are depthwise, each followed by a 1x1 unit."""
+    return nn.Sequential(
+        nn.Sequential(ConvUnit(channels_in, channels_in, 3, depthwise=True), ConvUnit(channels_in, hidden)),
+        nn.Sequential(ConvUnit(hidden, hidden, 3, depthwise=True), ConvUnit(hidden, hidden)),
+        nn.Conv2d(hidden, channels_out, 1),
+    )
+
+
+def side_distances(logits: Tensor) -> Tensor:
+    """The distance of each side: the head's [..., 4, bins, A] to [..., 4, A], in strides.
+
+    The mean of a distribution; with one bin the number itself, which may be negative.
+    """
+    if logits.shape[-2] == 1:
+        return logits.squeeze(-2)
+    bins = torch.arange(logits.shape[-2], device=logits.device, dtype=logits.dtype)
     return (logits.softmax(dim=-2) * bins[:, None]).sum(dim=-2)
 
 
 def decode_xywh(output: HeadOutput) -> Tensor:
     """Boxes float32 [B, 4, A], centre x, centre y, width, height in network pixels."""
     logits = output.box_logits
-    sides = expected_distances(logits.view(logits.shape[0], 4, BINS, -1)) * output.strides
+    sides = side_distances(logits.view(logits.shape[0], 4, logits.shape[1] // 4, -1)) * output.strides
     low, high = sides.chunk(2, dim=1)
     return torch.cat((output.centres + (high - low) / 2, low + high), dim=1)
 
@@ -67,20 +88,13 @@ class Head(nn.Module):
 
     def __init__(self, spec: ModelSpec, num_classes: int) -> None:
         super().__init__()
-        widths = [spec.channels(full) for full in (256, 512, 1024)]
+        widths = [spec.channels(block.channels) for block in spec.family.neck[1:]]
         box = max(16, widths[0] // 4, spec.min_box_channels)
         cls = max(widths[0], min(num_classes, 100))
-        self.box_branches = nn.ModuleList(self._branch(w, box, 4 * BINS) for w in widths)
-        self.class_branches = nn.ModuleList(self._branch(w, cls, num_classes) for w in widths)
+        classes = _separable_branch if spec.family.depthwise_classes else _branch
+        self.box_branches = nn.ModuleList(_branch(w, box, 4 * spec.family.bins) for w in widths)
+        self.class_branches = nn.ModuleList(classes(w, cls, num_classes) for w in widths)
         self._set_biases(num_classes)
-
-    @staticmethod
-    def _branch(channels_in: int, hidden: int, channels_out: int) -> nn.Sequential:
-        return nn.Sequential(
-            ConvUnit(channels_in, hidden, 3),
-            ConvUnit(hidden, hidden, 3),
-            nn.Conv2d(hidden, channels_out, 1),
-        )
 
     def _set_biases(self, num_classes: int) -> None:
         """Initialise to the prior of about 5 objects in a 640-pixel image, spread over the classes.

@@ -1,6 +1,7 @@
 """Differentiable overlap of paired boxes: IoU and complete IoU.
 
-Boxes are float32 [N, 4] xyxy in any unit; pair i is (a[i], b[i]).
+Boxes are float32 [N, 4] xyxy in any unit; pair i is (a[i], b[i]). A box whose low side is beyond its high
+one, as a regression may predict it, is of size 0.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
     low = torch.maximum(a[:, :2], b[:, :2])
     high = torch.minimum(a[:, 2:], b[:, 2:])
     overlap = (high - low).clamp(min=0).prod(dim=1)
-    area_a = (a[:, 2:] - a[:, :2]).prod(dim=1)
-    area_b = (b[:, 2:] - b[:, :2]).prod(dim=1)
+    area_a = (a[:, 2:] - a[:, :2]).clamp(min=0).prod(dim=1)
+    area_b = (b[:, 2:] - b[:, :2]).clamp(min=0).prod(dim=1)
     return overlap / (area_a + area_b - overlap + EPS)
 
 
@@ -35,7 +36,7 @@ def paired_ciou(a: Tensor, b: Tensor) -> Tensor:
     distance = ((a[:, :2] + a[:, 2:] - b[:, :2] - b[:, 2:]) ** 2).sum(dim=1) / 4
     around = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
     diagonal = (around**2).sum(dim=1)
-    size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    size_a, size_b = (a[:, 2:] - a[:, :2]).clamp(min=0), (b[:, 2:] - b[:, :2]).clamp(min=0)
     angle_a = torch.atan(size_a[:, 0] / (size_a[:, 1] + EPS))
     angle_b = torch.atan(size_b[:, 0] / (size_b[:, 1] + EPS))
     v = (4 / math.pi**2) * (angle_b - angle_a) ** 2

@@ -1,98 +1,124 @@
 """From the names of a foreign checkpoint's tensors to our network.
 
-YOLOv8 has the blocks of our own n..x: only names differ. Every tensor of the file is used exactly once, or is
-the constant of the box distribution (0, 1, ..., 15), and every tensor of ours is filled.
+The networks have the same blocks, only names differ. Every tensor of the file is used exactly once, or is the
+constant of the box distribution (0, 1, ..., 15), and every tensor of ours is filled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from yolofast.errors import CheckpointError
+from yolofast.models.blocks import (
+    Attention,
+    AttentionBlock,
+    Bottleneck,
+    ConvUnit,
+    CSPBlock,
+    FastSPP,
+    PartialAttention,
+    SmallCSP,
+)
 from yolofast.models.detector import Detector, build_model
 from yolofast.models.foreign import ForeignCheckpoint
+from yolofast.models.head import BINS
 from yolofast.printable import printable
 
-_LAYERS = {
-    "0": "backbone.stem",
-    "1": "backbone.stage4.0",
-    "2": "backbone.stage4.1",
-    "3": "backbone.stage8.0",
-    "4": "backbone.stage8.1",
-    "5": "backbone.stage16.0",
-    "6": "backbone.stage16.1",
-    "7": "backbone.stage32.0",
-    "8": "backbone.stage32.1",
-    "9": "backbone.spp",
-    "12": "neck.top16",
-    "15": "neck.top8",
-    "16": "neck.down16",
-    "18": "neck.out16",
-    "19": "neck.down32",
-    "21": "neck.out32",
-    "22": "head",
+_SPLIT = {"split": "cv1", "fuse": "cv2", "chain": "m"}
+_PARTS: Mapping[type[nn.Module], Mapping[str, str]] = {
+    ConvUnit: {"norm": "bn"},
+    Bottleneck: {"first": "cv1", "second": "cv2"},
+    CSPBlock: _SPLIT,
+    SmallCSP: {"deep": "cv1", "short": "cv2", "fuse": "cv3", "chain": "m"},
+    FastSPP: {"squeeze": "cv1", "fuse": "cv2"},
+    PartialAttention: _SPLIT,
+    AttentionBlock: {"attention": "attn", "mlp": "ffn"},
+    Attention: {"project": "qkv", "fuse": "proj", "position": "pe"},
 }
-_C2F = {"cv1": "split", "cv2": "fuse", "m": "chain"}
-_SPP = {"cv1": "squeeze", "cv2": "fuse"}
-_CHAIN = {"cv1": "first", "cv2": "second"}
-_HEAD = {"cv2": "box_branches", "cv3": "class_branches"}
-_DFL = "model.22.dfl.conv.weight"
+"""The parts of our blocks by the names that files have for them; others have the same names."""
 
 
 def detector_of(checkpoint: ForeignCheckpoint) -> Detector:
     """The network of a checkpoint with its weights: float32, on the CPU, in eval mode.
 
-    Raises `CheckpointError` for a family that cannot be built, and for tensors that are missing, left over or
-    of another shape.
+    Raises `CheckpointError` for tensors that are missing, left over or of another shape.
     """
-    path = checkpoint.path
-    if checkpoint.family != "yolov8" or not checkpoint.spp_activation:
-        without = "" if checkpoint.spp_activation else " without an activation in its SPPF"
-        raise CheckpointError(
-            f"{path}: it is a {checkpoint.family}{checkpoint.size}{without}, which this version cannot "
-            "build. Use a YOLOv8."
-        )
+    path, names = checkpoint.path, checkpoint.class_names
     with torch.device("meta"):
-        names = checkpoint.class_names
-        model = build_model(checkpoint.size, len(names), class_names=names)
+        model = build_model(
+            f"{checkpoint.family}{checkpoint.size}",
+            len(names),
+            class_names=names,
+            spp_activation=checkpoint.spp_activation,
+        )
     wanted = model.state_dict()
+    theirs = foreign_names(model)
+    constant = f"{_layers(model)['head']}.dfl.conv.weight"
+    for name in checkpoint.tensors.keys() - theirs.values():
+        if name != constant:
+            raise _misfit(checkpoint, name)
+        if not torch.equal(checkpoint.tensors[name].flatten().float(), torch.arange(float(BINS))):
+            raise CheckpointError(f"{path}: {name} is not 0, 1, ..., 15. Use a file that was not changed.")
     found: dict[str, Tensor] = {}
-    for name in checkpoint.tensors:
+    for own, name in theirs.items():
+        if name not in checkpoint.tensors:
+            raise CheckpointError(f"{path}: it has no tensor {name}. Use a file that was not changed.")
         tensor = checkpoint.tensors[name]
-        if name == _DFL:
-            if not torch.equal(tensor.flatten().float(), torch.arange(16.0)):
-                raise CheckpointError(
-                    f"{path}: {name} is not 0, 1, ..., 15. Use a file that was not changed."
-                )
-            continue
-        own = _own_name(name)
-        if own not in wanted or wanted[own].shape != tensor.shape or own in found:
-            raise CheckpointError(
-                f"{path}: tensor {printable(name, 100)} of shape {tuple(tensor.shape)} does not fit a "
-                f"{checkpoint.family}{checkpoint.size} with {len(names)} classes. Use an unchanged file."
-            )
+        if wanted[own].shape != tensor.shape:
+            raise _misfit(checkpoint, name)
         found[own] = tensor.float() if tensor.is_floating_point() else tensor
-    missing = next((own for own in wanted if own not in found), None)
-    if missing is not None:
-        raise CheckpointError(f"{path}: it has no tensor for {missing}. Use a file that was not changed.")
     model.load_state_dict(found, assign=True)
     return model.eval()
 
 
-def _own_name(name: str) -> str:
-    """`model.2.m.0.cv1.bn.weight` -> `backbone.stage4.1.chain.0.first.norm.weight`; '' for unknown names."""
-    parts = name.split(".")
-    layer = _LAYERS.get(parts[1] if parts[0] == "model" and len(parts) > 3 else "")
-    if layer is None:
-        return ""
-    rest = ["norm" if part == "bn" else part for part in parts[2:]]
-    if parts[1] == "22":
-        rest[0] = _HEAD.get(rest[0], "")
-    elif parts[1] == "9":
-        rest[0] = _SPP.get(rest[0], "")
-    elif rest[0] in _C2F:
-        rest[0] = _C2F[rest[0]]
-        if rest[0] == "chain":
-            rest[2] = _CHAIN.get(rest[2], "")
-    return ".".join([layer, *rest])
+def foreign_names(model: Detector) -> dict[str, str]:
+    """The names of a network's tensors in foreign files, by ours."""
+    return dict(_names(model, "", "", _layers(model)))
+
+
+def _layers(model: Detector) -> dict[str, str]:
+    """The names of the layers in foreign files, by ours. Files number them in the order of their computation;
+    joining and enlarging maps counts, too."""
+    rows = ["backbone.stem"]
+    for stage in ("stage4", "stage8", "stage16", "stage32"):
+        rows += [f"backbone.{stage}.0", f"backbone.{stage}.1"]
+    rows += ["backbone.spp", *(["backbone.attention"] if model.spec.family.attention else [])]
+    rows += [
+        "enlarge",
+        "join",
+        "neck.top16",
+        "enlarge",
+        "join",
+        "neck.top8",
+        "neck.down16",
+        "join",
+        "neck.out16",
+    ]
+    rows += ["neck.down32", "join", "neck.out32", "head"]
+    names = {row: f"model.{number}" for number, row in enumerate(rows)}
+    for head, prefix in (("head", ""), ("single_head", "one2one_")):
+        names[f"{head}.box_branches"] = f"{names['head']}.{prefix}cv2"
+        names[f"{head}.class_branches"] = f"{names['head']}.{prefix}cv3"
+    return names
+
+
+def _names(module: nn.Module, own: str, theirs: str, layers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(our name, their name) of the tensors of a module that is called `own` and `theirs`."""
+    for name in module.state_dict():
+        if "." not in name:
+            yield f"{own}.{name}", f"{theirs}.{name}"
+    parts = _PARTS.get(type(module), {})
+    for name, child in module.named_children():
+        path = f"{own}.{name}" if own else name
+        yield from _names(child, path, layers.get(path, f"{theirs}.{parts.get(name, name)}"), layers)
+
+
+def _misfit(checkpoint: ForeignCheckpoint, name: str) -> CheckpointError:
+    return CheckpointError(
+        f"{checkpoint.path}: tensor {printable(name, 100)} does not fit a "
+        f"{checkpoint.family}{checkpoint.size} with {len(checkpoint.class_names)} classes. Use a file that was "
+        "not changed."
+    )

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from yolofast.brief import brief_text
 from yolofast.errors import CheckpointError, ConfigError
 from yolofast.files import atomic_file
 from yolofast.models.detector import FORMAT, FORMAT_VERSION, Detector, build_model
@@ -41,9 +42,12 @@ PREFIXES = ("ema/", "model/")
 """Prefixes of a model's tensors in a checkpoint, best first."""
 
 CLASS_SCORES = tuple(
-    f"head.class_branches.{level}.2.{part}" for level in range(len(STRIDES)) for part in ("weight", "bias")
+    f"{head}.class_branches.{level}.2.{part}"
+    for head in ("head", "single_head")
+    for level in range(len(STRIDES))
+    for part in ("weight", "bias")
 )
-"""The tensors of a `Detector` that have one row per class."""
+"""The tensors of a `Detector` that have one row per class, of all heads that it may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,17 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         return file.metadata
 
 
+def spp_activation_of(metadata: Mapping[str, str]) -> bool | None:
+    """What a header says of the model's `spp_activation`; None = it is what is usual in its family.
+
+    Raises ValueError for another word than true and false.
+    """
+    word = metadata.get("spp_activation")
+    if word not in (None, "true", "false"):
+        raise ValueError(f"spp_activation is '{brief_text(word)}', expected true or false")
+    return None if word is None else word == "true"
+
+
 def _differences(model: Mapping[str, Tensor], file: Mapping[str, StoredTensor]) -> dict[str, str]:
     """Tensors without a counterpart of the same name and shape, and why."""
     reasons = {name: "not in the file" for name in model if name not in file}
@@ -211,7 +226,10 @@ def load_weights(path: str | Path) -> Detector:
         try:
             with torch.device("meta"):
                 model = build_model(
-                    file.metadata["model"], int(file.metadata["num_classes"]), class_names=names
+                    file.metadata["model"],
+                    int(file.metadata["num_classes"]),
+                    class_names=names,
+                    spp_activation=spp_activation_of(file.metadata),
                 )
         except (KeyError, TypeError, ValueError) as error:
             raise _no_description(path, error) from error
@@ -245,7 +263,7 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
         rows = _rows_by_name(_class_names(path, file.metadata), model.class_names)
         by_class = {
             name
-            for name in file.stored.keys() & set(CLASS_SCORES)
+            for name in file.stored.keys() & own.keys() & set(CLASS_SCORES)
             if rows and _rows_fit(own[name], file.stored[name], rows)
         }
         skipped = _differences(
@@ -253,7 +271,8 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
             {name: stored for name, stored in file.stored.items() if name not in by_class},
         )
         if not rows:
-            skipped |= dict.fromkeys(CLASS_SCORES, "no class of the model is in the file")
+            scores = (name for name in CLASS_SCORES if name in own)
+            skipped |= dict.fromkeys(scores, "no class of the model is in the file")
         shared = [name for name in file.stored if name not in skipped]
         _check_share(path, file.metadata, model, sum(own[name].numel() for name in shared))
         tensors = file.read(shared)

@@ -25,10 +25,15 @@ from yolofast.files import atomic_file, remove_leftovers
 from yolofast.printable import printable
 from yolofast.tensor_file import TensorFile, non_finite, open_tensors, parsed_json, write_tensors
 from yolofast.train.history import is_history
+from yolofast.train.muon import MuSGD
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 _STATE_KEY = "yolofast_training"
-_STATE_OF = {torch.optim.SGD: {"momentum_buffer"}, torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}}
+_STATE_OF: Mapping[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.SGD: {"momentum_buffer"},
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    MuSGD: {"momentum_buffer"},
+}
 _log = logging.getLogger(__name__)
 
 Tensors = dict[str, torch.Tensor]

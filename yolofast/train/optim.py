@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from yolofast.config import Optimizer, TrainingConfig
+from yolofast.train.muon import MuSGD
 
 AUTO_ADAMW_STEPS = 10_000
 MAX_WARMUP_SHARE = 0.3
@@ -29,13 +30,14 @@ def resolved(
     kind = config.optimizer
     if kind == "auto":
         kind = resumed or ("adamw" if steps <= AUTO_ADAMW_STEPS else "sgd")
-    rate = config.lr0 or (0.01 if kind == "sgd" else 0.01 / (4 + num_classes))
+    rate = config.lr0 or (0.01 / (4 + num_classes) if kind == "adamw" else 0.01)
     return replace(config, optimizer=kind, lr0=rate)
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW (Loshchilov and Hutter, arXiv:1711.05101), of a `resolved` config.
+    """SGD with Nesterov momentum, AdamW (Loshchilov and Hutter, arXiv:1711.05101) or `MuSGD`.
 
+    As a `resolved` config says.
     Only weights of two or more dimensions decay; biases and norm weights do not.
     """
     assert config.lr0 is not None
@@ -46,6 +48,8 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opt
     ]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr0, betas=ADAMW_BETAS)
+    if config.optimizer == "musgd":
+        return MuSGD(groups, lr=config.lr0, momentum=config.momentum)
     return torch.optim.SGD(groups, lr=config.lr0, momentum=config.momentum, nesterov=config.momentum > 0)
 
 

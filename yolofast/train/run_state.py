@@ -24,7 +24,7 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ema_updates": (_is_count, "a whole number"),
     "rate": (_are_numbers, "numbers by name"),
     "scaler": (_are_numbers, "numbers by name"),
-    "optimizer": (lambda value: value in ("SGD", "AdamW"), "SGD or AdamW"),
+    "optimizer": (lambda value: value in ("SGD", "AdamW", "MuSGD"), "SGD, AdamW or MuSGD"),
     "history": (is_history, "a list of metrics by name"),
     "threads": (lambda value: _is_count(value) and value > 0, "a number above 0"),
 }

@@ -86,6 +86,9 @@ class TrainResult(Mapping[str, Any]):
 class Trainer:
     """Trains a model whose `model(images, targets)` returns the losses (box, cls, dfl) as a tensor [3].
 
+    A model that has a `progress` gets the share of the training that is done in it before every epoch: 0 in
+    the first, 1 in the last. Its loss may depend on it.
+
     model        any such module; images float [B, 3, H, W] in 0..1, targets float32 [N, 6]
     loader       yields `Batch`es of torch tensors and has `set_epoch`
     config       `TrainingConfig`
@@ -189,6 +192,8 @@ class Trainer:
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
+        if hasattr(self.model, "progress"):
+            self.model.progress = self.epoch / max(1, self.config.epochs - 1)
         self.loader.set_epoch(self.epoch)
         totals = torch.zeros(3, device=self.device)
         rate, images, accumulated = 0.0, 0, 0
