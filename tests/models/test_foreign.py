@@ -1,4 +1,4 @@
-"""Checkpoints of Ultralytics' programs: what is read, what is named and refused, and the way into our files."""
+"""Checkpoints of Ultralytics: what is read, what is named and refused, and the way into our files."""
 
 from __future__ import annotations
 
