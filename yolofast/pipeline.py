@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,23 +70,34 @@ def ignore_line(line: str) -> None:
     """Take a line and show it nowhere."""
 
 
-def start_model(config: YOLOConfig, class_names: tuple[str, ...], report: Report = _log.info) -> Detector:
+def start_model(
+    config: YOLOConfig,
+    class_names: tuple[str, ...],
+    report: Report = _log.info,
+    *,
+    saved: Mapping[str, str] | None = None,
+) -> Detector:
     """A new model as `config.model` describes it, starting from its `weights` if there are any.
+
+    `saved` is the header of the checkpoint that is going to be loaded into it, if there is one.
 
     Raises `CheckpointError` for weights that cannot be read or are of another size of model.
     """
     from yolofast.models import LossGains, build_model, transfer_weights
+    from yolofast.models.weights import read_metadata, spp_activation_of
 
-    training = config.training
+    training, weights = config.training, config.model.weights
+    described = read_metadata(weights) if weights is not None else saved or {}
     model = build_model(
         config.model.model,
         len(class_names),
         class_names=class_names,
         gains=LossGains(training.box, training.cls, training.dfl),
         seed=training.seed,
+        spp_activation=spp_activation_of(described),
     )
-    if config.model.weights is not None:
-        report(f"{config.model.weights}: {transfer_weights(model, config.model.weights)}")
+    if weights is not None:
+        report(f"{weights}: {transfer_weights(model, weights)}")
     return model
 
 
@@ -222,7 +233,7 @@ def train_run(
             model = start_model(config, class_names, report)
         else:  # everything is in the checkpoint: the weights that the run started from may be gone
             check_same_classes(saved, class_names, data.path, checkpoints.best)
-            model = start_model(config.replace(weights=None), class_names)
+            model = start_model(config.replace(weights=None), class_names, saved=saved)
         checkpoints.model_metadata = model.metadata()
         monitor = TrainingMonitor(folder, config.logging.log_interval, report)
         try:

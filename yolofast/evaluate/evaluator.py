@@ -22,7 +22,7 @@ from yolofast.evaluate.confusion import ConfusionMatrix, Judgement
 from yolofast.evaluate.detect import find_detections
 from yolofast.evaluate.error_grid import JudgedImage, WorstImages, plot_errors
 from yolofast.evaluate.evaluation import Evaluation, Totals
-from yolofast.evaluate.inference import DetectionModel, inference, network_input
+from yolofast.evaluate.inference import DetectionModel, inference, network_input, nms_threshold
 from yolofast.evaluate.plots import plot_confidence_curves, plot_pr_curves
 from yolofast.evaluate.predict import to_original
 from yolofast.evaluate.predictions import CocoResults, coco_results
@@ -79,7 +79,7 @@ class YOLOEvaluator:
         self.model = model
         self.class_names = tuple(class_names)
         self.device = device
-        self.conf, self.iou, self.max_det, self.half = conf, iou, max_det, half
+        self.conf, self.iou, self.max_det, self.half = conf, nms_threshold(model, iou), max_det, half
         self.classes = None if classes is None else sorted(set(classes))
         if self.classes is not None and not set(self.classes) <= set(range(len(self.class_names))):
             raise DataError(f"classes: got {self.classes}, expected 0 to {len(self.class_names) - 1}.")

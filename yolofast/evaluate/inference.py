@@ -42,6 +42,15 @@ def inference(model: DetectionModel, device: str | torch.device, *, half: bool =
         model.train(was_training)
 
 
+def nms_threshold(model: DetectionModel, iou: float) -> float:
+    """The NMS threshold for what `model` predicts: 1, which suppresses nothing, where it needs no NMS.
+
+    That is a model with a true `end_to_end`, such as a `Detector` of yolo26, which is trained to give each
+    object one box.
+    """
+    return 1.0 if getattr(model, "end_to_end", False) else iou
+
+
 def network_input(images: torch.Tensor, device: str | torch.device) -> torch.Tensor:
     """`images` [B, 3, H, W] of a batch as float32 in 0..1 on `device`; a loader may have scaled them."""
     moved = images.to(device, non_blocking=True)

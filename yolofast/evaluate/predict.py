@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from yolofast.errors import DataError
 from yolofast.evaluate.detect import find_detections
-from yolofast.evaluate.inference import DetectionModel, inference, network_input
+from yolofast.evaluate.inference import DetectionModel, inference, network_input, nms_threshold
 from yolofast.files import shortened
 from yolofast.limits import MAX_NAME_BYTES
 from yolofast.types import Batch, Detections, Letterbox
@@ -36,13 +36,14 @@ def predict_batches(
              pixels, then scores). Moved to `device`, in evaluation mode while this runs.
     batches  torch tensors, from `load.image_batches` or a `Loader`
     conf     confidence threshold
-    iou      NMS IoU threshold
+    iou      NMS IoU threshold; without effect on models that need no NMS (`nms_threshold`)
     max_det  max detections per image
     classes  class numbers to keep; others neither count nor suppress. None: all
     half     mixed precision: float16 on CUDA, bfloat16 on the CPU
 
     Boxes are xyxy in pixels of the original image, EXIF orientation applied.
     """
+    iou = nms_threshold(model, iou)
     with inference(model, device, half=half):
         for batch in batches:
             raw = model(network_input(batch.images, device))

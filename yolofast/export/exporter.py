@@ -90,6 +90,8 @@ def export_model(
             "Export without it and use yolofast.kernels.postprocess on the output."
         )
     _check_numbers(imgsz, images, conf, iou, max_det)
+    if getattr(model, "end_to_end", False):
+        iou = 1.0  # nothing is suppressed: the model is trained to give each object one box
     started = time.perf_counter()
     module = _inference_copy(model)
     exported = _half_weights(module) if half_precision else module

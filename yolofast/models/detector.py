@@ -130,9 +130,9 @@ class Detector(nn.Module):
         sums = loss_sums(output, targets, height, width, self.gains, one_to_one=self.end_to_end)
         return self._raw(output), sums
 
-    @staticmethod
-    def _raw(output: HeadOutput) -> Tensor:
-        return torch.cat((decode_xywh(output), output.class_logits.sigmoid()), dim=1)
+    def _raw(self, output: HeadOutput) -> Tensor:
+        boxes = decode_xywh(output, self.spec.family.bins)
+        return torch.cat((boxes, output.class_logits.sigmoid()), dim=1)
 
     def metadata(self) -> dict[str, str]:
         """The header of a weights file: enough to rebuild the model."""

@@ -1,4 +1,4 @@
-"""Checkpoints of Ultralytics' programs (.pt): what is in them, read without executing anything.
+"""Checkpoints of Ultralytics (.pt): what is in them, read without executing anything.
 
 A checkpoint is a pickle of a dictionary: `model` is the network as an object, or None while training; `ema`
 is its averaged copy, which is what people use; the rest is about the training. `yolofast.torch_file` reads

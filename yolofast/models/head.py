@@ -64,21 +64,21 @@ def _separable_branch(channels_in: int, hidden: int, channels_out: int) -> nn.Se
     )
 
 
-def side_distances(logits: Tensor) -> Tensor:
+def side_distances(logits: Tensor, bins: int) -> Tensor:
     """The distance of each side: the head's [..., 4, bins, A] to [..., 4, A], in strides.
 
     The mean of a distribution; with one bin the number itself, which may be negative.
     """
-    if logits.shape[-2] == 1:
+    if bins == 1:
         return logits.squeeze(-2)
-    bins = torch.arange(logits.shape[-2], device=logits.device, dtype=logits.dtype)
-    return (logits.softmax(dim=-2) * bins[:, None]).sum(dim=-2)
+    distances = torch.arange(bins, device=logits.device, dtype=logits.dtype)
+    return (logits.softmax(dim=-2) * distances[:, None]).sum(dim=-2)
 
 
-def decode_xywh(output: HeadOutput) -> Tensor:
+def decode_xywh(output: HeadOutput, bins: int = BINS) -> Tensor:
     """Boxes float32 [B, 4, A], centre x, centre y, width, height in network pixels."""
     logits = output.box_logits
-    sides = side_distances(logits.view(logits.shape[0], 4, logits.shape[1] // 4, -1)) * output.strides
+    sides = side_distances(logits.view(logits.shape[0], 4, bins, -1), bins) * output.strides
     low, high = sides.chunk(2, dim=1)
     return torch.cat((output.centres + (high - low) / 2, low + high), dim=1)
 

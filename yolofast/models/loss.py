@@ -104,7 +104,7 @@ def _assign(output: HeadOutput, truth: GroundTruth, *, one_to_one: bool) -> Assi
     batch, channels, _ = output.box_logits.shape
     bins = channels // 4
     with torch.no_grad():
-        sides = side_distances(output.box_logits.view(batch, 4, bins, -1)) * output.strides
+        sides = side_distances(output.box_logits.view(batch, 4, bins, -1), bins) * output.strides
         boxes = torch.cat((output.centres - sides[:, :2], output.centres + sides[:, 2:]), dim=1)
     min_side = float(STRIDES[0] * (2 if bins == 1 else 1))
     return assign(truth, output.class_logits, boxes, output.centres, min_side, one_to_one=one_to_one)
@@ -185,7 +185,7 @@ def loss_sums(
 
         logits = output.box_logits[sample, :, point].reshape(len(point), 4, output.box_logits.shape[1] // 4)
         centres, strides = output.centres[:, point].T, output.strides[point]
-        predicted = side_distances(logits[..., None])[..., 0]
+        predicted = side_distances(logits[..., None], logits.shape[2])[..., 0]
         sides = predicted * strides[:, None]
         boxes = torch.cat((centres - sides[:, :2], centres + sides[:, 2:]), dim=1)
         wanted = truth.boxes[positive.truth]

@@ -117,8 +117,8 @@ def _names(module: nn.Module, own: str, theirs: str, layers: Mapping[str, str]) 
 
 
 def _misfit(checkpoint: ForeignCheckpoint, name: str) -> CheckpointError:
+    what = f"{checkpoint.family}{checkpoint.size} with {len(checkpoint.class_names)} classes"
     return CheckpointError(
-        f"{checkpoint.path}: tensor {printable(name, 100)} does not fit a "
-        f"{checkpoint.family}{checkpoint.size} with {len(checkpoint.class_names)} classes. Use a file that was "
-        "not changed."
+        f"{checkpoint.path}: tensor {printable(name, 100)} does not fit a {what}. "
+        "Use a file that was not changed."
     )

@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from yolofast.brief import brief_text
 from yolofast.errors import CheckpointError, ConfigError
 from yolofast.files import atomic_file
 from yolofast.models.detector import FORMAT, FORMAT_VERSION, Detector, build_model
@@ -189,14 +188,8 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def spp_activation_of(metadata: Mapping[str, str]) -> bool | None:
-    """What a header says of the model's `spp_activation`; None = it is what is usual in its family.
-
-    Raises ValueError for another word than true and false.
-    """
-    word = metadata.get("spp_activation")
-    if word not in (None, "true", "false"):
-        raise ValueError(f"spp_activation is '{brief_text(word)}', expected true or false")
-    return None if word is None else word == "true"
+    """What a header says of the model's `spp_activation`; None = it is what is usual in its family."""
+    return {"true": True, "false": False}.get(metadata.get("spp_activation", ""))
 
 
 def _differences(model: Mapping[str, Tensor], file: Mapping[str, StoredTensor]) -> dict[str, str]:
