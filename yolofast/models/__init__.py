@@ -1,6 +1,7 @@
 """The detector, its loss, and its weights files."""
 
 from yolofast.models.detector import Detector, build_model, fused_copy
+from yolofast.models.freeze import backbone_layers, freezable_layers, freeze_layers
 from yolofast.models.loss import LossGains
 from yolofast.models.profile import ModelProfile, model_profile
 from yolofast.models.spec import MODEL_SPECS, STRIDES, ModelSpec
@@ -20,7 +21,10 @@ __all__ = [
     "ModelProfile",
     "ModelSpec",
     "TransferReport",
+    "backbone_layers",
     "build_model",
+    "freezable_layers",
+    "freeze_layers",
     "fused_copy",
     "load_weights",
     "model_profile",
