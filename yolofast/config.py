@@ -167,6 +167,13 @@ class TrainingConfig(Section):
     """Weight of the classification loss."""
     dfl: float = bounded(1.5, 0.0)
     """Weight of the distribution focal loss; in yolo26 models, of the error of the side distances (L1)."""
+    freeze: int | Literal["backbone"] = 0
+    """Freeze the first N layers of backbone and neck (10 = the backbone, 22 = all but the head), or
+    `backbone`: their weights and batch-norm statistics stay as they are. 0 = train all."""
+    val_first: bool = False
+    """Evaluate the initial weights before epoch 1, and report their mAP."""
+    save_period: int = bounded(0, 0)
+    """Keep a weights file of every Nth epoch, epochN.safetensors, besides best and last; 0 = none."""
     patience: int = bounded(100, 0)
     """Early stopping: epochs without a better mAP50-95 before training stops; 0 = never."""
     seed: int = bounded(0, 0, 2**63 - 1)
@@ -179,6 +186,10 @@ class TrainingConfig(Section):
         super().__post_init__()
         if self.lr0 is not None and not 0 < self.lr0 < math.inf:
             raise ConfigError(f"lr0: got {self.lr0}, expected a value above 0.")
+        if self.freeze != "backbone" and self.freeze < 0:
+            raise ConfigError(
+                f"freeze: got {self.freeze}, expected a number of layers, at least 0, or backbone."
+            )
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ def train_model(
 
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.load import DataFlowMonitor, create_loader
+    from yolofast.models import freeze_layers
     from yolofast.train import Trainer, TrainingMonitor
 
     _check_stride(config)
@@ -166,6 +167,8 @@ def train_model(
         return losses | {name: figures[name] for name in ("precision", "recall", "map50", "map50_95")}
 
     monitor = monitor or TrainingMonitor()
+    if frozen := freeze_layers(model, config.training.freeze):
+        monitor.report(f"frozen: the first {frozen} layers")
     folder = monitor.directory
     pictures = RunPictures(folder, model.class_names) if folder is not None and config.logging.plots else None
     trainer = Trainer(

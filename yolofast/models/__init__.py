@@ -2,6 +2,7 @@
 
 from yolofast.models.detector import Detector, build_model, fused_copy
 from yolofast.models.foreign import ForeignCheckpoint, read_checkpoint
+from yolofast.models.freeze import backbone_layers, freezable_layers, freeze_layers
 from yolofast.models.loss import LossGains
 from yolofast.models.profile import ModelProfile, model_profile
 from yolofast.models.spec import MODEL_SPECS, STRIDES, ModelSpec
@@ -23,7 +24,10 @@ __all__ = [
     "ModelProfile",
     "ModelSpec",
     "TransferReport",
+    "backbone_layers",
     "build_model",
+    "freezable_layers",
+    "freeze_layers",
     "fused_copy",
     "import_metadata",
     "load_weights",

@@ -71,6 +71,12 @@ class PathAggregation(nn.Module):
         self.down32 = ConvUnit(n16, n16, 3, stride=2)
         self.out32 = _block(spec, n16 + c32, out32)
 
+    def layers(self) -> list[nn.Module | None]:
+        """The layers in the order of `forward`; None is a concatenation."""
+        up = self.upsample
+        down = [up, None, self.top16, up, None, self.top8]
+        return [*down, self.down16, None, self.out16, self.down32, None, self.out32]
+
     def forward(self, pyramid: Pyramid) -> Pyramid:
         p8, p16, p32 = pyramid
         t16 = self.top16(torch.cat((self.upsample(p32), p16), dim=1))

@@ -81,12 +81,19 @@ class CheckpointManager:
         return self.directory / BEST
 
     def save(
-        self, state: TrainingState, *, is_best: bool, description: Mapping[str, str] | None = None
+        self,
+        state: TrainingState,
+        *,
+        is_best: bool,
+        description: Mapping[str, str] | None = None,
+        keep_epoch: int | None = None,
     ) -> None:
         """Write `last`, and `best` from the averaged weights when `is_best`.
 
-        `description` goes into both headers, next to the model's metadata. Raises `CheckpointError` when they
-        cannot be written, or a tensor is not finite; the earlier checkpoints are then kept.
+        With `keep_epoch` the averaged weights are also written to `epochN.safetensors`, which later calls
+        leave alone. `description` goes into all headers, next to the model's metadata. Raises
+        `CheckpointError` when they cannot be written, or a tensor is not finite; the earlier checkpoints are
+        then kept.
         """
         broken = non_finite(state.tensors)
         if broken is not None:
@@ -95,8 +102,9 @@ class CheckpointManager:
                 "What was saved before is kept."
             )
         described = self.model_metadata | dict(description or {})
-        if is_best:
-            with atomic_file(self.best, CheckpointError, sync=True) as temporary:
+        kept = [] if keep_epoch is None else [self.directory / f"epoch{keep_epoch}.safetensors"]
+        for path in [self.best] * is_best + kept:
+            with atomic_file(path, CheckpointError, sync=True) as temporary:
                 write_tensors(temporary, state.group("ema"), described)
         with atomic_file(self.last, CheckpointError, sync=True) as temporary:
             write_tensors(temporary, state.tensors, described | {_STATE_KEY: json.dumps(state.values)})

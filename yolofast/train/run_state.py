@@ -27,15 +27,18 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer": (lambda value: value in ("SGD", "AdamW", "MuSGD"), "SGD, AdamW or MuSGD"),
     "history": (is_history, "a list of metrics by name"),
     "threads": (lambda value: _is_count(value) and value > 0, "a number above 0"),
+    "freeze": (lambda value: _is_count(value) or value == "backbone", "a whole number or backbone"),
 }
+_OPTIONAL = ("threads", "freeze")
 
 
 def check_run_state(values: Mapping[str, Any], path: Path | None) -> None:
     """Raise `CheckpointError` unless `values`, read from `path`, is the state of a run: see `Trainer`.
 
-    `threads`, the number of torch's threads, is optional: earlier versions did not save it.
+    `threads`, the number of torch's threads, and `freeze`, the layers that are not trained, are optional:
+    earlier versions did not save them.
     """
-    expected = {name: fits for name, fits in _EXPECTED.items() if name != "threads" or name in values}
+    expected = {name: fits for name, fits in _EXPECTED.items() if name not in _OPTIONAL or name in values}
     for name, (fits, wanted) in expected.items():
         if not fits(values.get(name)):
             got = printable(repr(values[name]), 100) if name in values else "nothing"

@@ -32,6 +32,7 @@ from yolofast.train.checkpoint import (
 )
 from yolofast.train.device import restore_threads, select_device
 from yolofast.train.ema import ModelEma
+from yolofast.train.frozen import keep_frozen_statistics
 from yolofast.train.history import (
     LOSSES,
     MEASURED,
@@ -163,12 +164,21 @@ class Trainer:
         if self.config.resume:
             self.monitor.report(self._resumed_line())
         with logging_redirect_tqdm() if self.progress else contextlib.nullcontext():
+            if self.config.val_first and not self.epoch:
+                self._validate_first()
             while not self.is_over():
                 self._run_epoch()
         if trained_before < self.epoch < self.config.epochs:
             self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
         best = fitness(best_row(self.history)) if self.history else -math.inf
         return TrainResult(list(self.monitor.history), best, self.epoch)
+
+    def _validate_first(self) -> None:
+        """Report the metrics of the initial weights."""
+        if self.validate is not None:
+            row = self.validate(self.ema.model)
+            scores = f"mAP50 {row['map50']:.4f}, mAP50-95 {row['map50_95']:.4f}"
+            self.monitor.report(f"before training: {scores}")
 
     def _run_epoch(self) -> None:
         """Train, validate, record and save one epoch."""
@@ -186,7 +196,11 @@ class Trainer:
         self.monitor.log_metrics(self.epoch, row, epochs=self.config.epochs)
         if self.checkpoints is not None:
             is_best = best_row(self.history) is self.history[-1]
-            self.checkpoints.save(self._state(), is_best=is_best, description=self._description())
+            period = self.config.save_period
+            keep = self.epoch if period and self.epoch % period == 0 else None
+            self.checkpoints.save(
+                self._state(), is_best=is_best, description=self._description(), keep_epoch=keep
+            )
             self._saved = self.checkpoints.last
         self._hint_at_no_gain()
 
@@ -194,6 +208,7 @@ class Trainer:
         self.model.train()
         if hasattr(self.model, "progress"):
             self.model.progress = self.epoch / max(1, self.config.epochs - 1)
+        keep_frozen_statistics(self.model)
         self.loader.set_epoch(self.epoch)
         totals = torch.zeros(3, device=self.device)
         rate, images, accumulated = 0.0, 0, 0
@@ -337,6 +352,7 @@ class Trainer:
                 "optimizer": type(self.optimizer).__name__,
                 "history": self.monitor.history,
                 "threads": torch.get_num_threads(),
+                "freeze": self.config.freeze,
             },
         )
 
@@ -356,6 +372,11 @@ class Trainer:
             raise CheckpointError(
                 f"the checkpoint was made with {values['optimizer']}, this run uses "
                 f"{type(self.optimizer).__name__}. Resume with the run's own settings."
+            )
+        if (frozen := values.get("freeze", 0)) != self.config.freeze:
+            raise CheckpointError(
+                f"the run was trained with --freeze {frozen}, got --freeze {self.config.freeze}. Resume "
+                "without --freeze, or start a new run from its weights."
             )
         try:
             self.model.load_state_dict(state.group("model"))
