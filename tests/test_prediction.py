@@ -144,7 +144,7 @@ def test_images_that_failed_are_in_the_result_with_the_reason(
     (tmp_path / "cut.jpg").write_bytes(cut[: len(cut) // 2])
     (tmp_path / "no.jpg").write_bytes(b"not a picture")
     out = tmp_path / "out"
-    result = predict_run(weights, tmp_path, out, imgsz=64, conf=0.1, device="cpu", batch=2)
+    result = list(predict_run(weights, tmp_path, out, imgsz=64, conf=0.1, device="cpu", batch=2))
     assert json.loads((out / "detections.json").read_text()) == result
     assert [Path(entry["path"]).name for entry in result] == [
         *("cut.jpg", "no.jpg", "small.png", "tall.png", "wide.png")
@@ -161,18 +161,18 @@ def test_images_that_failed_are_in_the_result_with_the_reason(
     for path in files:
         path.unlink()
     with pytest.raises(DataError, match=r"none of the 2 images could be read. The first: .*cut\.jpg"):
-        predict_run(weights, tmp_path, tmp_path / "none", imgsz=64, device="cpu")
+        list(predict_run(weights, tmp_path, tmp_path / "none", imgsz=64, device="cpu"))
     assert len(json.loads((tmp_path / "none" / "detections.json").read_text())) == 2
 
 
 def test_only_the_chosen_classes_are_detected(files: list[Path], weights: Path, tmp_path: Path) -> None:
     settings = {"imgsz": 64, "conf": 0.1, "device": "cpu", "max_det": 5}
     for chosen, name in ((("dog",), "dog"), (("0",), "cat")):
-        result = predict_run(weights, files[0], tmp_path / name, classes=chosen, **settings)
+        result = list(predict_run(weights, files[0], tmp_path / name, classes=chosen, **settings))
         assert [found["name"] for found in result[0]["detections"]] == [name] * 5
     assert class_numbers(("dog", "0"), ("cat", "dog")) == [1, 0]
     with pytest.raises(ConfigError, match=r"classes: got 'dig', .* \(cat, dog\)\. Did you mean 'dog'\?"):
-        predict_run(weights, files[0], tmp_path / "x", classes=("dig",), **settings)
+        list(predict_run(weights, files[0], tmp_path / "x", classes=("dig",), **settings))
     with pytest.raises(ConfigError, match="classes: got '2'"):
         class_numbers(("2",), ("cat", "dog"))
     assert not (tmp_path / "x").exists()

@@ -50,12 +50,10 @@ def _run(config: YOLOConfig, report: Report) -> dict[str, Any]:
     result = run(source, config, clock)
     predictions = folder / "predictions"
     with clock.stage("predict", f"boxes drawn on the validation images, in {predictions}"):
-        predict_run(
-            Path(result.summary["files"]["weights"]),
-            result.prepared.root / "valid" / "images",
-            predictions,
-            imgsz=config.dataset.imgsz,
-        )
+        images = result.prepared.root / "valid" / "images"
+        weights = Path(result.summary["files"]["weights"])
+        for _ in predict_run(weights, images, predictions, imgsz=config.dataset.imgsz):
+            pass  # each is written as it comes
     summary = result.summary | {"seconds": clock.seconds}
     summary["files"] |= {"predictions": str(predictions), "evaluation": str(folder / "evaluation")}
     write_json(folder / SUMMARY_NAME, summary)

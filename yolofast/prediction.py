@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from yolofast.errors import (
-    ConfigError,
-    DataError,
-    DatasetNotFoundError,
-    ImageError,
-    nearest,
-    without_location,
-)
-from yolofast.files import write_json
+from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ImageError, nearest
 from yolofast.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, read_image
+from yolofast.outputs import ResultWriter
+from yolofast.result import Result
 from yolofast.result_pictures import optional_picture
 
 if TYPE_CHECKING:
@@ -28,8 +23,6 @@ if TYPE_CHECKING:
     from yolofast.types import Detections
 
 _log = logging.getLogger(__name__)
-
-DETECTIONS_NAME = "detections.json"
 
 
 def predict_images(
@@ -149,33 +142,35 @@ def predict_run(
     rect: bool = False,
     batch: int = 16,
     device: str = "auto",
-) -> list[dict[str, Any]]:
-    """Detect objects in an image or a folder of images, and plot them into `save_dir`.
+    save: bool = True,
+    save_txt: bool = False,
+    save_conf: bool = False,
+    save_crop: bool = False,
+    line_width: int | None = None,
+) -> Generator[dict[str, Any], None, None]:
+    """Detect objects in an image or a folder of images, and write the results into `save_dir`.
 
-    Returns, and writes to `save_dir/detections.json` before anything is plotted, one dict per image, in the
-    order of the names: path, detections (class, name, score, box xyxy in pixels of the image), and error:
-    None, or the reason why the image could not be read. `classes` are names or numbers; the other settings
-    are those of `predict_images`. Raises `DatasetNotFoundError` when there is nothing at `source`,
-    `DataError` when no image can be read, `ConfigError` for an unknown class.
+    Yields, and writes to `save_dir/detections.json`, one dict per image, in the order of the names: path,
+    detections (class, name, score, box xyxy in pixels of the image), and error: None, or the reason why the
+    image could not be read. No result is held. When the iterator is closed early, the files are those of the
+    images so far. `classes` are names or numbers; the settings from `save` on are those of `ResultWriter`
+    (pictures, txt, conf, crops, line_width), the other ones those of `predict_images`. Raises
+    `DatasetNotFoundError` when there is nothing at `source`, `DataError` when no image can be read,
+    `ConfigError` for an unknown class.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm  # takes asyncio with it
 
-    from yolofast.evaluate import plot_detections
-    from yolofast.evaluate.predict import plot_paths
     from yolofast.models import load_weights
     from yolofast.train import select_device
     from yolofast.train.trainer import LAYOUT
 
     paths = images_of(source)
-    plots = plot_paths(paths, save_dir)
     model = load_weights(weights)
-    entries: dict[Path, dict[str, Any]] = {
-        path: {"path": str(path), "detections": [], "error": None} for path in paths
-    }
+    errors: dict[Path, ImageError] = {}
 
     def failed(path: Path, error: ImageError) -> None:
         _log.error("%s", error)
-        entries[path]["error"] = without_location(error, path)
+        errors[path] = error
 
     found = predict_images(
         model.to(memory_format=LAYOUT),  # type: ignore[call-overload]
@@ -191,34 +186,24 @@ def predict_run(
         device=select_device(device),
         on_error=failed,
     )
-    detected: dict[Path, Detections] = {}
-    with logging_redirect_tqdm():
-        for path, detections in tqdm(found, total=len(paths), desc="predict", unit="image", leave=False):
-            detected[path] = detections
-            entries[path]["detections"] = _listed(detections, model.class_names)
-        result = list(entries.values())
-        write_json(save_dir / DETECTIONS_NAME, result)
-        for path, plot in zip(tqdm(paths, desc="plot", unit="image", leave=False), plots, strict=True):
-            if path in detected:
-                with optional_picture(plot):
-                    plot_detections(read_image(path), detected[path], model.class_names, plot)
-    if all(entry["error"] is not None for entry in result):
-        raise DataError(
-            f"{source}: none of the {len(paths)} images could be read. The first: "
-            f"{result[0]['path']}: {result[0]['error']}."
-        )
-    return result
-
-
-def _listed(found: Detections, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "class": label,
-            "name": class_names[label],
-            "score": round(score, 5),
-            "box": [round(side, 2) for side in box],
-        }
-        for box, score, label in zip(
-            found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
-        )
-    ]
+    remaining, first = iter(paths), ""
+    readable = False
+    with (
+        ResultWriter(
+            save_dir, pictures=save, txt=save_txt, conf=save_conf, crops=save_crop, line_width=line_width
+        ) as writer,
+        logging_redirect_tqdm(),
+        tqdm(total=len(paths), desc="predict", unit="image", leave=False) as progress,
+    ):
+        for path, detections in itertools.chain(found, [(None, None)]):
+            for unread in itertools.takewhile(lambda other: other != path, remaining):  # noqa: B023
+                first = first or f"{errors[unread]}"
+                progress.update()
+                yield writer.failed(unread, errors[unread])
+            if path is not None and detections is not None:
+                readable = True
+                progress.update()
+                result = Result(str(path), read_image(path), detections, model.class_names)
+                yield writer.write(result)
+    if not readable:
+        raise DataError(f"{source}: none of the {len(paths)} images could be read. The first: {first}")

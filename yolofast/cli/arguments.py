@@ -191,7 +191,7 @@ class ValArgs(Section):
 
 @dataclass(frozen=True)
 class PredictArgs(Section):
-    """Detect objects in images: plots the detections and writes detections.json."""
+    """Detect objects in images: writes images with their detections, labels, crops, and detections.json."""
 
     weights: Path
     """Weights file (.safetensors, or a foreign .pt)."""
@@ -215,6 +215,18 @@ class PredictArgs(Section):
     """Mixed precision: float16 on CUDA, bfloat16 on the CPU."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    save: bool = True
+    """Write each image with its detections; detections.json is always written."""
+    save_txt: bool = False
+    """Write labels/NAME.txt for each image: YOLO rows, class, xywhn."""
+    save_conf: bool = False
+    """With --save-txt: also the score, as sixth column."""
+    save_crop: bool = False
+    """Write each detection as crops/CLASS/NAME-ROW.jpg."""
+    line_width: int | None = bounded(None, 1)
+    """Line width of boxes in pixels; omitted means a 400th of the longer side, at least 2."""
+    stream: bool = False
+    """Print a line per image as soon as it is done; with --json one JSON object per line."""
     project: Path = Path("runs")
     """Parent folder of all runs."""
     name: str = "predict"
@@ -222,7 +234,14 @@ class PredictArgs(Section):
     exist_ok: bool = False
     """Write to PROJECT/NAME even if it exists; files of the same names are replaced."""
     json: bool = False
-    """Machine-readable output: one JSON array, with the detections of each image."""
+    """Machine-readable output: one JSON array, with the detections of each image (lines with --stream)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.save_conf and not self.save_txt:
+            raise ConfigError(
+                "save_conf: got it without save_txt, which it adds a column to. Add --save-txt."
+            )
 
 
 @dataclass(frozen=True)

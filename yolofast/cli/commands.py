@@ -6,10 +6,11 @@ Stages are imported inside the commands: `yolofast --help` loads none of them, a
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -304,12 +305,16 @@ def val(args: ValArgs) -> None:
 
 
 def predict(args: PredictArgs) -> None:
+    from yolofast.outputs import DETECTIONS_NAME
     from yolofast.prediction import predict_run
     from yolofast.trained_settings import trained_config
 
     config = trained_config(args.weights, imgsz=args.imgsz)
-    with _output_folder(args) as folder:
-        found = predict_run(
+    done: list[tuple[str, int]] = []  # path and objects, for the lines at the end
+    total = failed = 0
+    with ExitStack() as stack:
+        folder = stack.enter_context(_output_folder(args))
+        entries = predict_run(
             args.weights,
             args.source,
             folder,
@@ -322,18 +327,29 @@ def predict(args: PredictArgs) -> None:
             rect=args.rect,
             batch=args.batch,
             device=args.device,
+            save=args.save,
+            save_txt=args.save_txt,
+            save_conf=args.save_conf,
+            save_crop=args.save_crop,
+            line_width=args.line_width,
         )
-    failed = sum(entry["error"] is not None for entry in found)
-    if args.json:
-        print_json(found)
-    else:
-        for entry in found:
-            if entry["error"] is None:
-                say(f"{entry['path']}: {len(entry['detections'])} objects")
+        for entry in stack.enter_context(closing(entries)):
+            total, failed = total + 1, failed + (entry["error"] is not None)
+            if args.stream:
+                _print_entry(entry, args.json)
+            elif entry["error"] is None:
+                done.append((entry["path"], len(entry["detections"])))
+    if not args.stream:
+        if args.json:
+            print((folder / DETECTIONS_NAME).read_text(encoding="utf-8"), end="")
+        else:
+            for path, count in done:
+                say(f"{path}: {count} objects")
+    if not args.json:
         say(f"written to {folder}")
     if failed:
         raise DataError(
-            f"{failed} of {len(found)} images could not be read; {folder / 'detections.json'} says why. "
+            f"{failed} of {total} images could not be read; {folder / DETECTIONS_NAME} says why. "
             "The others are done."
         )
 
@@ -358,6 +374,17 @@ def import_weights(args: ImportArgs) -> None:
     say(f"written by {checkpoint.version or 'an unknown version'}")
     say(out)
     _print_next("val", "--weights", out, "--data", "data.yaml")
+
+
+def _print_entry(entry: Mapping[str, Any], as_json: bool) -> None:
+    """One line at once: JSON, or what was found for people; an image that failed is in the log already."""
+    if as_json:
+        print(json.dumps(entry), flush=True)
+    elif entry["error"] is None:
+        counts = Counter(found["name"] for found in entry["detections"])
+        shown = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no detections"
+        say(f"{entry['path']}: {shown}")
+        sys.stdout.flush()
 
 
 def export(args: ExportArgs) -> None:

@@ -86,7 +86,9 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "--nms-threshold": ("--iou",),
     "--max-detections": ("--max-det",),
     "--save-json": ("predictions.json is always written",),
-    "--save-txt": ("detections.json is always written",),
+    "--save-txt": ("predictions.json is always written",),
+    "--nosave": ("--no-save",),
+    "--line-thickness": ("--line-width",),
     # export
     "--include": ("--format",),
     "--nms": ("--include-nms", "--iou"),

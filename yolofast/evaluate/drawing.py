@@ -33,8 +33,13 @@ def plot_detections(
     The suffix of `path` selects the format (.png, .jpg, .jpeg, .webp or .bmp). An image with a long side
     below 640 is enlarged. Raises `DataError` for another suffix or a path that cannot be written.
     """
-    scale = max(1.0, READABLE_SIDE / max(image.shape[:2]))
-    return write_image(draw_boxes(image, scale, detections, class_names), path)
+    return write_image(draw_boxes(image, readable_scale(image), detections, class_names), path)
+
+
+def readable_scale(image: NDArray[np.uint8]) -> float:
+    """How much to enlarge a small image so that its labels have room; 1 for others."""
+    height, width = image.shape[:2]
+    return max(1.0, READABLE_SIDE / max(int(height), int(width)))
 
 
 def write_image(picture: NDArray[np.uint8], path: str | Path, *, max_bytes: int | None = None) -> Path:
@@ -67,37 +72,49 @@ def draw_boxes(
     found: Detections,
     class_names: Sequence[str],
     *,
+    with_labels: bool = True,
     with_scores: bool = True,
+    line_width: int | None = None,
 ) -> NDArray[np.uint8]:
     """`image` uint8 [H, W, 3] RGB enlarged by `scale`, with the boxes of `found` (xyxy in its pixels).
 
-    Each box has a label in the colour of its class: the class name and, if `with_scores`, the score.
+    Each box has, if `with_labels`, a label in the colour of its class: the class name and, if `with_scores`,
+    the score. `line_width` in pixels; None = a 400th of the longer side, at least 2.
     """
     names = [shown_name(class_names, index) for index in found.classes.tolist()]
     scores = found.scores.tolist()
     texts = [f"{n} {s:.2f}" if with_scores else n for n, s in zip(names, scores, strict=True)]
-    return draw_labelled(image, scale, found.boxes, texts, [_class_colour(c) for c in found.classes.tolist()])
+    colours = [_class_colour(c) for c in found.classes.tolist()]
+    shown = texts if with_labels else None
+    return draw_labelled(image, scale, found.boxes, shown, colours, line_width=line_width)
 
 
 def draw_labelled(
     image: NDArray[np.uint8],
     scale: float,
     boxes: NDArray[np.float32],
-    texts: Sequence[str],
+    texts: Sequence[str] | None,
     colours: Sequence[Colour],
+    *,
+    line_width: int | None = None,
 ) -> NDArray[np.uint8]:
     """`image` uint8 [H, W, 3] RGB enlarged by `scale`, with `boxes` [N, 4] (xyxy in its pixels).
 
-    Each box has its text on a label of its colour; the first boxes are on top.
+    Each box has its text on a label of its colour (none if `texts` is None); the first boxes are on top.
     """
     import cv2
 
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     picture: NDArray[np.uint8] = np.ascontiguousarray(cv2.resize(image, (width, height)))
-    font, thickness = max(0.4, max(height, width) / 1600), max(2, round(max(height, width) / 400))
+    font, thickness = (
+        max(0.4, max(height, width) / 1600),
+        line_width or max(2, round(max(height, width) / 400)),
+    )
     corners = np.rint(boxes.astype(np.float64) * scale).astype(int).tolist()
     for (x1, y1, x2, y2), colour in zip(reversed(corners), reversed(colours), strict=True):
         cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), colour, thickness, cv2.LINE_AA)
+    if texts is None:
+        return picture
     taken: list[Area] = []
     for (x1, y1, x2, y2), colour, text in zip(corners, colours, texts, strict=True):
         text_width, text_height = text_size(text, font)

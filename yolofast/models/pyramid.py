@@ -46,13 +46,14 @@ class Backbone(nn.Module):
         )
         self.spp = FastSPP(wide[3], wide[3], activation=spp_activation, residual=family.spp_residual)
         self.attention = (
-            PartialAttention(wide[3], spec.repeats(family.attention)) if family.attention else nn.Identity()
+            PartialAttention(wide[3], spec.repeats(family.attention)) if family.attention else None
         )
 
     def forward(self, images: Tensor) -> Pyramid:
         p8 = self.stage8(self.stage4(self.stem(images)))
         p16 = self.stage16(p8)
-        return p8, p16, self.attention(self.spp(self.stage32(p16)))
+        p32 = self.spp(self.stage32(p16))
+        return p8, p16, p32 if self.attention is None else self.attention(p32)
 
 
 class PathAggregation(nn.Module):
