@@ -20,7 +20,7 @@ from yolofast.evaluate import YOLOEvaluator
 from yolofast.formats.data_yaml import read_data_yaml
 from yolofast.load import create_loader
 from yolofast.pipeline import letterboxed_images
-from yolofast.prediction import predict_images
+from yolofast.predict import predict_images
 
 SIZE = 64
 

@@ -9,7 +9,7 @@ from typing import Any
 from yolofast.config import YOLOConfig
 from yolofast.files import write_json
 from yolofast.pipeline import SUMMARY_NAME, run
-from yolofast.prediction import predict_run
+from yolofast.predict import predict_run
 from yolofast.sample import CLASSES, make_sample_dataset
 from yolofast.stopwatch import Report, Stopwatch
 from yolofast.work_folder import only_writer

@@ -27,7 +27,7 @@ from yolofast.files import write_json
 from yolofast.formats.data_yaml import DataYaml, list_image_names, read_data_yaml
 from yolofast.formats.splits import as_split
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.prediction import class_numbers
+from yolofast.predict import class_numbers
 from yolofast.prepare import prepare_dataset
 from yolofast.printable import printable
 from yolofast.rejected_labels import check_labels

@@ -306,7 +306,7 @@ def val(args: ValArgs) -> None:
 
 def predict(args: PredictArgs) -> None:
     from yolofast.outputs import DETECTIONS_NAME
-    from yolofast.prediction import predict_run
+    from yolofast.predict import predict_run
     from yolofast.trained_settings import trained_config
 
     config = trained_config(args.weights, imgsz=args.imgsz)

@@ -1,0 +1,109 @@
+"""Prediction on arrays and files: the network sees the pixels of the same image as a PNG file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ImageError
+from yolofast.predict import open_source, predict
+
+
+class Watcher(torch.nn.Module):
+    """Keeps what it was given, and finds nothing."""
+
+    class_names = ("a", "b")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append(images.clone())
+        return torch.zeros(len(images), 4 + 2, 3)
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def written(path: Path, image: np.ndarray) -> Path:
+    cv2.imwrite(str(path), image[:, :, ::-1])
+    return path
+
+
+@pytest.mark.parametrize("rect", [False, True])
+@pytest.mark.parametrize("shape", [(64, 100), (301, 127), (20, 33)])
+def test_an_array_gives_the_pixels_of_its_png(tmp_path: Path, shape: tuple[int, int], rect: bool) -> None:
+    image = noise(*shape)
+    planes = torch.from_numpy(image).permute(2, 0, 1)
+    model = Watcher()
+    path = written(tmp_path / "a.png", image)
+    results = [
+        result
+        for source in (path, image, planes, planes.float() / 255, planes[None])
+        for result in predict(model, source, imgsz=96, rect=rect, device="cpu")
+    ]
+    assert [result.path for result in results] == [str(path)] + ["image0"] * 4
+    for seen, result in zip(model.seen, results, strict=True):
+        assert torch.equal(seen, model.seen[0])
+        assert np.array_equal(result.image, image)
+        assert result.names == ("a", "b")
+
+
+def test_files_and_arrays_mix_in_order_and_a_bad_file_is_skipped(tmp_path: Path) -> None:
+    good = written(tmp_path / "good.png", noise(30, 40))
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    errors: list[tuple[Path, ImageError]] = []
+    found = predict(
+        Watcher(),
+        [good, noise(10, 10), bad, good],
+        imgsz=32,
+        device="cpu",
+        batch=2,
+        on_error=lambda path, error: errors.append((path, error)),
+    )
+    assert [result.path for result in found] == [str(good), "image1", str(good)]
+    assert [path for path, _ in errors] == [bad]
+
+
+def test_lists_and_patterns_name_files(tmp_path: Path) -> None:
+    files = [written(tmp_path / f"{name}.png", noise(8, 8)) for name in "ab"]
+    listed = tmp_path / "list.txt"
+    listed.write_text("b.png\n\na.png\n")
+    assert [picture for _, picture in open_source(str(tmp_path / "*.png"))] == files
+    assert [picture for _, picture in open_source(listed)] == files[::-1]
+    assert [picture for _, picture in open_source(tmp_path)] == files
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.zeros((4, 4, 3)), r"float64 \[4, 4, 3\], expected uint8"),
+        (np.zeros((4, 4, 4), np.uint8), r"uint8 \[4, 4, 4\]"),
+        (torch.full((3, 4, 4), 2.0), r"in 2\.\.2, expected floats in 0\.\.1"),
+        (torch.zeros(4, 4, 3), r"expected \[3, H, W\]"),
+        (torch.zeros(3, 4, 4, dtype=torch.int64), "expected uint8 or float"),
+        ([], "at least one"),
+        (object(), "got object"),
+    ],
+)
+def test_a_wrong_source_is_named(source: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        open_source(source)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetNotFoundError, match="pattern"):
+        open_source(tmp_path / "*.png")
+
+
+def test_what_is_not_available_is_refused() -> None:
+    with pytest.raises(ConfigError, match="augment"):
+        list(predict(Watcher(), noise(8, 8), imgsz=32, augment=True))
