@@ -25,10 +25,9 @@ from yolofast.seal import UNSEALED, sealed
 from yolofast.types import MAX_RESTART_ROWS
 from yolofast.yaml_text import YamlTextError, load_yaml, read_yaml_text
 
-MODEL_SIZES = (
-    *("p", "n", "s", "m", "l", "x"),
-    *(f"{family}{size}" for family in ("yolov8", "yolo11", "yolo26") for size in "nsmlx"),
-)
+OWN_SIZES = ("p", "n", "s", "m", "l", "x")
+MODEL_FAMILIES = ("yolov8", "yolo11", "yolo26")
+MODEL_SIZES = (*OWN_SIZES, *(f"{family}{size}" for family in MODEL_FAMILIES for size in OWN_SIZES[1:]))
 MODEL_STRIDE = 32
 EXPORT_FORMATS = ("onnx", "torchscript")
 MAX_JPEG_SIDE = 65535
@@ -58,7 +57,7 @@ class ModelConfig(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.model not in MODEL_SIZES:
-            known = ", ".join(MODEL_SIZES)
+            known = ", ".join((*OWN_SIZES, *(f"{family}n..x" for family in MODEL_FAMILIES)))
             raise ConfigError(
                 f"model: got '{self.model}', expected one of {known}.{nearest(self.model, MODEL_SIZES)}"
             )

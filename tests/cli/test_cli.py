@@ -69,7 +69,10 @@ MISTAKES = [
     (["train", "--epoch", "3"], "train: unknown argument '--epoch'. Did you mean '--epochs'?"),
     (["train", "--epochs", "many"], "epochs: got 'many', expected a whole number."),
     (["train", "--imgsz", "100"], "imgsz: got 100, expected a multiple of 32"),
-    (["train", "--model", "nano"], "model: got 'nano', expected one of p, n, s, m, l, x."),
+    (
+        ["train", "--model", "nano"],
+        "model: got 'nano', expected one of p, n, s, m, l, x, yolov8n..x, ",
+    ),
     (["train", "--optimizer", "adamv"], "'adamw'"),
     (["train", "--optimizer", "SGD"], "Did you mean 'sgd'?"),
     (["train", "--batch-size", "4"], "unknown argument '--batch-size'. Here it is --batch."),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from yolofast.config import MODEL_FAMILIES
 from yolofast.errors import ConfigError, nearest
 
 STRIDES = (8, 16, 32)
@@ -195,5 +196,5 @@ def model_spec(name: str) -> ModelSpec:
     for word, size in words.items():
         hint = hint.replace(f"'{word}'", f"'{size}'")
     known = ", ".join(f"{spec.name} ({spec.title})" for spec in _OWN)
-    families = ", ".join(f"{family}n..x" for family in ("yolov8", "yolo11", "yolo26"))
+    families = ", ".join(f"{family}n..x" for family in MODEL_FAMILIES)
     raise ConfigError(f"model: got '{name}', expected one of {known}, or {families}.{hint}")

@@ -1,4 +1,4 @@
-"""Results of a model on any source, one by one: the next batch is decoded while this one is in the network."""
+"""Results of a model on any source, one by one: a batch is decoded while the one before is in the network."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def predict(
     on_error  called for a file that cannot be read, which is then skipped; omitted means it is logged
 
     At most two batches of originals are held. Files are seen by the network as in the evaluation of a
-    dataset, arrays as through `kernels.letterbox`. `speed` has milliseconds per image.
+    dataset, arrays as through `kernels.letterbox`: sampled as RGB instead of luma and chroma, which differs
+    by a level or two in most pixels. `speed` has milliseconds per image.
     """
     import torch
 
