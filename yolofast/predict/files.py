@@ -203,7 +203,12 @@ def predict_run(
             if path is not None and detections is not None:
                 readable = True
                 progress.update()
-                result = Result(str(path), read_image(path), detections, model.class_names)
-                yield writer.write(result)
+                try:
+                    image = read_image(path)
+                except ImageError as error:  # removed or replaced meanwhile
+                    failed(path, error)
+                    yield writer.failed(path, error)
+                else:
+                    yield writer.write(Result(str(path), image, detections, model.class_names))
     if not readable:
         raise DataError(f"{source}: none of the {len(paths)} images could be read. The first: {first}")
