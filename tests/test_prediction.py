@@ -12,12 +12,12 @@ import pytest
 import torch
 from support.dataset_files import write_image
 
-from yolofast.predict import files as prediction
 from yolofast.errors import ConfigError, DataError, ImageError
 from yolofast.evaluate.predict import plot_paths
 from yolofast.images import read_image
 from yolofast.models import build_model, save_weights
 from yolofast.predict import class_numbers, images_of, predict_images, predict_run
+from yolofast.predict import files as prediction
 
 
 class WhiteFinder(torch.nn.Module):
