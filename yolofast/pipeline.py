@@ -286,7 +286,9 @@ def evaluate_run(
     classes: Sequence[str] | None = None,
     half: bool = False,
 ) -> Evaluation:
-    """Evaluate a weights file, or a loaded model, on a split of `config.dataset.data`; omitted means the validation split.
+    """Evaluate a weights file, or a loaded model, on a split of `config.dataset.data`.
+
+    An omitted `split` means the validation split.
 
     The images are loaded, and the model runs, as in the validation of a training with `config`. `conf` is
     that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names

@@ -354,7 +354,7 @@ class YOLO:
             return run_folder(Path(resume))
         project = Path(settings.get("project", "runs"))
         if "name" in settings:
-            return project / settings["name"]
+            return project / str(settings["name"])
         if self._path is not None and self._path.parent.name == WEIGHTS_FOLDER:
             return run_folder(self._path)
         return newest_unfinished(project, epochs=settings.get("epochs"), patience=settings.get("patience"))
