@@ -52,8 +52,8 @@ def _pictures(source: Any) -> list[Picture]:
     if module == "torch":
         return _tensor(source)
     raise DataError(
-        f"source: got {type(source).__name__}, expected a path, a folder, a glob pattern, a .txt list, a numpy "
-        "array (RGB), a PIL image, a torch tensor, or a list of these."
+        f"source: got {type(source).__name__}, expected a path, a folder, a glob pattern, a .txt list, a "
+        "numpy array (RGB), a PIL image, a torch tensor, or a list of these."
     )
 
 

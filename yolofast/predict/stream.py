@@ -1,4 +1,4 @@
-"""Results of a model on any source, one by one: the next batch is decoded while this one is in the network."""
+"""Results of a model on any source, one by one: a batch is decoded while the one before is in the network."""
 
 from __future__ import annotations
 
