@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from yolofast.load.hooks import Hook, HookFunction
     from yolofast.models import Detector
     from yolofast.train import CheckpointManager, TrainingMonitor, TrainResult
+    from yolofast.train.monitor import OnEpoch
 
 _log = logging.getLogger(__name__)
 
@@ -209,7 +210,12 @@ def _check_stride(config: YOLOConfig) -> None:
 
 
 def train_run(
-    config: YOLOConfig, *, progress: bool = True, report: Report | None = None
+    config: YOLOConfig,
+    *,
+    progress: bool = True,
+    report: Report | None = None,
+    hooks: Iterable[Hook | HookFunction] = (),
+    on_epoch: OnEpoch | None = None,
 ) -> tuple[Path, TrainResult]:
     """One training run in a folder of its own: config, checkpoints, results.csv and plots.
 
@@ -218,7 +224,8 @@ def train_run(
 
     With `config.training.resume` the run resumes in its folder; see `runs.resumed_config`. It says on stderr
     what it does, with a line for every epoch, as the command line does; `report` takes the lines instead, and
-    with `progress=False` nothing is shown at all. A run that is interrupted leaves its plots, and says how to
+    with `progress=False` nothing is shown at all. `hooks` are those of `train_model`, `on_epoch` that of
+    `TrainingMonitor`. A run that is interrupted leaves its plots, and says how to
     continue it. Returns the folder and what `train_model` returns. Raises as `start_model`, `train_model` and
     `runs.open_run` do, and `CheckpointError` when the classes of a run that is resumed have changed.
     """
@@ -238,9 +245,11 @@ def train_run(
             check_same_classes(saved, class_names, data.path, checkpoints.best)
             model = start_model(config.replace(weights=None), class_names, saved=saved)
         checkpoints.model_metadata = model.metadata()
-        monitor = TrainingMonitor(folder, config.logging.log_interval, report)
+        monitor = TrainingMonitor(folder, config.logging.log_interval, report, on_epoch)
         try:
-            result = train_model(model, config, checkpoints, monitor, data=data, progress=progress)
+            result = train_model(
+                model, config, checkpoints, monitor, data=data, hooks=hooks, progress=progress
+            )
         except KeyboardInterrupt:
             report(interrupted_line(folder, len(checkpoints.history())))
             raise
@@ -259,8 +268,14 @@ def _with_absolute_paths(config: YOLOConfig) -> YOLOConfig:
     return config.replace(**{name: path.absolute() for name, path in paths.items() if path is not None})
 
 
+def _loaded(weights: Path | Detector) -> Detector:
+    from yolofast.models import load_weights
+
+    return load_weights(weights) if isinstance(weights, Path) else weights
+
+
 def evaluate_run(
-    weights: Path,
+    weights: Path | Detector,
     config: YOLOConfig,
     *,
     split: str | None = None,
@@ -271,7 +286,9 @@ def evaluate_run(
     classes: Sequence[str] | None = None,
     half: bool = False,
 ) -> Evaluation:
-    """Evaluate a weights file on a split of `config.dataset.data`; omitted means the validation split.
+    """Evaluate a weights file, or a loaded model, on a split of `config.dataset.data`.
+
+    An omitted `split` means the validation split.
 
     The images are loaded, and the model runs, as in the validation of a training with `config`. `conf` is
     that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names
@@ -283,11 +300,10 @@ def evaluate_run(
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.evaluate.evaluator import ALL_SCORES
     from yolofast.load import create_loader
-    from yolofast.models import load_weights
     from yolofast.train import select_device
     from yolofast.train.trainer import LAYOUT
 
-    model = load_weights(weights)
+    model = _loaded(weights)
     numbers = class_numbers(classes, model.class_names)
     data = dataset_of(config)
     single = config.dataset.single_cls or model.class_names == SINGLE_CLASS_NAMES
@@ -331,20 +347,23 @@ def letterboxed_images(data: DataYaml, imgsz: int, count: int = CHECK_IMAGES) ->
     return np.stack([dataset[index].image for index in range(min(count, len(dataset)))])
 
 
-def export_run(weights: Path, config: YOLOConfig, out: Path | None = None) -> ExportResult:
-    """Export a weights file as `config.export` says, to `out`; omitted means next to the weights.
+def export_run(weights: Path | Detector, config: YOLOConfig, out: Path | None = None) -> ExportResult:
+    """Export a weights file, or a loaded model, as `config.export` says, to `out`.
+
+    Omitted means next to the weights; for a model, MODEL.onnx or .torchscript in the working folder.
 
     With `config.dataset.data` the exported model is run on real images and compared with torch. Raises
     `ExportError` when `out` is the weights file itself, and as `export_model` does.
     """
     from yolofast.export import SUFFIXES, export_model
-    from yolofast.models import fused_copy, load_weights
+    from yolofast.models import fused_copy
 
     settings = config.export
-    target = out or weights.with_suffix(SUFFIXES[settings.format])
-    if target.resolve() == weights.resolve():
+    source = weights if isinstance(weights, Path) else Path(weights.spec.name)
+    target = out or source.with_suffix(SUFFIXES[settings.format])
+    if isinstance(weights, Path) and target.resolve() == weights.resolve():
         raise ExportError(f"{target}: that is the weights file itself. Choose another --out.")
-    model = fused_copy(load_weights(weights))
+    model = fused_copy(_loaded(weights))
     imgsz = config.dataset.imgsz
     images = None
     if config.dataset.data is not None:

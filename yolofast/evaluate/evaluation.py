@@ -79,6 +79,16 @@ class Evaluation:
         return "\n".join(lines)
 
     @property
+    def map50(self) -> float:
+        """Mean AP over classes at IoU 0.50."""
+        return self.overall_metrics["map50"]
+
+    @property
+    def map50_95(self) -> float:
+        """Mean AP over classes and IoU 0.50 to 0.95."""
+        return self.overall_metrics["map50_95"]
+
+    @property
     def coco(self) -> dict[str, float]:
         """COCO's twelve metrics by name, as pycocotools computes them: -1 without ground truth.
 

@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -48,20 +48,30 @@ def peak_memory_mb(device: torch.device) -> float:
     return peak_resident_mib()
 
 
+OnEpoch = Callable[[Mapping[str, float]], object]
+"""Takes the metrics of an epoch by name: epoch (from 1), loss, map50, map50_95, lr, ..."""
+
+
 class TrainingMonitor:
     """Writes one row per epoch to `directory/results.csv` and reports a line every `log_interval` epochs.
 
     directory     folder of results.csv; None = report only
     log_interval  report every N epochs (results.csv has every epoch)
     report        takes the lines for people, those of the trainer too; omitted means they are logged
+    on_epoch      called with the row of every epoch, once it is in results.csv; what it raises ends training
     """
 
     def __init__(
-        self, directory: Path | None = None, log_interval: int = 1, report: Report = _log.info
+        self,
+        directory: Path | None = None,
+        log_interval: int = 1,
+        report: Report = _log.info,
+        on_epoch: OnEpoch | None = None,
     ) -> None:
         self.directory = directory
         self.log_interval = log_interval
         self.report = report
+        self.on_epoch = on_epoch
         self.history: list[dict[str, float]] = []
 
     def resume(self, history: Sequence[Mapping[str, float]]) -> None:
@@ -80,6 +90,8 @@ class TrainingMonitor:
         row = {"epoch": float(epoch), **metrics}
         self.history.append(row)
         self._write()
+        if self.on_epoch is not None:
+            self.on_epoch(dict(row))
         if (epoch - 1) % self.log_interval and epoch != epochs:
             return
         val, map50, map50_95, rate, speed, seconds = (
