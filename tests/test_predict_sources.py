@@ -13,7 +13,7 @@ import torch
 from yolofast.errors import DataError, DatasetNotFoundError, ImageError
 from yolofast.predict import open_source, predict
 
-MAX_LEVELS = 3
+MAX_LEVELS = 4
 """Files are resized as luma and chroma, arrays as RGB: rounding differs by so much."""
 
 

@@ -175,6 +175,12 @@ def _opened(path: Path) -> Iterator[_ModelFile]:
                 f"{path}: got format version {printable(version, 100)}, expected {FORMAT_VERSION}. "
                 "Use the version of yolofast that wrote the file."
             )
+        activation = file.metadata.get("spp_activation")
+        if activation not in (None, "true", "false"):
+            raise CheckpointError(
+                f"{path}: got spp_activation '{printable(activation, 100)}' in its header, expected true or "
+                "false. The file was edited; use another."
+            )
         yield _ModelFile(file)
 
 
