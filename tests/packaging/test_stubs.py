@@ -22,7 +22,8 @@ def test_every_native_module_has_a_stub_that_agrees_with_it(tmp_path: Path) -> N
     allowed = tmp_path / "allowed.txt"
     cython = ["yolofast.kernels._pictures.__pyx_capi__", *(f"{module}.__test__" for module in modules)]
     allowed.write_text("\n".join(cython))  # not the module's own
-    command = [sys.executable, "-m", "mypy.stubtest", "--allowlist", str(allowed), *modules]
+    settings = ["--allowlist", str(allowed), "--mypy-config-file", "pyproject.toml"]
+    command = [sys.executable, "-m", "mypy.stubtest", *settings, *modules]
     done = subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parent)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(path.with_suffix(".pyi").exists() for path in sources)
