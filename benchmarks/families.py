@@ -1,11 +1,11 @@
-"""Trains n, yolo11n and yolo26n from scratch beside the peer's networks of the same size, and compares mAP.
+"""Trains n, yolo11n and yolo26n from scratch beside the peer's networks of the same size: their mAP.
 
-    python benchmarks/families.py --peer-python PEER/bin/python --data NAME=SIDE=DATA_YAML [...] [--models n ...]
+    python benchmarks/families.py --peer-python PEER/bin/python --data NAME=SIDE=DATA_YAML [...]
 
 Same split, input size, epochs, batch, one step per batch (nbs=16 for the peer), each side with the settings
 that it chooses itself. A run is one row of benchmarks/results/families.json; rows that are there are not run
 again, so that the table can be filled in several sittings. mAP is that of the best checkpoint on the split
-`val`, by this package's evaluator for both: the peer's file is imported. The peer's own figure is kept beside.
+`val`, by this package's evaluator for both: the peer's file is imported. Its own figure is kept beside.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ Path(folder).mkdir(parents=True, exist_ok=True)
 (Path(folder) / "data.yaml").write_text(yaml.safe_dump(split))
 begin = time.perf_counter()
 net = ultralytics.YOLO(model + ".yaml")
-found = net.train(data=str(Path(folder) / "data.yaml"), imgsz=int(side), epochs=int(epochs), batch=int(batch), nbs=16,
-                  seed=int(seed), workers=0, device="cpu", project=folder, name="run", plots=False, verbose=False)
-print("SAID " + json.dumps({"map50": float(found.box.map50), "map50_95": float(found.box.map),
-      "seconds": time.perf_counter() - begin, "version": ultralytics.__version__, "best": str(net.trainer.best)}))
+found = net.train(
+    data=str(Path(folder) / "data.yaml"), imgsz=int(side), epochs=int(epochs), batch=int(batch), nbs=16,
+    seed=int(seed), workers=0, device="cpu", project=folder, name="run", plots=False, verbose=False)
+said = {"map50": float(found.box.map50), "map50_95": float(found.box.map), "best": str(net.trainer.best)}
+said |= {"seconds": time.perf_counter() - begin, "version": ultralytics.__version__}
+print("SAID " + json.dumps(said))
 """
 
 

@@ -135,7 +135,7 @@ MAX_ARCHIVE_RATIO = 100
 """Unpacked over packed size; images hardly compress, and label text compresses about tenfold."""
 MIN_RATIO_BYTES = 64 << 20
 """The ratio is only checked for archives that unpack to more than this."""
-MIN_HEADER_BYTES = _from_environment("YOLOFAST_MIN_HEADER_BYTES", 64 << 20, 1 << 40)
+MIN_HEADER_BYTES = _from_environment("YOLOFAST_MIN_HEADER_BYTES", 32 << 20, 1 << 40)
 """The ratio of the headers of a tar (one or three for each file) is only checked above this."""
 MAX_TAR_EXTENSION = 1 << 20
 """Bytes of the extension headers of one tar entry: a path has at most 4096."""

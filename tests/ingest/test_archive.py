@@ -25,6 +25,7 @@ from support.dataset_files import tree_digest, write_text
 
 from yolofast.errors import ConfigError, DataError, DatasetNotFoundError
 from yolofast.ingest import extract_archive, fetch_dataset, ingest_local
+from yolofast.ingest.tar_entries import is_header
 
 FILES = {"data.yaml": "y", "train/": "", "train/ä b.txt": "1", "train/deep/empty.txt": "", "x" * 120: "long"}
 LABELS = {f"labels/{i}.txt": f"{i % 7} 0.{i:06} 0.5 0.25 0.125\n" * 40 for i in range(60)}
@@ -231,3 +232,14 @@ def test_full_target_and_missing_archive(tmp_path: Path) -> None:
         ingest_local(tmp_path / "gone.zip")
     with pytest.raises(DataError, match="is not a file"):
         extract_archive(tmp_path, tmp_path / "new")
+
+
+@pytest.mark.parametrize("fill", [b"\x01", b"a", b"\x7f", b"\xff"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_checksum_of_a_header_is_the_sum_of_its_bytes(fill: bytes, signed: bool) -> None:
+    rest = random.Random(fill).randbytes(20)
+    header = fill * 100 + rest + fill * 28 + b" " * 8 + fill * 356
+    total = sum(byte - 256 * (signed and byte > 127) for byte in header)
+    written = header[:148] + b"%06o\0 " % (total % (1 << 18)) + header[156:]
+    assert is_header(written) == (total >= 0)
+    assert not is_header(written[:400] + bytes([written[400] ^ 1]) + written[401:])

@@ -64,7 +64,7 @@ def test_bombs_are_refused_at_once(tmp_path: Path) -> None:
         message, seconds = said[archive.name]
         assert reason in message, name
         assert "\n" not in message
-        assert seconds < 2, name  # the bar is 1 s of processor time: 1.03 to 1.6 s were seen for tar.gz
+        assert seconds < 1, name
     assert ran.peak_mb < 200
     assert sorted(tmp_path.iterdir()) == sorted(archives)
 

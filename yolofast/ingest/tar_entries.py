@@ -9,6 +9,7 @@ paths of more than 100 bytes. Such a path is checked like any other.
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Callable, Iterator
 
 from yolofast.ingest.archive_entries import (
@@ -25,6 +26,7 @@ from yolofast.limits import MAX_ARCHIVE_RATIO, MAX_PAX_RECORDS, MAX_TAR_EXTENSIO
 from yolofast.zip_directory import DamagedArchive, RefusedArchive
 
 RECORD = 512
+_END = bytes(RECORD)
 BLOCK = 1 << 20
 MAX_PADDING = 16 << 20
 """Bytes after the end mark: writers pad to a multiple of their block size, usually 10240."""
@@ -44,27 +46,31 @@ _WITHOUT_CONTENTS = (b"1", b"2", b"3", b"4", b"5", b"6")
 
 def is_header(record: bytes) -> bool:
     """Whether a record of 512 bytes is a tar header: its checksum is correct."""
-    if len(record) != RECORD or not any(record):
+    if len(record) != RECORD or record == _END:
         return False
     stated = record[148:156].strip(b" \0")
     if not stated or stated.strip(b"01234567"):
         return False
-    total = sum(record) - sum(record[148:156]) + 8 * ord(" ")  # the checksum counts as spaces
+    total = _byte_sum(record) - sum(record[148:156]) + 8 * ord(" ")  # the checksum counts as spaces
     checksum = int(stated, 8)
-    return (
-        checksum == total
-        or checksum
-        == total
-        - 256
-        * sum(  # old writers sum signed bytes
-            byte > 127 for byte in record[:148] + record[156:]
-        )
-    )
+    if checksum == total:
+        return True
+    negative = sum(byte > 127 for byte in record[:148] + record[156:])  # old writers sum signed bytes
+    return checksum == total - 256 * negative
+
+
+def _byte_sum(record: bytes) -> int:
+    """The sum of 512 bytes, ten times as fast as `sum`.
+
+    The low half of an Adler-32 is one more than the sum of its bytes, modulo 65521: more than 256 bytes have.
+    """
+    low, high = zlib.adler32(record[:256]), zlib.adler32(record[256:])
+    return (low & 0xFFFF) + (high & 0xFFFF) - 2
 
 
 def is_tar(start: bytes) -> bool:
     """Whether a file that begins with these 512 bytes is a tar: a header, or the end mark of an empty one."""
-    return is_header(start) or start == bytes(RECORD)
+    return is_header(start) or start == _END
 
 
 def tar_entries(stream: Stream, packed: Callable[[], int]) -> Iterator[ArchiveEntry]:
@@ -79,7 +85,7 @@ def tar_entries(stream: Stream, packed: Callable[[], int]) -> Iterator[ArchiveEn
     while True:
         stream.seek(offset)
         header = stream.read(RECORD)
-        if len(header) == RECORD and not any(header):
+        if header == _END:
             break
         _check_header(header, offset)
         offset += RECORD
@@ -166,7 +172,7 @@ def _entry(header: bytes, extension: dict[str, str], stream: Stream, offset: int
         name = f"{prefix}/{name}"
     name = extension.get("path", name)
     kind = _KINDS.get(header[156:157], SPECIAL_FILE)
-    if any(key.startswith("GNU.sparse.") for key in extension):
+    if extension and any(key.startswith("GNU.sparse.") for key in extension):
         kind = SPARSE_FILE
     elif kind == FILE and name.endswith("/"):
         kind = FOLDER  # the oldest tars mark folders this way
