@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.config import MODEL_STRIDE
 from yolofast.errors import ConfigError, ImageError
 from yolofast.images import read_image
-from yolofast.kernels import letterbox
 from yolofast.predict.sources import Source, open_source
 from yolofast.result import Result
 from yolofast.types import Letterbox
@@ -63,9 +61,8 @@ def predict(
     device    "auto" takes a GPU where there is one
     on_error  called for a file that cannot be read, which is then skipped; omitted means it is logged
 
-    At most two batches of originals are held. Files are seen by the network as in the evaluation of a
-    dataset, arrays as through `kernels.letterbox`: sampled as RGB instead of luma and chroma, which differs
-    by a level or two in most pixels. `speed` has milliseconds per image.
+    At most two batches of originals are held. The network sees the pixels that it sees in the evaluation of
+    a dataset; an array has those of a PNG file of it. `speed` has milliseconds per image.
     """
     import torch
 
@@ -140,11 +137,6 @@ def _from_files(
 
 
 def _from_arrays(images: list[NDArray[np.uint8]], imgsz: int, rect: bool) -> NDArray[np.uint8]:
-    from yolofast.load.plan.sizes import FixedSize, RectangularSizes
+    from yolofast.load import array_batch
 
-    sides = np.array([image.shape[:2] for image in images], np.int32)
-    order = np.arange(len(images), dtype=np.int64)
-    sizes = (
-        RectangularSizes(sides, order, imgsz, MODEL_STRIDE, 0.5, len(images)) if rect else FixedSize(imgsz)
-    )
-    return np.stack([letterbox(image, sizes.at(0, 0), layout="chw")[0] for image in images])
+    return array_batch(images, imgsz=imgsz, rect=rect)
