@@ -10,10 +10,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from yolofast.config import MODEL_STRIDE
 from yolofast.errors import ImageError
 from yolofast.images import decode_image, read_header, read_image
-from yolofast.kernels import letterbox
+from yolofast.load import array_batch, image_batches
 from yolofast.predict.sources import Picture, Source, WebAddress
 from yolofast.predict.videos import Video, frames
 
@@ -83,7 +82,7 @@ def ready_batches(
         if items and items[0].jpeg is not None:
             chunk, pixels = _from_files(chunk, imgsz, rect)
         elif items:
-            pixels = _from_arrays([item.image for item in items], imgsz, rect)
+            pixels = array_batch([item.image for item in items], imgsz=imgsz, rect=rect)
         else:
             pixels = np.zeros((0, 3, imgsz, imgsz), np.uint8)
         yield Ready(chunk, pixels, (perf_counter() - started) * 1e3)
@@ -138,8 +137,6 @@ def _chunks(outcomes: Iterable[Outcome], batch: int) -> Iterator[list[Outcome]]:
 
 def _from_files(chunk: list[Outcome], imgsz: int, rect: bool) -> tuple[list[Outcome], NDArray[np.uint8]]:
     """The pixels of JPEG files as in an evaluation: decoded at the size that the network needs."""
-    from yolofast.load import image_batches
-
     errors: dict[Path, ImageError] = {}
     paths = [outcome.jpeg for outcome in chunk if isinstance(outcome, Item) and outcome.jpeg is not None]
     found = list(
@@ -153,14 +150,3 @@ def _from_files(chunk: list[Outcome], imgsz: int, rect: bool) -> tuple[list[Outc
         for outcome in chunk
     ]
     return left, pixels
-
-
-def _from_arrays(images: list[NDArray[np.uint8]], imgsz: int, rect: bool) -> NDArray[np.uint8]:
-    from yolofast.load.plan.sizes import FixedSize, RectangularSizes
-
-    sides = np.array([image.shape[:2] for image in images], np.int32)
-    order = np.arange(len(images), dtype=np.int64)
-    sizes = (
-        RectangularSizes(sides, order, imgsz, MODEL_STRIDE, 0.5, len(images)) if rect else FixedSize(imgsz)
-    )
-    return np.stack([letterbox(image, sizes.at(0, 0), layout="chw")[0] for image in images])

@@ -66,9 +66,8 @@ def predict(
     source (a camera, a stream) the newest frame is taken, and those that come while the network is busy are
     dropped: `Result.frame` counts them. Closing the generator ends its threads and releases the source.
 
-    Files are seen by the network as in the evaluation of a dataset, arrays as through `kernels.letterbox`:
-    sampled as RGB instead of luma and chroma, which differs by a level or two in most pixels. `speed` has
-    milliseconds per image.
+    The network sees the pixels that it sees in the evaluation of a dataset; an array has those of a PNG file
+    of it. `speed` has milliseconds per image.
     """
     at_least(vid_stride=(vid_stride, 1), batch=(1 if batch is None else batch, 1))
     opened = resolved(open_source(source))
