@@ -116,7 +116,7 @@ def test_few_images_are_held_at_full_size(files: list[Path], monkeypatch: pytest
     found = predict(WhiteFinder(), files * 20, imgsz=64, batch=2, device="cpu")
     assert sum(1 for _ in found) == 60
     assert len(alive) == 60
-    assert most <= 4 * 2
+    assert most <= 4 * 2 + 1, "the last result is still held by the one who had it"
     monkeypatch.setattr(batches, "BATCH_PIXELS", 1)  # as if each image were very large
     alive.clear()
     most = 0

@@ -114,9 +114,11 @@ def predict_run(
     total = None if opened.has_frames else len(opened)
     model = load_weights(weights)
     failed: list[tuple[Any, ImageError]] = []
+    results, first, failures = 0, None, 0
 
     def on_error(path: Any, error: ImageError) -> None:
-        _log.error("%s", error)
+        if results or len(opened) > 1:  # otherwise it is raised
+            _log.error("%s", error)
         failed.append((path, error))
 
     found = predict(
@@ -127,7 +129,6 @@ def predict_run(
         on_error=on_error,
         **settings,
     )
-    results, first, failures = 0, None, 0
     with (
         ResultWriter(
             save_dir, pictures=save, txt=save_txt, conf=save_conf, crops=save_crop, line_width=line_width

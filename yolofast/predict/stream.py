@@ -93,7 +93,8 @@ def predict(
                 yield outcome
             else:
                 failures, first = failures + 1, first or outcome.error
-                report(outcome.path, outcome.error)
+                if found or len(opened) > 1 or on_error is not None:  # otherwise it is raised
+                    report(outcome.path, outcome.error)
         if live and ahead.dropped:
             _log.info("%s: %d frames dropped, while %d were predicted", opened[0][0], ahead.dropped, found)
     if first is not None and found == 0 and on_error is None:

@@ -37,6 +37,8 @@ VIDEO_SUFFIXES = frozenset(
 STREAM_SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "rtp://", "udp://", "tcp://", "srt://")
 TIMEOUT_MS = 10_000
 """Milliseconds that a network stream may take to open, and to give a frame."""
+TOLERANCE = 8, 50
+"""Frames, and one in how many, that may be missing: some files state those that are not to be shown, too."""
 _COUNTED = frozenset({".mp4", ".m4v", ".mov", ".avi"})
 """Files whose headers state the number of frames; that of others is an estimate."""
 
@@ -87,7 +89,7 @@ def frames(video: Video, stride: int = 1) -> Iterator[Frame]:
         capture.release()
     if number == 0:
         raise ImageError(f"{video.name}: no frame could be read; check that it is a video and can be played.")
-    if number < stated:
+    if stated - number > max(TOLERANCE[0], stated // TOLERANCE[1]):
         raise ImageError(
             f"{video.name}: ends after {number:,} of {stated:,} frames: it is truncated or damaged. The "
             "frames before that are done; get the file again for the others."
