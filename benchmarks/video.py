@@ -121,7 +121,9 @@ class Server:
 def write_video(path: Path, count: int) -> None:
     """Frames with moving shapes on a smooth ground: about as hard to decode as a photograph."""
     rng = np.random.default_rng(0)
-    ground = cv2.resize(rng.integers(0, 256, (20, 20, 3), np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    ground = cv2.resize(
+        rng.integers(0, 256, (20, 20, 3), np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
+    )
     ground = cv2.add(ground, rng.integers(0, 20, ground.shape, np.uint8))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (SIDE, SIDE))
     for number in range(count):
@@ -138,7 +140,11 @@ def video_row(answers: list[dict[str, Any]]) -> dict[str, Any]:
         name: round(statistics.median(a["stages"][name] / a["count"] for a in answers), 3)
         for name in answers[0]["stages"]
     }
-    return {"frames_per_second": round(statistics.median(rates), 2), "frames": answers[0]["count"], "ms": stages}
+    return {
+        "frames_per_second": round(statistics.median(rates), 2),
+        "frames": answers[0]["count"],
+        "ms": stages,
+    }
 
 
 def array_row(answers: list[dict[str, Any]]) -> dict[str, float]:
@@ -148,7 +154,9 @@ def array_row(answers: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peer-python", required=True, help="interpreter that has Ultralytics")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=7)
@@ -171,7 +179,7 @@ def main() -> int:
         peer.close()
     document = {
         "machine": machine(),
-        "what": f"yolov8n at {IMGSZ} px, one core, one thread, {args.rounds} rounds; video {SIDE} x {SIDE} MJPG",
+        "what": f"yolov8n at {IMGSZ} px, one core, {args.rounds} rounds; video {SIDE} x {SIDE} MJPG",
         "versions": {"ours": ours.version, "ultralytics": peer.version},
         "video": {name: video_row(answers) for name, answers in found.items() if "array" not in name},
         "one_array": {name: array_row(answers) for name, answers in found.items() if "array" in name},

@@ -119,7 +119,7 @@ def test_an_error_of_the_network_comes_once_after_the_results_before_it(tmp_path
 
     stream = predict(Failing(), write_video(tmp_path / "a.avi", 20), imgsz=32, device="cpu", batch=2)
     numbers = []
-    with pytest.raises(RuntimeError, match="^no more$"):
+    with pytest.raises(RuntimeError, match=r"^no more$"):
         numbers.extend(result.frame for result in stream)
     assert next(stream, None) is None
     assert not our_threads()
@@ -150,7 +150,7 @@ def test_bytes_of_an_image_are_read_like_the_file(tmp_path: Path) -> None:
     (result,) = found(path.read_bytes())
     assert result.path == "image0"
     assert number_in(result.image) == 300
-    with pytest.raises(ImageError, match="^image0: not an image, or damaged"):
+    with pytest.raises(ImageError, match=r"^image0: not an image, or damaged"):
         found(b"nothing")
 
 
@@ -173,7 +173,7 @@ def test_an_image_of_a_url(site: Site, tmp_path: Path, monkeypatch: pytest.Monke
         ("/page", "got text/html that is no image"),
         ("/odd.gif", "got image/gif that is no image"),
         ("/missing", "the server answered 404"),
-        ("/out", "a private address.*give the URL that it leads to"),
+        ("/out", r"a private address.*give the URL that it leads to"),
     ):
         with pytest.raises(ImageError, match=words):
             found(site.url + path)

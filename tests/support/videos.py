@@ -18,13 +18,13 @@ BITS = 10
 def numbered_frame(number: int, size: int = 64) -> np.ndarray:
     """uint8 [size, size, 3]: column i is white where bit i of `number` is set."""
     bits = np.array([number >> i & 1 for i in range(BITS)], np.uint8) * 255
-    row = np.repeat(bits, size // BITS + 1)[:size]
+    row = np.resize(np.repeat(bits, size // BITS), size)
     return np.repeat(np.repeat(row[None, :, None], size, 0), 3, 2)
 
 
 def number_in(frame: np.ndarray) -> int:
     """The number that `numbered_frame` has drawn."""
-    width = frame.shape[1] // BITS + 1
+    width = frame.shape[1] // BITS
     levels = [frame[:, i * width + 1 : (i + 1) * width - 1].mean() > 127 for i in range(BITS)]
     return sum(1 << i for i, is_set in enumerate(levels) if is_set)
 

@@ -38,7 +38,7 @@ class WebPicture(NamedTuple):
 def open_picture(url: str) -> WebPicture:
     """What an http or https URL leads to; of a video nothing is read.
 
-    Redirects and addresses are checked as those of a download are (`Reach`); secrets in the URL are not shown.
+    Redirects and addresses are checked as those of a download (`Reach`); secrets in the URL are not shown.
     Raises `DataError` for another kind of URL, `ImageError` for an error response, a refused redirect, a
     failed or too slow connection, text, and an image above `limits.MAX_URL_IMAGE_BYTES`.
     """

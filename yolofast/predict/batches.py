@@ -55,10 +55,11 @@ class Ready(NamedTuple):
 
 def resolved(source: Source) -> Source:
     """`source` with what its address leads to, where it is one address alone: that may be a live stream."""
-    if len(source) != 1 or not isinstance(source[0][1], WebAddress):
-        return source
-    name, address = source[0]
-    return Source([(name, _opened(name, address))])
+    if len(source) == 1:
+        name, picture = source[0]
+        if isinstance(picture, WebAddress):
+            return Source([(name, _opened(name, picture))])
+    return source
 
 
 def read_items(source: Source, stride: int) -> Iterator[Outcome]:

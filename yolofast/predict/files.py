@@ -114,7 +114,8 @@ def predict_run(
     total = None if opened.has_frames else len(opened)
     model = load_weights(weights)
     failed: list[tuple[Any, ImageError]] = []
-    results, first, failures = 0, None, 0
+    results = failures = 0
+    first: ImageError | None = None
 
     def on_error(path: Any, error: ImageError) -> None:
         if results or len(opened) > 1:  # otherwise it is raised

@@ -134,8 +134,8 @@ def _pictures(source: Any) -> list[Picture]:
     if module == "torch":
         return _tensor(source)
     raise DataError(
-        f"source: got {type(source).__name__}, expected a path, a folder, a glob pattern, a .txt list, a URL, "
-        "a camera index, the bytes of an image file, a numpy array (RGB), a PIL image, a torch tensor, or a "
+        f"source: got {type(source).__name__}, expected a path, a folder, a glob pattern, a .txt list, a "
+        "URL, a camera index, the bytes of an image file, a numpy array (RGB), a PIL image, a torch tensor, or a "
         "list of these."
     )
 

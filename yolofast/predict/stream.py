@@ -73,19 +73,20 @@ def predict(
     opened = resolved(open_source(source))
     live = opened.is_live
     report = on_error or (lambda _, error: _log.error("%s", error))
-    found, failures, first = 0, 0, None
+    found = failures = 0
+    first: ImageError | None = None
+    latest: Ahead[Outcome] | None = None
     with ExitStack() as stack:
         outcomes: Iterator[Outcome] = read_items(opened, vid_stride)
-        ahead: Ahead[Any]
         if live:
-            ahead = outcomes = stack.enter_context(Ahead(outcomes, newest=True))
+            outcomes = latest = stack.enter_context(Ahead(outcomes, newest=True))
             batches = ready_batches(outcomes, imgsz=imgsz, batch=1, rect=rect, live=True)
         else:
             size = batch or (VIDEO_BATCH if opened.has_frames else IMAGE_BATCH)
             made = ready_batches(outcomes, imgsz=imgsz, batch=size, rect=rect, live=False)
-            batches = ahead = stack.enter_context(Ahead(made))
+            batches = stack.enter_context(Ahead(made))
         pool = stack.enter_context(ThreadPoolExecutor(1, "yolofast-nms"))
-        settings = {"conf": conf, "iou": iou, "max_det": max_det, "classes": classes}
+        settings: dict[str, Any] = {"conf": conf, "iou": iou, "max_det": max_det, "classes": classes}
         pending = _submitted(model, batches, pool, device=device, half=half, **settings)
         for outcome in _unlagged(pending) if live else _one_behind(pending):
             if isinstance(outcome, Result):
@@ -95,8 +96,8 @@ def predict(
                 failures, first = failures + 1, first or outcome.error
                 if found or len(opened) > 1 or on_error is not None:  # otherwise it is raised
                     report(outcome.path, outcome.error)
-        if live and ahead.dropped:
-            _log.info("%s: %d frames dropped, while %d were predicted", opened[0][0], ahead.dropped, found)
+    if latest is not None and latest.dropped:
+        _log.info("%s: %d frames dropped, while %d were predicted", opened[0][0], latest.dropped, found)
     if first is not None and found == 0 and on_error is None:
         raise nothing_read(failures, first)
 
