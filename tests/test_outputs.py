@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 from yolofast import video_file
 from yolofast.errors import DataError, ImageError
 from yolofast.images import read_image
+from yolofast.output_names import OutputNames
 from yolofast.outputs import JsonArray, ResultWriter
 from yolofast.result import Result
 from yolofast.types import Detections
@@ -162,3 +164,10 @@ def test_names_that_no_file_can_have(tmp_path: Path) -> None:
     )
     assert len([p for p in tmp_path.iterdir() if p.suffix in (".png", ".jpg")]) == len(paths)
     assert len(list(tmp_path.glob("*.mp4"))) == len(paths)
+
+
+def test_no_two_files_have_one_name() -> None:
+    names = OutputNames()
+    given = [names.claim(name) for name in ("x", "x", "x-2", "X", "x", "x-2", "É", "E\u0301")]
+    assert len({unicodedata.normalize("NFC", name).casefold() for name in given}) == len(given)
+    assert given[:2] == ["x", "x-2"]

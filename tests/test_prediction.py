@@ -13,11 +13,9 @@ import torch
 from support.dataset_files import write_image
 
 from yolofast.errors import ConfigError, DataError, ImageError
-from yolofast.evaluate.predict import plot_paths
 from yolofast.images import read_image
 from yolofast.models import build_model, save_weights
-from yolofast.predict import class_numbers, images_of, predict_images, predict_run
-from yolofast.predict import files as prediction
+from yolofast.predict import batches, class_numbers, images_of, predict, predict_images, predict_run
 
 
 class WhiteFinder(torch.nn.Module):
@@ -84,32 +82,26 @@ def test_unreadable_images_are_reported_and_the_others_go_on(
     assert [path for path, _ in reported] == [broken, missing]
 
 
-def test_pictures_are_drawn_beside_each_other_and_sources_stay(files: list[Path], tmp_path: Path) -> None:
+def test_pictures_are_drawn_beside_each_other_and_sources_stay(
+    files: list[Path], weights: Path, tmp_path: Path
+) -> None:
     twin = tmp_path / "other" / "wide.png"
     twin.parent.mkdir()
     twin.write_bytes(files[0].read_bytes())
-    before = {path: path.read_bytes() for path in [*files, twin]}
-    out = tmp_path / "drawn"
     paths = [*files, twin]
-    list(predict_images(WhiteFinder(), paths, imgsz=64, save_dir=out, class_names=("a", "b")))
-    assert sorted(p.name for p in out.iterdir()) == ["small.png", "tall.png", "wide-2.png", "wide.png"]
+    before = {path: path.read_bytes() for path in paths}
+    out = tmp_path / "drawn"
+    list(predict_run(weights, paths, out, imgsz=64, device="cpu"))
+    names = ["detections.json", "small.png", "tall.png", "wide-2.png", "wide.png"]
+    assert sorted(p.name for p in out.iterdir()) == names
     assert max(read_image(out / "small.png").shape) >= 600, "small pictures are enlarged"
     assert {path: path.read_bytes() for path in paths} == before
     with pytest.raises(DataError, match="never written to"):
-        list(predict_images(WhiteFinder(), files, imgsz=64, save_dir=tmp_path, class_names=("a", "b")))
+        list(predict_run(weights, files, tmp_path, imgsz=64, device="cpu"))
 
 
-def test_no_two_plots_have_one_path(tmp_path: Path) -> None:
-    names = ["a/x.jpg", "b/x.jpg", "a/x-2.jpg", "c/X.JPG", "a/x.bmp", "a/x.tif", "a/x-2.bmp"]
-    plots = plot_paths([tmp_path / name for name in names], tmp_path / "out")
-    assert len({plot.name.casefold() for plot in plots}) == len(names)
-    assert [plot.name for plot in plots[:2]] == ["x.jpg", "x-2.jpg"]
-
-
-def test_one_image_at_a_time_is_held_at_full_size(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Memory is that of one image and a batch of network inputs, however large the images are."""
+def test_few_images_are_held_at_full_size(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is that of four batches of originals, however many images there are."""
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
 
@@ -120,10 +112,16 @@ def test_one_image_at_a_time_is_held_at_full_size(
         most = max(most, sum(each() is not None for each in alive))
         return image
 
-    monkeypatch.setattr(prediction, "read_image", read)
-    arguments = {"imgsz": 64, "batch": 16, "save_dir": tmp_path / "plots", "class_names": ("a", "b")}
-    assert len(list(predict_images(WhiteFinder(), files * 4, **arguments))) == 12
-    assert (len(alive), most) == (12, 1)
+    monkeypatch.setattr(batches, "read_image", read)
+    found = predict(WhiteFinder(), files * 20, imgsz=64, batch=2, device="cpu")
+    assert sum(1 for _ in found) == 60
+    assert len(alive) == 60
+    assert most <= 4 * 2 + 1, "the last result is still held by the one who had it"
+    monkeypatch.setattr(batches, "BATCH_PIXELS", 1)  # as if each image were very large
+    alive.clear()
+    most = 0
+    assert sum(1 for _ in predict(WhiteFinder(), files * 20, imgsz=64, batch=16, device="cpu")) == 60
+    assert most <= 5
 
 
 @pytest.fixture(scope="module")

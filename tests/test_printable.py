@@ -169,17 +169,15 @@ def test_logs_and_warnings_of_libraries_are_plain_lines() -> None:
 
 
 def test_pictures_of_names_that_fill_a_file_name_get_numbers(tmp_path: Path) -> None:
-    from yolofast.evaluate.predict import plot_paths
+    from yolofast.output_names import OutputNames
 
     name = "é" * 125 + "x.jpg"
     assert len(name.encode()) == 255
-    plots = plot_paths(
-        [tmp_path / "a" / name, tmp_path / "b" / name, tmp_path / "c" / name], tmp_path / "out"
-    )
-    assert len(set(plots)) == 3
-    for plot in plots:
-        plot.parent.mkdir(exist_ok=True)
-        plot.write_bytes(b"")
+    names = OutputNames()
+    given = [names.claim(name.removesuffix(".jpg")) for _ in range(3)]
+    assert len(set(given)) == 3
+    for stem in given:
+        (tmp_path / f"{stem}.jpg").write_bytes(b"")
 
 
 def test_a_file_whose_name_is_as_long_as_names_can_be_is_written(tmp_path: Path) -> None:

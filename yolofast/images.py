@@ -72,14 +72,23 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         ImageError: the file is missing, empty, unreadable, truncated, not an image, or has more pixels than
             `limits` allows; names path and reason.
     """
-    data = _read(path)
+    return decode_image(_read(path), path)
+
+
+def decode_image(data: bytes, name: str | Path) -> NDArray[np.uint8]:
+    """The image in the bytes of a file, as `read_image` returns it; errors call it `name`."""
     with IN_FLIGHT.reserve(min(image_claims(data)[1], MAX_PIXELS)):
         if not data.startswith(_JPEG):
-            return _decode_other(data, path)
+            return _decode_other(data, name)
         try:
             return decode_jpeg(data, max_pixels=MAX_PIXELS)
         except ImageError as error:
-            raise ImageError(f"{path}: {error}") from None
+            raise ImageError(f"{name}: {error}") from None
+
+
+def begins_image(data: bytes) -> bool:
+    """Whether bytes begin as a file of a format that is read does."""
+    return data.startswith((_JPEG, *_OTHERS))
 
 
 def read_header(path: str | Path) -> ImageHeader:

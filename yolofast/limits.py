@@ -155,3 +155,7 @@ DOWNLOAD_WINDOW_S = _from_environment("YOLOFAST_DOWNLOAD_WINDOW_S", 60, 1 << 40)
 """Seconds over which the speed is measured; also those that the headers of a response may take."""
 MIN_FREE_BYTES = 100 << 20
 """What a download of unknown size leaves free on the disk."""
+MAX_URL_IMAGE_BYTES = 1 << 27
+"""Bytes of an image that `predict` reads from a URL, which are held in memory."""
+MAX_URL_IMAGE_S = 120
+"""Seconds that it may take."""

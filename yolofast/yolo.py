@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from yolofast.train import TrainResult
     from yolofast.train.monitor import OnEpoch
 
-PREDICT = ("imgsz", "conf", "iou", "max_det", "half", "rect", "batch", "on_error")
+PREDICT = ("imgsz", "conf", "iou", "max_det", "half", "rect", "batch", "vid_stride", "on_error")
 VAL = ("conf", "iou", "max_det", "half")
 INFO_CLASSES = 80
 """Classes of a model whose size is asked for before its classes are known: those of COCO."""
@@ -264,7 +264,7 @@ class YOLO:
         device: str | None = None,
         **settings: Any,
     ) -> list[Result] | Iterator[Result]:
-        """The detections in `source`: files, folders, patterns, arrays (RGB), ... (`predict.open_source`).
+        """The detections in `source`: files, videos, URLs, arrays (RGB), ... (`predict.open_source`).
 
         stream    yield results one by one instead of returning a list: for videos and many images
         classes   names or numbers to keep; omitted means all

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.dataset_files import write_image
+from support.videos import write_video
 
 from yolofast.cli import main
 from yolofast.models import build_model, save_weights
@@ -102,3 +103,22 @@ def test_an_interrupt_leaves_what_was_done(arguments: list[str], tmp_path: Path)
     assert 3 <= len(printed) <= len(paths) < 402
     assert paths[: len(printed)] == printed
     assert not [name for name in files_in(tmp_path / "predict") if name.startswith(".")]
+
+
+def test_a_video_becomes_a_video_with_labels_by_frame(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = str(write_video(tmp_path / "clip.avi", 9))
+    words = ["--vid-stride", "4", "--save-txt", "--stream", "--json"]
+    assert main([*arguments, "--source", video, *words]) == 0
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["frame"] for entry in entries] == [0, 4, 8]
+    assert {entry["path"] for entry in entries} == {f"frame{number} of {video}" for number in (0, 4, 8)}
+    files = files_in(tmp_path / "predict")
+    labels = {f"labels/clip/{number:06d}.txt" for number in (0, 4, 8)}
+    assert files - labels in ({"detections.json", "clip.mp4"}, {"detections.json", "clip.avi"})
+    assert labels < files
+    assert main([*arguments, "--source", video, "--no-save"]) == 0
+    assert files_in(tmp_path / "predict-2") == {"detections.json"}
+    assert main([*arguments, "--source", "97"]) == 2
+    assert "camera 97: cannot be opened" in capsys.readouterr().err

@@ -191,16 +191,18 @@ class ValArgs(Section):
 
 @dataclass(frozen=True)
 class PredictArgs(Section):
-    """Detect objects in images: writes images with their detections, labels, crops, and detections.json."""
+    """Detect objects in images and videos: writes them with their detections, labels, and detections.json."""
 
     weights: Path
     """Weights file (.safetensors, or a foreign .pt)."""
-    source: Path
-    """An image or a folder of images."""
+    source: str
+    """An image, a video, a folder, a pattern, a .txt list, a URL (http, rtsp, ...), or a camera (0)."""
     imgsz: int | None = None
     """Image size: side of the square in pixels; omitted means the size the weights were trained at."""
-    batch: int = bounded(16, 1)
-    """Batch size."""
+    batch: int | None = bounded(None, 1)
+    """Batch size; omitted means 8, of videos 4."""
+    vid_stride: int = bounded(1, 1)
+    """Take every Nth frame of videos and streams."""
     rect: bool = False
     """Rectangular batches, just large enough for their images, instead of squares."""
     conf: float = bounded(0.25, 0.0, 1.0)
@@ -216,9 +218,9 @@ class PredictArgs(Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     save: bool = True
-    """Write each image with its detections; detections.json is always written."""
+    """Write each image with its detections, and a video of each video; detections.json is always written."""
     save_txt: bool = False
-    """Write labels/NAME.txt for each image: YOLO rows, class, xywhn."""
+    """Write labels/NAME.txt for each image (labels/VIDEO/FRAME.txt): YOLO rows, class, xywhn."""
     save_conf: bool = False
     """With --save-txt: also the score, as sixth column."""
     save_crop: bool = False

@@ -326,6 +326,7 @@ def predict(args: PredictArgs) -> None:
             half=args.half,
             rect=args.rect,
             batch=args.batch,
+            vid_stride=args.vid_stride,
             device=args.device,
             save=args.save,
             save_txt=args.save_txt,

@@ -6,17 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolofast.errors import DataError
 from yolofast.evaluate.detect import find_detections
 from yolofast.evaluate.inference import DetectionModel, inference, network_input, nms_threshold
-from yolofast.files import shortened
-from yolofast.limits import MAX_NAME_BYTES
 from yolofast.types import Batch, Detections, Letterbox
 
 if TYPE_CHECKING:
     import torch
-
-PLOT_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def predict_batches(
@@ -57,30 +52,3 @@ def predict_batches(
 def to_original(detections: Detections, placement: Letterbox) -> Detections:
     """Detections in network pixels as detections in pixels of the original image, clipped to it."""
     return Detections(placement.to_source(detections.boxes), detections.scores, detections.classes)
-
-
-def plot_paths(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """A path in `folder` for the plot of each image; no two are the same, and none is a source image.
-
-    A plot has the name of its image, with -2, -3, ... where that is taken, and the suffix .png where the
-    image is not a JPEG. Raises `DataError` when `folder` holds one of the images.
-    """
-    resolved = folder.resolve()
-    for path in paths:
-        if path.parent.resolve() == resolved:
-            raise DataError(
-                f"{folder}: this folder holds the source image {path.name}, expected another one. "
-                "Choose another save_dir: source images are never written to."
-            )
-    taken: set[str] = set()
-    plots = []
-    for path in paths:
-        suffix = path.suffix.lower() if path.suffix.lower() in PLOT_SUFFIXES else ".png"
-        name, number = f"{path.stem}{suffix}", 1
-        while name.casefold() in taken:  # some file systems ignore case
-            number += 1
-            ending = f"-{number}{suffix}"
-            name = shortened(path.stem, MAX_NAME_BYTES - len(ending)) + ending
-        taken.add(name.casefold())
-        plots.append(folder / name)
-    return plots

@@ -130,8 +130,8 @@ def _attempt(download: Download, part: PartialFile) -> _RetryableError | None:
         except UnsafeRedirectError as error:
             problem = f"{error}. {HOW_TO_ALLOW}"
         except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
-            reason = str(watch) if watch.expired else _reason(error)
-            problem = None if watch.expired else _fatal_reason(error)
+            reason = str(watch) if watch.expired else reason_of(error)
+            problem = None if watch.expired else fatal_reason(error)
         else:
             return None
     if problem is not None:
@@ -139,7 +139,7 @@ def _attempt(download: Download, part: PartialFile) -> _RetryableError | None:
     return _RetryableError(reason)
 
 
-def _fatal_reason(error: Exception) -> str | None:
+def fatal_reason(error: Exception) -> str | None:
     """Why a retry cannot help, and what to do; or None."""
     if isinstance(error, requests.TooManyRedirects):
         return "the server redirects endlessly. Check the address"
@@ -154,7 +154,8 @@ def _fatal_reason(error: Exception) -> str | None:
     return None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What is wrong with a connection that may work later."""
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
         return "the server did not answer in time"
     return "the connection failed or was interrupted"

@@ -8,6 +8,7 @@ from yolofast.config import AugmentConfig
 from yolofast.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from yolofast.load.arrays import array_batch
     from yolofast.load.configured import create_loader
     from yolofast.load.dataset import YOLODataset
     from yolofast.load.hooks import Hook, hook
@@ -28,6 +29,7 @@ __all__ = [
     "Loader",
     "TorchLoader",
     "YOLODataset",
+    "array_batch",
     "create_dataloader",
     "create_loader",
     "custom_collate_fn",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "arrays": ("array_batch",),
     "configured": ("create_loader",),
     "dataset": ("YOLODataset",),
     "hooks": ("Hook", "hook"),

@@ -14,8 +14,7 @@ from yolofast.images import read_headers
 from yolofast.kernels.packed_paths import PackedPaths, pack_paths, path_ends
 from yolofast.load.execute._engine import Engine
 from yolofast.load.execute.executor import render_plan
-from yolofast.load.plan.plan import plan_batch
-from yolofast.load.plan.sizes import FixedSize, RectangularSizes
+from yolofast.load.plan.letterboxed import plan_letterbox
 from yolofast.types import Batch
 
 
@@ -58,17 +57,16 @@ def image_batches(
                 shapes.append(header.shape)
         if not readable:
             continue
-        sides, order = np.array(shapes, np.int32), np.arange(len(readable), dtype=np.int64)
-        sizes = RectangularSizes(sides, order, imgsz, stride, pad, batch_size) if rect else FixedSize(imgsz)
-        plan = plan_batch(order, order, sides, sizes.at(0, 0), None, seed=0, epoch=0)
+        sides = np.array(shapes, np.int32)
+        plan, decode_side = plan_letterbox(sides, imgsz, rect=rect, stride=stride, pad=pad)
         packed = pack_paths(readable)
         names = PackedPaths(np.frombuffer(packed, np.uint8), np.concatenate([[0], path_ends(packed)]))
-        jobs = render_plan(Engine(names, sides, sizes.largest), plan)
+        jobs = render_plan(Engine(names, sides, decode_side), plan)
         failed = {sample: reason for sample, _, reason in jobs.failures()}
         for sample, reason in sorted(failed.items()):
             path = readable[sample]
             on_error(Path(path), ImageError(f"{path}: {without_location(reason, path)}"))
-        kept = np.array([sample for sample in order.tolist() if sample not in failed], dtype=np.int64)
+        kept = np.array([sample for sample in range(len(readable)) if sample not in failed], dtype=np.int64)
         if not len(kept):
             continue
         batch = Batch(

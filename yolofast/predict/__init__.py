@@ -1,7 +1,7 @@
-"""Prediction: images from files and arrays, the model's detections, and their plots."""
+"""Prediction: images and frames from anything that holds them, and the model's detections in them."""
 
-from yolofast.predict.files import class_numbers, images_of, predict_images, predict_run
-from yolofast.predict.sources import Source, open_source
+from yolofast.predict.files import class_numbers, predict_images, predict_run
+from yolofast.predict.sources import Source, images_of, open_source
 from yolofast.predict.stream import predict
 
 __all__ = [

@@ -1,22 +1,23 @@
-"""Results of a model on any source, one by one: a batch is decoded while the one before is in the network."""
+"""Results of a model on any source, one by one, in bounded memory.
+
+Three things happen at once: a thread reads, decodes and letterboxes the next batch, the network runs on this
+one, and another thread does the NMS of the one before.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from yolofast.config import MODEL_STRIDE
-from yolofast.errors import ConfigError, ImageError
-from yolofast.images import read_image
-from yolofast.kernels import letterbox
-from yolofast.predict.sources import Source, open_source
+from yolofast.config_fields import at_least
+from yolofast.errors import DataError, ImageError
+from yolofast.predict.ahead import Ahead
+from yolofast.predict.batches import Failure, Outcome, Ready, read_items, ready_batches, resolved
+from yolofast.predict.sources import open_source
 from yolofast.result import Result
 from yolofast.types import Letterbox
 
@@ -25,17 +26,12 @@ if TYPE_CHECKING:
 
     from yolofast.evaluate.inference import DetectionModel
 
+OnError: TypeAlias = Callable[[Any, ImageError], None]
+"""Called with the path of a file (or the name of another source) that cannot be read, and the error."""
+Found: TypeAlias = list[Result | Failure]
+IMAGE_BATCH = 8
+VIDEO_BATCH = 4
 _log = logging.getLogger(__name__)
-
-
-class _Ready(NamedTuple):
-    """A batch for the network: names, originals and `pixels` uint8 [B, 3, H, W] belong together."""
-
-    names: list[str]
-    images: list[NDArray[np.uint8]]
-    pixels: NDArray[np.uint8]
-    errors: list[tuple[Path, ImageError]]
-    milliseconds: float
 
 
 def predict(
@@ -49,102 +45,146 @@ def predict(
     classes: Sequence[int] | None = None,
     half: bool = False,
     rect: bool = False,
-    batch: int = 8,
+    batch: int | None = None,
+    vid_stride: int = 1,
     device: str | torch.device = "auto",
-    on_error: Callable[[Path, ImageError], None] | None = None,
-) -> Iterator[Result]:
-    """Detect objects in `source` (see `open_source`); yields a `Result` per image, in order.
+    on_error: OnError | None = None,
+) -> Generator[Result, None, None]:
+    """Detect objects in `source` (see `open_source`); yields a `Result` per image or frame, in order.
 
-    model     torch module, see `predict_batches`, also for conf, iou, max_det, classes and half; its
-              `class_names` are the names of the results
-    imgsz     side of the network's square input in pixels, with `rect` its longer side before padding
-    rect      one shape per batch, just large enough for its images
-    batch     images per forward pass
-    device    "auto" takes a GPU where there is one
-    on_error  called for a file that cannot be read, which is then skipped; omitted means it is logged
+    model       torch module, see `predict_batches`, also for conf, iou, max_det, classes and half; its
+                `class_names` are the names of the results
+    imgsz       side of the network's square input in pixels, with `rect` its longer side before padding
+    rect        one shape per batch, just large enough for its images
+    batch       images per forward pass; omitted means `IMAGE_BATCH`, or `VIDEO_BATCH`; 1 of live sources
+    vid_stride  take every Nth frame of videos and streams
+    device      "auto" takes a GPU where there is one
+    on_error    called for what cannot be read, or not to its end, which is then skipped; omitted means it is
+                logged, and that it is raised where nothing could be read
 
-    At most two batches of originals are held. Files are seen by the network as in the evaluation of a
-    dataset, arrays as through `kernels.letterbox`: sampled as RGB instead of luma and chroma, which differs
-    by a level or two in most pixels. `speed` has milliseconds per image.
+    Held are the originals of at most four batches, each of `batch` images or about 33 megapixels. Of a live
+    source (a camera, a stream) the newest frame is taken, and those that come while the network is busy are
+    dropped: `Result.frame` counts them. Closing the generator ends its threads and releases the source.
+
+    The network sees the pixels that it sees in the evaluation of a dataset; an array has those of a PNG file
+    of it. `speed` has milliseconds per image.
     """
+    at_least(vid_stride=(vid_stride, 1), batch=(1 if batch is None else batch, 1))
+    opened = resolved(open_source(source))
+    live = opened.is_live
+    report = on_error or (lambda _, error: _log.error("%s", error))
+    found = failures = 0
+    first: ImageError | None = None
+    latest: Ahead[Outcome] | None = None
+    with ExitStack() as stack:
+        outcomes: Iterator[Outcome] = read_items(opened, vid_stride)
+        if live:
+            outcomes = latest = stack.enter_context(Ahead(outcomes, newest=True))
+            batches = ready_batches(outcomes, imgsz=imgsz, batch=1, rect=rect, live=True)
+        else:
+            size = batch or (VIDEO_BATCH if opened.has_frames else IMAGE_BATCH)
+            made = ready_batches(outcomes, imgsz=imgsz, batch=size, rect=rect, live=False)
+            batches = stack.enter_context(Ahead(made))
+        pool = stack.enter_context(ThreadPoolExecutor(1, "yolofast-nms"))
+        settings: dict[str, Any] = {"conf": conf, "iou": iou, "max_det": max_det, "classes": classes}
+        pending = _submitted(model, batches, pool, device=device, half=half, **settings)
+        for outcome in _unlagged(pending) if live else _one_behind(pending):
+            if isinstance(outcome, Result):
+                found += 1
+                yield outcome
+            else:
+                failures, first = failures + 1, first or outcome.error
+                if found or len(opened) > 1 or on_error is not None:  # otherwise it is raised
+                    report(outcome.path, outcome.error)
+    if latest is not None and latest.dropped:
+        _log.info("%s: %d frames dropped, while %d were predicted", opened[0][0], latest.dropped, found)
+    if first is not None and found == 0 and on_error is None:
+        raise nothing_read(failures, first)
+
+
+def nothing_read(count: int, first: ImageError) -> DataError:
+    """The error about a source of which nothing could be read."""
+    if count == 1:
+        return first
+    return DataError(f"source: none of the {count} images could be read. The first: {first}")
+
+
+def _submitted(
+    model: DetectionModel,
+    batches: Iterable[Ready],
+    pool: ThreadPoolExecutor,
+    *,
+    device: str | torch.device,
+    half: bool,
+    iou: float,
+    **settings: Any,
+) -> Iterator[Future[Found]]:
+    """Runs the network on each batch, and leaves the rest to `pool`."""
     import torch
 
-    from yolofast.evaluate.detect import find_detections
     from yolofast.evaluate.inference import inference, network_input, nms_threshold
-    from yolofast.evaluate.predict import to_original
     from yolofast.train import select_device
 
-    if batch < 1:
-        raise ConfigError(f"batch: got {batch}, expected at least 1.")
     where = select_device(device) if isinstance(device, str) else device
-    names = tuple(getattr(model, "class_names", ()))
-    report = on_error or (lambda _, error: _log.error("%s", error))
-    iou = nms_threshold(model, iou)
-    ready = _batches(open_source(source), imgsz, batch, rect)
-    with ThreadPoolExecutor(1, "yolofast-predict") as pool:
-        pending = pool.submit(next, ready, None)
-        while (item := pending.result()) is not None:
-            pending = pool.submit(next, ready, None)
-            for path, error in item.errors:
-                report(path, error)
-            if not item.names:
-                continue
-            begin = perf_counter()
+    names, iou = tuple(getattr(model, "class_names", ())), nms_threshold(model, iou)
+    for ready in batches:
+        raw = None
+        began = perf_counter()
+        if len(ready.pixels):
             with inference(model, where, half=half):  # not around the yield: modes stay inside
-                raw = model(network_input(torch.from_numpy(item.pixels), where))
-                middle = perf_counter()
-                found = find_detections(raw, conf=conf, iou=iou, max_det=max_det, classes=classes)
-            count = len(item.names)
-            speed = {
-                "preprocess": item.milliseconds / count,
-                "inference": (middle - begin) * 1e3 / count,
-                "postprocess": (perf_counter() - middle) * 1e3 / count,
-            }
-            size = (item.pixels.shape[2], item.pixels.shape[3])
-            for name, image, network in zip(item.names, item.images, found, strict=True):
-                placement = Letterbox.fit((image.shape[0], image.shape[1]), size)
-                yield Result(name, image, to_original(network, placement), names, speed)
+                raw = model(network_input(torch.from_numpy(ready.pixels), where))
+        took = (perf_counter() - began) * 1e3
+        yield pool.submit(_found, ready, raw, names, took, iou=iou, **settings)
+        del ready, raw  # not held while the next batch comes
 
 
-def _batches(source: Source, imgsz: int, batch: int, rect: bool) -> Iterator[_Ready]:
-    """Batches of `source` in order; one holds files only or arrays only."""
-    begin = 0
-    while begin < len(source):
-        files = isinstance(source[begin][1], Path)
-        end = begin
-        while end < min(begin + batch, len(source)) and isinstance(source[end][1], Path) == files:
-            end += 1
-        started = perf_counter()
-        chunk = source[begin:end]
-        errors: list[tuple[Path, ImageError]] = []
-        if files:
-            names, images, pixels = _from_files([name for name, _ in chunk], imgsz, rect, errors)
-        else:
-            names, images = [name for name, _ in chunk], [np.asarray(picture) for _, picture in chunk]
-            pixels = _from_arrays(images, imgsz, rect)
-        yield _Ready(names, images, pixels, errors, (perf_counter() - started) * 1e3)
-        begin = end
+def _found(
+    ready: Ready, raw: torch.Tensor | None, names: tuple[str, ...], inference_ms: float, **settings: Any
+) -> Found:
+    """The results of a batch, with its failures in their places."""
+    from yolofast.evaluate.detect import find_detections
+    from yolofast.evaluate.predict import to_original
+
+    if raw is None:
+        return [outcome for outcome in ready.outcomes if isinstance(outcome, Failure)]
+    began = perf_counter()
+    detections = iter(find_detections(raw, **settings))
+    count = len(ready.pixels)
+    speed = {
+        "preprocess": ready.milliseconds / count,
+        "inference": inference_ms / count,
+        "postprocess": (perf_counter() - began) * 1e3 / count,
+    }
+    size = (ready.pixels.shape[2], ready.pixels.shape[3])
+    results: Found = []
+    for outcome in ready.outcomes:
+        if isinstance(outcome, Failure):
+            results.append(outcome)
+            continue
+        name, image, frame, fps, _ = outcome
+        placement = Letterbox.fit((image.shape[0], image.shape[1]), size)
+        own = to_original(next(detections), placement)
+        results.append(Result(name, image, own, names, speed, frame, fps))
+    return results
 
 
-def _from_files(
-    paths: list[str], imgsz: int, rect: bool, errors: list[tuple[Path, ImageError]]
-) -> tuple[list[str], list[NDArray[np.uint8]], NDArray[np.uint8]]:
-    from yolofast.load import image_batches
-
-    def failed(path: Path, error: ImageError) -> None:
-        errors.append((path, error))
-
-    for found in image_batches(paths, imgsz=imgsz, batch_size=len(paths), rect=rect, on_error=failed):
-        return list(found.paths), [read_image(path) for path in found.paths], np.asarray(found.images)
-    return [], [], np.zeros((0, 3, imgsz, imgsz), np.uint8)
+def _unlagged(pending: Iterator[Future[Found]]) -> Iterator[Result | Failure]:
+    for future in pending:
+        yield from future.result()
 
 
-def _from_arrays(images: list[NDArray[np.uint8]], imgsz: int, rect: bool) -> NDArray[np.uint8]:
-    from yolofast.load.plan.sizes import FixedSize, RectangularSizes
-
-    sides = np.array([image.shape[:2] for image in images], np.int32)
-    order = np.arange(len(images), dtype=np.int64)
-    sizes = (
-        RectangularSizes(sides, order, imgsz, MODEL_STRIDE, 0.5, len(images)) if rect else FixedSize(imgsz)
-    )
-    return np.stack([letterbox(image, sizes.at(0, 0), layout="chw")[0] for image in images])
+def _one_behind(pending: Iterator[Future[Found]]) -> Iterator[Result | Failure]:
+    """The results of a batch once the network has done the next one; also before an error about that."""
+    before: Future[Found] | None = None
+    while True:
+        try:
+            future = next(pending, None)
+        except Exception:
+            if before is not None:
+                yield from before.result()
+            raise
+        if before is not None:
+            yield from before.result()
+        if future is None:
+            return
+        before = future

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <new>
 
-#include "core/image/ycc.hpp"
+#include "core/image/rgb_rows.hpp"
 #include "core/jpeg/header.hpp"
 #include "core/jpeg/plan.hpp"
 
@@ -145,18 +145,11 @@ void convert_rgb(ConstImage rgb, Picture& out) {
     lay_planes(out, rgb.height, rgb.width, rgb.height, rgb.width, true);
     out.view.factor_x = out.view.factor_y = 1;
     place_stored(1, rgb.width, rgb.height, 1.0, out.view.place);
-    for (int row = 0; row < rgb.height; ++row) {
-        std::uint8_t* y = writable(out, out.view.y) + row * out.view.y.stride;
-        std::uint8_t* cb = writable(out, out.view.cb) + row * out.view.cb.stride;
-        std::uint8_t* cr = writable(out, out.view.cr) + row * out.view.cr.stride;
-        const std::uint8_t* in = rgb.data + row * rgb.stride;
-        for (int x = 0; x < rgb.width; ++x, in += 3) {
-            const int r = in[0], g = in[1], b = in[2];
-            *y++ = luma_of(r, g, b);
-            *cb++ = cb_of(r, g, b);
-            *cr++ = cr_of(r, g, b);
-        }
-    }
+    for (int row = 0; row < rgb.height; ++row)
+        convert_row(rgb.data + row * rgb.stride, rgb.width,
+                    writable(out, out.view.y) + row * out.view.y.stride,
+                    writable(out, out.view.cb) + row * out.view.cb.stride,
+                    writable(out, out.view.cr) + row * out.view.cr.stride);
 }
 
 // ---------------------------------------------------------------------------------- reduction
@@ -190,6 +183,11 @@ struct Areas {
     }
 };
 
+YF_MULTIVERSION void add_row(const std::uint8_t* __restrict row, float weight, int width,
+                             float* __restrict line) {
+    for (int x = 0; x < width; ++x) line[x] += weight * row[x];
+}
+
 void average_areas(const PlaneView& in, double gain_x, double gain_y, const PlaneView& shape,
                    std::uint8_t* out) {
     const Areas columns(shape.width, gain_x, in.width), rows(shape.height, gain_y, in.height);
@@ -199,8 +197,7 @@ void average_areas(const PlaneView& in, double gain_x, double gain_y, const Plan
         std::fill(line.begin(), line.end(), 0.0f);
         for (int k = 0; k < rows.count[y]; ++k) {
             const float weight = rows.weights[static_cast<std::size_t>(y) * rows.span + k];
-            const std::uint8_t* row = in.data + (rows.first[y] + k) * in.stride;
-            for (int x = 0; x < in.width; ++x) line[static_cast<std::size_t>(x)] += weight * row[x];
+            add_row(in.data + (rows.first[y] + k) * in.stride, weight, in.width, line.data());
         }
         for (int x = 0; x < shape.width; ++x) {
             float sum = 0.5f;

@@ -85,9 +85,14 @@ cdef _decode_other_format(path, shape, int decode_side, CPicture* out):
             f"{path}: got {rgb.shape[1]} x {rgb.shape[0]} pixels, expected {shape[1]} x {shape[0]} as when "
             "it was indexed; prepare or index the dataset again"
         )
+    _convert(rgb, decode_side, out)
+
+
+cdef _convert(cnp.ndarray rgb, int decode_side, CPicture* out):
+    """The planes of packed RGB rows, at most `decode_side` long."""
     cdef ConstImage view = _rgb_view(rgb)
     cdef CPicture full
-    cdef cbool small = max(shape) <= decode_side
+    cdef cbool small = max(view.height, view.width) <= decode_side
     with nogil:
         if small:
             convert_rgb(view, out[0])
@@ -165,6 +170,38 @@ def load_picture(path, shape, int decode_side, *, bint compact=False):
     with nogil:
         compact_picture(picture.view, decode_side, reduced)
     return _to_python(reduced, shape)
+
+
+def checked_image(image):
+    """An image in memory as `array_picture` takes it: `image`, or a contiguous copy.
+
+    Raises `ValueError` unless it is uint8 [H, W, 3] with pixels, and no more than the loader takes.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise ValueError(f"image is {got}; expected an array uint8 [H, W, 3]")
+    cdef int64_t pixels = image.shape[0] * image.shape[1]
+    if not 0 < pixels <= MAX_PIXELS:
+        raise ValueError(f"image is {image.shape}; expected 1 to {MAX_PIXELS:,} pixels")
+    return np.ascontiguousarray(image)
+
+
+def array_picture(image, int decode_side):
+    """The planes of an image in memory: those that the engine makes of a PNG file of it. The GIL is released.
+
+    Args:
+        image: see `checked_image`.
+        decode_side: the longer side needed, in pixels; a larger image is reduced to it by averaging.
+
+    Returns:
+        `Picture`.
+    """
+    if decode_side < 1:
+        raise ValueError(f"decode_side is {decode_side}; expected at least 1 pixel")
+    rgb = checked_image(image)
+    cdef CPicture picture
+    _convert(rgb, decode_side, &picture)
+    return _to_python(picture, rgb.shape[:2])
 
 
 @cython.auto_pickle(False)
