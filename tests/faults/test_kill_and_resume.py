@@ -57,15 +57,20 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.deep
-def test_killed_run_resumes_to_the_same_end(sample_yolo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "extra", [(), ("--model", "yolo26n", "--optimizer", "musgd")], ids=["one head", "two heads, musgd"]
+)
+def test_killed_run_resumes_to_the_same_end(
+    extra: tuple[str, ...], sample_yolo: Path, tmp_path: Path
+) -> None:
     subprocess.run(
-        command(sample_yolo, tmp_path, "whole"), check=True, capture_output=True, env=environment()
+        command(sample_yolo, tmp_path, "whole", *extra), check=True, capture_output=True, env=environment()
     )
 
     killed = tmp_path / "killed"
     last = killed / "weights" / "last.safetensors"
     process = subprocess.Popen(
-        command(sample_yolo, tmp_path, "killed"),
+        command(sample_yolo, tmp_path, "killed", *extra),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=environment(),

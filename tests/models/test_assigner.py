@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -156,3 +157,66 @@ def test_slices_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.equal(whole.point, sliced.point)
     assert torch.equal(whole.truth, sliced.truth)
     torch.testing.assert_close(whole.score, sliced.score)
+
+
+def one_to_one(truth: GroundTruth, logits: torch.Tensor, boxes: torch.Tensor, side: float) -> dict[int, int]:
+    """Positive point -> box: each box keeps the best aligned of the points that are its own. numpy, float64."""
+    x, y = CENTRES.double().numpy()
+    claims: dict[int, list[tuple[float, int, float]]] = {}
+    for n, (image, cls, box) in enumerate(
+        zip(truth.sample.tolist(), truth.classes.tolist(), truth.boxes.double().numpy(), strict=True)
+    ):
+        middle, half = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], side) / 2
+        low, high = middle - half, middle + half
+        inside = (x >= low[0]) & (x < high[0]) & (y >= low[1]) & (y < high[1])
+        got = boxes[image].double().numpy()
+        inner = (np.minimum(got[2], box[2]) - np.maximum(got[0], box[0])).clip(0) * (
+            np.minimum(got[3], box[3]) - np.maximum(got[1], box[1])
+        ).clip(0)
+        area = (got[2] - got[0]).clip(0) * (got[3] - got[1]).clip(0)
+        iou = inner / (area + (box[2] - box[0]) * (box[3] - box[1]) - inner + 1e-7)
+        alignment = (1 / (1 + np.exp(-logits[image, cls].double().numpy()))) ** ALPHA * iou**BETA
+        ranked = sorted(np.flatnonzero(inside).tolist(), key=lambda a: (-alignment[a], a))
+        for a in ranked[:TOP_K]:
+            claims.setdefault(image * POINTS + a, []).append((-iou[a], n, alignment[a]))
+    best: dict[int, tuple[float, int]] = {}
+    for point, takers in sorted(claims.items()):
+        _, n, alignment = min(takers)  # the highest IoU, then the first box
+        best[n] = max(best.get(n, (-1.0, 0)), (alignment, point), key=lambda pair: pair[0])
+    return {point: n for n, (_, point) in best.items()}
+
+
+@pytest.mark.parametrize(
+    ("counts", "smallest"), [([1], 20.0), ([3, 0, 5, 1], 4.0), ([0, 0, 7], 0.5), ([25, 1], 2.0), ([12, 9], 25.0)]
+)
+@pytest.mark.parametrize("side", [8.0, 16.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_to_one_gives_each_box_its_own_best_point(
+    counts: list[int], smallest: float, side: float, seed: int
+) -> None:
+    truth = random_truth(counts, 3, smallest, seed)
+    predictions = random_predictions(len(counts), 3, 100 + seed)
+    got = assign(truth, *predictions, CENTRES, side, one_to_one=True)
+    assert len(set(got.point.tolist())) == len(got.point), "each point at most one box"
+    assert len(set(got.truth.tolist())) == len(got.truth), "each box at most one point"
+    assert dict(zip(got.point.tolist(), got.truth.tolist(), strict=True)) == one_to_one(
+        truth, *predictions, side
+    )
+    many = as_dict(assign(truth, *predictions, CENTRES, side))
+    for point, pair in as_dict(got).items():
+        assert many[point] == pair
+    assert set(got.truth.tolist()) == {n for n, _ in many.values()}, "no box loses its last point"
+
+
+def test_one_to_one_second_stage_falls_back_on_the_next_point() -> None:
+    """Two boxes nearly alike, and predictions that fit the first: they share no point, and none is left out."""
+    first, second = torch.tensor([8.0, 8.0, 40.0, 40.0]), torch.tensor([9.0, 9.0, 41.0, 41.0])
+    truth = GroundTruth(torch.zeros(2).long(), torch.zeros(2).long(), torch.stack((first, second)))
+    boxes = first[None, :, None].expand(1, 4, POINTS).clone()
+    fits_second = int(((CENTRES == 28).all(dim=0)).nonzero()[0])
+    boxes[0, :, fits_second] = torch.tensor([9.0, 9.0, 41.0, 38.0])  # IoU 0.91 with the second, 0.87 with it
+    logits = torch.zeros(1, 1, POINTS)
+    got = assign(truth, logits, boxes, CENTRES, 8.0, one_to_one=True)
+    assert got.truth.tolist() == [0, 1]
+    assert got.point[1] == fits_second
+    assert got.point[0] != fits_second

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from yolofast.config import TrainingConfig
-from yolofast.train import LearningRate, build_optimizer, resolved
+from yolofast.models import build_model
+from yolofast.train import LearningRate, Trainer, build_optimizer, resolved
 from yolofast.train.optim import Plateau
 
 
@@ -42,6 +43,34 @@ def test_auto_of_a_run_that_is_resumed_is_its_own_optimizer() -> None:
     assert resolved(TrainingConfig(), num_classes=1, steps=10_001, resumed="adamw").optimizer == "adamw"
     explicit = resolved(TrainingConfig(optimizer="sgd", lr0=0.5), num_classes=1, steps=9, resumed="adamw")
     assert (explicit.optimizer, explicit.lr0) == ("sgd", 0.5)
+
+
+@pytest.mark.parametrize("steps", [10, 10_001])
+def test_auto_of_a_model_with_its_own_optimizer(steps: int) -> None:
+    """Whatever the length of the run; but not when it was chosen, or began, otherwise."""
+    config = resolved(TrainingConfig(), num_classes=1, steps=steps, default="musgd")
+    assert (config.optimizer, config.lr0) == ("musgd", 0.03)
+    explicit = resolved(TrainingConfig(optimizer="sgd"), num_classes=1, steps=steps, default="musgd")
+    assert (explicit.optimizer, explicit.lr0) == ("sgd", 0.01)
+    resumed = resolved(TrainingConfig(), num_classes=1, steps=steps, default="musgd", resumed="adamw")
+    assert (resumed.optimizer, resumed.lr0) == ("adamw", 0.002)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("n", "AdamW"), ("yolo11n", "AdamW"), ("yolo26n", "MuSGD")])
+def test_the_trainer_asks_the_model(name: str, kind: str) -> None:
+    class Loader:
+        def __len__(self) -> int:
+            return 2
+
+    made = Trainer(
+        build_model(name, 1, seed=0),
+        Loader(),  # type: ignore[arg-type]
+        TrainingConfig(epochs=2, device="cpu"),
+        num_classes=1,
+        progress=False,
+    )
+    assert type(made.optimizer).__name__ == kind
+    assert made.config.optimizer == kind.lower()
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])

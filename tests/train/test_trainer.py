@@ -139,6 +139,50 @@ def test_gradient_clipping_bounds_the_step() -> None:
     assert made.model.w.item() == pytest.approx(4 * 0.1 * 0.01, rel=1e-4)
 
 
+class Progressing(Mean):
+    """Keeps the progress that it was trained with, one number for each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress = 0.5
+        self.seen: list[float] = []
+
+    def forward(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.seen.append(self.progress)
+        return super().forward(images, targets)
+
+
+@pytest.mark.parametrize(("epochs", "wanted"), [(5, [0, 0.25, 0.5, 0.75, 1]), (2, [0, 1]), (1, [0])])
+def test_the_model_is_told_the_progress_before_every_epoch(epochs: int, wanted: list[float]) -> None:
+    model = Progressing()
+    loader = Loader(counts=(2, 2))
+    Trainer(model, loader, config(epochs=epochs), num_classes=1, progress=False).fit()
+    assert model.seen == [value for value in wanted for _ in range(2)]
+
+
+def test_the_progress_of_a_resumed_run_is_that_of_its_epochs(tmp_path: Path) -> None:
+    """Also when the run was made longer: it is a function of the epoch and the number of epochs."""
+    Trainer(
+        Progressing(),
+        Loader(counts=(2,)),
+        config(epochs=3),
+        num_classes=1,
+        progress=False,
+        checkpoints=CheckpointManager(tmp_path),
+    ).fit()
+    model = Progressing()
+    settings = config(epochs=5, resume=True)
+    Trainer(
+        model,
+        Loader(counts=(2,)),
+        settings,
+        num_classes=1,
+        progress=False,
+        checkpoints=CheckpointManager(tmp_path),
+    ).fit()
+    assert model.seen == [0.75, 1.0]
+
+
 def test_patience_stops_and_best_is_kept(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path)
     made = trainer(config(patience=2), checkpoints=manager, validate=scores(0.1, 0.5, 0.4, 0.3, 0.2, 0.1))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from yolofast import __version__
-from yolofast.config import MODEL_STRIDE
+from yolofast.config import MODEL_STRIDE, Optimizer
 from yolofast.errors import ConfigError
 from yolofast.models.blocks import ConvUnit
 from yolofast.models.head import Head, HeadOutput, decode_xywh
@@ -77,6 +77,11 @@ class Detector(nn.Module):
     def end_to_end(self) -> bool:
         """Whether predictions come from a one-to-one head and need no NMS."""
         return self.single_head is not None
+
+    @property
+    def default_optimizer(self) -> Optimizer:
+        """What `--optimizer auto` means for this model; auto leaves it to the length of the run."""
+        return self.spec.family.default_optimizer
 
     def predict_maps(self, images: Tensor) -> HeadOutput:
         """The head's logits for images [B, 3, H, W], from which both boxes and loss are computed."""

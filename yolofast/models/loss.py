@@ -3,7 +3,7 @@
 A head with a distribution for each side has the distribution focal loss; one that gives the distance itself
 has the absolute error, in strides, in its place. A detector with two heads, one-to-many and one-to-one, has
 the weighted sum of both losses, whose weights move from the first to the second while it is trained.
-Always float32, even under autocast: products of small probabilities and IoUs underflow in half precision.
+At least float32, even under autocast: products of small probabilities and IoUs underflow in half precision.
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ def _assign(output: HeadOutput, truth: GroundTruth, *, one_to_one: bool) -> Assi
     boxes are widened to two strides instead of one, for at least four points (small-target-aware
     assignment). Distributions cannot go below 0.
     """
+    output = HeadOutput(*(part.detach().float() for part in output))
     batch, channels, _ = output.box_logits.shape
     bins = channels // 4
-    with torch.no_grad():
-        sides = side_distances(output.box_logits.view(batch, 4, bins, -1), bins) * output.strides
-        boxes = torch.cat((output.centres - sides[:, :2], output.centres + sides[:, 2:]), dim=1)
+    sides = side_distances(output.box_logits.view(batch, 4, bins, -1), bins) * output.strides
+    boxes = torch.cat((output.centres - sides[:, :2], output.centres + sides[:, 2:]), dim=1)
     min_side = float(STRIDES[0] * (2 if bins == 1 else 1))
     return assign(truth, output.class_logits, boxes, output.centres, min_side, one_to_one=one_to_one)
 
@@ -161,7 +161,7 @@ def loss_sums(
 ) -> Tensor:
     """Sums float32 [4] over a batch: the box, class and distance terms, and the soft targets.
 
-    output         of the head, for images of `height` x `width` pixels.
+    output         of the head, for images of `height` x `width` pixels; float64 logits give float64 sums.
     targets        float [N, 6]: sample, class, xywhn; N may be 0.
     one_to_one     each box has a single positive point: see `assign`.
 
@@ -171,7 +171,8 @@ def loss_sums(
     Sums of batches add up: their total is the same however a dataset is cut into batches. Without boxes the
     box and distance terms are 0 and still have a gradient (0).
     """
-    output = HeadOutput(*(part.float() for part in output))
+    precision = torch.promote_types(output.box_logits.dtype, torch.float32)
+    output = HeadOutput(*(part.to(precision) for part in output))
     batch, classes, count = output.class_logits.shape
     truth = ground_truth(targets, batch, classes, height, width)
     with torch.autocast(output.box_logits.device.type, enabled=False):

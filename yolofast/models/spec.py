@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from yolofast.config import MODEL_FAMILIES
+from yolofast.config import MODEL_FAMILIES, Optimizer
 from yolofast.errors import ConfigError, nearest
 
 STRIDES = (8, 16, 32)
@@ -61,6 +61,8 @@ class Family:
     """Whether the pyramid pooling adds its input."""
     spp_activation: bool
     """Whether its first unit has an activation, where weights do not say otherwise."""
+    default_optimizer: Optimizer = "auto"
+    """What `--optimizer auto` means for it, or auto: by the length of the run."""
 
 
 V8 = Family(
@@ -111,6 +113,7 @@ V26 = Family(
     one_to_one=True,
     spp_residual=True,
     spp_activation=False,
+    default_optimizer="musgd",
 )
 
 

@@ -13,24 +13,34 @@ from yolofast.config import Optimizer, TrainingConfig
 from yolofast.train.muon import MuSGD
 
 AUTO_ADAMW_STEPS = 10_000
+MUSGD_RATE = 0.03
+"""Peak rate of MuSGD: its orthogonalised steps do not depend on the size of the gradients."""
 MAX_WARMUP_SHARE = 0.3
 """A warm-up never takes a larger share of the run than this, so that short runs reach their peak rate."""
 ADAMW_BETAS = (0.9, 0.999)
 
 
 def resolved(
-    config: TrainingConfig, *, num_classes: int, steps: int, resumed: Optimizer | None = None
+    config: TrainingConfig,
+    *,
+    num_classes: int,
+    steps: int,
+    resumed: Optimizer | None = None,
+    default: Optimizer = "auto",
 ) -> TrainingConfig:
     """`config` with the optimizer and the peak learning rate that it leaves open.
 
     steps    of the whole run: `auto` means AdamW up to 10,000 steps, whose per-weight step size suits short
              runs, and SGD for longer ones
-    resumed  the optimizer of the run that is resumed, which `auto` then means
+    default  the model's own optimizer, which `auto` then means, whatever the number of steps
+    resumed  the optimizer of the run that is resumed, which `auto` then means in any case
     """
     kind = config.optimizer
     if kind == "auto":
-        kind = resumed or ("adamw" if steps <= AUTO_ADAMW_STEPS else "sgd")
-    rate = config.lr0 or (0.01 / (4 + num_classes) if kind == "adamw" else 0.01)
+        by_length: Optimizer = "adamw" if steps <= AUTO_ADAMW_STEPS else "sgd"
+        kind = resumed or (by_length if default == "auto" else default)
+    rates = {"adamw": 0.01 / (4 + num_classes), "musgd": MUSGD_RATE, "sgd": 0.01}
+    rate = config.lr0 or rates[kind]
     return replace(config, optimizer=kind, lr0=rate)
 
 

@@ -88,7 +88,8 @@ class Trainer:
     """Trains a model whose `model(images, targets)` returns the losses (box, cls, dfl) as a tensor [3].
 
     A model that has a `progress` gets the share of the training that is done in it before every epoch: 0 in
-    the first, 1 in the last. Its loss may depend on it.
+    the first, 1 in the last. Its loss may depend on it. One that has a `default_optimizer` says what the
+    optimizer `auto` means for it.
 
     model        any such module; images float [B, 3, H, W] in 0..1, targets float32 [N, 6]
     loader       yields `Batch`es of torch tensors and has `set_epoch`
@@ -133,6 +134,7 @@ class Trainer:
             num_classes=num_classes,
             steps=len(loader) * config.epochs,
             resumed=state.values.get("optimizer", "").lower() or None if state is not None else None,
+            default=getattr(model, "default_optimizer", "auto"),
         )
         self.optimizer = build_optimizer(model, self.config)
         self.rate = LearningRate(self.config, len(loader), peak=self.optimizer.param_groups[0]["lr"])
