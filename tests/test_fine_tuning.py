@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError, ConfigError
-from yolofast.models import load_weights
-from yolofast.pipeline import evaluate_run, start_model, train_run
+from yolofast.load.configured import configured_dataset
+from yolofast.load.dataset import YOLODataset
+from yolofast.models import load_weights, save_weights
+from yolofast.pipeline import evaluate_run, start_model, train_model, train_run
 from yolofast.runs import resumed_config
 from yolofast.sample import make_sample_dataset
 from yolofast.tensor_file import open_tensors
@@ -110,3 +114,63 @@ def test_every_nth_epoch_is_kept(sample_yolo: Path, tmp_path: Path) -> None:
     assert kept == ["epoch2.safetensors", "epoch4.safetensors"]
     last, second = (load_weights(folder / "weights" / name).state_dict() for name in kept[::-1])
     assert not torch.equal(last["backbone.stem.conv.weight"], second["backbone.stem.conv.weight"])
+
+
+def test_a_fraction_of_the_training_images_is_drawn_by_the_seed(sample_yolo: Path) -> None:
+    def dataset(split: str, fraction: float, seed: int = 0) -> YOLODataset:
+        config = YOLOConfig().replace(data=sample_yolo, imgsz=32, fraction=fraction, seed=seed)
+        return configured_dataset(config, split, augment=split == "train", shuffle=False)
+
+    whole, half, quarter = (dataset("train", share) for share in (1.0, 0.5, 0.25))
+    assert [len(d) for d in (half, quarter)] == [round(len(whole) * share) for share in (0.5, 0.25)]
+    assert set(quarter.paths) < set(half.paths) < set(whole.paths)
+    assert list(half.paths) == list(dataset("train", 0.5).paths) == sorted(half.paths)
+    assert list(half.paths) != list(dataset("train", 0.5, seed=1).paths)
+    number = {path: i for i, path in enumerate(whole.paths)}
+    for i, path in enumerate(half.paths):
+        assert np.array_equal(half.labels[i], whole.labels[number[path]])
+        assert np.array_equal(half.shapes[i], whole.shapes[number[path]])
+    assert len(dataset("train", 1e-9)) == 1
+    assert len(dataset("val", 0.5)) == len(dataset("val", 1.0))
+
+
+@pytest.mark.parametrize(("name", "values"), [("fraction", (0.0, 1.1)), ("cls_pw", (-0.1, 1.5))])
+def test_shares_and_powers_have_bounds(name: str, values: tuple[float, ...]) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=f"{name}: got {value}, expected a value"):
+            YOLOConfig().replace(**{name: value})
+
+
+def test_rare_classes_weigh_more_in_a_run_with_cls_pw(sample_yolo: Path, tmp_path: Path) -> None:
+    config = small_run(sample_yolo, tmp_path, cls_pw=1.0, fraction=0.5)
+    names = ("circle", "square", "triangle", "star", "ring")
+    model = start_model(config, names)
+    train_model(model, config, progress=False)
+    rows = configured_dataset(config, "train", True, False).index.labels.rows
+    counts = np.bincount(rows[:, 0].astype(int), minlength=5)
+    weights = model.gains.classes
+    assert weights is not None
+    assert np.mean(weights) == pytest.approx(1)
+    assert np.ptp(np.array(weights) * np.maximum(counts, 1)) == pytest.approx(0, abs=1e-9)
+    assert set(weights) != {1.0}
+
+
+def test_a_run_with_a_fraction_and_cls_pw_is_resumed_with_them(sample_yolo: Path, tmp_path: Path) -> None:
+    folder, _ = train_run(small_run(sample_yolo, tmp_path, cls_pw=0.5, fraction=0.5), progress=False)
+    again = resumed_config(folder)
+    assert (again.dataset.fraction, again.training.cls_pw) == (0.5, 0.5)
+    assert train_run(again.replace(epochs=2), progress=False)[1].final_epoch == 2
+
+
+def test_new_classes_start_from_the_prior_of_their_number(tmp_path: Path) -> None:
+    """Rows of known classes come from the file, those of others start as in a model of that many classes."""
+    first = start_model(YOLOConfig().replace(model="p", seed=1), ("a", "b"))
+    for branch in first.head.class_branches:
+        torch.nn.init.constant_(branch.get_submodule("2").get_parameter("bias"), -1.5)
+    save_weights(first, tmp_path / "w.safetensors")
+    config = YOLOConfig().replace(model="p", weights=tmp_path / "w.safetensors")
+    second = start_model(config, ("x", "b", "y", "a", "z"))
+    for branch, stride in zip(second.head.class_branches, second.strides, strict=True):
+        prior = math.log(5 / 5 / (640 / stride) ** 2)
+        bias = branch.get_submodule("2").get_parameter("bias").tolist()
+        assert bias == pytest.approx([prior, -1.5, prior, -1.5, prior])

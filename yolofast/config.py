@@ -107,6 +107,9 @@ class DatasetConfig(Section):
     """Drop the last training batch of an epoch when it is incomplete."""
     single_cls: bool = False
     """Treat all classes as one."""
+    fraction: float = bounded(1.0, 0.0, 1.0, open_low=True)
+    """Share of the training images to train on, drawn at random by --seed; a larger share has the images of a
+    smaller one. Validation uses all of its images."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -166,6 +169,9 @@ class TrainingConfig(Section):
     """Weight of the classification loss."""
     dfl: float = bounded(1.5, 0.0)
     """Weight of the distribution focal loss; in yolo26 models, of the error of the side distances (L1)."""
+    cls_pw: float = bounded(0.0, 0.0, 1.0)
+    """Weight the classes in the classification loss by this power of their inverse frequency in the training
+    boxes, for rare classes; 0 = all alike, 1 = fully inverse."""
     freeze: int | Literal["backbone"] = 0
     """Freeze the first N layers of backbone and neck (10 = the backbone, 22 = all but the head), or
     `backbone`: their weights and batch-norm statistics stay as they are. 0 = train all."""

@@ -146,7 +146,7 @@ def train_model(
 
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.load import DataFlowMonitor, create_loader
-    from yolofast.models import freeze_layers
+    from yolofast.models import freeze_layers, inverse_frequency_weights
     from yolofast.train import Trainer, TrainingMonitor
 
     _check_stride(config)
@@ -168,6 +168,10 @@ def train_model(
         return losses | {name: figures[name] for name in ("precision", "recall", "map50", "map50_95")}
 
     monitor = monitor or TrainingMonitor()
+    if power := config.training.cls_pw:
+        boxes = loader.dataset.index.labels.rows[:, 0].astype(np.int64)
+        counts = np.bincount(boxes, minlength=model.num_classes).tolist()
+        model.gains = replace(model.gains, classes=inverse_frequency_weights(counts, power))
     if frozen := freeze_layers(model, config.training.freeze):
         monitor.report(f"frozen: the first {frozen} layers")
     folder = monitor.directory

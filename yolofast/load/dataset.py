@@ -64,6 +64,7 @@ class YOLODataset:
     max_bad_share  more than this share of unreadable images raises `DataError`; each one is reported
                    once and replaced by the next readable image
     keep_rejected  images with label rows of which none can be used are background; otherwise left out
+    fraction       share of the readable images that are used, drawn by `seed`
 
     Raises `DataError` when the split has no readable image, `ConfigError` for settings that exclude one
     another, `HookError` for a hook that cannot be compiled.
@@ -89,6 +90,7 @@ class YOLODataset:
         hooks: Iterable[Hook | HookFunction] = (),
         max_bad_share: float = 0.25,
         keep_rejected: bool = False,
+        fraction: float = 1.0,
     ) -> None:
         if rect and (shuffle or multi_scale):
             raise ConfigError(
@@ -105,6 +107,8 @@ class YOLODataset:
         )
         if multi_scale >= 1:
             raise ConfigError(f"multi_scale: got {multi_scale}, expected a share below 1.")
+        if not 0 < fraction <= 1:
+            raise ConfigError(f"fraction: got {fraction}, expected a share above 0 and at most 1.")
         self.data = data if isinstance(data, DataYaml) else read_data_yaml(Path(data))
         self.split, self.imgsz, self.augment = as_split(split), imgsz, augment
         self.shuffle, self.seed, self.epochs = shuffle, seed, epochs
@@ -119,6 +123,8 @@ class YOLODataset:
         """Label rows in the split's files, usable or not."""
         self.index = PackedIndex.of_chunks(self._read(keep_rejected), single_cls=single_cls)
         self._report_index()
+        if fraction < 1:
+            self.index = self.index.subset(draws.sample_of(seed, len(self.index), fraction))
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._aspect_order = aspect_order(self.shapes) if rect else None
         self.bad_images = BadImages(

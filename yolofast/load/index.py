@@ -79,6 +79,19 @@ class PackedIndex:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def subset(self, images: NDArray[np.int64]) -> PackedIndex:
+        """The images of these numbers, int64 [m], in this order."""
+        kept = PackedIndex.__new__(PackedIndex)
+        packed = pack_paths([self.paths[i] for i in images.tolist()])
+        ends = np.concatenate((np.zeros(1, np.int64), path_ends(packed)))
+        kept.paths = PackedPaths(np.frombuffer(packed, np.uint8), ends)
+        kept.shapes = self.shapes[images]
+        first, counts = self.labels.offsets[images], np.diff(self.labels.offsets)[images]
+        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
+        rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], counts)
+        kept.labels = PackedLabels(self.labels.rows[rows], offsets)
+        return kept
+
     @property
     def nbytes(self) -> int:
         """Bytes of its arrays."""
