@@ -51,10 +51,14 @@ class PackedIndex:
         self._pack(_pack_records(records), single_cls)
 
     @staticmethod
-    def of_chunks(chunks: Iterable[ReadChunk], *, single_cls: bool = False) -> PackedIndex:
-        """The usable images of chunks."""
+    def of_chunks(
+        chunks: Iterable[ReadChunk], *, single_cls: bool = False, classes: Sequence[int] | None = None
+    ) -> PackedIndex:
+        """The usable images of chunks, with their boxes of `classes` (numbers; None means all)."""
         index = PackedIndex.__new__(PackedIndex)
-        index._pack(map(_usable_images, chunks), single_cls)
+        images = map(_usable_images, chunks)
+        kept = images if classes is None else (_with_classes(each, classes) for each in images)
+        index._pack(kept, single_cls)
         return index
 
     def _pack(self, chunks: Iterable[_Images], single_cls: bool) -> None:
@@ -131,3 +135,11 @@ def _usable_images(chunk: ReadChunk) -> _Images:
     paths: list[str] = [image for image, good in zip(chunk.images, chunk.usable, strict=True) if good]
     counts = np.diff(chunk.offsets)[chunk.usable]
     return _Images(paths, chunk.sizes[chunk.usable], counts, chunk.boxes, chunk.classes)
+
+
+def _with_classes(images: _Images, classes: Sequence[int]) -> _Images:
+    """The same images without the boxes of other classes."""
+    kept = np.isin(images.classes, classes)
+    number = np.repeat(np.arange(len(images.counts)), images.counts)
+    counts = np.bincount(number[kept], minlength=len(images.counts))
+    return images._replace(counts=counts, boxes=images.boxes[kept], classes=images.classes[kept])

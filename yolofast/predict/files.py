@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from yolofast.errors import ConfigError, DataError, DatasetNotFoundError, ImageError, nearest
+from yolofast.class_numbers import class_numbers
+from yolofast.errors import DataError, DatasetNotFoundError, ImageError
 from yolofast.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, read_image
 from yolofast.outputs import ResultWriter
 from yolofast.result import Result
@@ -82,26 +83,6 @@ def predict_images(
             with optional_picture(target):
                 plot_detections(read_image(path), detections, class_names, target)
         yield path, detections
-
-
-def class_numbers(chosen: Sequence[str] | None, class_names: Sequence[str]) -> list[int] | None:
-    """The numbers of classes given by name or number; None means all. Raises `ConfigError` for others."""
-    if chosen is None:
-        return None
-    numbers = []
-    for given in chosen:
-        if given in class_names:
-            numbers.append(class_names.index(given))
-        elif given.isdecimal() and int(given) < len(class_names):
-            numbers.append(int(given))
-        else:
-            raise ConfigError(
-                f"classes: got '{given}', expected names or numbers of the model's {len(class_names)} "
-                f"classes ({', '.join(class_names)}).{nearest(given, class_names)}"
-            )
-    if not numbers:
-        raise ConfigError("classes: got none, expected at least one. Omit it to keep all.")
-    return numbers
 
 
 def images_of(source: Path) -> list[Path]:
