@@ -34,7 +34,9 @@ from yolofast.runs import CONFIG_NAME
 
 MODEL = "yolov8n"
 PEER_EPOCHS, EPOCHS = 5, 10
-BATCH = 16
+BATCH, PEER_BATCH = 16, 4
+"""The peer accumulates batches up to 64 and warms up for at least 100 of them: five epochs of 205 images in
+batches of 16 end in the warm-up, with mAP 0. So it gets smaller ones, and a step for each."""
 THREADS = 1
 TOLERANCE = 0.01
 """Largest difference between the mAP of the peer and ours for the same weights."""
@@ -47,7 +49,8 @@ from ultralytics import YOLO, __version__
 data, folder, epochs, imgsz, batch = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
 options = dict(data=str(data), imgsz=imgsz, batch=batch, device="cpu", workers=0, plots=False)
 model = YOLO("yolov8n.yaml")
-model.train(**options, epochs=epochs, project=folder, name="peer", exist_ok=True, pretrained=False, amp=False)
+model.train(**options, epochs=epochs, nbs=batch, project=folder, name="peer", exist_ok=True, pretrained=False,
+            amp=False)
 weights = Path(model.trainer.save_dir) / "weights" / "last.pt"
 found = YOLO(str(weights)).val(**options, project=folder, name="peer_val", exist_ok=True)
 with open(Path(model.trainer.save_dir) / "results.csv") as file:
@@ -66,7 +69,7 @@ def peer_result(python: str, data: Path, work: Path, imgsz: int) -> dict[str, An
     if not found.exists():
         absolute = work / "data.yaml"  # the peer resolves a relative `path` by a rule of its own
         write_json(absolute, _absolute_data(data))
-        numbers = map(str, (PEER_EPOCHS, imgsz, BATCH))
+        numbers = map(str, (PEER_EPOCHS, imgsz, PEER_BATCH))
         command = [python, "-c", PEER, str(absolute), str(work), *numbers]
         with tempfile.TemporaryDirectory() as home:
             subprocess.run(command, env=environment(Path(home), THREADS), stdout=sys.stderr, check=True)
@@ -107,6 +110,8 @@ def plot(peer: dict[str, Any], start: dict[str, float], runs: dict[str, Any], pa
             ("scratch", "tab:red", "s", f"yolofast from scratch, {EPOCHS} epochs"),
             ("scratch, longer", "tab:gray", "^", f"yolofast from scratch, {PEER_EPOCHS + EPOCHS} epochs"),
         ):
+            if key not in runs:
+                continue
             epochs, values = _points(runs[key]["curve"], name)
             if key == "fine-tuned":
                 epochs = [PEER_EPOCHS, *(epoch + PEER_EPOCHS for epoch in epochs)]
@@ -133,16 +138,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder of the runs; omitted means a temporary one")
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--only-peer", action="store_true", help="train the peer and stop")
+    parser.add_argument("--no-longer", action="store_true", help="leave out the longest run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
         peer = peer_result(options.peer_python, options.data, work, options.imgsz)
         if not options.only_peer:
-            compare(peer, options.data, work, options.imgsz)
+            compare(peer, options.data, work, options.imgsz, longer=not options.no_longer)
 
 
-def compare(peer: dict[str, Any], data: Path, work: Path, imgsz: int) -> None:
+def compare(peer: dict[str, Any], data: Path, work: Path, imgsz: int, *, longer: bool) -> None:
     """Import, measure, fine-tune and train from scratch; writes the results."""
     imported = work / "imported.safetensors"
     save_weights(load_weights(peer["weights"]), imported, {"imgsz": str(imgsz)})
@@ -158,9 +164,16 @@ def compare(peer: dict[str, Any], data: Path, work: Path, imgsz: int) -> None:
     runs = {
         "fine-tuned": curve_of(base.replace(name="finetuned", weights=imported, val_first=True), work),
         "scratch": curve_of(base.replace(name="scratch"), work),
-        "scratch, longer": curve_of(base.replace(name="longer", epochs=PEER_EPOCHS + EPOCHS), work),
     }
-    settings = {"data": data.resolve().parent.name, "model": MODEL, "imgsz": imgsz, "batch": BATCH}
+    if longer:
+        runs["scratch, longer"] = curve_of(base.replace(name="longer", epochs=PEER_EPOCHS + EPOCHS), work)
+    settings = {
+        "data": data.resolve().parent.name,
+        "model": MODEL,
+        "imgsz": imgsz,
+        "batch": BATCH,
+        "peer_batch": PEER_BATCH,
+    }
     peer = {name: value for name, value in peer.items() if name != "weights"}
     entry = settings | {"peer": peer, "imported": start, "difference": difference, "runs": runs}
     print(write_result(RESULTS / "finetune.json", {"finetune": entry}, ("torch", "numpy", "yolofast")))
