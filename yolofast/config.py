@@ -30,6 +30,8 @@ MODEL_FAMILIES = ("yolov8", "yolo11", "yolo26")
 MODEL_SIZES = (*OWN_SIZES, *(f"{family}{size}" for family in MODEL_FAMILIES for size in OWN_SIZES[1:]))
 MODEL_STRIDE = 32
 EXPORT_FORMATS = ("onnx", "torchscript")
+MAX_HOURS = 87600.0
+"""Ten years: the longest time limit of a training."""
 MAX_JPEG_SIDE = 65535
 """The longest side that a JPEG can have."""
 
@@ -107,6 +109,12 @@ class DatasetConfig(Section):
     """Drop the last training batch of an epoch when it is incomplete."""
     single_cls: bool = False
     """Treat all classes as one."""
+    classes: tuple[int | str, ...] | None = field(default=None, metadata={"metavar": "CLASS"})
+    """Classes to train on, by name or number: boxes of others are dropped in training and validation, their
+    images stay, and so does the model's list of classes. Omitted means all."""
+    fraction: float = bounded(1.0, 0.0, 1.0, open_low=True)
+    """Share of the training images to train on, drawn at random by --seed; a larger share has the images of a
+    smaller one. Validation uses all of its images."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,6 +137,9 @@ class TrainingConfig(Section):
 
     epochs: int = bounded(100, 1)
     """Passes over the training images."""
+    time: float | None = bounded(None, 0.0, MAX_HOURS, open_low=True)
+    """Hours of training and validation, in place of --epochs: the epoch that reaches them is the last. The
+    schedule follows the number of epochs that fit, estimated after each (for the first it is --epochs)."""
     batch: int = bounded(16, 1)
     """Batch size."""
     device: str = "auto"
@@ -166,9 +177,12 @@ class TrainingConfig(Section):
     """Weight of the classification loss."""
     dfl: float = bounded(1.5, 0.0)
     """Weight of the distribution focal loss; in yolo26 models, of the error of the side distances (L1)."""
-    freeze: int | Literal["backbone"] = 0
-    """Freeze the first N layers of backbone and neck (10 = the backbone, 22 = all but the head), or
-    `backbone`: their weights and batch-norm statistics stay as they are. 0 = train all."""
+    cls_pw: float = bounded(0.0, 0.0, 1.0)
+    """Weight the classes in the classification loss by this power of their inverse frequency in the training
+    boxes, for rare classes; 0 = all alike, 1 = fully inverse."""
+    freeze: int | Literal["backbone"] = field(default=0, metadata={"metavar": "N|backbone"})
+    """Freeze the first N layers of backbone and neck, or `backbone` (10 layers; of yolo11 and yolo26, 11):
+    their weights and batch-norm statistics stay as they are. 0 = train all."""
     val_first: bool = False
     """Evaluate the initial weights before epoch 1, and report their mAP."""
     save_period: int = bounded(0, 0)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.analyze import analyze_dataset
+from yolofast.class_numbers import class_numbers
 from yolofast.config import MODEL_STRIDE, YOLOConfig
 from yolofast.data_source import auto_prepare_dataset_if_needed as auto_prepare_dataset_if_needed
 from yolofast.data_source import dataset_of, evaluation_split
@@ -27,7 +28,6 @@ from yolofast.files import write_json
 from yolofast.formats.data_yaml import DataYaml, list_image_names, read_data_yaml
 from yolofast.formats.splits import as_split
 from yolofast.load import SINGLE_CLASS_NAMES, YOLODataset
-from yolofast.predict import class_numbers
 from yolofast.prepare import prepare_dataset
 from yolofast.printable import printable
 from yolofast.rejected_labels import check_labels
@@ -168,8 +168,15 @@ def train_model(
         return losses | {name: figures[name] for name in ("precision", "recall", "map50", "map50_95")}
 
     monitor = monitor or TrainingMonitor()
+    if power := config.training.cls_pw:
+        model.gains = replace(model.gains, classes=_class_weights(loader.dataset, power))
     if frozen := freeze_layers(model, config.training.freeze):
         monitor.report(f"frozen: the first {frozen} layers")
+    config = config.replace(freeze=frozen)  # "backbone" and the number of its layers are the same run
+
+    def plan_epochs(epochs: int) -> None:
+        loader.dataset.epochs = epochs
+
     folder = monitor.directory
     pictures = RunPictures(folder, model.class_names) if folder is not None and config.logging.plots else None
     trainer = Trainer(
@@ -182,6 +189,7 @@ def train_model(
         monitor=monitor,
         progress=progress,
         on_batch=pictures.add_batch if pictures is not None else None,
+        on_plan=plan_epochs,
     )
     config = replace(config, training=trainer.config)
     if checkpoint_manager is not None:
@@ -197,6 +205,19 @@ def train_model(
     finally:
         if folder is not None and flow.total_samples_processed:
             write_data_flow(folder, flow)
+
+
+def _class_weights(dataset: YOLODataset, power: float) -> tuple[float, ...]:
+    """Weights of the classes by their boxes in `dataset`; 1 for those that `dataset.classes` leaves out."""
+    from yolofast.models import inverse_frequency_weights
+
+    boxes = dataset.index.labels.rows[:, 0].astype(np.int64)
+    counts = np.bincount(boxes, minlength=len(dataset.class_names))
+    used = (counts > 0) | (dataset.classes is None)
+    weights = np.ones(len(counts))
+    if used.any():
+        weights[used] = inverse_frequency_weights(counts[used].tolist(), power)
+    return tuple(weights.tolist())
 
 
 def _check_stride(config: YOLOConfig) -> None:

@@ -43,15 +43,18 @@ def training_header(
     is_capped = rate.warmup_steps < round(asked * rate.steps_per_epoch)
     capped = f" (--warmup-epochs {asked:g} is too long for this run)" if is_capped else ""
     shape = "rectangular" if dataset.rect else "multi-scale" if dataset.multi_scale else "square"
+    length = f"{settings.epochs}" if settings.time is None else f"as many as {settings.time:g} h allow"
+    chosen = [train.data.names[number] for number in train.classes or ()]
+    only = f"; only boxes of {', '.join(chosen)}" if chosen else ""
     return [
         f"run        {config.logging.run_dir}",
         f"device     {device}, {str(trainer.amp or torch.float32).removeprefix('torch.')}",
         f"model      {config.model.model}, {parameters / 1e6:.2f} M parameters",
         f"data       {train.data.path}",
         f"images     {len(train)} for training, {len(valid)} for validation",
-        f"classes    {len(train.class_names)}: {names}{more}",
+        f"classes    {len(train.class_names)}: {names}{more}{only}",
         f"batch      {settings.batch} images, {dataset.imgsz} px, {shape}",
-        f"epochs     {settings.epochs}, of {len(trainer.loader)} batches each",
+        f"epochs     {length}, of {len(trainer.loader)} batches each",
         f"optimizer  {settings.optimizer}, lr {settings.lr0:.3g}, warm-up "
         f"{rate.warmup_steps / rate.steps_per_epoch:.3g} epochs{capped}",
     ]

@@ -130,22 +130,24 @@ def run_folder(path: Path) -> Path:
     raise CheckpointError(f"{path}: no run to resume here: it has no {CONFIG_NAME}.{advice}")
 
 
-def newest_unfinished(project: Path, *, epochs: int | None = None, patience: int | None = None) -> Path:
+def newest_unfinished(
+    project: Path, *, epochs: int | None = None, patience: int | None = None, time: float | None = None
+) -> Path:
     """The folder of the run in `project` that was trained last and is not over.
 
-    `epochs` and `patience`, if given, count instead of the run's own. Raises `CheckpointError` when there is
-    no such run.
+    `epochs`, `patience` and `time`, if given, count instead of the run's own. Raises `CheckpointError` when
+    there is no such run.
     """
     newest = sorted(_runs_in(project), key=_last_change, reverse=True)
     for folder in newest:
-        if not _is_over(folder, epochs, patience):
+        if not _is_over(folder, epochs, patience, time):
             return folder
     if not newest:
         raise CheckpointError(f"{project}: no run to resume here. Give its folder: --resume PATH.")
     raise CheckpointError(
         f"{project}: every run here is finished ({len(newest)}). To continue the latest one: "
-        f"{command_line('--resume', newest[0])} with more --epochs, or a larger --patience if it stopped "
-        "early."
+        f"{command_line('--resume', newest[0])} with more --epochs (or --time), or a larger --patience if "
+        "it stopped early."
     )
 
 
@@ -176,7 +178,7 @@ def _last_change(folder: Path) -> float:
     return max((path.stat().st_mtime for path in files if path.exists()), default=0.0)
 
 
-def _is_over(folder: Path, epochs: int | None, patience: int | None) -> bool:
+def _is_over(folder: Path, epochs: int | None, patience: int | None, time: float | None) -> bool:
     """Whether a run is finished, or not one that can be resumed because its settings cannot be read."""
     from yolofast.train import CheckpointManager, is_finished
 
@@ -188,4 +190,5 @@ def _is_over(folder: Path, epochs: int | None, patience: int | None) -> bool:
         CheckpointManager(folder / WEIGHTS_FOLDER).history(),
         epochs=epochs or saved.epochs,
         patience=saved.patience if patience is None else patience,
+        hours=time or saved.time,
     )

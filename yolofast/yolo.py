@@ -357,7 +357,8 @@ class YOLO:
             return project / str(settings["name"])
         if self._path is not None and self._path.parent.name == WEIGHTS_FOLDER:
             return run_folder(self._path)
-        return newest_unfinished(project, epochs=settings.get("epochs"), patience=settings.get("patience"))
+        limits = {name: settings.get(name) for name in ("epochs", "patience", "time")}
+        return newest_unfinished(project, **limits)
 
 
 def _weights_path(weights: str | Path) -> Path:

@@ -158,3 +158,16 @@ def test_validation_has_two_names(split: str) -> None:
     args = parsed(ValArgs, "--weights", "w.safetensors", "--data", "d", "--split", split)
     assert isinstance(args, ValArgs)
     assert args.split == split
+
+
+def test_flags_of_fine_tuning(capsys: pytest.CaptureFixture[str]) -> None:
+    args = parsed(TrainArgs, "--classes", "cat", "2", "--time", "0.5", "--freeze", "backbone")
+    assert isinstance(args, TrainArgs)
+    assert (args.dataset.classes, args.training.time) == (("cat", 2), 0.5)
+    assert args.training.freeze == "backbone"
+    assert parsed(TrainArgs, "--freeze", "10").training.freeze == 10  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit):
+        parse(TrainArgs, "yolofast train", ["--help"])
+    text = capsys.readouterr().out
+    assert "--freeze N|backbone" in text
+    assert "--classes [CLASS ...]" in text

@@ -187,7 +187,8 @@ def one_to_one(truth: GroundTruth, logits: torch.Tensor, boxes: torch.Tensor, si
 
 
 @pytest.mark.parametrize(
-    ("counts", "smallest"), [([1], 20.0), ([3, 0, 5, 1], 4.0), ([0, 0, 7], 0.5), ([25, 1], 2.0), ([12, 9], 25.0)]
+    ("counts", "smallest"),
+    [([1], 20.0), ([3, 0, 5, 1], 4.0), ([0, 0, 7], 0.5), ([25, 1], 2.0), ([12, 9], 25.0)],
 )
 @pytest.mark.parametrize("side", [8.0, 16.0])
 @pytest.mark.parametrize("seed", range(3))

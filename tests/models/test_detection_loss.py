@@ -13,7 +13,12 @@ from yolofast.models import LossGains, build_model
 from yolofast.models.assigner import assign
 from yolofast.models.head import BINS, HeadOutput, anchor_points, decode_xywh
 from yolofast.models.iou import paired_ciou
-from yolofast.models.loss import detection_loss, distribution_focal_loss, ground_truth
+from yolofast.models.loss import (
+    detection_loss,
+    distribution_focal_loss,
+    ground_truth,
+    inverse_frequency_weights,
+)
 
 CENTRES, POINT_STRIDES = anchor_points([torch.empty(1, 1, 64 // s, 96 // s) for s in (8, 16, 32)])
 GAINS = LossGains()
@@ -47,10 +52,11 @@ def test_dfl_matches_its_formula(distance: float) -> None:
     assert got.item() == pytest.approx(wanted, rel=1e-5)
 
 
-def test_parts_match_dense_formulas() -> None:
+@pytest.mark.parametrize("weights", [None, (0.5, 2.0, 0.25)])
+def test_parts_match_dense_formulas(weights: tuple[float, ...] | None) -> None:
     """Each part written out the plain way: dense class targets, every positive in a loop."""
     output = random_output(3, 3)
-    got = detection_loss(output, TARGETS, 64, 96, LossGains(1.0, 1.0, 1.0)).tolist()
+    got = detection_loss(output, TARGETS, 64, 96, LossGains(1.0, 1.0, 1.0, weights)).tolist()
 
     truth = ground_truth(TARGETS, 3, 3, 64, 96)
     xywh = decode_xywh(output).detach()
@@ -68,7 +74,8 @@ def test_parts_match_dense_formulas() -> None:
         logits = output.box_logits[image, :, a].detach().view(4, BINS)
         dfl += score * distribution_focal_loss(logits, sides).mean().item()
     total = max(dense.sum().item(), 1.0)
-    bce = torch.nn.functional.binary_cross_entropy_with_logits(output.class_logits, dense, reduction="sum")
+    every = torch.nn.functional.binary_cross_entropy_with_logits(output.class_logits, dense, reduction="none")
+    bce = (every * torch.tensor(weights or (1.0, 1.0, 1.0))[:, None]).sum()
     assert got == pytest.approx([box / total, bce.item() / total, dfl / total], rel=1e-4)
 
 
@@ -161,3 +168,10 @@ def test_same_inputs_same_bits() -> None:
 def test_wrong_targets_are_refused(targets: torch.Tensor, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         detection_loss(random_output(2, 3), targets, 64, 96, GAINS)
+
+
+def test_class_weights_are_a_power_of_the_inverse_frequency() -> None:
+    assert inverse_frequency_weights([100, 1, 25], 0) == (1.0, 1.0, 1.0)
+    assert inverse_frequency_weights([100, 25], 1) == pytest.approx((0.4, 1.6))
+    assert inverse_frequency_weights([100, 25], 0.5) == pytest.approx((2 / 3, 4 / 3))
+    assert inverse_frequency_weights([4, 0], 1) == inverse_frequency_weights([4, 1], 1)

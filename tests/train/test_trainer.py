@@ -535,3 +535,101 @@ def test_mixed_precision_policy() -> None:
     assert mixed_precision("on", CPU) is torch.bfloat16
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     assert mixed_precision("auto", CPU) is (torch.bfloat16 if native else None)
+
+
+class Slow:
+    """A `validate` that takes so many seconds by a clock of its own, epoch by epoch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+        self.now, self.seconds = 0.0, iter(seconds)
+        monkeypatch.setattr("yolofast.train.trainer.time.perf_counter", self._tick)
+
+    def _tick(self) -> float:
+        self.now += 0.001
+        return self.now
+
+    def __call__(self, _: nn.Module) -> dict[str, float]:
+        self.now += next(self.seconds)
+        return {"map50": 0.1, "map50_95": self.now / 1e6, "val_loss": 1.0}
+
+
+class WithProgress(Mean):
+    """Notes the share of the training that is done, epoch by epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shares: list[float] = []
+
+    @property
+    def progress(self) -> float:
+        return self.shares[-1] if self.shares else 0.0
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self.shares.append(share)
+
+
+def test_a_time_limit_ends_training_and_the_schedule_follows_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Epochs of 15 minutes in one hour: four, though 2 were asked for, and the rate falls over four."""
+    planned: list[int] = []
+    lines: list[str] = []
+    model = WithProgress()
+    made = trainer(
+        config(epochs=2, time=1.0, lrf=0.0),
+        model=model,
+        loader=Loader(counts=(2,) * 10),
+        validate=Slow(monkeypatch, *[900.0] * 9),
+        checkpoints=CheckpointManager(tmp_path),
+        monitor=TrainingMonitor(report=lines.append),
+        on_plan=planned.append,
+    )
+    result = made.fit()
+    assert result.final_epoch == 4
+    assert planned == [2, 4, 4, 4]
+    assert model.shares == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    rates = [row["lr"] for row in result.training_history]
+    assert rates == pytest.approx([0.1 * (1 - 9 / 20), *(0.1 * (1 - (10 * e + 9) / 40) for e in (1, 2, 3))])
+    assert lines[-1] == "time limit of 1 h reached in epoch 4"
+    assert "epoch   1/4" in lines[0]
+    assert "45 min left" in lines[0]
+
+
+def test_a_resumed_run_has_used_the_time_that_it_had_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    checkpoints = CheckpointManager(tmp_path)
+    first = trainer(
+        config(epochs=50, time=0.5), validate=Slow(monkeypatch, *[900.0] * 9), checkpoints=checkpoints
+    )
+    assert first.fit().final_epoch == 2
+    lines: list[str] = []
+    over = trainer(
+        config(epochs=50, time=0.5, resume=True),
+        checkpoints=checkpoints,
+        monitor=TrainingMonitor(report=lines.append),
+    )
+    assert over.is_over()
+    assert over.fit().final_epoch == 2
+    assert lines == ["this run finished after 2 epochs in 0.5 h; give more --time to continue it"]
+    more = trainer(
+        config(epochs=50, time=1.0, resume=True),
+        validate=Slow(monkeypatch, *[600.0] * 9),
+        checkpoints=checkpoints,
+        monitor=TrainingMonitor(report=lines.append),
+    )
+    assert more.epochs == 4
+    assert more.fit().final_epoch == 5  # the half hour that is left has three epochs of ten minutes
+    assert "resumed after epoch 2 of 4" in lines
+
+
+def test_patience_ends_a_run_with_a_time_limit() -> None:
+    lines: list[str] = []
+    made = trainer(
+        config(time=100.0, patience=2),
+        validate=scores(0.5, 0.4, 0.3, 0.2),
+        monitor=TrainingMonitor(report=lines.append),
+    )
+    assert made.fit().final_epoch == 3
+    assert lines[-1] == "early stopping: no better mAP50-95 for 2 epochs"

@@ -237,12 +237,13 @@ def _config_of_run(given: Mapping[str, Any]) -> YOLOConfig:
         return resumed_config(given["run"])
     if "name" in given:
         return resumed_config(logging.run_dir)
-    limits = TrainingConfig(**{name: given[name] for name in ("epochs", "patience") if name in given})
+    limits = TrainingConfig(**{name: given[name] for name in ("epochs", "patience", "time") if name in given})
     return resumed_config(
         newest_unfinished(
             logging.project,
             epochs=limits.epochs if "epochs" in given else None,
             patience=limits.patience if "patience" in given else None,
+            time=limits.time,
         )
     )
 

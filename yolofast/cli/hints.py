@@ -53,9 +53,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "--verbose": ("Progress is always shown",),
     "--exist-ok": ("Every run gets a folder of its own",),
     "--resume-from": ("--resume",),
-    "--save-period": ("Every epoch is saved to last.safetensors",),
     "--nc": ("The classes are those of --data",),
-    "--freeze": ("All layers are trained",),
     # optimisation
     "--lr": ("--lr0",),
     "--learning-rate": ("--lr0",),

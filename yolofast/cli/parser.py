@@ -92,6 +92,8 @@ class Argument:
     """The name of the value that a switch may have, such as `run` of --resume."""
     aliases: tuple[str, ...] = ()
     """Other flags for it."""
+    metavar: str = ""
+    """What its value is called in the help, where the type does not say it."""
 
     @property
     def flags(self) -> list[str]:
@@ -125,7 +127,8 @@ def _argument(field: dataclasses.Field[Any], kind: Any, docs: Mapping[str, str])
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     text, optional = docs.get(field.name, ""), field.metadata.get("optional_value")
     aliases = tuple(field.metadata.get("aliases", ()))
-    return Argument(field.name, single, is_list, positional, required, text, optional, aliases)
+    metavar = field.metadata.get("metavar", "")
+    return Argument(field.name, single, is_list, positional, required, text, optional, aliases, metavar)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -168,7 +171,7 @@ def _add_fields(parser: argparse.ArgumentParser, group: Any, kind: type[Section]
         elif argument.kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["metavar"] = _metavar(argument.kind)
+            options["metavar"] = argument.metavar or _metavar(argument.kind)
             options |= {"nargs": "*"} if argument.is_list else {}
         group.add_argument(_flag(field.name), *argument.aliases, **options)
 

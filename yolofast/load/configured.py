@@ -60,6 +60,8 @@ def configured_dataset(
         hooks=hooks,
         max_bad_share=settings.max_bad_share,
         keep_rejected=settings.keep_rejected,
+        fraction=settings.fraction if augment else 1.0,
+        classes=settings.classes,
     )
 
 

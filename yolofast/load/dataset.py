@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from yolofast.class_numbers import class_numbers
 from yolofast.config import MODEL_STRIDE, AugmentConfig, Cache
 from yolofast.config_fields import at_least
 from yolofast.errors import ConfigError, DataError
@@ -53,7 +54,8 @@ class YOLODataset:
     imgsz          side of the square sample in pixels
     augment        None = letterbox only
     shuffle        a new order every epoch; otherwise the order of the file names
-    epochs         of the whole run; mosaic and mixup are off in the last `augment.close_mosaic` of them
+    epochs         of the whole run; mosaic and mixup are off in the last `augment.close_mosaic` of them. The
+                   attribute may be changed between two epochs, when the length of the run does
     cache          keep decoded planes, no longer than `imgsz` and with chroma at half size (1.5 bytes per
                    pixel): 'none', 'ram', or 'disk' (one file in `cache_dir` that all processes share)
     rect           rectangular samples: images in the order of their aspect ratio, one shape per batch, `pad`
@@ -64,6 +66,9 @@ class YOLODataset:
     max_bad_share  more than this share of unreadable images raises `DataError`; each one is reported
                    once and replaced by the next readable image
     keep_rejected  images with label rows of which none can be used are background; otherwise left out
+    fraction       share of the readable images that are used, drawn by `seed`
+    classes        names or numbers of the classes whose boxes are used; images without one are background.
+                   The numbers of the classes and `class_names` stay. None = all
 
     Raises `DataError` when the split has no readable image, `ConfigError` for settings that exclude one
     another, `HookError` for a hook that cannot be compiled.
@@ -89,6 +94,8 @@ class YOLODataset:
         hooks: Iterable[Hook | HookFunction] = (),
         max_bad_share: float = 0.25,
         keep_rejected: bool = False,
+        fraction: float = 1.0,
+        classes: Sequence[int | str] | None = None,
     ) -> None:
         if rect and (shuffle or multi_scale):
             raise ConfigError(
@@ -105,6 +112,8 @@ class YOLODataset:
         )
         if multi_scale >= 1:
             raise ConfigError(f"multi_scale: got {multi_scale}, expected a share below 1.")
+        if not 0 < fraction <= 1:
+            raise ConfigError(f"fraction: got {fraction}, expected a share above 0 and at most 1.")
         self.data = data if isinstance(data, DataYaml) else read_data_yaml(Path(data))
         self.split, self.imgsz, self.augment = as_split(split), imgsz, augment
         self.shuffle, self.seed, self.epochs = shuffle, seed, epochs
@@ -117,8 +126,14 @@ class YOLODataset:
         self._unreadable = self._rejected = 0
         self.label_rows = 0
         """Label rows in the split's files, usable or not."""
-        self.index = PackedIndex.of_chunks(self._read(keep_rejected), single_cls=single_cls)
+        self.classes = class_numbers(classes, self.data.names, owner="dataset")
+        """The numbers of the classes whose boxes are used, as data.yaml has them; None = all."""
+        self.index = PackedIndex.of_chunks(
+            self._read(keep_rejected), single_cls=single_cls, classes=self.classes
+        )
         self._report_index()
+        if fraction < 1:
+            self.index = self.index.subset(draws.sample_of(seed, len(self.index), fraction))
         self._order: tuple[int, NDArray[np.int64]] | None = None
         self._aspect_order = aspect_order(self.shapes) if rect else None
         self.bad_images = BadImages(
@@ -175,7 +190,10 @@ class YOLODataset:
             raise DataError(
                 f"{self.data.path}: split '{self.split}' has no readable image; looked in {folders}."
             )
-        if not len(self.index.labels.rows):
+        if not len(self.index.labels.rows) and self.classes is not None:
+            chosen = ", ".join(self.data.names[number] for number in self.classes)
+            _log.warning("%s: no box of the classes %s in %d images.", name, chosen, len(self.index))
+        elif not len(self.index.labels.rows):
             _log.warning(
                 "%s: no box for any of %d images; labels are expected in labels/ for images/, "
                 "or next to the image.",

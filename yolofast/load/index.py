@@ -51,10 +51,14 @@ class PackedIndex:
         self._pack(_pack_records(records), single_cls)
 
     @staticmethod
-    def of_chunks(chunks: Iterable[ReadChunk], *, single_cls: bool = False) -> PackedIndex:
-        """The usable images of chunks."""
+    def of_chunks(
+        chunks: Iterable[ReadChunk], *, single_cls: bool = False, classes: Sequence[int] | None = None
+    ) -> PackedIndex:
+        """The usable images of chunks, with their boxes of `classes` (numbers; None means all)."""
         index = PackedIndex.__new__(PackedIndex)
-        index._pack(map(_usable_images, chunks), single_cls)
+        images = map(_usable_images, chunks)
+        kept = images if classes is None else (_with_classes(each, classes) for each in images)
+        index._pack(kept, single_cls)
         return index
 
     def _pack(self, chunks: Iterable[_Images], single_cls: bool) -> None:
@@ -78,6 +82,19 @@ class PackedIndex:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def subset(self, images: NDArray[np.int64]) -> PackedIndex:
+        """The images of these numbers, int64 [m], in this order."""
+        kept = PackedIndex.__new__(PackedIndex)
+        packed = pack_paths([self.paths[i] for i in images.tolist()])
+        ends = np.concatenate((np.zeros(1, np.int64), path_ends(packed)))
+        kept.paths = PackedPaths(np.frombuffer(packed, np.uint8), ends)
+        kept.shapes = self.shapes[images]
+        first, counts = self.labels.offsets[images], np.diff(self.labels.offsets)[images]
+        offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
+        rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], counts)
+        kept.labels = PackedLabels(self.labels.rows[rows], offsets)
+        return kept
 
     @property
     def nbytes(self) -> int:
@@ -118,3 +135,11 @@ def _usable_images(chunk: ReadChunk) -> _Images:
     paths: list[str] = [image for image, good in zip(chunk.images, chunk.usable, strict=True) if good]
     counts = np.diff(chunk.offsets)[chunk.usable]
     return _Images(paths, chunk.sizes[chunk.usable], counts, chunk.boxes, chunk.classes)
+
+
+def _with_classes(images: _Images, classes: Sequence[int]) -> _Images:
+    """The same images without the boxes of other classes."""
+    kept = np.isin(images.classes, classes)
+    number = np.repeat(np.arange(len(images.counts)), images.counts)
+    counts = np.bincount(number[kept], minlength=len(images.counts))
+    return images._replace(counts=counts, boxes=images.boxes[kept], classes=images.classes[kept])

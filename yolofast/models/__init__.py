@@ -3,7 +3,7 @@
 from yolofast.models.detector import Detector, build_model, fused_copy
 from yolofast.models.foreign import ForeignCheckpoint, read_checkpoint
 from yolofast.models.freeze import backbone_layers, freezable_layers, freeze_layers
-from yolofast.models.loss import LossGains
+from yolofast.models.loss import LossGains, inverse_frequency_weights
 from yolofast.models.profile import ModelProfile, model_profile
 from yolofast.models.spec import MODEL_SPECS, STRIDES, ModelSpec
 from yolofast.models.weights import (
@@ -30,6 +30,7 @@ __all__ = [
     "freeze_layers",
     "fused_copy",
     "import_metadata",
+    "inverse_frequency_weights",
     "load_weights",
     "model_profile",
     "read_checkpoint",

@@ -30,6 +30,8 @@ class LossGains:
     cls: float = 0.5
     dfl: float = 1.5
     """Of the side distances: distribution focal loss, or absolute error in a model without distributions."""
+    classes: tuple[float, ...] | None = None
+    """A weight per class in the classification loss; None means 1 for all."""
 
 
 ONE_TO_MANY_SHARES = (0.75, 0.25)
@@ -45,6 +47,16 @@ def one_to_many_share(progress: float) -> float:
     """
     first, last = ONE_TO_MANY_SHARES
     return first + (last - first) * progress
+
+
+def inverse_frequency_weights(counts: Sequence[int], power: float) -> tuple[float, ...]:
+    """Weights of classes with so many boxes: the inverse frequency to a power, scaled to a mean of 1.
+
+    A class without boxes weighs as much as one with a single box.
+    """
+    weights = [max(1, count) ** -power for count in counts]
+    mean = sum(weights) / len(weights)
+    return tuple(weight / mean for weight in weights)
 
 
 def ground_truth(targets: Tensor, batch: int, num_classes: int, height: int, width: int) -> GroundTruth:
@@ -166,8 +178,9 @@ def loss_sums(
     one_to_one     each box has a single positive point: see `assign`.
 
     box = sum t (1 - CIoU) over positive points; class = sum of the binary cross entropy over all points and
-    classes; distance = sum t (mean over four sides of DFL, or of |predicted - true distance| in strides when
-    the head has one bin); each times its gain. The last is the sum of the soft targets t, without a gradient.
+    classes, each class times its weight (`gains.classes`); distance = sum t (mean over four sides of DFL, or
+    of |predicted - true distance| in strides when the head has one bin); each times its gain. The last is
+    the sum of the soft targets t, without a gradient.
     Sums of batches add up: their total is the same however a dataset is cut into batches. Without boxes the
     box and distance terms are 0 and still have a gradient (0).
     """
@@ -182,7 +195,11 @@ def loss_sums(
 
         # BCE(x, t) = softplus(x) - x t, and t is 0 except at positives: no dense target is needed.
         hits = output.class_logits[sample, truth.classes[positive.truth], point]
-        cls = F.softplus(output.class_logits).sum() - (hits * positive.score).sum()
+        negative, soft = F.softplus(output.class_logits), hits * positive.score
+        if gains.classes is not None:
+            weights = negative.new_tensor(gains.classes)
+            negative, soft = negative * weights[:, None], soft * weights[truth.classes[positive.truth]]
+        cls = negative.sum() - soft.sum()
 
         logits = output.box_logits[sample, :, point].reshape(len(point), 4, output.box_logits.shape[1] // 4)
         centres, strides = output.centres[:, point].T, output.strides[point]

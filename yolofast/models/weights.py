@@ -194,8 +194,13 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def spp_activation_of(metadata: Mapping[str, str]) -> bool | None:
-    """What a header says of the model's `spp_activation`; None = it is what is usual in its family."""
-    return {"true": True, "false": False}.get(metadata.get("spp_activation", ""))
+    """The `spp_activation` of the model that a header describes; None where it names no known model.
+
+    Headers say it only where it is not what is usual in the model's family.
+    """
+    said = {"true": True, "false": False}.get(metadata.get("spp_activation", ""))
+    spec = MODEL_SPECS.get(metadata.get("model", ""))
+    return spec.family.spp_activation if said is None and spec is not None else said
 
 
 def _differences(model: Mapping[str, Tensor], file: Mapping[str, StoredTensor]) -> dict[str, str]:
@@ -253,8 +258,9 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
     their class (upper and lower case alike), whatever its number. A class that the file does not have keeps
     its random weights, as do all layers whose size depends on the number of classes and differs.
 
-    Raises `CheckpointError` as `load_weights` does, and when less than half of the model's weights are in the
-    file, because it is of another size; `model` is then unchanged.
+    Raises `CheckpointError` as `load_weights` does, when less than half of the model's weights are in the
+    file, because it is of another size, and when the file's `spp_activation` (see `build_model`) is another;
+    `model` is then unchanged.
     """
     path = Path(path)
     own = model.state_dict()
@@ -274,6 +280,7 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
             skipped |= dict.fromkeys(scores, "no class of the model is in the file")
         shared = [name for name in file.stored if name not in skipped]
         _check_share(path, file.metadata, model, sum(own[name].numel() for name in shared))
+        _check_activation(path, file.metadata, model)
         tensors = file.read(shared)
     for name in by_class:
         tensors[name] = _with_rows(own[name], tensors[name], rows)
@@ -316,6 +323,19 @@ def _check_share(path: Path, metadata: Mapping[str, str], model: Detector, loade
     raise CheckpointError(
         f"{path}: only {loaded / total:.0%} of the weights of model '{model.spec.name}' are in this file, "
         f"which is of model '{size}'. {advice}, or train without --weights."
+    )
+
+
+def _check_activation(path: Path, metadata: Mapping[str, str], model: Detector) -> None:
+    """Raise `CheckpointError` when the file's pyramid pooling was trained with another function."""
+    found = spp_activation_of(metadata)
+    if found in (None, model.spp_activation):
+        return
+    kinds = {True: "an activation", False: "no activation"}
+    raise CheckpointError(
+        f"{path}: the first unit of the pyramid pooling has {kinds[bool(found)]} in this file and "
+        f"{kinds[model.spp_activation]} in the model. Build the model as the file is: "
+        f"build_model('{model.spec.name}', {model.num_classes}, spp_activation={found})."
     )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from yolofast.errors import ConfigError, ImageError, nearest
+from yolofast.class_numbers import class_numbers
+from yolofast.errors import ImageError
 from yolofast.outputs import ResultWriter
 from yolofast.predict.sources import open_source
 from yolofast.predict.stream import nothing_read, predict
@@ -59,26 +60,6 @@ def predict_images(
         on_error=on_error or (lambda _, error: _log.error("%s", error)),
     )
     yield from predict_batches(model, batches, device=device, **settings)
-
-
-def class_numbers(chosen: Sequence[str] | None, class_names: Sequence[str]) -> list[int] | None:
-    """The numbers of classes given by name or number; None means all. Raises `ConfigError` for others."""
-    if chosen is None:
-        return None
-    numbers = []
-    for given in chosen:
-        if given in class_names:
-            numbers.append(class_names.index(given))
-        elif given.isdecimal() and int(given) < len(class_names):
-            numbers.append(int(given))
-        else:
-            raise ConfigError(
-                f"classes: got '{given}', expected names or numbers of the model's {len(class_names)} "
-                f"classes ({', '.join(class_names)}).{nearest(given, class_names)}"
-            )
-    if not numbers:
-        raise ConfigError("classes: got none, expected at least one. Omit it to keep all.")
-    return numbers
 
 
 def predict_run(

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 LOSSES = ("box", "cls", "dfl")
 MEASURED = ("images_per_s", "epoch_s", "memory_mb")
 """Metrics of an epoch that are never the same twice."""
+RECENT_EPOCHS = 5
 
 Row = Mapping[str, float]
 """Metrics of an epoch, names as in results.csv."""
@@ -52,9 +54,35 @@ def epochs_without_gain(history: Sequence[Row]) -> int:
     return len(history) - at
 
 
-def is_finished(history: Sequence[Row], *, epochs: int, patience: int) -> bool:
-    """Whether a run is over: it has all its epochs, or the last `patience` gained nothing (0 = no limit)."""
-    return len(history) >= epochs or 0 < patience <= epochs_without_gain(history)
+def usual_seconds(history: Sequence[Row]) -> float:
+    """The time of an epoch: the median of the latest, because the first one is slower; 0 for no rows."""
+    return median(row.get("epoch_s", 0.0) for row in history[-RECENT_EPOCHS:]) if history else 0.0
+
+
+def seconds_left(history: Sequence[Row], hours: float) -> float:
+    """What the epochs that are done leave of a time limit; not above 0 when it is reached."""
+    return hours * 3600 - sum(row.get("epoch_s", 0.0) for row in history)
+
+
+def expected_epochs(history: Sequence[Row], *, epochs: int, hours: float | None) -> int:
+    """The number of epochs that a run will have had: `epochs`, or as many as a limit of `hours` allows.
+
+    With a limit it is those done, and how often the usual time of an epoch begins in the time that is left:
+    the epoch that reaches the limit is the last. Until one is measured it is `epochs`.
+    """
+    usual = usual_seconds(history)
+    if hours is None or not usual:
+        return epochs
+    return len(history) + max(0, math.ceil(seconds_left(history, hours) / usual))
+
+
+def is_finished(history: Sequence[Row], *, epochs: int, patience: int, hours: float | None = None) -> bool:
+    """Whether a run is over: it has all its epochs, or the last `patience` gained nothing (0 = no limit).
+
+    With a limit of `hours`, that decides instead of the number of epochs.
+    """
+    reached = len(history) >= epochs if hours is None else seconds_left(history, hours) <= 0
+    return reached or 0 < patience <= epochs_without_gain(history)
 
 
 def is_number(value: Any) -> bool:

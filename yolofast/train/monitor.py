@@ -8,14 +8,13 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
 import torch
 
 from yolofast.files import write_text
 from yolofast.process_memory import peak_resident_mib
 from yolofast.stopwatch import Report
-from yolofast.train.history import train_loss
+from yolofast.train.history import train_loss, usual_seconds
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +36,6 @@ COLUMNS = (
     "epoch_s",
     "memory_mb",
 )
-
-RECENT_EPOCHS = 5
 
 
 def peak_memory_mb(device: torch.device) -> float:
@@ -102,11 +99,7 @@ class TrainingMonitor:
             f"mAP50 {map50:.3f}  mAP50-95 {map50_95:.3f}  lr {rate:.2e}  {speed:.1f} img/s  {seconds:.1f} s"
         )
         left = (epochs or epoch) - epoch
-        self.report(f"{line}  {duration(left * self._usual_seconds())} left" if left else line)
-
-    def _usual_seconds(self) -> float:
-        """The time of an epoch: the median of the latest, because the first one is slower."""
-        return median(row.get("epoch_s", 0.0) for row in self.history[-RECENT_EPOCHS:])
+        self.report(f"{line}  {duration(left * usual_seconds(self.history))} left" if left else line)
 
     def _write(self) -> None:
         if self.directory is None:

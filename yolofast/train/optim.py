@@ -89,23 +89,28 @@ class Plateau:
 class LearningRate:
     """Learning rate and momentum of every step: warm-up from zero, then the schedule.
 
-    A pure function of the step, except for the plateau schedule, whose state is in `plateau`.
+    A pure function of the step and the number of epochs, except for the plateau schedule, whose state is in
+    `plateau`. `epochs` are those of the run; one with a time limit has them estimated anew.
     """
 
     config: TrainingConfig
     steps_per_epoch: int
     peak: float
     plateau: Plateau = field(default_factory=Plateau)
+    epochs: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.epochs = self.config.epochs
 
     @property
     def warmup_steps(self) -> int:
         """Steps of the warm-up: --warmup-epochs, or the largest share that is allowed."""
-        epochs = min(self.config.warmup_epochs, MAX_WARMUP_SHARE * self.config.epochs)
+        epochs = min(self.config.warmup_epochs, MAX_WARMUP_SHARE * self.epochs)
         return round(epochs * self.steps_per_epoch)
 
     def at(self, step: int) -> float:
         """The learning rate of a step (counted from 0 over the whole run)."""
-        progress = min(1.0, step / max(1, self.config.epochs * self.steps_per_epoch))
+        progress = min(1.0, step / max(1, self.epochs * self.steps_per_epoch))
         last = self.config.lrf
         if self.config.schedule == "cosine":
             share = last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2

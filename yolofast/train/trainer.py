@@ -39,6 +39,7 @@ from yolofast.train.history import (
     Row,
     best_row,
     epochs_without_gain,
+    expected_epochs,
     fitness,
     is_finished,
     train_loss,
@@ -59,6 +60,8 @@ Validate = Callable[[nn.Module], Mapping[str, float]]
 """The averaged model to metrics, such as map50_95 and val_loss."""
 OnBatch = Callable[[int, int, Batch], None]
 """Takes the epoch, the batch's number in it (both counted from 1), and the batch, before it is trained."""
+OnPlan = Callable[[int], None]
+"""Takes the number of epochs that the run will have, before every epoch: with a time limit it changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,11 @@ class Trainer:
     monitor      receives the metrics of every epoch, and reports
     progress     show a bar for every epoch
     on_batch     sees every batch before it is trained
+    on_plan      is told before every epoch how many the run will have
+
+    With a time limit (`config.time`) the number of epochs is an estimate, made anew after every epoch
+    (`expected_epochs`); what depends on the length of the run (learning rate, warm-up, `progress`) follows
+    it. The time is that of the epochs in the history, so a resumed run goes on with what it had used.
 
     After construction, `config` has the optimizer and peak learning rate that were left open (`resolved`),
     and `epoch` is the number of epochs done: 0, or those of the run that is resumed. Raises `ConfigError` for
@@ -120,12 +128,14 @@ class Trainer:
         monitor: TrainingMonitor | None = None,
         progress: bool = True,
         on_batch: OnBatch | None = None,
+        on_plan: OnPlan | None = None,
     ) -> None:
         self.device = select_device(config.device)
         self.amp = mixed_precision(config.amp, self.device)
         self.model = model.to(self.device).to(memory_format=LAYOUT)  # type: ignore[call-overload]
         self.loader, self.validate, self.checkpoints = loader, validate, checkpoints
-        self.monitor, self.progress, self.on_batch = monitor or TrainingMonitor(), progress, on_batch
+        self.monitor, self.progress = monitor or TrainingMonitor(), progress
+        self.on_batch, self.on_plan = on_batch, on_plan
         state = checkpoints.load_latest() if config.resume and checkpoints is not None else None
         if state is not None:
             check_run_state(state.values, state.path)
@@ -146,6 +156,12 @@ class Trainer:
         self.monitor.history = []
         if state is not None:
             self._resume(state)
+        self.rate.epochs = self.epochs
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the run will have, unless it stops early: as configured, or as the time allows."""
+        return expected_epochs(self.history, epochs=self.config.epochs, hours=self.config.time)
 
     @property
     def history(self) -> Sequence[Row]:
@@ -154,10 +170,13 @@ class Trainer:
 
     def is_over(self) -> bool:
         """Whether there is nothing left to train: see `fit`."""
-        return is_finished(self.history, epochs=self.config.epochs, patience=self.config.patience)
+        settings = self.config
+        return is_finished(
+            self.history, epochs=settings.epochs, patience=settings.patience, hours=settings.time
+        )
 
     def fit(self) -> TrainResult:
-        """Train to the last epoch, or until `patience` epochs brought no better mAP50-95.
+        """Train to the last epoch or the time limit, or until `patience` epochs brought no better mAP50-95.
 
         A run that is over already stays as it is. Raises `YolofastError` when the loss or the weights
         are no longer finite, `CheckpointError` when a checkpoint cannot be written.
@@ -170,8 +189,10 @@ class Trainer:
                 self._validate_first()
             while not self.is_over():
                 self._run_epoch()
-        if trained_before < self.epoch < self.config.epochs:
+        if trained_before < self.epoch < self.epochs:
             self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
+        elif trained_before < self.epoch and self.config.time is not None:
+            self.monitor.report(f"time limit of {self.config.time:g} h reached in epoch {self.epoch}")
         best = fitness(best_row(self.history)) if self.history else -math.inf
         return TrainResult(list(self.monitor.history), best, self.epoch)
 
@@ -195,7 +216,8 @@ class Trainer:
         row["epoch_s"] = time.perf_counter() - started
         row["memory_mb"] = peak_memory_mb(self.device)
         self.epoch += 1
-        self.monitor.log_metrics(self.epoch, row, epochs=self.config.epochs)
+        expected = expected_epochs([*self.history, row], epochs=self.config.epochs, hours=self.config.time)
+        self.monitor.log_metrics(self.epoch, row, epochs=expected)
         if self.checkpoints is not None:
             is_best = best_row(self.history) is self.history[-1]
             period = self.config.save_period
@@ -208,14 +230,17 @@ class Trainer:
 
     def _train_epoch(self) -> dict[str, float]:
         self.model.train()
+        self.rate.epochs = self.epochs
+        if self.on_plan is not None:
+            self.on_plan(self.epochs)
         if hasattr(self.model, "progress"):
-            self.model.progress = self.epoch / max(1, self.config.epochs - 1)
+            self.model.progress = self.epoch / max(1, self.epochs - 1)
         keep_frozen_statistics(self.model)
         self.loader.set_epoch(self.epoch)
         totals = torch.zeros(3, device=self.device)
         rate, images, accumulated = 0.0, 0, 0
         first_step = self.epoch * len(self.loader)
-        title = f"epoch {self.epoch + 1}/{self.config.epochs}"
+        title = f"epoch {self.epoch + 1}/{self.epochs}"
         with tqdm(
             epoch_batches(self.loader),
             total=len(self.loader),
@@ -282,9 +307,14 @@ class Trainer:
     # ------------------------------------------------------------ what is said
 
     def _resumed_line(self) -> str:
-        epochs = self.config.epochs
+        epochs = self.epochs
         if not self.epoch:
             return "nothing to resume: this run has no checkpoint yet, so it starts at epoch 1"
+        if self.config.time is not None and self.epoch >= epochs:
+            return (
+                f"this run finished after {self.epoch} epochs in {self.config.time:g} h; give more --time "
+                "to continue it"
+            )
         if self.epoch >= epochs:
             return f"this run finished after {self.epoch} epochs; give more --epochs to continue it"
         if self.is_over():
@@ -307,7 +337,7 @@ class Trainer:
     def _hint_at_no_gain(self) -> None:
         """Say once, when the warm-up should be over, that no object was found in any epoch."""
         config = self.config
-        due = min(config.epochs, max(NO_GAIN_HINT_EPOCHS, math.ceil(config.warmup_epochs) + 2))
+        due = min(self.epochs, max(NO_GAIN_HINT_EPOCHS, math.ceil(config.warmup_epochs) + 2))
         scores = [row.get("map50", math.nan) for row in self.history]
         if self.epoch == due and max(scores) < 0.0005:
             steps = self.epoch * len(self.loader)

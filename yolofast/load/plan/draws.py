@@ -45,6 +45,7 @@ class Stream(IntEnum):
     MIXUP_PARTNER = 20
     LAYER_1 = 64  # 64 + any of 0 to 18: the same draw for the mixed-in picture
     MIXUP_RATIO = 128  # 128 to 190: their median is the ratio
+    FRACTION = 0xFFFD  # sort keys of the images that are trained on; the position is the image's index
     BATCH_SIDE = 0xFFFE  # side of a multi-scale batch; the position is the batch's number
     ORDER = 0xFFFF  # sort keys of the epoch's order; the position is the image's index
     HOOK = 0x10000  # and above: draw j of hook i is HOOK + MAX_HOOK_DRAWS * i + j
@@ -72,6 +73,13 @@ def permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """The epoch's order of `count` images, int64 [count]."""
     keys = bits(seed, epoch, np.arange(count, dtype=np.uint64), np.uint64(Stream.ORDER))
     return np.argsort(keys, kind="stable").astype(np.int64)
+
+
+def sample_of(seed: int, count: int, share: float) -> NDArray[np.int64]:
+    """A `share` of `count` images, at least one, ascending int64 [m]; a larger one has those of a smaller."""
+    keys = bits(seed, 0, np.arange(count, dtype=np.uint64), np.uint64(Stream.FRACTION))
+    kept = max(1, round(share * count))
+    return np.sort(np.argsort(keys, kind="stable")[:kept]).astype(np.int64)
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
