@@ -7,8 +7,8 @@
     callbacks = Callbacks()
     callbacks.add("on_fit_epoch_end", stop_when_good)
 
-Each gets a `TrainEvent`, which says where the training is. A callback may read the models, but what it changes
-in them is trained on. An exception ends the training: see `Trainer.fit`.
+Each gets a `TrainEvent`, which says where the training is. A callback may read the models, but what it
+changes in them is trained on. An exception ends the training: see `Trainer.fit`.
 """
 
 from __future__ import annotations

@@ -316,8 +316,8 @@ def evaluate_run(
     that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names
     or numbers; `progress` shows a bar. With `save_dir`, metrics.json, predictions.json and plots are written
     there; the image ids in predictions.json count from 1 in the order of the split's files, readable or not,
-    as in the ground truth that `convert_dataset` writes of the same dataset. Raises `DataError` when the dataset's classes are not
-    the model's.
+    as in the ground truth that `convert_dataset` writes of the same dataset. Raises `DataError` when the
+    dataset's classes are not the model's.
     """
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.evaluate.evaluator import ALL_SCORES
