@@ -82,7 +82,7 @@ def test_a_keyword_of_training_is_a_setting_of_ours(keyword: str, value: Any, ou
         ("train", {"device": "0,1"}, r"device: got '0,1', expected one device"),
         ("train", {"device": -1}, r"device: got -1"),
         ("train", {"device": True}, r"device: got True"),
-        ("train", {"freeze": [3, 4]}, r"freeze: got \[3, 4\], expected a number N, or the first"),
+        ("train", {"freeze": [3, 4]}, r"freeze: got \[3, 4\], expected a number N, or a list of the first"),
         ("train", {"exist_ok": True}, r"'exist_ok'. Use name: a run never overwrites"),
         ("train", {"save": False}, r"'save'. Use .*always keeps best and last"),
         ("train", {"val": False}, r"'val'. Use epochs as they are"),
@@ -98,6 +98,7 @@ def test_a_keyword_of_training_is_a_setting_of_ours(keyword: str, value: Any, ou
         ("val", {"save_json": True}, r"'save_json'. Use save_dir"),
         ("val", {"name": "v"}, r"val: .*'name'. Use save_dir"),
         ("export", {"int8": True}, r"'int8'. Use half_precision"),
+        ("export", {"device": 0}, r"'device'. Use .* on the CPU"),
         ("export", {"batch": 4}, r"'batch'. Use dynamic=True"),
         ("export", {"nms": True, "include_nms": False}, r"'nms' and 'include_nms'"),
     ],
@@ -109,7 +110,7 @@ def test_what_is_not_here_is_refused_by_name(method: str, given: dict[str, Any],
 
 
 def test_keywords_of_export_are_taken() -> None:
-    assert own_settings("export", {"half": True, "nms": True, "int8": False, "opset": None}, EXPORT) == {
+    assert own_settings("export", {"half": True, "nms": True, "int8": False, "opset": None, "batch": 1}, EXPORT) == {
         "half_precision": True,
         "include_nms": True,
     }
@@ -143,6 +144,6 @@ def test_a_device_that_is_not_there_is_an_error_of_every_method() -> None:
 
 
 def test_the_page_names_every_keyword_that_is_refused_or_ignored() -> None:
-    words = set(re.findall(r"`(\w+)`?", PAGE.read_text(encoding="utf-8")))
+    words = set(re.findall(r"\w+", PAGE.read_text(encoding="utf-8")))
     of_predict = {"persist", "save_crop", "save_txt", "show", "stream_buffer", "tracker", "visualize"}
     assert (INSTEAD.keys() | NEUTRAL.keys() | {*OTHER_TASKS}) - of_predict <= words

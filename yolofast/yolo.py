@@ -95,8 +95,8 @@ class YOLO:
 
     Methods also take what users of Ultralytics' package write, where it means the same (`yolo_keywords`).
     Several threads may call `predict` at once, if all use one device; other methods one at a time. A copy and
-    a pickle hold the weights, but no callbacks. Raises `CheckpointError` for a file that is missing or cannot be read,
-    `ConfigError` for an unknown name.
+    a pickle hold the weights, but no callbacks. Raises `CheckpointError` for a file that is missing or cannot
+    be read, `ConfigError` for an unknown name.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class YOLO:
         return "detect"
 
     def to(self, device: Device) -> YOLO:
-        """Use `device` from now on: auto, cpu, cuda, cuda:N or N; returns the object. Raises `ConfigError`."""
+        """Use `device` from now on: auto, cpu, cuda, cuda:N, N; returns the object. Raises `ConfigError`."""
         from yolofast.train import select_device
 
         name = device_name(device)
@@ -189,7 +189,8 @@ class YOLO:
     def info(self, imgsz: int | None = None, *, verbose: bool = True) -> ModelInfo:
         """Size, cost and origin of the model, also printed unless `verbose` is off.
 
-        FLOPs are counted at `imgsz`, omitted means as trained. Before the classes of a model with random weights are known, 80 are assumed.
+        FLOPs are counted at `imgsz`, omitted means as trained. Before the classes of a model with random
+        weights are known, 80 are assumed.
         """
         from yolofast.models import build_model, model_profile
 
@@ -432,8 +433,8 @@ class YOLO:
         """The weights that training starts from; None = random ones. See `train`."""
         if pretrained is True and self._path is None:
             raise ConfigError(
-                f"pretrained: got True, but YOLO('{self._name}') has random weights, and none are downloaded. "
-                "Use YOLO(path of weights) or pretrained=path."
+                f"pretrained: got True, but YOLO('{self._name}') has random weights, and none are "
+                "downloaded. Use YOLO(path of weights) or pretrained=path."
             )
         if isinstance(pretrained, str | Path):
             return _weights_path(pretrained)

@@ -1,8 +1,8 @@
 """Keywords of `YOLO` methods: what users of other YOLO packages write, as settings of ours.
 
-A keyword is one of four: a setting of ours (some of its usual values are spelled otherwise, `VALUES`), another
-name for one (`NAMES`), one that asks for nothing at the usual value (`NEUTRAL`), or one that does not exist,
-which is an error that names what to use instead (`INSTEAD`).
+A keyword is one of four: a setting of ours (some of its usual values are spelled otherwise, `VALUES`),
+another name for one (`NAMES`), one that asks for nothing at the usual value (`NEUTRAL`), or one that does not
+exist, which is an error that names what to use instead (`INSTEAD`).
 """
 
 from __future__ import annotations
@@ -63,9 +63,11 @@ INSTEAD_IN = {
 
 OFF = (False, 0, 0.0)
 NEUTRAL: Mapping[str, Collection[Any]] = {
-    **dict.fromkeys(("agnostic_nms", "augment", "compile", "dnn", "dropout", "exist_ok", "half", "int8"), OFF),
-    **dict.fromkeys(("keras", "optimize", "persist", "profile", "save_crop", "save_json", "save_txt"), OFF),
+    **dict.fromkeys(("agnostic_nms", "augment", "compile", "dnn", "dropout", "exist_ok", "half"), OFF),
+    **dict.fromkeys(("int8", "keras", "optimize", "persist", "profile", "save_crop", "save_json", "save_txt"), OFF),
     **dict.fromkeys(("show", "stream_buffer", "visualize", "bgr", "copy_paste", "cutmix"), OFF),
+    "batch": (1,),
+    "device": ("cpu",),
     "fraction": (1.0,),
     "mode": ("train", "val", "export"),
     "plots": (False,),
@@ -82,7 +84,8 @@ OTHER_TASKS = ("auto_augment", "copy_paste_mode", "erasing", "kobj", "mask_ratio
 def device_name(device: Device | None) -> str:
     """The device as `select_device` takes it. Raises `ConfigError` for several, or what is no device."""
     if isinstance(device, list | tuple) or (isinstance(device, str) and "," in device):
-        several = [part for part in (device.split(",") if isinstance(device, str) else device) if part != ""]
+        parts: Sequence[str | int] = device.split(",") if isinstance(device, str) else device
+        several = [part for part in parts if part != ""]
         if len(several) != 1:
             first = several[0] if several else 0
             raise ConfigError(
@@ -113,7 +116,9 @@ def _frozen_layers(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         return value
     if sorted(value) != list(range(len(value))):
-        raise ConfigError(f"freeze: got {brief(value)}, expected a number N, or the first N layers [0, 1, ...].")
+        raise ConfigError(
+            f"freeze: got {brief(value)}, expected a number N, or a list of the first N layers: [0, 1, 2]."
+        )
     return len(value)
 
 

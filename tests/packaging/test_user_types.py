@@ -56,7 +56,6 @@ def test_results_have_types(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     shown = re.findall(r"user.py:(\d+): note: Revealed type is \"(.*)\"", done.stdout)
     without_modules = {int(line): re.sub(r"\b(\w+\.)+(?=\w)", "", kind) for line, kind in shown}
-    wanted = {
-        number: line.split("# ")[1] for number, line in enumerate(USER.splitlines(), 1) if "reveal_type" in line
-    }
+    lines = enumerate(USER.splitlines(), 1)
+    wanted = {number: line.split("# ")[1] for number, line in lines if "reveal_type" in line}
     assert without_modules == wanted
