@@ -149,7 +149,7 @@ def test_info_prints_what_it_returns(trained: Trained, capsys: pytest.CaptureFix
     info = trained.model.info()
     assert capsys.readouterr().out == f"{info}\n"
     assert f"{info.parameters:,} parameters" in str(info)
-    untrained = YOLO("n").info()
+    untrained = YOLO("p").info()
     assert (untrained.names, untrained.source) == ((), "random weights")
     assert "unknown classes, random weights" in capsys.readouterr().out
     trained.model.info(verbose=False)

@@ -110,10 +110,8 @@ def test_what_is_not_here_is_refused_by_name(method: str, given: dict[str, Any],
 
 
 def test_keywords_of_export_are_taken() -> None:
-    assert own_settings("export", {"half": True, "nms": True, "int8": False, "opset": None, "batch": 1}, EXPORT) == {
-        "half_precision": True,
-        "include_nms": True,
-    }
+    given = {"half": True, "nms": True, "int8": False, "opset": None, "batch": 1}
+    assert own_settings("export", given, EXPORT) == {"half_precision": True, "include_nms": True}
 
 
 def test_values_of_a_setting_itself_are_still_checked() -> None:

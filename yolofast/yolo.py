@@ -26,8 +26,8 @@ from yolofast.errors import CheckpointError, ConfigError, nearest
 from yolofast.load import SINGLE_CLASS_NAMES
 from yolofast.pipeline import evaluate_run, export_run, train_run
 from yolofast.predict import class_numbers, predict
-from yolofast.result import Result
 from yolofast.printable import printable
+from yolofast.result import Result
 from yolofast.runs import CONFIG_NAME, WEIGHTS_FOLDER, newest_unfinished, resumed_config, run_folder
 from yolofast.trained_settings import trained_config
 from yolofast.types import ExportResult

@@ -64,8 +64,8 @@ INSTEAD_IN = {
 OFF = (False, 0, 0.0)
 NEUTRAL: Mapping[str, Collection[Any]] = {
     **dict.fromkeys(("agnostic_nms", "augment", "compile", "dnn", "dropout", "exist_ok", "half"), OFF),
-    **dict.fromkeys(("int8", "keras", "optimize", "persist", "profile", "save_crop", "save_json", "save_txt"), OFF),
-    **dict.fromkeys(("show", "stream_buffer", "visualize", "bgr", "copy_paste", "cutmix"), OFF),
+    **dict.fromkeys(("int8", "keras", "optimize", "persist", "profile", "save_crop", "save_json"), OFF),
+    **dict.fromkeys(("save_txt", "show", "stream_buffer", "visualize", "bgr", "copy_paste", "cutmix"), OFF),
     "batch": (1,),
     "device": ("cpu",),
     "fraction": (1.0,),
