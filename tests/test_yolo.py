@@ -159,12 +159,12 @@ def test_an_unknown_keyword_says_what_to_use() -> None:
     model = YOLO("p", names=["cat"])
     with pytest.raises(ConfigError, match=r"train: .*'epoch'.*Did you mean 'epochs'"):
         model.train("data.yaml", epoch=3)
-    with pytest.raises(ConfigError, match=r"'cos_lr'. Use schedule='cosine'"):
-        model.train("data.yaml", cos_lr=True)
+    with pytest.raises(ConfigError, match=r"'exist_ok'. Use name: a run never overwrites"):
+        model.train("data.yaml", exist_ok=True)
     with pytest.raises(ConfigError, match=r"predict: .*'save_txt'. Use Result.to_txt"):
         model.predict(PICTURE, save_txt=True)
-    with pytest.raises(ConfigError, match=r"export: .*'half'. Use half_precision"):
-        model.export(half=True)
+    with pytest.raises(ConfigError, match=r"export: .*'int8'. Use half_precision"):
+        model.export(int8=True)
     with pytest.raises(ConfigError, match=r"val: .*'lr0'"):
         model.val("data.yaml", lr0=1)
 

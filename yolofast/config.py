@@ -191,6 +191,9 @@ class TrainingConfig(Section):
     """Early stopping: epochs without a better mAP50-95 before training stops; 0 = never."""
     seed: int = bounded(0, 0, 2**63 - 1)
     """Random seed for initial weights, image order and augmentation."""
+    deterministic: bool = False
+    """Use torch's deterministic algorithms where it has them, so that a run on a GPU repeats itself to the
+    bit; slower. On a CPU it repeats itself anyway."""
     resume: bool = field(default=False, metadata={"optional_value": "run"})
     """Resume a run from its last checkpoint with its settings; other flags override them. RUN is its folder;
     omitted means the run --name, or the newest unfinished run in --project."""

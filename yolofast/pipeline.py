@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from yolofast.analyze import analyze_dataset
+from yolofast.callbacks import Callbacks
 from yolofast.class_numbers import class_numbers
 from yolofast.config import MODEL_STRIDE, YOLOConfig
 from yolofast.data_source import auto_prepare_dataset_if_needed as auto_prepare_dataset_if_needed
@@ -51,7 +52,8 @@ if TYPE_CHECKING:
     from yolofast.evaluate import Evaluation
     from yolofast.load.hooks import Hook, HookFunction
     from yolofast.models import Detector
-    from yolofast.train import CheckpointManager, TrainingMonitor, TrainResult
+    from yolofast.run_result import RunResult
+    from yolofast.train import CheckpointManager, TrainingMonitor
     from yolofast.train.monitor import OnEpoch
 
 _log = logging.getLogger(__name__)
@@ -128,7 +130,8 @@ def train_model(
     data: DataYaml | None = None,
     hooks: Iterable[Hook | HookFunction] = (),
     progress: bool = True,
-) -> TrainResult:
+    callbacks: Callbacks | None = None,
+) -> RunResult:
     """Train `model` on `config.dataset.data`, validating and saving a checkpoint after every epoch.
 
     With `config.training.resume` training resumes from the manager's latest checkpoint. The monitor reports
@@ -136,10 +139,11 @@ def train_model(
     what the network sees (`config.logging.plots`), and dataflow.json and .png (where the loader's time went),
     these too when training is interrupted. `data` is the dataset if it has been read already; omitted means
     it is found by `data_source.resolve_data`. `hooks` are the user's own transforms of the training samples
-    (`yolofast.load.hooks`). `progress` shows a bar for every epoch.
+    (`yolofast.load.hooks`). `progress` shows a bar for every epoch. `callbacks` are those of `Trainer`.
 
     The result also reads as a mapping: `result["training_history"]` (a dict of metrics per epoch),
-    `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`. Raises `ConfigError` for sizes that the
+    `result["best_metric"]` (mAP50-95) and `result["final_epoch"]`; its `evaluation` is that of the best epoch
+    if it was trained now, and not before the run was resumed. Raises `ConfigError` for sizes that the
     model cannot take, and as `Trainer` does.
     """
     import torch
@@ -147,6 +151,7 @@ def train_model(
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.load import DataFlowMonitor, create_loader
     from yolofast.models import freeze_layers
+    from yolofast.run_result import BestEvaluation, RunResult
     from yolofast.train import Trainer, TrainingMonitor
 
     _check_stride(config)
@@ -163,9 +168,12 @@ def train_model(
 
     def validate(averaged: nn.Module) -> dict[str, float]:
         evaluator = YOLOEvaluator(averaged, class_names=model.class_names, device=trainer.device)
-        figures = evaluator.evaluate_dataset(valid, progress=False).overall_metrics
+        evaluation = evaluator.evaluate_dataset(valid, progress=False)
+        figures = evaluation.overall_metrics
         losses = {f"val_{name}": figures[name] for name in ("box", "cls", "dfl", "loss")}
-        return losses | {name: figures[name] for name in ("precision", "recall", "map50", "map50_95")}
+        row = losses | {name: figures[name] for name in ("precision", "recall", "map50", "map50_95")}
+        best.add(trainer.epoch + 1, row, evaluation)
+        return row
 
     monitor = monitor or TrainingMonitor()
     if power := config.training.cls_pw:
@@ -190,7 +198,9 @@ def train_model(
         progress=progress,
         on_batch=pictures.add_batch if pictures is not None else None,
         on_plan=plan_epochs,
+        callbacks=callbacks,
     )
+    best = BestEvaluation(trainer.history)
     config = replace(config, training=trainer.config)
     if checkpoint_manager is not None:
         checkpoint_manager.model_metadata |= weights_metadata(config.replace(resume=False))
@@ -201,7 +211,10 @@ def train_model(
     if pictures is not None and not trainer.epoch:
         pictures.add_labels(loader.dataset)
     try:
-        return trainer.fit()
+        result = trainer.fit()
+        return RunResult(
+            result.training_history, result.best_metric, result.final_epoch, best.evaluation, folder
+        )
     finally:
         if folder is not None and flow.total_samples_processed:
             write_data_flow(folder, flow)
@@ -237,7 +250,8 @@ def train_run(
     report: Report | None = None,
     hooks: Iterable[Hook | HookFunction] = (),
     on_epoch: OnEpoch | None = None,
-) -> tuple[Path, TrainResult]:
+    callbacks: Callbacks | None = None,
+) -> tuple[Path, RunResult]:
     """One training run in a folder of its own: config, checkpoints, results.csv and plots.
 
         folder, result = train_run(YOLOConfig().replace(data="data.yaml", epochs=50))
@@ -245,8 +259,8 @@ def train_run(
 
     With `config.training.resume` the run resumes in its folder; see `runs.resumed_config`. It says on stderr
     what it does, with a line for every epoch, as the command line does; `report` takes the lines instead, and
-    with `progress=False` nothing is shown at all. `hooks` are those of `train_model`, `on_epoch` that of
-    `TrainingMonitor`. A run that is interrupted leaves its plots, and says how to
+    with `progress=False` nothing is shown at all. `hooks` and `callbacks` are those of `train_model`,
+    `on_epoch` that of `TrainingMonitor`. A run that is interrupted leaves its plots, and says how to
     continue it. Returns the folder and what `train_model` returns. Raises as `start_model`, `train_model` and
     `runs.open_run` do, and `CheckpointError` when the classes of a run that is resumed have changed.
     """
@@ -269,7 +283,14 @@ def train_run(
         monitor = TrainingMonitor(folder, config.logging.log_interval, report, on_epoch)
         try:
             result = train_model(
-                model, config, checkpoints, monitor, data=data, hooks=hooks, progress=progress
+                model,
+                config,
+                checkpoints,
+                monitor,
+                data=data,
+                hooks=hooks,
+                progress=progress,
+                callbacks=callbacks,
             )
         except KeyboardInterrupt:
             report(interrupted_line(folder, len(checkpoints.history())))
@@ -306,6 +327,7 @@ def evaluate_run(
     max_det: int = 300,
     classes: Sequence[str] | None = None,
     half: bool = False,
+    progress: bool = True,
 ) -> Evaluation:
     """Evaluate a weights file, or a loaded model, on a split of `config.dataset.data`.
 
@@ -313,10 +335,10 @@ def evaluate_run(
 
     The images are loaded, and the model runs, as in the validation of a training with `config`. `conf` is
     that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names
-    or numbers. With `save_dir`, metrics.json, predictions.json and plots are written there; the image ids in
-    predictions.json count from 1 in the order of the split's files, readable or not, as in the ground truth
-    that `convert_dataset` writes of the same dataset. Raises `DataError` when the dataset's classes are not
-    the model's.
+    or numbers; `progress` shows a bar. With `save_dir`, metrics.json, predictions.json and plots are written
+    there; the image ids in predictions.json count from 1 in the order of the split's files, readable or not,
+    as in the ground truth that `convert_dataset` writes of the same dataset. Raises `DataError` when the
+    dataset's classes are not the model's.
     """
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.evaluate.evaluator import ALL_SCORES
@@ -353,10 +375,10 @@ def evaluate_run(
         half=half,
     )
     if save_dir is None:
-        return evaluator.evaluate_dataset(loader)
+        return evaluator.evaluate_dataset(loader, progress=progress)
     listed = list_image_names(data, loader.dataset.split)
     ids = {path: number for number, path in enumerate(listed, 1)}  # as `convert_dataset` numbers them
-    return evaluator.evaluate_dataset(loader, True, save_dir, image_ids=ids)
+    return evaluator.evaluate_dataset(loader, True, save_dir, progress, image_ids=ids)
 
 
 # ---------------------------------------------------------------- export

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yolofast.evaluate.box_metrics import BoxMetrics
 from yolofast.evaluate.confusion import ConfusionMatrix
 from yolofast.printable import printable
 from yolofast.types import ClassMetrics, Metrics
@@ -87,6 +88,38 @@ class Evaluation:
     def map50_95(self) -> float:
         """Mean AP over classes and IoU 0.50 to 0.95."""
         return self.overall_metrics["map50_95"]
+
+    @property
+    def box(self) -> BoxMetrics:
+        """The same metrics by the names of Ultralytics' users: `box.map`, `box.map50`, `box.maps`, ..."""
+        return BoxMetrics(self.metrics)
+
+    @property
+    def fitness(self) -> float:
+        """mAP50-95, by which the best epoch of a training is chosen."""
+        return self.map50_95
+
+    @property
+    def results_dict(self) -> dict[str, float]:
+        """Precision, recall, mAP50, mAP50-95 and `fitness` under the keys of Ultralytics' results_dict."""
+        names = ("precision", "recall", "mAP50", "mAP50-95")
+        found = {f"metrics/{n}(B)": v for n, v in zip(names, self.box.mean_results(), strict=True)}
+        return found | {"fitness": self.fitness}
+
+    @property
+    def speed(self) -> dict[str, float]:
+        """Milliseconds per image: preprocess, inference, loss, postprocess (NMS).
+
+        preprocess is 0, because the loader does it while the network runs; loss is 0, because it is part of
+        inference.
+        """
+        per_image = {stage: 1e3 * s / max(1, self.totals.images) for stage, s in self.totals.seconds.items()}
+        return {
+            "preprocess": 0.0,
+            "inference": per_image["inference"],
+            "loss": 0.0,
+            "postprocess": per_image["nms"],
+        }
 
     @property
     def coco(self) -> dict[str, float]:

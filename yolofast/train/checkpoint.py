@@ -28,7 +28,7 @@ from yolofast.train.history import is_history
 from yolofast.train.muon import MuSGD
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
-_STATE_KEY = "yolofast_training"
+STATE_KEY = "yolofast_training"
 _STATE_OF: Mapping[type[torch.optim.Optimizer], set[str]] = {
     torch.optim.SGD: {"momentum_buffer"},
     torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
@@ -107,7 +107,7 @@ class CheckpointManager:
             with atomic_file(path, CheckpointError, sync=True) as temporary:
                 write_tensors(temporary, state.group("ema"), described)
         with atomic_file(self.last, CheckpointError, sync=True) as temporary:
-            write_tensors(temporary, state.tensors, described | {_STATE_KEY: json.dumps(state.values)})
+            write_tensors(temporary, state.tensors, described | {STATE_KEY: json.dumps(state.values)})
             if self.last.exists():
                 self.last.replace(self.directory / PREVIOUS)
         remove_leftovers(self.directory)
@@ -162,12 +162,12 @@ def _read(path: Path) -> TrainingState:
 
 def _values(file: TensorFile) -> dict[str, Any]:
     """The training state in a header, an object whose history is one."""
-    if _STATE_KEY not in file.metadata:
+    if STATE_KEY not in file.metadata:
         raise CheckpointError(
             f"{file.path}: weights without a training state, expected a checkpoint; use it with --weights."
         )
     try:
-        values = parsed_json(file.metadata[_STATE_KEY])
+        values = parsed_json(file.metadata[STATE_KEY])
         if not isinstance(values, dict) or not is_history(values.get("history", [])):
             raise ValueError("not an object with the history of a run")
     except ValueError as error:

@@ -1,8 +1,10 @@
-"""The device that trains, and as many of torch's threads as before."""
+"""The device that trains, how it computes, and as many of torch's threads as before."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 
@@ -25,6 +27,20 @@ def select_device(name: str) -> torch.device:
             f"device: got '{name}', but torch sees {torch.cuda.device_count()} CUDA devices; use cpu."
         )
     return device
+
+
+@contextlib.contextmanager
+def deterministic_algorithms() -> Iterator[None]:
+    """Let torch use deterministic algorithms inside; it warns of an operator that has none."""
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def restore_threads(threads: int, report: Report) -> None:

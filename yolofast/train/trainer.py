@@ -16,6 +16,7 @@ from torch import nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from yolofast.callbacks import NOTHING, Callbacks, EventName, TrainEvent
 from yolofast.config import TrainingConfig
 from yolofast.errors import CheckpointError, YolofastError
 from yolofast.printable import printable
@@ -30,7 +31,7 @@ from yolofast.train.checkpoint import (
     optimizer_tensors,
     with_prefix,
 )
-from yolofast.train.device import restore_threads, select_device
+from yolofast.train.device import deterministic_algorithms, restore_threads, select_device
 from yolofast.train.ema import ModelEma
 from yolofast.train.frozen import keep_frozen_statistics
 from yolofast.train.history import (
@@ -105,6 +106,8 @@ class Trainer:
     progress     show a bar for every epoch
     on_batch     sees every batch before it is trained
     on_plan      is told before every epoch how many the run will have
+    callbacks    called at their moments, see `callbacks.EventName`; those of a validation or a checkpoint
+                 only with `validate` or `checkpoints`
 
     With a time limit (`config.time`) the number of epochs is an estimate, made anew after every epoch
     (`expected_epochs`); what depends on the length of the run (learning rate, warm-up, `progress`) follows
@@ -129,6 +132,7 @@ class Trainer:
         progress: bool = True,
         on_batch: OnBatch | None = None,
         on_plan: OnPlan | None = None,
+        callbacks: Callbacks | None = None,
     ) -> None:
         self.device = select_device(config.device)
         self.amp = mixed_precision(config.amp, self.device)
@@ -136,6 +140,7 @@ class Trainer:
         self.loader, self.validate, self.checkpoints = loader, validate, checkpoints
         self.monitor, self.progress = monitor or TrainingMonitor(), progress
         self.on_batch, self.on_plan = on_batch, on_plan
+        self.callbacks = callbacks or Callbacks()
         state = checkpoints.load_latest() if config.resume and checkpoints is not None else None
         if state is not None:
             check_run_state(state.values, state.path)
@@ -153,6 +158,7 @@ class Trainer:
         self.epoch = 0
         self._saved: Path | None = None  # the checkpoint of `epoch`
         self._told_about_the_rest = False
+        self._stopped = False  # by a callback
         self.monitor.history = []
         if state is not None:
             self._resume(state)
@@ -178,23 +184,40 @@ class Trainer:
     def fit(self) -> TrainResult:
         """Train to the last epoch or the time limit, or until `patience` epochs brought no better mAP50-95.
 
-        A run that is over already stays as it is. Raises `YolofastError` when the loss or the weights
-        are no longer finite, `CheckpointError` when a checkpoint cannot be written.
+        A callback may stop it earlier (`TrainEvent.stop`). A run that is over already stays as it is, and
+        calls no callback. Raises `YolofastError` when the loss or the weights are no longer finite,
+        `CheckpointError` when a checkpoint cannot be written, and what a callback raises, with a note that
+        says of which moment it was; the last checkpoint then is that of the epoch before, or from
+        on_model_save on that of the epoch itself.
         """
-        trained_before = self.epoch
+        trained_before, self._stopped = self.epoch, False
         if self.config.resume:
             self.monitor.report(self._resumed_line())
-        with logging_redirect_tqdm() if self.progress else contextlib.nullcontext():
-            if self.config.val_first and not self.epoch:
-                self._validate_first()
-            while not self.is_over():
-                self._run_epoch()
-        if trained_before < self.epoch < self.epochs:
+        with contextlib.ExitStack() as stack:
+            if self.progress:
+                stack.enter_context(logging_redirect_tqdm())
+            if self.config.deterministic:
+                stack.enter_context(deterministic_algorithms())
+            self._train_epochs()
+        if self._stopped:
+            self.monitor.report(f"stopped by a callback after epoch {self.epoch} of {self.epochs}")
+        elif trained_before < self.epoch < self.epochs:
             self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
         elif trained_before < self.epoch and self.config.time is not None:
             self.monitor.report(f"time limit of {self.config.time:g} h reached in epoch {self.epoch}")
         best = fitness(best_row(self.history)) if self.history else -math.inf
         return TrainResult(list(self.monitor.history), best, self.epoch)
+
+    def _train_epochs(self) -> None:
+        if self.is_over():
+            return
+        self._call("on_train_start", self.epoch + 1)
+        if self.config.val_first and not self.epoch:
+            self._validate_first()
+        self._run_epoch()
+        while not (self.is_over() or self._stopped):
+            self._run_epoch()
+        self._call("on_train_end", self.epoch, metrics=self.history[-1])
 
     def _validate_first(self) -> None:
         """Report the metrics of the initial weights."""
@@ -209,8 +232,10 @@ class Trainer:
         row = self._train_epoch()
         self._check_state()
         trained = time.perf_counter() - started
+        self._call("on_train_epoch_end", self.epoch + 1, metrics=row)
         if self.validate is not None:
             row |= self.validate(self.ema.model)
+            self._call("on_val_end", self.epoch + 1, metrics=row)
         self.rate.plateau.step(row.get("val_loss", train_loss(row)))
         row["images_per_s"] = row.pop("images") / trained
         row["epoch_s"] = time.perf_counter() - started
@@ -226,9 +251,12 @@ class Trainer:
                 self._state(), is_best=is_best, description=self._description(), keep_epoch=keep
             )
             self._saved = self.checkpoints.last
+            self._call("on_model_save", self.epoch, metrics=self.history[-1])
+        self._call("on_fit_epoch_end", self.epoch, metrics=self.history[-1])
         self._hint_at_no_gain()
 
     def _train_epoch(self) -> dict[str, float]:
+        self._call("on_train_epoch_start", self.epoch + 1)
         self.model.train()
         self.rate.epochs = self.epochs
         if self.on_plan is not None:
@@ -261,6 +289,7 @@ class Trainer:
                 if accumulated >= self.config.nbs or is_last:
                     self._update()
                     accumulated = 0
+                self._call("on_train_batch_end", self.epoch + 1, number, losses)
                 if is_last:
                     self._tell_about_the_rest(len(batch), joined=number < len(self.loader))
         mean = (totals / images).tolist()
@@ -303,6 +332,45 @@ class Trainer:
         if broken is not None:
             problem = f"the {_GROUPS[broken.partition('/')[0]]} became infinite or NaN"
             raise YolofastError(self._advice_on_divergence(problem, (self.epoch + 1) * len(self.loader)))
+
+    def _call(
+        self,
+        name: EventName,
+        epoch: int,
+        batch: int = 0,
+        losses: torch.Tensor | None = None,
+        *,
+        metrics: Row = NOTHING,
+    ) -> None:
+        """Call the callbacks of a moment; `losses` [3] are those of a batch, else they are in `metrics`."""
+        functions = self.callbacks.at(name)
+        if not functions:
+            return
+        values = losses.tolist() if losses is not None else [metrics.get(f"train_{part}") for part in LOSSES]
+        event = TrainEvent(
+            name=name,
+            epoch=epoch,
+            epochs=self.config.epochs,
+            batch=batch,
+            batches=len(self.loader),
+            losses={part: value for part, value in zip(LOSSES, values, strict=True) if value is not None},
+            metrics={key: value for key, value in metrics.items() if key != "images"},
+            model=self.model,
+            averaged=self.ema.model,
+            saved=self._saved,
+            save_dir=self.monitor.directory,
+            _stop=self._stop,
+        )
+        for function in functions:
+            try:
+                function(event)
+            except Exception as error:
+                saved = f"saved in {self._saved}" if self._saved is not None else "none"
+                error.add_note(f"raised by a callback of {name}, epoch {epoch}; checkpoint: {saved}")
+                raise
+
+    def _stop(self) -> None:
+        self._stopped = True
 
     # ------------------------------------------------------------ what is said
 
