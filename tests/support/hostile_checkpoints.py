@@ -222,6 +222,12 @@ def opcodes() -> dict[str, Callable[[], bytes]]:
         "frame of 2^63": lambda: b"\x95" + struct.pack("<Q", 1 << 63) + b"N",
         "cycle": lambda: b"]" + put(BASE) + get(BASE) + b"a",
         "cycle through a tuple": lambda: b"]" + put(BASE) + get(BASE) + b"\x85" + put(BASE + 1) + b"a",
+    }  # fmt: skip
+
+
+def floods() -> dict[str, Callable[[], bytes]]:
+    """Values that break no rule, and take as much time and memory as a pickle can ask for."""
+    return {
         "deep lists": lambda: b"]" * 200_000 + b"a" * 199_999,
         "deep tuples": lambda: b"N" + b"\x85" * 290_000,
         "deep marks": lambda: b"(" * MILLION,
@@ -230,6 +236,8 @@ def opcodes() -> dict[str, Callable[[], bytes]]:
         "memo and sets": lambda: b"N" + b"".join(put(BASE + i) for i in range(600_000)) + b"0("
         + b"\x8f" * 200_000 + b"t",
         "names": lambda: b"ca\nb\n0" * 250_000 + b"N",
+        "different names": lambda: b"".join(text(f"n{i}") + put(BASE + i) + b"0" for i in range(500))
+        + b"".join(get(BASE + i) + get(BASE + j) + b"\x930" for i in range(500) for j in range(400)) + b"N",
         "long names": lambda: text("m" * 4_000_000) + put(BASE) + text("n" * 4_000_000) + put(BASE + 1) + b"00"
         + (get(BASE) + get(BASE + 1) + b"\x930") * 200_000 + b"N",
         "tensors": lambda: b"ctorch._utils\n_rebuild_tensor_v2\n" + put(BASE) + b"(" + storage("0", 432)
@@ -281,7 +289,11 @@ def networks() -> dict[str, Callable[[], bytes]]:
     def long_tensors() -> bytes:
         key = text("k" * 8_000_000) + put(BASE) + b"0"
         parameters = text("_parameters") + b"}(" + get(BASE) + tensor((1,), (1,), count=432) + b"u"
-        return b"\x80\x02" + key + root(children(b"".join(text(str(i)) + module(parameters) for i in range(300))))[2:]
+        return (
+            b"\x80\x02"
+            + key
+            + root(children(b"".join(text(str(i)) + module(parameters) for i in range(300))))[2:]
+        )
 
     def shared() -> bytes:
         one = tensor((1,), (1,), count=432) + put(BASE) + b"0"
@@ -322,7 +334,11 @@ def overlapping(entries: Mapping[str, bytes]) -> bytes:
     for name, data in entries.items():
         is_storage = "/data/" in name
         local, central = zip_member(
-            name, data, size=len(data), crc=zlib.crc32(data), offset=first if is_storage and first else len(locals_)
+            name,
+            data,
+            size=len(data),
+            crc=zlib.crc32(data),
+            offset=first if is_storage and first else len(locals_),
         )
         if not (is_storage and first):
             first = len(locals_) if is_storage else first
@@ -376,23 +392,27 @@ def zips(entries: Mapping[str, bytes]) -> dict[str, Callable[[], bytes]]:
 # ------------------------------------------------------------ all of them
 
 
-def hostile_checkpoints(folder: Path) -> dict[str, Callable[[], bytes]]:
-    """How to make each: whole files by what is hostile in them. `folder` is for files on the way."""
-    tensors = save_training(folder / "sound.pt")
-    entries = entries_of((folder / "sound.pt").read_bytes())
-    (folder / "sound.pt").unlink()
-    plain = {name: value.float() for name, value in tensors.items()}
+def hostile_checkpoints(folder: Path, *, flood: bool) -> dict[str, Callable[[], bytes]]:
+    """How to make each: whole files by what is hostile in them. `folder` is for files on the way; with `flood`
+    there are those, too, that take long to make."""
+    tensors = save_training(folder / "base.pt")
+    entries = entries_of((folder / "base.pt").read_bytes())
+    (folder / "base.pt").unlink()
+    plain = {n: v.float() if v.is_floating_point() else v for n, v in tensors.items()}
     made: dict[str, Callable[[], bytes]] = {}
     for name, value in objects().items():
         made[name] = lambda value=value: written(with_object(entries, value))
         made[f"{name}, protocol 4"] = lambda value=value: written(with_object(entries, value, 4))
-        made[f"{name} in a state dict"] = lambda value=value: saved({**plain, "x": value})
-    for name, build in opcodes().items():
+    made["os.system in a state dict"] = lambda: saved({**plain, "x": Calls(os.system, TOUCH)})
+    for name, build in (opcodes() | (floods() if flood else {})).items():
         made[name] = lambda build=build: written(spliced(entries, build()))
     storages = {name: data for name, data in entries.items() if not name.endswith("data.pkl")}
     for name, build in networks().items():
         made[name] = lambda build=build: written({pickle_name(entries): build(), **storages})
     made |= zips(entries)
+    if not flood:
+        for name in ("zip bomb", "many entries"):
+            del made[name]
 
     def changed(name: str, value: torch.Tensor) -> Callable[[], bytes]:
         return lambda: saved({**plain, name: value})
@@ -418,9 +438,7 @@ def hostile_checkpoints(folder: Path) -> dict[str, Callable[[], bytes]]:
                                         | {"model.0.bn.bias": torch.full((16,), 1e300, dtype=torch.float64)}),
         "no classes": lambda: saved({k: v[:0] if ".cv3." in k and k.rsplit(".", 2)[1] == "2" else v
                                      for k, v in plain.items()}),
-        "empty and enormous": lambda: written({
-            **storages, "x/data/0": entries_of(saved(plain))["archive/data/0"],
-        }),
+        "empty and enormous": changed("model.0.bn.bias", torch.empty(0).as_strided((0, 1 << 47), (1, 1))),
         "views of one storage": lambda: views(plain),
         "lone surrogates in class names": lambda: saved(
             {"model": plain, "names": {0: "a\udcff", 1: "b\ud800"}}),
@@ -436,6 +454,7 @@ def views(plain: Mapping[str, torch.Tensor]) -> bytes:
     at, found = 0, {}
     for name, value in plain.items():
         if value.is_floating_point() and value.numel() < 1000:
+            large[at : at + value.numel()] = value.flatten()
             found[name] = large[at : at + value.numel()].view(value.shape)
             at += value.numel()
         else:
