@@ -107,10 +107,21 @@ MAX_PICKLE_OBJECTS = 300_000
 """Lists, dictionaries, tuples and objects that such a pickle makes. Such a training file has 60,000."""
 MAX_PICKLE_NESTING = 500
 """Lists, dictionaries and tuples of a pickle that are begun and not ended."""
+MAX_PICKLE_NAME = 1000
+"""Characters of the module or of the name of a class or function in a pickle."""
+MAX_PICKLE_NAMES = 5000
+"""Different classes and functions that a pickle mentions. Training files have 60."""
+MAX_PICKLE_TUPLE_KEYS = 2000
+"""Times that a pickle uses a tuple as a key: tuples of one hash are easy to make, and each is compared with
+all others. Training files have none."""
 MAX_MODULE_DEPTH = 32
 """Modules of a network inside one another."""
 MAX_MODULES = 20_000
 """Modules of a network. The largest model has 1,500."""
+MAX_NETWORK_TENSORS = 50_000
+"""Tensors of a network, which may be the same one many times. The largest model has 1,100."""
+MAX_TENSOR_NAME = 1000
+"""Characters of the dotted name of a module or tensor."""
 
 # The disk cache of decoded planes.
 CACHE_BYTES = 200 * 10**9

@@ -17,7 +17,14 @@ from typing import Any, Literal
 from torch import Tensor
 
 from yolofast.errors import CheckpointError
-from yolofast.limits import MAX_CLASSES, MAX_MODULE_DEPTH, MAX_MODULES, MAX_NAME
+from yolofast.limits import (
+    MAX_CLASSES,
+    MAX_MODULE_DEPTH,
+    MAX_MODULES,
+    MAX_NAME,
+    MAX_NETWORK_TENSORS,
+    MAX_TENSOR_NAME,
+)
 from yolofast.models.foreign_structure import Family, NotImportableError, Size, described
 from yolofast.printable import printable
 from yolofast.tensor_file import non_finite
@@ -165,7 +172,7 @@ def _modules(network: Record) -> Iterator[tuple[str, Record]]:
             raise NotImportableError(f"its modules are nested more than {MAX_MODULE_DEPTH} times")
         for key, child in reversed(children.items()):
             if isinstance(child, Record) and isinstance(key, str):
-                waiting.append((f"{name}.{key}" if name else key, child, depth + 1))
+                waiting.append((_dotted(name, key), child, depth + 1))
     raise NotImportableError(f"it has more than {MAX_MODULES} modules")
 
 
@@ -179,8 +186,16 @@ def _named_tensors(modules: Mapping[str, Record]) -> dict[str, StoredTensor]:
             for key, tensor in tensors.items() if isinstance(tensors, dict) else ():
                 kept = kind == "_parameters" or not isinstance(passing, set) or key not in passing
                 if isinstance(key, str) and isinstance(tensor, StoredTensor) and kept:
-                    found[f"{name}.{key}" if name else key] = tensor
+                    found[_dotted(name, key)] = tensor
+            if len(found) > MAX_NETWORK_TENSORS:
+                raise NotImportableError(f"it has more than {MAX_NETWORK_TENSORS} tensors")
     return found
+
+
+def _dotted(name: str, key: str) -> str:
+    if len(name) + len(key) >= MAX_TENSOR_NAME:
+        raise NotImportableError(f"the name of a module has over {MAX_TENSOR_NAME} characters")
+    return f"{name}.{key}" if name else key
 
 
 def _class_names(names: Any, count: int) -> tuple[str, ...]:

@@ -139,6 +139,8 @@ def described(
             f"{blocks} blocks in layer 4)"
         )
     num_classes = _shape(tensors, f"{head}.cv3.0.2.weight")[0]
+    if not num_classes:
+        raise NotImportableError("it has no classes")
     return Structure(family, size, num_classes, stride, str(precision).removeprefix("torch."), spp_activation)
 
 

@@ -26,6 +26,7 @@ from yolofast.models.detector import Detector, build_model
 from yolofast.models.foreign import ForeignCheckpoint
 from yolofast.models.head import BINS
 from yolofast.printable import printable
+from yolofast.tensor_file import non_finite
 
 _SPLIT = {"split": "cv1", "fuse": "cv2", "chain": "m"}
 _PARTS: Mapping[type[nn.Module], Mapping[str, str]] = {
@@ -69,7 +70,11 @@ def detector_of(checkpoint: ForeignCheckpoint) -> Detector:
         tensor = checkpoint.tensors[name]
         if wanted[own].shape != tensor.shape:
             raise _misfit(checkpoint, name)
-        found[own] = tensor.float() if tensor.is_floating_point() else tensor
+        if tensor.is_floating_point() != wanted[own].is_floating_point():
+            raise _misfit(checkpoint, name)
+        found[own] = tensor.to(wanted[own].dtype)
+        if non_finite({name: found[own]}) is not None:
+            raise CheckpointError(f"{path}: {printable(name, 100)} is beyond float32. Use another file.")
     model.load_state_dict(found, assign=True)
     return model.eval()
 

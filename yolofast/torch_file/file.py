@@ -43,6 +43,8 @@ _BLOCK = 1 << 20
 
 def is_torch_file(path: Path) -> bool:
     """Whether a file begins as PyTorch's do, whatever its name is. False for one that cannot be read."""
+    if not path.is_file():  # a pipe would wait for its writer
+        return False
     try:
         with path.open("rb") as file:
             begin = file.read(len(_LEGACY))
@@ -69,6 +71,7 @@ class TorchFile:
             self._prefix = _prefix(self._entries)
             self._swapped = self._read_byte_order(file) == "big"
             self._storages: dict[str, Storage] = {}
+            self._shared: dict[str, Tensor] = {}
             pickle = self._contents(file, self._prefix + _PICKLE, MAX_PICKLE_BYTES)
             self.root: Any = Machine(pickle, self._storage).run()
 
@@ -78,6 +81,15 @@ class TorchFile:
         Raises `CheckpointError` for bytes whose checksum does not match.
         """
         storage = tensor.storage
+        values = self._shared.get(storage.key)
+        if values is None:
+            values = self._numbers(storage)
+            if tensor.count != storage.count:  # others may be in it, too, and it is read once only
+                self._shared[storage.key] = values
+        view = values.as_strided(tensor.shape, tensor.stride, tensor.offset)
+        return view.clone() if storage.key in self._shared else view.contiguous()
+
+    def _numbers(self, storage: Storage) -> Tensor:
         data = torch.empty(storage.count * storage.dtype.itemsize, dtype=torch.uint8)
         view = data.numpy().data
         with _errors_of(self.path), self.path.open("rb") as file:
@@ -89,8 +101,7 @@ class TorchFile:
                 raise DamagedArchive(f"wrong checksum of entry {shown_name(entry.name)}")
         if self._swapped and storage.dtype.itemsize > 1:
             data = data.view(-1, storage.dtype.itemsize).flip(1).reshape(-1)
-        values = data.view(storage.dtype)
-        return values.as_strided(tensor.shape, tensor.stride, tensor.offset).contiguous()
+        return data.view(storage.dtype)
 
     def _read_byte_order(self, file: BinaryIO) -> str:
         name = f"{self._prefix}/byteorder"
@@ -118,9 +129,15 @@ class TorchFile:
     def _storage(self, identity: Any) -> Storage:
         """The storage of a persistent id, when the file has its bytes."""
         storage = names.storage(identity)
-        known = self._storages.setdefault(storage.key, storage)
+        known = self._storages.get(storage.key)
+        if known is None:
+            self._check_storage(storage)
+            known = self._storages[storage.key] = storage
         if (known.dtype, known.count) != (storage.dtype, storage.count):
             raise PickleError(f"storage {printable(storage.key, 40)} is described in two ways")
+        return known
+
+    def _check_storage(self, storage: Storage) -> None:
         entry = self._entries.get(self._storage_name(storage.key))
         if entry is None:
             raise PickleError(f"it has no bytes for storage {printable(storage.key, 40)}")
@@ -129,7 +146,6 @@ class TorchFile:
             raise PickleError(
                 f"storage {printable(storage.key, 40)} claims {wanted} bytes and has {entry.size} of them"
             )
-        return known
 
 
 def _entries(file: BinaryIO) -> dict[str, ZipMember]:

@@ -15,7 +15,14 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from yolofast.limits import MAX_PICKLE_NESTING, MAX_PICKLE_OBJECTS, MAX_PICKLE_OPCODES
+from yolofast.limits import (
+    MAX_PICKLE_NAME,
+    MAX_PICKLE_NAMES,
+    MAX_PICKLE_NESTING,
+    MAX_PICKLE_OBJECTS,
+    MAX_PICKLE_OPCODES,
+    MAX_PICKLE_TUPLE_KEYS,
+)
 from yolofast.printable import printable
 from yolofast.torch_file.names import CALLS, DTYPES, checked, is_key
 from yolofast.torch_file.records import Name, PickleError, Record, StoredTensor
@@ -23,6 +30,8 @@ from yolofast.torch_file.records import Name, PickleError, Record, StoredTensor
 _U16, _I32, _U32, _F64 = struct.Struct("<H"), struct.Struct("<i"), struct.Struct("<I"), struct.Struct(">d")
 _SMALLEST_PROTOCOL, _LARGEST_PROTOCOL = 2, 5
 _STOP = ord(".")
+_COST_OF_STORAGE = 4
+"""Objects that a persistent id counts for: it takes as long to look at."""
 
 _REFUSED = {
     "F": "FLOAT",
@@ -61,7 +70,8 @@ class Machine:
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
-        self._objects = 0
+        self._objects = self._tuple_keys = 0
+        self._names: dict[tuple[str, str], Any] = {}
 
     def run(self) -> Any:
         """The value that the pickle describes. Raises `PickleError`."""
@@ -114,15 +124,23 @@ class Machine:
         return value
 
     def _line(self) -> str:
-        end = self._data.find(b"\n", self._at, self._at + 1000)
+        end = self._data.find(b"\n", self._at, self._at + MAX_PICKLE_NAME)
         if end < 0:
-            raise PickleError("a name of over 1000 bytes")
+            raise PickleError(f"a name of over {MAX_PICKLE_NAME} bytes")
         return self._take(end + 1 - self._at)[:-1].decode()
 
     def _count(self, objects: int = 1) -> None:
         self._objects += objects
         if self._objects > MAX_PICKLE_OBJECTS:
             raise PickleError(f"its pickle makes more than {MAX_PICKLE_OBJECTS} objects")
+
+    def _text(self, size: int) -> str:
+        raw = self._take(size)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:  # lone surrogates, as in paths that are not UTF-8; each takes long
+            self._count(len(raw) // 4)
+            return raw.decode("utf-8", "surrogatepass")
 
     def _since_mark(self) -> list[Any]:
         values, self._stack = self._stack, self._marks.pop()
@@ -161,14 +179,19 @@ class Machine:
     def _long_binget(self) -> None:
         self._get(self._number(_U32))
 
+    def _put(self, key: int) -> None:
+        self._memo[key] = self._stack[-1]
+        if len(self._memo) > MAX_PICKLE_OBJECTS:
+            raise PickleError(f"its pickle keeps more than {MAX_PICKLE_OBJECTS} values")
+
     def _binput(self) -> None:
-        self._memo[self._take(1)[0]] = self._stack[-1]
+        self._put(self._take(1)[0])
 
     def _long_binput(self) -> None:
-        self._memo[self._number(_U32)] = self._stack[-1]
+        self._put(self._number(_U32))
 
     def _memoize(self) -> None:
-        self._memo[len(self._memo)] = self._stack[-1]
+        self._put(len(self._memo))
 
     def _frame(self) -> None:
         self._take(8)
@@ -200,10 +223,10 @@ class Machine:
         self._stack.append(self._number(_F64))
 
     def _binunicode(self) -> None:
-        self._stack.append(self._take(self._number(_U32)).decode("utf-8", "surrogatepass"))
+        self._stack.append(self._text(self._number(_U32)))
 
     def _short_binunicode(self) -> None:
-        self._stack.append(self._take(self._take(1)[0]).decode("utf-8", "surrogatepass"))
+        self._stack.append(self._text(self._take(1)[0]))
 
     def _binbytes(self) -> None:
         self._stack.append(self._take(self._number(_U32)))
@@ -288,6 +311,9 @@ class Machine:
     def _check_keys(self, keys: list[Any]) -> None:
         if not all(is_key(key) for key in keys):
             raise PickleError("a key of a dictionary or element of a set that is not a plain value")
+        self._tuple_keys += sum(isinstance(key, tuple) for key in keys)
+        if self._tuple_keys > MAX_PICKLE_TUPLE_KEYS:
+            raise PickleError(f"its pickle uses tuples as keys more than {MAX_PICKLE_TUPLE_KEYS} times")
 
     # -------------------------------------------------- names, objects, tensors
 
@@ -302,8 +328,15 @@ class Machine:
         self._name(module, name)
 
     def _name(self, module: str, name: str) -> None:
-        dtype = DTYPES.get(name) if module == "torch" else None
-        self._push_object(checked(Name(module, name)) if dtype is None else dtype)
+        if max(len(module), len(name)) > MAX_PICKLE_NAME:
+            raise PickleError(f"a name of over {MAX_PICKLE_NAME} characters")
+        found = self._names.get((module, name))
+        if found is None:
+            if len(self._names) >= MAX_PICKLE_NAMES:
+                raise PickleError(f"its pickle mentions more than {MAX_PICKLE_NAMES} classes and functions")
+            dtype = DTYPES.get(name) if module == "torch" else None
+            found = self._names[module, name] = checked(Name(module, name)) if dtype is None else dtype
+        self._push_object(found)
 
     def _reduce(self) -> None:
         arguments, kind = self._stack.pop(), self._stack.pop()
@@ -355,7 +388,8 @@ class Machine:
             raise PickleError("its pickle gives a state to something that has none")
 
     def _binpersid(self) -> None:
-        self._push_object(self._persistent(self._stack.pop()))
+        self._count(_COST_OF_STORAGE)
+        self._stack.append(self._persistent(self._stack.pop()))
 
 
 def _opcode_name(code: int) -> str:

@@ -7,6 +7,7 @@ Every other name becomes a `Record`, whatever it is, and so cannot do anything.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -110,6 +111,8 @@ def _tensor(source: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> Store
         raise PickleError(f"a tensor of {len(shape)} dimensions, the limit is {MAX_TENSOR_DIMENSIONS}")
     if not all(_is_count(number) for number in (offset, *shape, *stride)):
         raise PickleError("a tensor whose shape, strides or offset are not whole numbers from 0 on")
+    if 0 in shape and math.prod(size for size in shape if size) >= 1 << 48:
+        raise PickleError("a tensor without numbers whose shape is beyond all memory")
     reach = 1
     if 0 not in shape:
         for step, size in sorted(zip(stride, shape, strict=True)):
@@ -137,14 +140,16 @@ def _pairs(pairs: Any = ()) -> dict[Any, Any]:
     if isinstance(pairs, dict):
         return dict(pairs)
     if not isinstance(pairs, list | tuple) or any(
-        not isinstance(pair, list | tuple) or len(pair) != 2 or not is_key(pair[0]) for pair in pairs
+        not isinstance(pair, list | tuple) or len(pair) != 2 or not _is_plain_key(pair[0]) for pair in pairs
     ):
         raise PickleError("a dictionary whose pairs are not pairs")
     return dict(pairs)
 
 
 def _elements(values: Any = ()) -> set[Any]:
-    if not isinstance(values, list | tuple | set | frozenset) or not all(is_key(value) for value in values):
+    if not isinstance(values, list | tuple | set | frozenset) or not all(
+        _is_plain_key(value) for value in values
+    ):
         raise PickleError("a set of something else than plain values")
     return set(values)
 
@@ -193,7 +198,10 @@ def _scalar(kind: Any, data: Any = None) -> bool | int | float:
 
 
 def is_key(value: Any) -> bool:
-    """Whether a value may be the key of a dictionary or in a set: cheap to hash, whatever it holds."""
+    """Whether a value may be the key of a dictionary or in a set: cheap to hash, whatever it holds.
+
+    Many tuples can have the same hash, so the machine counts them.
+    """
     if isinstance(value, tuple):
         return len(value) <= 16 and all(_is_plain_key(item) for item in value)
     return _is_plain_key(value)
