@@ -201,6 +201,8 @@ class AugmentConfig(Section):
     """Saturation jitter, as a gain of 1 +- this."""
     hsv_v: float = bounded(0.4, 0.0, 1.0)
     """Brightness jitter, as a gain of 1 +- this."""
+    bgr: float = bounded(0.0, 0.0, 1.0)
+    """Probability of swapping the red and blue channels (RGB to BGR)."""
     degrees: float = bounded(0.0, 0.0, 180.0)
     """Rotation, +- degrees."""
     translate: float = bounded(0.1, 0.0, 0.5)

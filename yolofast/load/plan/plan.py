@@ -104,8 +104,11 @@ def plan_batch(
     if replace is not None:
         tile_image = replace(np.repeat(sample[:, None], tile_image.shape[1], axis=1), tile_image)
     tiles = _arrange_tiles(draw, augment, size, is_mosaic, tile_image, shapes)
-    own = draw[Stream.HUE : Stream.VALUE + 1, layer == 0]
-    return _assemble(size, images, sample, layer, tiles, mix, _draw_colour(own, augment))
+    colour = _draw_colour(draw[Stream.HUE : Stream.VALUE + 1, layer == 0], augment)
+    if augment.bgr > 0:
+        swapped = draws.uniform(seed, epoch, positions, Stream.BGR) < augment.bgr
+        colour[swapped] = colour[swapped, ::-1]
+    return _assemble(size, images, sample, layer, tiles, mix, colour)
 
 
 @dataclass(frozen=True, slots=True)
