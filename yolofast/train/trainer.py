@@ -350,7 +350,7 @@ class Trainer:
         event = TrainEvent(
             name=name,
             epoch=epoch,
-            epochs=self.config.epochs,
+            epochs=self.epochs,
             batch=batch,
             batches=len(self.loader),
             losses={part: value for part, value in zip(LOSSES, values, strict=True) if value is not None},
