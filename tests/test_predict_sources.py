@@ -13,6 +13,7 @@ import torch
 from yolofast.errors import DataError, DatasetNotFoundError, ImageError
 from yolofast.predict import open_source, predict
 
+
 class Watcher(torch.nn.Module):
     """Keeps what it was given, and finds nothing."""
 
@@ -40,9 +41,7 @@ def written(path: Path, image: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("rect", [False, True])
 @pytest.mark.parametrize("shape", [(64, 100), (301, 127), (20, 33)])
-def test_an_array_gives_the_pixels_of_its_png(
-    tmp_path: Path, shape: tuple[int, int], rect: bool
-) -> None:
+def test_an_array_gives_the_pixels_of_its_png(tmp_path: Path, shape: tuple[int, int], rect: bool) -> None:
     image = noise(*shape)
     planes = torch.from_numpy(image).permute(2, 0, 1)
     model = Watcher()

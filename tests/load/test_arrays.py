@@ -60,7 +60,9 @@ def test_large_arrays_have_the_pixels_of_their_png_files(
     tmp_path: Path, shape: tuple[int, int], rect: bool
 ) -> None:
     image = drawn("noise", *shape, 1)
-    assert np.array_equal(array_batch([image], imgsz=320, rect=rect), from_files(tmp_path, [image], 320, rect))
+    assert np.array_equal(
+        array_batch([image], imgsz=320, rect=rect), from_files(tmp_path, [image], 320, rect)
+    )
 
 
 def test_views_are_arrays_like_others(tmp_path: Path) -> None:
