@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from yolofast.train.monitor import OnEpoch
 
 PREDICT = ("imgsz", "conf", "iou", "max_det", "half", "rect", "batch", "vid_stride", "on_error")
-VAL = ("conf", "iou", "max_det", "half")
+VAL = ("conf", "iou", "max_det", "half", "augment")
 INFO_CLASSES = 80
 """Classes of a model whose size is asked for before its classes are known: those of COCO."""
 
@@ -214,8 +214,8 @@ class YOLO:
     ) -> Evaluation:
         """Evaluate on a split of `data`; omitted means the validation split.
 
-        settings  conf, iou, max_det and half of `YOLOEvaluator`, device, batch, and the settings of the
-                  dataset: imgsz (omitted means as trained), rect, workers, cache, ...
+        settings  conf, iou, max_det, half and augment of `YOLOEvaluator`, device, batch, and the settings of
+                  the dataset: imgsz (omitted means as trained), rect, workers, cache, ...
 
         Raises `ConfigError` for an unknown setting, and as `pipeline.evaluate_run` does.
         """

@@ -294,6 +294,7 @@ def val(args: ValArgs) -> None:
             max_det=args.max_det,
             classes=args.classes,
             half=args.half,
+            augment=args.augment,
         )
     if args.json:
         print_json(result.to_dict())
