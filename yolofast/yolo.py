@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from yolofast.train import TrainResult
     from yolofast.train.monitor import OnEpoch
 
-PREDICT = ("imgsz", "conf", "iou", "max_det", "half", "rect", "batch", "vid_stride", "on_error")
+PREDICT = ("imgsz", "conf", "iou", "max_det", "half", "augment", "rect", "batch", "vid_stride", "on_error")
 VAL = ("conf", "iou", "max_det", "half", "augment")
 INFO_CLASSES = 80
 """Classes of a model whose size is asked for before its classes are known: those of COCO."""

@@ -218,6 +218,9 @@ class PredictArgs(Section):
     """Classes to detect, by name or number."""
     half: bool = False
     """Mixed precision: float16 on CUDA, bfloat16 on the CPU."""
+    augment: bool = False
+    """Test-time augmentation: also look at smaller and mirrored versions of each image; about 2.1 times the
+    work."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     save: bool = True

@@ -325,6 +325,7 @@ def predict(args: PredictArgs) -> None:
             max_det=args.max_det,
             classes=args.classes,
             half=args.half,
+            augment=args.augment,
             rect=args.rect,
             batch=args.batch,
             vid_stride=args.vid_stride,
