@@ -124,6 +124,14 @@ def test_few_images_are_held_at_full_size(files: list[Path], monkeypatch: pytest
     assert most <= 5
 
 
+def test_augmented_prediction_finds_each_object_once(files: list[Path]) -> None:
+    plain = list(predict(WhiteFinder(), files, imgsz=160, device="cpu"))
+    augmented = list(predict(WhiteFinder(), files, imgsz=160, device="cpu", augment=True))
+    for one, other in zip(plain, augmented, strict=True):
+        assert len(one) == len(other) == 1
+        np.testing.assert_allclose(one.boxes.xyxy, other.boxes.xyxy, atol=6)
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of size p with the classes cat and dog, whose scores are all about one half."""

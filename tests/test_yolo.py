@@ -68,6 +68,10 @@ def test_val_of_the_object_is_val_of_its_file(
     assert evaluation.overall_metrics == evaluate_run(weights, config).overall_metrics
     assert evaluation.map50 == evaluation.overall_metrics["map50"]
     assert evaluation.totals.images > 0
+    augmented = trained[0].val(sample_yolo, device="cpu", augment=True)
+    again = evaluate_run(weights, config, augment=True)
+    assert augmented.overall_metrics == again.overall_metrics
+    assert augmented.totals.detections == again.totals.detections != evaluation.totals.detections
 
 
 def test_predictions_are_the_same_again_from_threads_copies_and_pickles(

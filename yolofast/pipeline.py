@@ -327,6 +327,7 @@ def evaluate_run(
     max_det: int = 300,
     classes: Sequence[str] | None = None,
     half: bool = False,
+    augment: bool = False,
     progress: bool = True,
 ) -> Evaluation:
     """Evaluate a weights file, or a loaded model, on a split of `config.dataset.data`.
@@ -334,11 +335,11 @@ def evaluate_run(
     An omitted `split` means the validation split.
 
     The images are loaded, and the model runs, as in the validation of a training with `config`. `conf` is
-    that of `YOLOEvaluator` if omitted; `iou`, `max_det` and `half` are explained there, `classes` are names
-    or numbers; `progress` shows a bar. With `save_dir`, metrics.json, predictions.json and plots are written
-    there; the image ids in predictions.json count from 1 in the order of the split's files, readable or not,
-    as in the ground truth that `convert_dataset` writes of the same dataset. Raises `DataError` when the
-    dataset's classes are not the model's.
+    that of `YOLOEvaluator` if omitted; `iou`, `max_det`, `half` and `augment` are explained there, `classes`
+    are names or numbers; `progress` shows a bar. With `save_dir`, metrics.json, predictions.json and plots
+    are written there; the image ids in predictions.json count from 1 in the order of the split's files,
+    readable or not, as in the ground truth that `convert_dataset` writes of the same dataset. Raises
+    `DataError` when the dataset's classes are not the model's.
     """
     from yolofast.evaluate import YOLOEvaluator
     from yolofast.evaluate.evaluator import ALL_SCORES
@@ -373,6 +374,7 @@ def evaluate_run(
         max_det=max_det,
         classes=numbers,
         half=half,
+        augment=augment,
     )
     if save_dir is None:
         return evaluator.evaluate_dataset(loader, progress=progress)

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from yolofast.train.monitor import OnEpoch
     from yolofast.yolo_keywords import Device
 
-PREDICT = ("imgsz", "conf", "iou", "max_det", "half", "rect", "batch", "vid_stride", "on_error")
-VAL = ("conf", "iou", "max_det", "half")
+PREDICT = ("imgsz", "conf", "iou", "max_det", "half", "augment", "rect", "batch", "vid_stride", "on_error")
+VAL = ("conf", "iou", "max_det", "half", "augment")
 INFO_CLASSES = 80
 """Classes of a model whose size is asked for before its classes are known: those of COCO."""
 
@@ -290,8 +290,8 @@ class YOLO:
         """Evaluate on a split of `data`; omitted means the validation split.
 
         data      data.yaml, or a folder with a dataset; omitted means that of the run whose weights these are
-        settings  conf, iou, max_det and half of `YOLOEvaluator`, device, batch, and the settings of the
-                  dataset: imgsz (omitted means as trained), rect, workers, cache, ...
+        settings  conf, iou, max_det, half and augment of `YOLOEvaluator`, device, batch, and the settings of
+                  the dataset: imgsz (omitted means as trained), rect, workers, cache, ...
 
         Raises `ConfigError` for an unknown setting, and as `pipeline.evaluate_run` does.
         """

@@ -105,6 +105,7 @@ def test_val_takes_the_usual_flags(
         "star",
         "1",
         "--half",
+        "--augment",
         "--batch",
         "3",
     ]

@@ -295,6 +295,7 @@ def val(args: ValArgs) -> None:
             max_det=args.max_det,
             classes=args.classes,
             half=args.half,
+            augment=args.augment,
         )
     if args.json:
         print_json(result.to_dict())
@@ -325,6 +326,7 @@ def predict(args: PredictArgs) -> None:
             max_det=args.max_det,
             classes=args.classes,
             half=args.half,
+            augment=args.augment,
             rect=args.rect,
             batch=args.batch,
             vid_stride=args.vid_stride,

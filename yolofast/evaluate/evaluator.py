@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolofast.errors import DataError, missing_extra
+from yolofast.evaluate.augmented import with_augmented_views
 from yolofast.evaluate.coco_columns import columns_of
 from yolofast.evaluate.coco_metrics import CocoMetrics
 from yolofast.evaluate.confusion import ConfusionMatrix, Judgement
@@ -60,6 +61,7 @@ class YOLOEvaluator:
     max_det      max detections per image; AP itself follows COCO (100 per class and image).
     classes      class numbers to evaluate; detections and labels of others do not count. None: all.
     half         mixed precision: float16 on CUDA, bfloat16 on the CPU.
+    augment      test-time augmentation, see `predict_batches`; the loss is that of the images themselves.
 
     Raises `DataError` for a class number that is none.
     """
@@ -75,11 +77,13 @@ class YOLOEvaluator:
         max_det: int = 300,
         classes: Sequence[int] | None = None,
         half: bool = False,
+        augment: bool = False,
     ) -> None:
         self.model = model
         self.class_names = tuple(class_names)
         self.device = device
-        self.conf, self.iou, self.max_det, self.half = conf, nms_threshold(model, iou), max_det, half
+        self.conf, self.iou, self.max_det = conf, nms_threshold(model, iou, augment=augment), max_det
+        self.half, self.augment = half, augment
         self.classes = None if classes is None else sorted(set(classes))
         if self.classes is not None and not set(self.classes) <= set(range(len(self.class_names))):
             raise DataError(f"classes: got {self.classes}, expected 0 to {len(self.class_names) - 1}.")
@@ -310,6 +314,8 @@ class _Run:
         else:
             raw, sums = model.with_loss(images, batch.targets.to(device))
             self.loss_sums += sums.double().cpu().numpy()
+        if self.evaluator.augment:
+            raw = with_augmented_views(raw, model, images)
         if device.type != "cpu":
             torch.accelerator.synchronize(device)  # or the time would be that of the launch
         return raw

@@ -34,21 +34,24 @@ def inference(model: DetectionModel, device: str | torch.device, *, half: bool =
     reduced = torch.float16 if kind == "cuda" else torch.bfloat16
     was_training = model.training
     model.to(device)
-    model.train(False)
+    modules = getattr(model, "modules", None)
+    if was_training or modules is None or any(module.training for module in modules()):
+        model.train(False)  # which takes a millisecond for each call of a model of 200 modules
     try:
         with torch.no_grad(), torch.autocast(kind, reduced, enabled=half):
             yield
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train(True)
 
 
-def nms_threshold(model: DetectionModel, iou: float) -> float:
+def nms_threshold(model: DetectionModel, iou: float, *, augment: bool = False) -> float:
     """The NMS threshold for what `model` predicts: 1, which suppresses nothing, where it needs no NMS.
 
     That is a model with a true `end_to_end`, such as a `Detector` of yolo26, which is trained to give each
-    object one box.
+    object one box. With `augment` it finds each object in every view, so its candidates need NMS as well.
     """
-    return 1.0 if getattr(model, "end_to_end", False) else iou
+    return 1.0 if getattr(model, "end_to_end", False) and not augment else iou
 
 
 def network_input(images: torch.Tensor, device: str | torch.device) -> torch.Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolofast.evaluate.augmented import with_augmented_views
 from yolofast.evaluate.detect import find_detections
 from yolofast.evaluate.inference import DetectionModel, inference, network_input, nms_threshold
 from yolofast.types import Batch, Detections, Letterbox
@@ -23,6 +24,7 @@ def predict_batches(
     max_det: int = 300,
     classes: Sequence[int] | None = None,
     half: bool = False,
+    augment: bool = False,
     device: str | torch.device = "cpu",
 ) -> Iterator[tuple[Path, Detections]]:
     """Detect objects in batches of letterboxed images; yields (path, detections) of each, in order.
@@ -35,13 +37,18 @@ def predict_batches(
     max_det  max detections per image
     classes  class numbers to keep; others neither count nor suppress. None: all
     half     mixed precision: float16 on CUDA, bfloat16 on the CPU
+    augment  test-time augmentation: the candidates of three views of each image go into NMS
+             (`augmented.with_augmented_views`), for about 2.1 forward passes
 
     Boxes are xyxy in pixels of the original image, EXIF orientation applied.
     """
-    iou = nms_threshold(model, iou)
+    iou = nms_threshold(model, iou, augment=augment)
     with inference(model, device, half=half):
         for batch in batches:
-            raw = model(network_input(batch.images, device))
+            images = network_input(batch.images, device)
+            raw = model(images)
+            if augment:
+                raw = with_augmented_views(raw, model, images)
             found = find_detections(raw, conf=conf, iou=iou, max_det=max_det, classes=classes)
             size = (int(batch.images.shape[2]), int(batch.images.shape[3]))
             for path, shape, network in zip(batch.paths, batch.shapes.tolist(), found, strict=True):

@@ -15,8 +15,8 @@ class Ahead(Generic[T]):
     """Iterates `values` in a thread of its own; an iterator and a context manager, which ends the thread.
 
     At most `room` values wait for the consumer. When there is no room the thread waits, or with `newest`
-    drops the oldest value and counts it in `dropped`. An error in the thread is raised to the consumer, once, after
-    the values before it. At the end of the block `values` is closed in the thread, where it also ran.
+    drops the oldest value and counts it in `dropped`. An error in the thread is raised to the consumer, once,
+    after the values before it. At the end of the block `values` is closed in the thread, where it also ran.
     """
 
     def __init__(self, values: Iterator[T], *, room: int = 1, newest: bool = False) -> None:

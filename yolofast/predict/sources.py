@@ -135,8 +135,8 @@ def _pictures(source: Any) -> list[Picture]:
         return _tensor(source)
     raise DataError(
         f"source: got {type(source).__name__}, expected a path, a folder, a glob pattern, a .txt list, a "
-        "URL, a camera index, the bytes of an image file, a numpy array (RGB), a PIL image, a torch tensor, or a "
-        "list of these."
+        "URL, a camera index, the bytes of an image file, a numpy array (RGB), a PIL image, a torch tensor, "
+        "or a list of these."
     )
 
 

@@ -44,6 +44,7 @@ def predict(
     max_det: int = 300,
     classes: Sequence[int] | None = None,
     half: bool = False,
+    augment: bool = False,
     rect: bool = False,
     batch: int | None = None,
     vid_stride: int = 1,
@@ -52,8 +53,8 @@ def predict(
 ) -> Generator[Result, None, None]:
     """Detect objects in `source` (see `open_source`); yields a `Result` per image or frame, in order.
 
-    model       torch module, see `predict_batches`, also for conf, iou, max_det, classes and half; its
-                `class_names` are the names of the results
+    model       torch module, see `predict_batches`, also for conf, iou, max_det, classes, half and
+                augment; its `class_names` are the names of the results
     imgsz       side of the network's square input in pixels, with `rect` its longer side before padding
     rect        one shape per batch, just large enough for its images
     batch       images per forward pass; omitted means `IMAGE_BATCH`, or `VIDEO_BATCH`; 1 of live sources
@@ -87,7 +88,7 @@ def predict(
             batches = stack.enter_context(Ahead(made))
         pool = stack.enter_context(ThreadPoolExecutor(1, "yolofast-nms"))
         settings: dict[str, Any] = {"conf": conf, "iou": iou, "max_det": max_det, "classes": classes}
-        pending = _submitted(model, batches, pool, device=device, half=half, **settings)
+        pending = _submitted(model, batches, pool, device=device, half=half, augment=augment, **settings)
         for outcome in _unlagged(pending) if live else _one_behind(pending):
             if isinstance(outcome, Result):
                 found += 1
@@ -116,23 +117,28 @@ def _submitted(
     *,
     device: str | torch.device,
     half: bool,
+    augment: bool,
     iou: float,
     **settings: Any,
 ) -> Iterator[Future[Found]]:
     """Runs the network on each batch, and leaves the rest to `pool`."""
     import torch
 
+    from yolofast.evaluate.augmented import with_augmented_views
     from yolofast.evaluate.inference import inference, network_input, nms_threshold
     from yolofast.train import select_device
 
     where = select_device(device) if isinstance(device, str) else device
-    names, iou = tuple(getattr(model, "class_names", ())), nms_threshold(model, iou)
+    names, iou = tuple(getattr(model, "class_names", ())), nms_threshold(model, iou, augment=augment)
     for ready in batches:
         raw = None
         began = perf_counter()
         if len(ready.pixels):
             with inference(model, where, half=half):  # not around the yield: modes stay inside
-                raw = model(network_input(torch.from_numpy(ready.pixels), where))
+                images = network_input(torch.from_numpy(ready.pixels), where)
+                raw = model(images)
+                if augment:
+                    raw = with_augmented_views(raw, model, images)
         took = (perf_counter() - began) * 1e3
         yield pool.submit(_found, ready, raw, names, took, iou=iou, **settings)
         del ready, raw  # not held while the next batch comes

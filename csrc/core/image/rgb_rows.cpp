@@ -2,6 +2,7 @@
 // only then: they do not take apart groups of three.
 #include "core/image/rgb_rows.hpp"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "core/common.hpp"
@@ -56,13 +57,13 @@ void convert_group(const std::uint32_t* __restrict pixels, std::uint8_t* __restr
 
 void convert_row(const std::uint8_t* rgb, int width, std::uint8_t* y, std::uint8_t* cb, std::uint8_t* cr) {
     std::uint32_t pixels[kGroup];
-    int x = 0;
-    for (; x + kGroup <= width; x += kGroup) {
+    for (int begin = 0; width >= kGroup && begin < width; begin += kGroup) {
+        const int x = std::min(begin, width - kGroup);  // the last group may overlap the one before
         int done = has_byte_shuffle() ? widen(rgb + 3 * x, kGroup, pixels) : 0;
         for (; done < kGroup; ++done) pixels[done] = pixel_at(rgb + 3 * (x + done));
         convert_group(pixels, y + x, cb + x, cr + x);
     }
-    for (; x < width; ++x) {
+    for (int x = 0; width < kGroup && x < width; ++x) {
         const int r = rgb[3 * x], g = rgb[3 * x + 1], b = rgb[3 * x + 2];
         y[x] = luma_of(r, g, b);
         cb[x] = cb_of(r, g, b);
