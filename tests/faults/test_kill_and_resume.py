@@ -86,7 +86,7 @@ def test_killed_run_resumes_to_the_same_end(
     (last.parent / ".last.safetensors.1.tmp").write_bytes(last.read_bytes()[:1000])
 
     resumed = subprocess.run(
-        command(sample_yolo, tmp_path, "killed", "--resume"),
+        command(sample_yolo, tmp_path, "killed", *extra, "--resume"),
         check=True,
         capture_output=True,
         text=True,

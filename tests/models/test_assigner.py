@@ -160,7 +160,7 @@ def test_slices_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def one_to_one(truth: GroundTruth, logits: torch.Tensor, boxes: torch.Tensor, side: float) -> dict[int, int]:
-    """Positive point -> box: each box keeps the best aligned of the points that are its own. numpy, float64."""
+    """Positive point -> box: each box keeps the best aligned of its own points. numpy, float64."""
     x, y = CENTRES.double().numpy()
     claims: dict[int, list[tuple[float, int, float]]] = {}
     for n, (image, cls, box) in enumerate(
@@ -210,7 +210,7 @@ def test_one_to_one_gives_each_box_its_own_best_point(
 
 
 def test_one_to_one_second_stage_falls_back_on_the_next_point() -> None:
-    """Two boxes nearly alike, and predictions that fit the first: they share no point, and none is left out."""
+    """Two boxes nearly alike, predictions that fit the first: no point is shared, no box left out."""
     first, second = torch.tensor([8.0, 8.0, 40.0, 40.0]), torch.tensor([9.0, 9.0, 41.0, 41.0])
     truth = GroundTruth(torch.zeros(2).long(), torch.zeros(2).long(), torch.stack((first, second)))
     boxes = first[None, :, None].expand(1, 4, POINTS).clone()

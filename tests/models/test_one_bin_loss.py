@@ -44,7 +44,7 @@ def output_of(bins: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> H
 
 
 def point_at(x: float, y: float, stride: int) -> int:
-    found = (CENTRES == torch.tensor([[x], [y]])).all(dim=0) & (POINT_STRIDES == stride)
+    found = CENTRES.eq(torch.tensor([[x], [y]])).all(dim=0) & POINT_STRIDES.eq(stride)
     return int(found.nonzero().item())
 
 
@@ -147,7 +147,7 @@ def test_gradients_are_those_of_the_formulas(bins: int, monkeypatch: pytest.Monk
     assert sums.dtype == torch.float64
     np.testing.assert_allclose(sums[:3].detach().numpy(), values, rtol=1e-6)
 
-    some = sorted({divmod(place, POINTS) for place in positives.point.tolist()})[::3] + [(0, POINTS - 1)]
+    some = [*sorted({divmod(place, POINTS) for place in positives.point.tolist()})[::3], (0, POINTS - 1)]
     for term in range(3):
         grads = torch.autograd.grad(sums[term], output[:2], retain_graph=True, allow_unused=True)
         for part, (at, channels) in enumerate(((boxes, 4 * bins), (logits, 3))):

@@ -17,7 +17,7 @@ from yolofast.types import Batch
 EPOCHS = 4
 
 
-class Stopped(Exception):
+class StopError(Exception):
     """The process ends here."""
 
 
@@ -43,7 +43,7 @@ class Loader:
 def train(folder: Path, *, stop_in: int | None = None, resume: bool = False) -> dict[str, torch.Tensor]:
     def on_batch(epoch: int, number: int, batch: Batch) -> None:
         if epoch == stop_in:
-            raise Stopped
+            raise StopError
 
     settings = TrainingConfig(epochs=EPOCHS, device="cpu", amp="off", resume=resume)
     checkpoints = CheckpointManager(folder)
@@ -63,7 +63,7 @@ def train(folder: Path, *, stop_in: int | None = None, resume: bool = False) -> 
 
 def test_a_stopped_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole")
-    with pytest.raises(Stopped):
+    with pytest.raises(StopError):
         train(tmp_path / "stopped", stop_in=3)
     got = train(tmp_path / "stopped", resume=True)
     assert got.keys() == whole.keys()
