@@ -30,7 +30,7 @@ from yolofast.formats.data_yaml import read_data_yaml
 from yolofast.models import load_weights, save_weights
 from yolofast.pipeline import evaluate_run, train_run
 from yolofast.result_pictures import new_figure, save_figure
-from yolofast.runs import CONFIG_NAME
+from yolofast.runs import CONFIG_NAME, resumed_config
 
 MODEL = "yolov8n"
 PEER_EPOCHS, EPOCHS = 5, 10
@@ -85,10 +85,11 @@ def _absolute_data(data: Path) -> dict[str, Any]:
 
 
 def curve_of(config: YOLOConfig, work: Path) -> dict[str, Any]:
-    """The curve of a run in the work folder, which is trained unless it was before."""
-    found = work / f"{config.logging.name}.json"
+    """The curve of a run in the work folder, which is trained, or trained to its end, unless it was before."""
+    found, folder = work / f"{config.logging.name}.json", work / config.logging.name
     if not found.exists():
-        folder, result = train_run(config.replace(project=work))
+        begun = (folder / CONFIG_NAME).exists()
+        folder, result = train_run(resumed_config(folder) if begun else config.replace(project=work))
         used = YOLOConfig.from_yaml(folder / CONFIG_NAME).training
         rows = [{name: row[name] for name in ("epoch", "map50", "map50_95", "lr", "epoch_s")}
                 for row in result.training_history]  # fmt: skip
