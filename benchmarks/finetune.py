@@ -85,7 +85,7 @@ def _absolute_data(data: Path) -> dict[str, Any]:
 
 
 def curve_of(config: YOLOConfig, work: Path) -> dict[str, Any]:
-    """The curve of a run in the work folder, which is trained, or trained to its end, unless it was before."""
+    """The curve of a run in the work folder, which is trained (to its end) unless it was before."""
     found, folder = work / f"{config.logging.name}.json", work / config.logging.name
     if not found.exists():
         begun = (folder / CONFIG_NAME).exists()
