@@ -58,7 +58,7 @@ with open(Path(model.trainer.save_dir) / "results.csv") as file:
 curve = [{"epoch": row["epoch"], "map50": row["metrics/mAP50(B)"], "map50_95": row["metrics/mAP50-95(B)"]}
          for row in rows]
 result = {"weights": str(weights), "version": __version__, "map50": found.box.map50,
-          "map50_95": found.box.map, "curve": curve, "seconds": rows[-1]["time"]}
+          "map50_95": found.box.map, "curve": curve}
 Path(folder, "peer.json").write_text(json.dumps(result))
 """
 
@@ -91,11 +91,10 @@ def curve_of(config: YOLOConfig, work: Path) -> dict[str, Any]:
         begun = (folder / CONFIG_NAME).exists()
         folder, result = train_run(resumed_config(folder) if begun else config.replace(project=work))
         used = YOLOConfig.from_yaml(folder / CONFIG_NAME).training
-        rows = [{name: row[name] for name in ("epoch", "map50", "map50_95", "lr", "epoch_s")}
-                for row in result.training_history]  # fmt: skip
+        names = ("epoch", "map50", "map50_95", "lr")  # no times: this is no comparison of speed
+        rows = [{name: row[name] for name in names} for row in result.training_history]
         best = max(rows, key=lambda row: row["map50_95"])
-        entry = {"optimizer": used.optimizer, "lr0": used.lr0, "best": best, "curve": rows}
-        write_json(found, entry | {"seconds": round(sum(row["epoch_s"] for row in rows), 1)})
+        write_json(found, {"optimizer": used.optimizer, "lr0": used.lr0, "best": best, "curve": rows})
     return dict(json.loads(found.read_text()))
 
 

@@ -148,7 +148,8 @@ class TrainingConfig(Section):
     """auto = AdamW for short runs (up to 10,000 steps), else SGD with Nesterov momentum; a resumed run keeps
     its optimizer."""
     lr0: float | None = None
-    """Peak learning rate; omitted means 0.01 for SGD and MuSGD, and 0.01 / (4 + classes) for AdamW."""
+    """Peak learning rate; omitted means 0.01 for SGD and MuSGD, and 0.01 / (4 + classes) for AdamW, or a
+    quarter of that with --weights."""
     lrf: float = bounded(0.01, 0.0, 1.0)
     """Final learning rate as a share of lr0."""
     momentum: float = bounded(0.937, 0.0, 1.0)

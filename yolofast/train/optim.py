@@ -18,19 +18,30 @@ MAX_WARMUP_SHARE = 0.3
 ADAMW_BETAS = (0.9, 0.999)
 
 
+FINE_TUNING_SHARE = 0.25
+"""Peak learning rate of AdamW for trained weights, as a share of that for random ones."""
+
+
 def resolved(
-    config: TrainingConfig, *, num_classes: int, steps: int, resumed: Optimizer | None = None
+    config: TrainingConfig,
+    *,
+    num_classes: int,
+    steps: int,
+    resumed: Optimizer | None = None,
+    fine_tuning: bool = False,
 ) -> TrainingConfig:
     """`config` with the optimizer and the peak learning rate that it leaves open.
 
     steps    of the whole run: `auto` means AdamW up to 10,000 steps, whose per-weight step size suits short
              runs, and SGD for longer ones
     resumed  the optimizer of the run that is resumed, which `auto` then means
+    fine_tuning  whether training starts from trained weights: a high peak would undo them first
     """
     kind = config.optimizer
     if kind == "auto":
         kind = resumed or ("adamw" if steps <= AUTO_ADAMW_STEPS else "sgd")
-    rate = config.lr0 or (0.01 / (4 + num_classes) if kind == "adamw" else 0.01)
+    adamw = 0.01 / (4 + num_classes) * (FINE_TUNING_SHARE if fine_tuning else 1.0)
+    rate = config.lr0 or (adamw if kind == "adamw" else 0.01)
     return replace(config, optimizer=kind, lr0=rate)
 
 
