@@ -30,7 +30,7 @@ from yolofast.formats.data_yaml import read_data_yaml
 from yolofast.models import load_weights, save_weights
 from yolofast.pipeline import evaluate_run, train_run
 from yolofast.result_pictures import new_figure, save_figure
-from yolofast.runs import CONFIG_NAME
+from yolofast.runs import CONFIG_NAME, resumed_config
 
 MODEL = "yolov8n"
 PEER_EPOCHS, EPOCHS = 5, 10
@@ -58,7 +58,7 @@ with open(Path(model.trainer.save_dir) / "results.csv") as file:
 curve = [{"epoch": row["epoch"], "map50": row["metrics/mAP50(B)"], "map50_95": row["metrics/mAP50-95(B)"]}
          for row in rows]
 result = {"weights": str(weights), "version": __version__, "map50": found.box.map50,
-          "map50_95": found.box.map, "curve": curve, "seconds": rows[-1]["time"]}
+          "map50_95": found.box.map, "curve": curve}
 Path(folder, "peer.json").write_text(json.dumps(result))
 """
 
@@ -85,16 +85,16 @@ def _absolute_data(data: Path) -> dict[str, Any]:
 
 
 def curve_of(config: YOLOConfig, work: Path) -> dict[str, Any]:
-    """The curve of a run in the work folder, which is trained unless it was before."""
-    found = work / f"{config.logging.name}.json"
+    """The curve of a run in the work folder, which is trained (to its end) unless it was before."""
+    found, folder = work / f"{config.logging.name}.json", work / config.logging.name
     if not found.exists():
-        folder, result = train_run(config.replace(project=work))
+        begun = (folder / CONFIG_NAME).exists()
+        folder, result = train_run(resumed_config(folder) if begun else config.replace(project=work))
         used = YOLOConfig.from_yaml(folder / CONFIG_NAME).training
-        rows = [{name: row[name] for name in ("epoch", "map50", "map50_95", "lr", "epoch_s")}
-                for row in result.training_history]  # fmt: skip
+        names = ("epoch", "map50", "map50_95", "lr")  # no times: this is no comparison of speed
+        rows = [{name: row[name] for name in names} for row in result.training_history]
         best = max(rows, key=lambda row: row["map50_95"])
-        entry = {"optimizer": used.optimizer, "lr0": used.lr0, "best": best, "curve": rows}
-        write_json(found, entry | {"seconds": round(sum(row["epoch_s"] for row in rows), 1)})
+        write_json(found, {"optimizer": used.optimizer, "lr0": used.lr0, "best": best, "curve": rows})
     return dict(json.loads(found.read_text()))
 
 

@@ -297,3 +297,13 @@ def test_weights_with_another_pooling_are_taken_with_their_own(tmp_path: Path) -
     save_weights(usual, tmp_path / "u.safetensors")
     with pytest.raises(CheckpointError, match="has an activation in this file and no activation in the"):
         transfer_weights(build_model("p", 2, spp_activation=False), tmp_path / "u.safetensors")
+
+
+def test_a_run_from_weights_keeps_its_rate_when_it_is_resumed(sample_yolo: Path, tmp_path: Path) -> None:
+    folder, _ = train_run(small_run(sample_yolo, tmp_path), progress=False)
+    assert resumed_config(folder).training.lr0 == pytest.approx(0.01 / 9)
+    weights = folder / "weights" / "best.safetensors"
+    tuned, _ = train_run(small_run(sample_yolo, tmp_path, weights=weights, name="tuned"), progress=False)
+    assert resumed_config(tuned).training.lr0 == pytest.approx(0.01 / 9 / 4)
+    train_run(resumed_config(tuned).replace(epochs=2), progress=False)
+    assert resumed_config(tuned).training.lr0 == pytest.approx(0.01 / 9 / 4)

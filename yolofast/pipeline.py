@@ -192,6 +192,7 @@ def train_model(
         loader,
         config.training,
         num_classes=model.num_classes,
+        fine_tuning=config.model.weights is not None,
         validate=validate,
         checkpoints=checkpoint_manager,
         monitor=monitor,

@@ -38,6 +38,16 @@ def test_auto_chooses_by_length_of_the_run(steps: int, kind: type, lr0: float) -
     assert config.lr0 == optimizer.param_groups[0]["lr"] == lr0
 
 
+def test_trained_weights_get_a_lower_peak_from_adamw_unless_a_rate_is_given() -> None:
+    def rate(**settings: object) -> float | None:
+        config = TrainingConfig(**settings)  # type: ignore[arg-type]
+        return resolved(config, num_classes=6, steps=9, fine_tuning=True).lr0
+
+    assert rate() == rate(optimizer="adamw") == pytest.approx(0.001 / 4)
+    assert rate(lr0=0.004) == 0.004
+    assert rate(optimizer="sgd") == 0.01
+
+
 def test_auto_of_a_run_that_is_resumed_is_its_own_optimizer() -> None:
     """More epochs must not turn AdamW into SGD half-way."""
     assert resolved(TrainingConfig(), num_classes=1, steps=10_001, resumed="adamw").optimizer == "adamw"

@@ -20,6 +20,10 @@ MAX_WARMUP_SHARE = 0.3
 ADAMW_BETAS = (0.9, 0.999)
 
 
+FINE_TUNING_SHARE = 0.25
+"""Peak learning rate of AdamW for trained weights, as a share of that for random ones."""
+
+
 def resolved(
     config: TrainingConfig,
     *,
@@ -27,6 +31,7 @@ def resolved(
     steps: int,
     resumed: Optimizer | None = None,
     default: Optimizer = "auto",
+    fine_tuning: bool = False,
 ) -> TrainingConfig:
     """`config` with the optimizer and the peak learning rate that it leaves open.
 
@@ -34,12 +39,15 @@ def resolved(
              runs, and SGD for longer ones
     default  the model's own optimizer, which `auto` then means, whatever the number of steps
     resumed  the optimizer of the run that is resumed, which `auto` then means in any case
+    fine_tuning  whether training starts from trained weights: a high peak would undo them first, so `auto`
+             goes by the number of steps for every model, and AdamW's peak is lower
     """
     kind = config.optimizer
     if kind == "auto":
         by_length: Optimizer = "adamw" if steps <= AUTO_ADAMW_STEPS else "sgd"
-        kind = resumed or (by_length if default == "auto" else default)
-    rates = {"adamw": 0.01 / (4 + num_classes), "musgd": MUSGD_RATE, "sgd": 0.01}
+        kind = resumed or (by_length if default == "auto" or fine_tuning else default)
+    adamw = 0.01 / (4 + num_classes) * (FINE_TUNING_SHARE if fine_tuning else 1.0)
+    rates = {"adamw": adamw, "musgd": MUSGD_RATE, "sgd": 0.01}
     rate = config.lr0 or rates[kind]
     return replace(config, optimizer=kind, lr0=rate)
 

@@ -99,6 +99,7 @@ class Trainer:
     loader       yields `Batch`es of torch tensors and has `set_epoch`
     config       `TrainingConfig`
     num_classes  sets the default learning rate of AdamW
+    fine_tuning  the model has trained weights; sets that rate, too
     validate     called with the averaged model after every epoch; returns metrics for the history:
                  `map50_95` decides the best epoch and `val_loss` drives the plateau schedule
     checkpoints  saves the state after every epoch; with `config.resume` training resumes from its latest
@@ -126,6 +127,7 @@ class Trainer:
         config: TrainingConfig,
         *,
         num_classes: int,
+        fine_tuning: bool = False,
         validate: Validate | None = None,
         checkpoints: CheckpointManager | None = None,
         monitor: TrainingMonitor | None = None,
@@ -147,6 +149,7 @@ class Trainer:
         self.config = resolved(
             config,
             num_classes=num_classes,
+            fine_tuning=fine_tuning,
             steps=len(loader) * config.epochs,
             resumed=state.values.get("optimizer", "").lower() or None if state is not None else None,
             default=getattr(model, "default_optimizer", "auto"),
