@@ -88,25 +88,29 @@ def test_freeze_is_kept_in_yaml(tmp_path: Path, freeze: int | str) -> None:
     assert YOLOConfig.from_yaml(tmp_path / "c.yaml") == config
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """One torch thread: a very short training is chaotic, and with other sums it may find nothing at all."""
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[YOLOConfig, Path]]:
+    """The settings of a run of 8 epochs, and its weights.
+
+    With one torch thread: a very short training is chaotic, and with other sums it may find nothing at all.
+    """
+    folder = tmp_path_factory.mktemp("short")
+    data = make_sample_dataset(folder / "sample", 40)
+    config = small_run(data, folder, imgsz=64, epochs=8, batch=4, lr0=0.01, ema_tau=20.0)
+    config = config.replace(mosaic=0.0, single_cls=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    run, _ = train_run(config, progress=False)
+    yield config, run / "weights" / "best.safetensors"
     torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("freeze", [0, "backbone"])
 def test_training_starts_at_the_map_of_its_weights(
-    tmp_path: Path, one_thread: None, freeze: int | str
+    short_run: tuple[YOLOConfig, Path], freeze: int | str
 ) -> None:
     """What `--val-first` reports of weights with the dataset's classes is what `val` measures of them."""
-    data = make_sample_dataset(tmp_path / "sample", 40)
-    config = small_run(data, tmp_path, imgsz=64, epochs=8, batch=4, lr0=0.01, ema_tau=20.0)
-    config = config.replace(mosaic=0.0, single_cls=True)
-    folder, _ = train_run(config)
-    weights = folder / "weights" / "best.safetensors"
+    config, weights = short_run
     expected = evaluate_run(weights, config).overall_metrics
     assert expected["map50_95"] > 0.001
     lines: list[str] = []

@@ -87,7 +87,7 @@ def test_metrics_of_training_are_those_of_val_of_its_best_weights(trained: Train
     assert np.array_equal(trained.result.box.maps, found.box.maps)
     assert found.speed["inference"] > 0
     assert set(trained.result.speed) == {"preprocess", "inference", "loss", "postprocess"}
-    assert trained.result["best_metric"] == trained.result.best_metric
+    assert dict(trained.result).keys() == {"training_history", "best_metric", "final_epoch"}
 
 
 def test_the_view_of_metrics_agrees_with_the_classes(trained: Trained, sample_yolo: Path) -> None:

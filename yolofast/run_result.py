@@ -18,7 +18,7 @@ from yolofast.train.history import Row
 class RunResult(TrainResult):
     """The outcome of a training run, with the metrics of its best epoch as `YOLO.val` gives them.
 
-    Reads as a mapping, too, as `TrainResult` does. `box`, `results_dict` and `speed` raise `DataError` when
+    As a mapping it has the fields of `TrainResult` alone. `box`, `results_dict` and `speed` raise `DataError` when
     there is no evaluation.
     """
 

@@ -37,7 +37,7 @@ reveal_type(found.box.maps)  # ndarray[tuple[Any, ...], dtype[float64]]
 reveal_type(found.speed)  # dict[str, float]
 reveal_type(model.predict("a.jpg", device="cpu"))  # list[Result]
 reveal_type(model("a.jpg", stream=True))  # Iterator[Result]
-reveal_type(model("a.jpg")[0].boxes.xyxy)  # ndarray[tuple[Any, ...], dtype[float32]]
+reveal_type(model("a.jpg")[0].boxes.xyxy)  # ndarray[tuple[Any, ...], dtype[floating[_32Bit]]]
 reveal_type(model.export().path)  # Path
 reveal_type(model.info().parameters)  # int
 reveal_type(model.names)  # tuple[str, ...]

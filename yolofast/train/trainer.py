@@ -82,10 +82,10 @@ class TrainResult(Mapping[str, Any]):
         return getattr(self, name)
 
     def __iter__(self) -> Iterator[str]:
-        return (field.name for field in fields(self))
+        return (field.name for field in fields(TrainResult))
 
     def __len__(self) -> int:
-        return len(fields(self))
+        return len(fields(TrainResult))
 
 
 class Trainer:
