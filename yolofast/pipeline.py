@@ -7,6 +7,7 @@ unless it is told not to.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,20 +86,20 @@ def start_model(
     Raises `CheckpointError` for weights that cannot be read or are of another size of model.
     """
     from yolofast.models import LossGains, build_model, transfer_weights
-    from yolofast.models.weights import read_metadata, spp_activation_of
+    from yolofast.models.weights import open_weights, spp_activation_of
 
     training, weights = config.training, config.model.weights
-    described = read_metadata(weights) if weights is not None else saved or {}
-    model = build_model(
-        config.model.model,
-        len(class_names),
-        class_names=class_names,
-        gains=LossGains(training.box, training.cls, training.dfl),
-        seed=training.seed,
-        spp_activation=spp_activation_of(described),
-    )
-    if weights is not None:
-        report(f"{weights}: {transfer_weights(model, weights)}")
+    with open_weights(weights) if weights is not None else contextlib.nullcontext() as opened:
+        model = build_model(
+            config.model.model,
+            len(class_names),
+            class_names=class_names,
+            gains=LossGains(training.box, training.cls, training.dfl),
+            seed=training.seed,
+            spp_activation=spp_activation_of(saved or {} if opened is None else opened.metadata),
+        )
+        if weights is not None:
+            report(f"{weights}: {transfer_weights(model, weights, opened=opened)}")
     return model
 
 
