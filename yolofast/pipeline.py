@@ -89,14 +89,15 @@ def start_model(
     from yolofast.models.weights import open_weights, spp_activation_of
 
     training, weights = config.training, config.model.weights
-    with open_weights(weights) if weights is not None else contextlib.nullcontext() as opened:
+    with contextlib.ExitStack() as stack:
+        opened = None if weights is None else stack.enter_context(open_weights(weights))
         model = build_model(
             config.model.model,
             len(class_names),
             class_names=class_names,
             gains=LossGains(training.box, training.cls, training.dfl),
             seed=training.seed,
-            spp_activation=spp_activation_of(saved or {} if opened is None else opened.metadata),
+            spp_activation=spp_activation_of(opened.metadata if opened is not None else saved or {}),
         )
         if weights is not None:
             report(f"{weights}: {transfer_weights(model, weights, opened=opened)}")

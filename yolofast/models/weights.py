@@ -278,7 +278,8 @@ def transfer_weights(
     """
     path = Path(path)
     own = model.state_dict()
-    with open_weights(path) if opened is None else contextlib.nullcontext(opened) as file:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_weights(path)) if opened is None else opened
         rows = _rows_by_name(_class_names(path, file.metadata), model.class_names)
         by_class = {
             name
