@@ -167,9 +167,8 @@ def compare_map(python: str, data: Path, trained: Path, epochs: int, models: lis
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         yaml = letterboxed_set(data, root / "set", SIDE, IMAGES)
-        truth = (
-            convert_dataset(yaml, to="coco", out=root / "coco").root / "annotations" / "instances_val.json"
-        )
+        annotations = convert_dataset(yaml, to="coco", out=root / "coco").root / "annotations"
+        (truth,) = annotations.glob("*.json")
         for name in models:
             weights = trained / f"{name}.pt"
             if not weights.exists():
