@@ -40,7 +40,7 @@ from yolofast.prepare import convert_dataset
 
 TRAINED = ("yolov8n", "yolo11n", "yolo26n")
 SIDE, STEPS_SIDE = 320, 64
-IMAGES = 32
+IMAGES = 8
 SETTINGS = {"conf": 0.001, "iou": 0.7, "max_det": 300}
 MAP_TOLERANCE = 0.001
 
