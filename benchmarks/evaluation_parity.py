@@ -124,6 +124,8 @@ def judged(truth: Path, predictions: list[dict[str, Any]]) -> dict[str, float]:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
+    if not predictions:  # which pycocotools does not take
+        return {"map50_95": 0.0, "map50": 0.0}
     with contextlib.redirect_stdout(io.StringIO()):
         ground = COCO(str(truth))
         run = COCOeval(ground, ground.loadRes(predictions), "bbox")
