@@ -110,7 +110,7 @@ MAX_PICKLE_NESTING = 500
 MAX_PICKLE_NAME = 1000
 """Characters of the module or of the name of a class or function in a pickle."""
 MAX_PICKLE_NAMES = 5000
-"""Different classes and functions that a pickle mentions. Training files have 60."""
+"""Different classes and functions that a pickle mentions. Training files have 30."""
 MAX_PICKLE_TUPLE_KEYS = 2000
 """Times that a pickle uses a tuple as a key: tuples of one hash are easy to make, and each is compared with
 all others. Training files have none."""

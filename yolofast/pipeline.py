@@ -7,6 +7,7 @@ unless it is told not to.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,20 +88,21 @@ def start_model(
     Raises `CheckpointError` for weights that cannot be read or are of another size of model.
     """
     from yolofast.models import LossGains, build_model, transfer_weights
-    from yolofast.models.weights import read_metadata, spp_activation_of
+    from yolofast.models.weights import open_weights, spp_activation_of
 
     training, weights = config.training, config.model.weights
-    described = read_metadata(weights) if weights is not None else saved or {}
-    model = build_model(
-        config.model.model,
-        len(class_names),
-        class_names=class_names,
-        gains=LossGains(training.box, training.cls, training.dfl),
-        seed=training.seed,
-        spp_activation=spp_activation_of(described),
-    )
-    if weights is not None:
-        report(f"{weights}: {transfer_weights(model, weights)}")
+    with contextlib.ExitStack() as stack:
+        opened = None if weights is None else stack.enter_context(open_weights(weights))
+        model = build_model(
+            config.model.model,
+            len(class_names),
+            class_names=class_names,
+            gains=LossGains(training.box, training.cls, training.dfl),
+            seed=training.seed,
+            spp_activation=spp_activation_of(opened.metadata if opened is not None else saved or {}),
+        )
+        if weights is not None:
+            report(f"{weights}: {transfer_weights(model, weights, opened=opened)}")
     return model
 
 

@@ -12,8 +12,11 @@ from support.torch_files import save_training
 from torch import nn
 
 from yolofast.cli.entry import run
+from yolofast.config import YOLOConfig
 from yolofast.errors import CheckpointError
 from yolofast.models import build_model, load_weights, read_checkpoint, read_metadata, transfer_weights
+from yolofast.pipeline import start_model
+from yolofast.torch_file import TorchFile
 
 
 def test_a_training_file_is_described(tmp_path: Path) -> None:
@@ -138,3 +141,24 @@ def test_import_writes_our_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run(["import", str(path), "--out", str(path)]) == 2
     assert run(["import", str(path)]) == 0
     assert "yolov8n (ema, float16)" in capsys.readouterr().out
+
+
+def test_a_file_is_read_once_for_a_new_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its description comes with its weights; whoever asks for the description alone reads no numbers."""
+    path = tmp_path / "x.pt"
+    tensors = save_training(path)
+    opened, read = [], []
+    init, numbers = TorchFile.__init__, TorchFile.read
+    monkeypatch.setattr(TorchFile, "__init__", lambda self, path: (opened.append(path), init(self, path))[1])
+    monkeypatch.setattr(
+        TorchFile, "read", lambda self, tensor: (read.append(tensor), numbers(self, tensor))[1]
+    )
+    config = YOLOConfig().replace(model="yolov8n", weights=path)
+    model = start_model(config, ("dog", "cat"))
+    assert len(opened) == 1
+    assert len(read) <= len(tensors) + 1  # and the strides
+    stem = model.state_dict()["backbone.stem.conv.weight"]
+    assert torch.equal(stem, tensors["model.0.conv.weight"].float())
+    read.clear()
+    assert read_metadata(path)["imgsz"] == "320"
+    assert len(read) == 1

@@ -210,8 +210,10 @@ def opcodes() -> dict[str, Callable[[], bytes]]:
         "id is text": lambda: text("storage") + b"Q",
         "id is a cycle": lambda: b"]" + put(BASE) + get(BASE) + b"aQ",
         "id of a class of Python": lambda: storage("0", 432).replace(b"ctorch\nHalfStorage", b"cos\nsystem"),
-        "storage described twice": lambda: b"(" + storage("0", 432) + storage("0", 216, "FloatStorage") + b"t",
-        "quantized": lambda: b"ctorch._utils\n_rebuild_qtensor\n(" + storage("0", 432, "QInt8Storage") + b"tR",
+        "storage described twice": lambda: b"("
+        + storage("0", 432) + storage("0", 216, "FloatStorage") + b"t",
+        "quantized": lambda: b"ctorch._utils\n_rebuild_qtensor\n("
+        + storage("0", 432, "QInt8Storage") + b"tR",
         "memo far away": lambda: b"N" + put(1 << 31) + b"0" + get(1 << 31),
         "memo that is missing": lambda: get(BASE),
         "LONG4 of 2 GB": lambda: b"\x8b" + struct.pack("<i", (1 << 31) - 1),
@@ -238,8 +240,8 @@ def floods() -> dict[str, Callable[[], bytes]]:
         "names": lambda: b"ca\nb\n0" * 250_000 + b"N",
         "different names": lambda: b"".join(text(f"n{i}") + put(BASE + i) + b"0" for i in range(500))
         + b"".join(get(BASE + i) + get(BASE + j) + b"\x930" for i in range(500) for j in range(400)) + b"N",
-        "long names": lambda: text("m" * 4_000_000) + put(BASE) + text("n" * 4_000_000) + put(BASE + 1) + b"00"
-        + (get(BASE) + get(BASE + 1) + b"\x930") * 200_000 + b"N",
+        "long names": lambda: text("m" * 4_000_000) + put(BASE) + text("n" * 4_000_000) + put(BASE + 1)
+        + b"00" + (get(BASE) + get(BASE + 1) + b"\x930") * 200_000 + b"N",
         "tensors": lambda: b"ctorch._utils\n_rebuild_tensor_v2\n" + put(BASE) + b"(" + storage("0", 432)
         + b"K\x00" + sizes((1,) * 8) + sizes((1,) * 8) + b"\x89}t" + put(BASE + 1) + b"00"
         + (get(BASE) + get(BASE + 1) + b"R0") * 200_000 + b"N",
@@ -393,8 +395,10 @@ def zips(entries: Mapping[str, bytes]) -> dict[str, Callable[[], bytes]]:
 
 
 def hostile_checkpoints(folder: Path, *, flood: bool) -> dict[str, Callable[[], bytes]]:
-    """How to make each: whole files by what is hostile in them. `folder` is for files on the way; with `flood`
-    there are those, too, that take long to make."""
+    """How to make each: whole files by what is hostile in them. `folder` is for files on the way.
+
+    With `flood` there are those, too, that take long to make.
+    """
     tensors = save_training(folder / "base.pt")
     entries = entries_of((folder / "base.pt").read_bytes())
     (folder / "base.pt").unlink()
@@ -434,7 +438,8 @@ def hostile_checkpoints(folder: Path, *, flood: bool) -> dict[str, Callable[[], 
         "counts that are no whole numbers": changed("model.0.bn.num_batches_tracked", torch.tensor(0.5)),
         "NaN": changed(first, plain[first] * float("nan")),
         "one NaN": changed("model.0.bn.bias", torch.tensor([0.0] * 15 + [float("nan")])),
-        "beyond float32": lambda: saved({k: v.double() if v.is_floating_point() else v for k, v in plain.items()}
+        "beyond float32": lambda: saved({k: v.double() if v.is_floating_point() else v
+                                         for k, v in plain.items()}
                                         | {"model.0.bn.bias": torch.full((16,), 1e300, dtype=torch.float64)}),
         "no classes": lambda: saved({k: v[:0] if ".cv3." in k and k.rsplit(".", 2)[1] == "2" else v
                                      for k, v in plain.items()}),

@@ -76,6 +76,9 @@ class _Tensors(Mapping[str, Tensor]):
             )
         return tensor
 
+    def __contains__(self, name: object) -> bool:  # that of Mapping would read the tensor
+        return name in self._stored
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._stored)
 

@@ -42,19 +42,24 @@ _PARTS: Mapping[type[nn.Module], Mapping[str, str]] = {
 """The parts of our blocks by the names that files have for them; others have the same names."""
 
 
-def detector_of(checkpoint: ForeignCheckpoint) -> Detector:
-    """The network of a checkpoint with its weights: float32, on the CPU, in eval mode.
-
-    Raises `CheckpointError` for tensors that are missing, left over or of another shape.
-    """
-    path, names = checkpoint.path, checkpoint.class_names
+def network_of(checkpoint: ForeignCheckpoint) -> Detector:
+    """The network of a checkpoint without its weights, on the device `meta`: no tensor is read."""
+    names = checkpoint.class_names
     with torch.device("meta"):
-        model = build_model(
+        return build_model(
             f"{checkpoint.family}{checkpoint.size}",
             len(names),
             class_names=names,
             spp_activation=checkpoint.spp_activation,
         )
+
+
+def detector_of(checkpoint: ForeignCheckpoint) -> Detector:
+    """The network of a checkpoint with its weights: float32, on the CPU, in eval mode.
+
+    Raises `CheckpointError` for tensors that are missing, left over or of another shape.
+    """
+    path, model = checkpoint.path, network_of(checkpoint)
     wanted = model.state_dict()
     theirs = foreign_names(model)
     constant = f"{_layers(model)['head']}.dfl.conv.weight"

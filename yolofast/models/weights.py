@@ -14,6 +14,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from yolofast.files import atomic_file
 from yolofast.models.detector import FORMAT, FORMAT_VERSION, Detector, build_model
 from yolofast.models.foreign import ForeignCheckpoint, read_checkpoint
 from yolofast.models.spec import MODEL_SPECS, STRIDES
-from yolofast.models.translate import detector_of
+from yolofast.models.translate import detector_of, network_of
 from yolofast.printable import printable
 from yolofast.tensor_file import (
     RESERVED,
@@ -121,14 +122,19 @@ class _ModelFile:
 
 
 class _ForeignModel:
-    """The tensors of a foreign checkpoint under our names, as `_ModelFile` has them."""
+    """The tensors of a foreign checkpoint under our names, as `_ModelFile` has them; read when asked for."""
 
     def __init__(self, path: Path) -> None:
-        checkpoint = read_checkpoint(path)
-        model = detector_of(checkpoint)
-        self.metadata = model.metadata() | import_metadata(checkpoint)
-        self._tensors = model.state_dict()
-        self.stored = {
+        self._checkpoint = read_checkpoint(path)
+        self.metadata = network_of(self._checkpoint).metadata() | import_metadata(self._checkpoint)
+
+    @cached_property
+    def _tensors(self) -> dict[str, Tensor]:
+        return detector_of(self._checkpoint).state_dict()
+
+    @property
+    def stored(self) -> dict[str, StoredTensor]:
+        return {
             name: StoredTensor(tensor.dtype, tuple(tensor.shape), 0, 0, None)
             for name, tensor in self._tensors.items()
         }
@@ -147,8 +153,17 @@ def import_metadata(checkpoint: ForeignCheckpoint) -> dict[str, str]:
     return found
 
 
+WeightsFile = _ModelFile | _ForeignModel
+"""An open file of weights: its `metadata`, and its tensors, which are read when they are asked for."""
+
+
 @contextlib.contextmanager
-def _opened_any(path: Path) -> Iterator[_ModelFile | _ForeignModel]:
+def open_weights(path: str | Path) -> Iterator[WeightsFile]:
+    """A weights file, checkpoint or foreign .pt, for `transfer_weights` and whoever needs its header before.
+
+    Raises `CheckpointError` as `load_weights` does; for tensors that do not fit, when they are read.
+    """
+    path = Path(path)
     if is_torch_file(path):
         yield _ForeignModel(path)
         return
@@ -187,9 +202,10 @@ def _opened(path: Path) -> Iterator[_ModelFile]:
 def read_metadata(path: str | Path) -> dict[str, str]:
     """The header of a weights file or checkpoint: model, num_classes, class_names and extra entries.
 
-    Only the header is read; of a foreign .pt, all of it. Raises `CheckpointError` as `load_weights` does.
+    Only the header is read; of a foreign .pt, its description, but not the numbers. Raises `CheckpointError`
+    as `load_weights` does.
     """
-    with _opened_any(Path(path)) as file:
+    with open_weights(path) as file:
         return file.metadata
 
 
@@ -251,12 +267,16 @@ def load_weights(path: str | Path) -> Detector:
     return model.eval()
 
 
-def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
+def transfer_weights(
+    model: Detector, path: str | Path, *, opened: WeightsFile | None = None
+) -> TransferReport:
     """Load, in place, every tensor of `path` that matches one of `model` in name and shape.
 
     For fine-tuning from weights with other classes. The rows of the class scores are taken by the name of
     their class (upper and lower case alike), whatever its number. A class that the file does not have keeps
     its random weights, as do all layers whose size depends on the number of classes and differs.
+
+    opened   the file, where `open_weights` has opened it already
 
     Raises `CheckpointError` as `load_weights` does, when less than half of the model's weights are in the
     file, because it is of another size, and when the file's `spp_activation` (see `build_model`) is another;
@@ -264,7 +284,8 @@ def transfer_weights(model: Detector, path: str | Path) -> TransferReport:
     """
     path = Path(path)
     own = model.state_dict()
-    with _opened_any(path) as file:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open_weights(path)) if opened is None else opened
         rows = _rows_by_name(_class_names(path, file.metadata), model.class_names)
         by_class = {
             name

@@ -87,7 +87,8 @@ class TorchFile:
             if tensor.count != storage.count:  # others may be in it, too, and it is read once only
                 self._shared[storage.key] = values
         view = values.as_strided(tensor.shape, tensor.stride, tensor.offset)
-        return view.clone() if storage.key in self._shared else view.contiguous()
+        is_shared = storage.key in self._shared
+        return view.clone(memory_format=torch.contiguous_format) if is_shared else view.contiguous()
 
     def _numbers(self, storage: Storage) -> Tensor:
         data = torch.empty(storage.count * storage.dtype.itemsize, dtype=torch.uint8)
