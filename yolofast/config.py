@@ -221,10 +221,13 @@ class AugmentConfig(Section):
     """Probability of a 4-image mosaic."""
     mixup: float = bounded(0.0, 0.0, 1.0)
     """Probability of mixup (blending in a second augmented image)."""
+    cutmix: float = bounded(0.0, 0.0, 1.0)
+    """Probability of cutmix (a rectangle of a second augmented image replaces that part)."""
     mosaic_block: int = bounded(256, 0)
-    """Mosaic and mixup partners come from the sample's own block of this many images; 0 = from all images."""
+    """Mosaic, mixup and cutmix partners come from the sample's own block of this many images; 0 = from all
+    images."""
     close_mosaic: int = bounded(10, 0)
-    """Turn mosaic and mixup off for the last N epochs."""
+    """Turn mosaic, mixup and cutmix off for the last N epochs."""
 
     @staticmethod
     def none() -> AugmentConfig:

@@ -402,13 +402,16 @@ class BatchPlan:
     size          (height, width) of the output
     images        int64 [B]        the image each sample is about (its path and original shape)
     tile_sample   int64 [T]        ascending: the sample each tile belongs to
-    tile_layer    int64 [T]        0, or 1 for a tile of the picture that is mixed in (mixup)
+    tile_layer    int64 [T]        0, 1 for a tile of the picture that is mixed in (mixup), or 2 for one of
+                                   the picture in the sample's hole (cutmix)
     tile_image    int64 [T]        the image each tile is cut from
     tile_matrix   float64 [T,3,3]  output point -> source point (of the upright image, full size)
     tile_forward  float64 [T,3,3]  source point -> output point (for the labels)
     tile_window   float64 [T,4]    x0, y0, x1, y1 in source pixels, half-open: what the tile may show
     mix           float64 [B]      weight of layer 0; layer 1 has the rest; 1 = no mixup
     colour        float64 [B,3,4]  (Y, Cb, Cr, 1) -> (R, G, B), levels 0..255, colour jitter included
+    hole          int64 [B,4]      x0, y0, x1, y1 in output pixels: the part of each sample that shows layer 2
+                                   alone; empty = no such part. None when all are empty
 
     The last row of a matrix is 0, 0, 1 unless there is perspective. `kernels.reference.render` says
     exactly which pixel a tile owns and what colour it gets; where no tile of a layer owns a pixel, that
@@ -425,9 +428,15 @@ class BatchPlan:
     tile_window: NDArray[np.float64]
     mix: NDArray[np.float64]
     colour: NDArray[np.float64]
+    hole: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def holes(self) -> NDArray[np.int64]:
+        """The hole of every sample, int64 [B, 4]."""
+        return np.zeros((len(self), 4), np.int64) if self.hole is None else self.hole
 
     def __getitem__(self, rows: slice) -> BatchPlan:
         """The plan of samples `rows` (a slice of step 1); arrays are shared, not copied."""
@@ -446,6 +455,7 @@ class BatchPlan:
             self.tile_window[tiles],
             self.mix[rows],
             self.colour[rows],
+            None if self.hole is None else self.hole[rows],
         )
 
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -77,7 +78,7 @@ __global__ void __launch_bounds__(kThreads) locate_tiles(Tables tables, unsigned
         if (entry.upright != 0) {
             set_row(tile, i, tables.rows + row);
         } else {
-            const Span span = owned(tile, i, tables.width);
+            const Span span = clipped(owned(tile, i, tables.width), i, entry.own);
             tables.spans[row] = span;
             set_chunks(tile, entry, span, i, tables.chunks + row * tables.chunks_of_row);
         }
@@ -103,17 +104,18 @@ __global__ void __launch_bounds__(kThreads)
     strip.inside = ~0u;
     strip.inside = strip.within({{0, tables.width}, {0, tables.height}});
     if (strip.inside == 0) return;
+    const unsigned hole = strip.within(entry.hole), outside = strip.inside & ~hole;
     strip.width = tables.width;
     strip.plane = static_cast<std::int64_t>(tables.height) * tables.width;
     strip.wide = wide;
     strip.at =
         out + sample * kPlanes * strip.plane + static_cast<std::int64_t>(strip.top) * tables.width + strip.x;
-    strip.weight = 0;
-    const int layers = entry.weight < 32768 ? 2 : 1;
 #pragma unroll 1
-    for (int layer = 0; layer < layers; ++layer) {
+    for (int layer = 0; layer < kLayers; ++layer) {
+        if (layer == 1 && entry.weight == 32768) continue;
+        strip.inside = layer == 2 ? hole : outside;
+        strip.weight = layer == 1 ? entry.weight : 0;
         draw_layer(tables, entry.tiles[layer], entry.tiles[layer + 1], colours, strip);
-        strip.weight = entry.weight;
     }
 }
 
@@ -150,7 +152,8 @@ std::size_t lay_out(const RenderTable& table, void* workspace, Tables* out) {
     return parts.used();
 }
 
-TileEntry entry_of(const Tile& tile, int slot, int height, int width) {
+// Of a tile that shows inside `region` only.
+TileEntry entry_of(const Tile& tile, int slot, int height, int width, const Rectangle& region) {
     const PictureView& picture = tile.picture;
     TileEntry entry{};
     entry.y = picture.y.data;
@@ -161,7 +164,14 @@ TileEntry entry_of(const Tile& tile, int slot, int height, int width) {
     entry.height = picture.y.height;
     entry.slot = slot;
     entry.upright = is_upright(tile) ? 1 : 0;
-    if (entry.upright != 0) entry.own = owned_rectangle(tile, height, width);
+    entry.own = region;
+    if (entry.upright != 0) {
+        const Rectangle own = owned_rectangle(tile, height, width);
+        entry.own.columns = clipped(own.columns, region.rows.begin, region);
+        entry.own.rows = {std::max(own.rows.begin, region.rows.begin),
+                          std::min(own.rows.end, region.rows.end)};
+        if (entry.own.empty()) entry.own = {};
+    }
     if (entry.cb == nullptr) return entry;
     entry.chroma_stride = static_cast<int>(picture.cb.stride);
     entry.chroma_width = picture.cb.width;
@@ -199,17 +209,19 @@ RenderTable render_table(const std::vector<RenderSample>& samples, int height, i
         SampleEntry entry{};
         entry.weight = static_cast<std::int32_t>(std::lround(sample.mix * 32768.0));
         entry.colours = quantise(sample.colour);
-        for (int layer = 0; layer < 2; ++layer) {
+        entry.hole = sample.hole;
+        for (int layer = 0; layer < kLayers; ++layer) {
+            const Rectangle region = layer == 2 ? sample.hole : Rectangle{{0, width}, {0, height}};
             entry.tiles[layer] = static_cast<int>(next);
             for (const Tile& tile : sample.layers[layer]) {
                 const std::size_t slot = is_upright(tile) ? next - table.general : table.general++;
-                const TileEntry of_tile = entry_of(tile, static_cast<int>(slot), height, width);
+                const TileEntry of_tile = entry_of(tile, static_cast<int>(slot), height, width, region);
                 std::memcpy(host.entries + next, &of_tile, sizeof of_tile);
                 std::memcpy(host.tiles + next, &tile, sizeof tile);
                 ++next;
             }
         }
-        entry.tiles[2] = static_cast<int>(next);
+        entry.tiles[kLayers] = static_cast<int>(next);
         std::memcpy(host.samples + next_sample++, &entry, sizeof entry);
     }
     return table;

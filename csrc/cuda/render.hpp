@@ -17,11 +17,14 @@
 
 namespace yf::cuda {
 
+constexpr int kLayers = 3;
+
 // One sample: its tiles, first those of layer 0, in the order in which they are drawn.
 struct RenderSample {
-    std::vector<Tile> layers[2];  // planes are on the device, all else is here
+    std::vector<Tile> layers[kLayers];  // planes are on the device, all else is here
     double mix;
     const double* colour;  // 3x4
+    Rectangle hole;        // of the output: shows layer 2 alone
 };
 
 // What the kernels read, worked out on the host: to be copied to the device as it is.

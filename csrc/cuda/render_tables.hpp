@@ -12,11 +12,12 @@
 
 namespace yf::cuda {
 
-// Tiles [tiles[0], tiles[1]) are layer 0, [tiles[1], tiles[2]) layer 1.
+// Tiles [tiles[i], tiles[i + 1]) are layer i.
 struct SampleEntry {
-    int tiles[3];
+    int tiles[4];
     std::int32_t weight;  // of layer 0, in 1/32768
     Colours colours;
+    Rectangle hole;
 };
 
 struct TileEntry {
@@ -26,7 +27,7 @@ struct TileEntry {
     int first_row, rows;  // of chroma that the tile can touch, when it is not upright
     int slot;             // among the upright tiles, or among the others
     int upright;
-    Rectangle own;  // of an upright tile
+    Rectangle own;  // what an upright tile owns; what any other may own
 };
 
 // The weights of two neighbours, in 1/32768: the second's in the upper half.

@@ -104,7 +104,7 @@ std::vector<yf::Tile> choose_tiles(const yf::PictureView& picture, int full_h, i
         general[i] = std::clamp(std::ldexp(general[i], exponent), -yf::kMaxMatrix, yf::kMaxMatrix);
     disturb(tiles[2].window, 4, static_cast<double>(yf::kMaxSide), choices);
     for (yf::Tile& tile : tiles) {
-        tile.layer = choices.byte() % 4 == 0;
+        tile.layer = choices.often() ? 0 : choices.byte() % 3;
         disturb(tile.picture.place, 6, yf::kMaxMatrix, choices);
     }
     return tiles;
@@ -125,15 +125,24 @@ void choose_colour(Choices& choices, double* colour) {
     }
 }
 
+// A part of the output, or nothing.
+yf::Rectangle choose_hole(Choices& choices, int height, int width) {
+    if (choices.often()) return {};
+    const int left = choices.below(width), top = choices.below(height);
+    return {{left, left + choices.below(width - left + 1)}, {top, top + choices.below(height - top + 1)}};
+}
+
 // One sample between guard bytes, in memory that held `before`.
 std::vector<std::uint8_t> render(yf::Renderer& renderer, const std::vector<yf::Tile>& tiles, double mix,
-                                 const double* colour, int height, int width, std::uint8_t before) {
+                                 const double* colour, const yf::Rectangle& hole, int height, int width,
+                                 std::uint8_t before) {
     constexpr int kMargin = 3;
     const std::ptrdiff_t stride = width + kMargin, plane = stride * height;
     std::vector<std::uint8_t> memory(static_cast<std::size_t>(3 * plane), kGuard), pixels;
     for (std::ptrdiff_t row = 0; row < 3 * height; ++row)
         std::memset(memory.data() + row * stride, before, static_cast<std::size_t>(width));
-    renderer.render(tiles.data(), tiles.size(), mix, colour, {memory.data(), plane, stride, height, width});
+    renderer.render(tiles.data(), tiles.size(), mix, colour, hole,
+                    {memory.data(), plane, stride, height, width});
     for (std::ptrdiff_t row = 0; row < 3 * height; ++row) {
         const std::uint8_t* begin = memory.data() + row * stride;
         pixels.insert(pixels.end(), begin, begin + width);
@@ -171,6 +180,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     double colour[12];
     choose_colour(choices, colour);
     const double mix = choices.often() ? 1.0 : choices.byte() / 255.0;
+    const yf::Rectangle hole = choose_hole(choices, height, width);
     yf::Renderer used;
     for (const int cover : {1 << 24, 1 + choices.below(2048), 1 + choices.byte() % 16}) {
         yf::Picture decoded, reduced;
@@ -186,8 +196,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                 choose_tiles(apart.view, full_h, full_w, height, width, choices);
             // Neither what the output held nor what was rendered before may show.
             yf::Renderer fresh;
-            require(render(used, tiles, mix, colour, height, width, 0) ==
-                    render(fresh, tiles, mix, colour, height, width, 255));
+            require(render(used, tiles, mix, colour, hole, height, width, 0) ==
+                    render(fresh, tiles, mix, colour, hole, height, width, 255));
         }
     }
     return 0;

@@ -220,7 +220,7 @@ struct Plan {
         for (int t = 0; t < kSamples * kTiles; ++t) {
             const int image = below(20) == 0 ? below(kImages) : below(kImages - 4);
             images.push_back(image);
-            layers.push_back(t % kTiles == 3);
+            layers.push_back(t % kTiles == 3 ? 1 + t / kTiles % 2 : 0);
             const double turn = t % 3 == 0 ? 0.3 : 0.0, step = 1.0 + below(8) / 4.0;
             const double matrix[9] = {step, -turn, below(20) - 10.0, turn, step, below(20) - 10.0, 0, 0, 1};
             matrices.insert(matrices.end(), matrix, matrix + 9);
@@ -230,14 +230,16 @@ struct Plan {
         constexpr std::ptrdiff_t plane = kSide * kSide;
         for (int s = 0; s < kSamples; ++s) {
             const std::size_t first = static_cast<std::size_t>(s * kTiles);
-            batch.jobs.push_back({&images[first],
-                                  &layers[first],
-                                  &matrices[9 * first],
-                                  &windows[4 * first],
-                                  kTiles,
-                                  s % 2 == 0 ? 1.0 : 0.5,
-                                  colour.data(),
-                                  {pixels.data() + 3 * plane * s, plane, kSide, kSide, kSide}});
+            batch.jobs.push_back(
+                {&images[first],
+                 &layers[first],
+                 &matrices[9 * first],
+                 &windows[4 * first],
+                 kTiles,
+                 s % 2 == 0 ? 1.0 : 0.5,
+                 colour.data(),
+                 s % 3 == 0 ? yf::Rectangle{{3, kSide - 5}, {s % 7, kSide - 1}} : yf::Rectangle{},
+                 {pixels.data() + 3 * plane * s, plane, kSide, kSide, kSide}});
         }
         batch.remaining = batch.jobs.size();
         labels.assign(kSamples * kLabels * 5, 0.5f);

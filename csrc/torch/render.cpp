@@ -25,7 +25,7 @@ constexpr const char* kOp = "render_";
 // The tensors that are on the CPU whatever the device, in the order of the schema.
 struct PlanTensors {
     const Tensor &pictures, &places, &tile_sample, &tile_picture, &tile_layer, &tile_matrix, &tile_window,
-        &mix, &colour;
+        &mix, &colour, &hole;
 };
 
 // A copy, so that nobody changes it between check and use. Planes point into `planes`.
@@ -34,6 +34,7 @@ struct RenderArguments {
     std::vector<Tile> tiles;
     std::vector<std::int64_t> samples;  // of each tile, ascending
     std::vector<double> mix, colour;    // [batch], [batch, 3, 4]
+    std::vector<Rectangle> holes;       // [batch]
 };
 
 template <typename T>
@@ -136,6 +137,24 @@ void check_colour(const std::vector<double>& colour) {
     }
 }
 
+// One per sample, each inside an output of `height` x `width`.
+std::vector<Rectangle> rectangles(const Tensor& given, std::int64_t batch, std::int64_t height,
+                                  std::int64_t width) {
+    const std::vector<std::int64_t> values =
+        copy_of<std::int64_t>(checked_tensor(kOp, "hole", given, kCpuDevice, {kLong}, {batch, 4}));
+    std::vector<Rectangle> all;
+    for (std::size_t i = 0; i < values.size(); i += 4) {
+        const std::int64_t x0 = values[i], y0 = values[i + 1], x1 = values[i + 2], y1 = values[i + 3];
+        if (x0 < 0 || x0 > x1 || x1 > width || y0 < 0 || y0 > y1 || y1 > height) {
+            fail(kOp, ": hole[", i / 4, "] is ", x0, ", ", y0, ", ", x1, ", ", y1,
+                 "; expected x0, y0, x1, y1 in ascending order inside the output of ", width, " x ", height);
+        }
+        all.push_back(
+            {{static_cast<int>(x0), static_cast<int>(x1)}, {static_cast<int>(y0), static_cast<int>(y1)}});
+    }
+    return all;
+}
+
 // `out` has been checked; `planes` is contiguous.
 RenderArguments render_arguments(const Tensor& out, const Tensor& planes, const PlanTensors& plan) {
     check_apart(kOp, out, "planes", planes);
@@ -147,13 +166,14 @@ RenderArguments render_arguments(const Tensor& out, const Tensor& planes, const 
                         {},
                         {},
                         {},
+                        {},
                         {}};
     all.samples = whole("tile_sample", plan.tile_sample, tiles, batch - 1);
     if (!std::is_sorted(all.samples.begin(), all.samples.end()))
         fail(kOp, ": tile_sample is not ascending; expected the tiles of each sample together, in order");
     const auto pictures = static_cast<std::int64_t>(views.size());
     const auto picture = whole("tile_picture", plan.tile_picture, tiles, pictures - 1);
-    const auto layer = whole("tile_layer", plan.tile_layer, tiles, 1);
+    const auto layer = whole("tile_layer", plan.tile_layer, tiles, 2);
     const auto matrix = numbers("tile_matrix", plan.tile_matrix, {tiles, 3, 3});
     const auto window = numbers("tile_window", plan.tile_window, {tiles, 4}, static_cast<double>(kMaxSide));
     all.mix = numbers("mix", plan.mix, {batch}, 1.0);
@@ -162,7 +182,10 @@ RenderArguments render_arguments(const Tensor& out, const Tensor& planes, const 
     }
     all.colour = numbers("colour", plan.colour, {batch, 3, 4});
     check_colour(all.colour);
+    all.holes = rectangles(plan.hole, batch, out.size(2), out.size(3));
     for (std::size_t t = 0; t < all.samples.size(); ++t) {
+        if (layer[t] == 2 && all.holes[static_cast<std::size_t>(all.samples[t])].empty())
+            fail(kOp, ": tile_layer holds 2 in a sample without a hole; expected 0..1");
         Tile tile{};
         tile.picture = views[static_cast<std::size_t>(picture[t])];
         std::copy_n(matrix.data() + 9 * t, 9, tile.matrix);
@@ -180,6 +203,7 @@ std::vector<cuda::RenderSample> samples_of(const RenderArguments& given) {
     for (std::size_t i = 0; i < samples.size(); ++i) {
         samples[i].mix = given.mix[i];
         samples[i].colour = given.colour.data() + 12 * i;
+        samples[i].hole = given.holes[i];
     }
     for (std::size_t t = 0; t < given.tiles.size(); ++t) {
         const Tile& tile = given.tiles[t];
@@ -205,7 +229,7 @@ void write_images(const RenderArguments& given, const Tensor& out, const Operato
             const auto [first, last] = std::equal_range(given.samples.begin(), given.samples.end(), i);
             renderer->render(given.tiles.data() + (first - given.samples.begin()),
                              static_cast<std::size_t>(last - first), given.mix[static_cast<std::size_t>(i)],
-                             given.colour.data() + 12 * i,
+                             given.colour.data() + 12 * i, given.holes[static_cast<std::size_t>(i)],
                              {levels, plane, given.width, given.height, given.width});
         };
     });
@@ -215,13 +239,14 @@ void write_images(const RenderArguments& given, const Tensor& out, const Operato
 
 void render_(const Tensor& out, const Tensor& planes_given, const Tensor& pictures, const Tensor& places,
              const Tensor& tile_sample, const Tensor& tile_picture, const Tensor& tile_layer,
-             const Tensor& tile_matrix, const Tensor& tile_window, const Tensor& mix, const Tensor& colour) {
+             const Tensor& tile_matrix, const Tensor& tile_window, const Tensor& mix, const Tensor& colour,
+             const Tensor& hole) {
     check_images_out(kOp, out);
     const OperatorDevice device({&out});
     const Tensor planes = checked_tensor(kOp, "planes", planes_given, device.index(), {kByte}, {kAny});
-    const RenderArguments given = render_arguments(
-        out, planes,
-        {pictures, places, tile_sample, tile_picture, tile_layer, tile_matrix, tile_window, mix, colour});
+    const RenderArguments given = render_arguments(out, planes,
+                                                   {pictures, places, tile_sample, tile_picture, tile_layer,
+                                                    tile_matrix, tile_window, mix, colour, hole});
     write_images(given, out, device);
 }
 
@@ -229,11 +254,11 @@ YF_SCHEMAS(m) {
     // out uint8, float16, bfloat16 or float32 [B, 3, H, W] and planes uint8 [N] on the device, all else on
     // the CPU: pictures int64 [P, kPictureColumns], see core/pictures/packed_pictures.hpp; places float64 [P,
     // 2, 3]; tile_sample, tile_picture, tile_layer int64 [T]; tile_matrix float64 [T, 3, 3]; tile_window
-    // float64 [T, 4]; mix float64 [B]; colour float64 [B, 3, 4]
+    // float64 [T, 4]; mix float64 [B]; colour float64 [B, 3, 4]; hole int64 [B, 4]
     m.def(
         "render_(Tensor(a!) out, Tensor planes, Tensor pictures, Tensor places, Tensor tile_sample, "
         "Tensor tile_picture, Tensor tile_layer, Tensor tile_matrix, Tensor tile_window, Tensor mix, "
-        "Tensor colour) -> ()");
+        "Tensor colour, Tensor hole) -> ()");
 }
 
 YF_KERNELS(m) { m.impl("render_", TORCH_BOX(&render_)); }

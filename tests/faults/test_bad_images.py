@@ -154,7 +154,9 @@ def test_an_image_that_went_bad_is_reported_once_and_replaced(
 
 
 @pytest.mark.parametrize(
-    "augment", [None, MOSAIC, AugmentConfig(mosaic_block=0)], ids=["letterbox", "mosaic", "all"]
+    "augment",
+    [None, MOSAIC, AugmentConfig(mosaic_block=0), AugmentConfig(mosaic_block=8, mixup=0.3, cutmix=0.7)],
+    ids=["letterbox", "mosaic", "all", "cutmix"],
 )
 def test_what_stands_in_depends_on_nothing_but_the_files(data: Path, augment: AugmentConfig | None) -> None:
     """The same samples for any threads, batches, processes, single access, and knowledge from before.

@@ -30,6 +30,10 @@ AUGMENTS = {
     "perspective": AugmentConfig(**JITTER, degrees=30, perspective=0.001, mosaic=0.7),
     "mixup": AugmentConfig(**JITTER, mixup=1.0, mosaic=0.5),
     "turned mixup": AugmentConfig(**JITTER, degrees=5, mixup=1.0, mosaic=0.5),
+    "cutmix": AugmentConfig(**JITTER, cutmix=1.0, mosaic=0.5),
+    "turned cutmix": AugmentConfig(
+        **JITTER, degrees=90, perspective=0.001, mixup=0.5, cutmix=1.0, mosaic=0.5
+    ),
 }
 
 
@@ -89,9 +93,10 @@ def test_random_plans(device: Any, kind: str, seed: int) -> None:
     assert_same(device, plan, pictures)
 
 
-@pytest.mark.parametrize("kind", ["mosaic", "turned mixup"])
+@pytest.mark.parametrize("kind", ["mosaic", "turned mixup", "cutmix", "turned cutmix"])
 def test_a_wide_frame(device: Any, kind: str) -> None:
     plan, pictures = random_plan(7, kind, (641, 641), 500)
+    assert plan.hole is None or plan[:1].holes.any()
     assert_same(device, plan[:1], pictures)
 
 
@@ -272,6 +277,16 @@ def changed(column: PictureColumn, value: int) -> Any:
         ({"tile_picture": torch.tensor([1])}, "tile_picture holds 1; expected 0..0"),
         ({"tile_picture": torch.tensor([-1])}, "tile_picture holds -1"),
         ({"tile_layer": torch.tensor([2])}, "tile_layer holds 2"),
+        ({"tile_layer": torch.tensor([3])}, "tile_layer holds 3"),
+        (
+            {"hole": torch.tensor([[0, 0, 11, 8]])},
+            r"hole\[0\] is 0, 0, 11, 8; .* inside the output of 10 x 8",
+        ),
+        ({"hole": torch.tensor([[0, 0, 10, 9]])}, r"hole\[0\] is"),
+        ({"hole": torch.tensor([[-1, 0, 10, 8]])}, r"hole\[0\] is"),
+        ({"hole": torch.tensor([[5, 0, 4, 8]])}, r"hole\[0\] is"),
+        ({"hole": torch.tensor([[0, 0, 2**40, 8]])}, r"hole\[0\] is"),
+        ({"hole": torch.zeros(2, 4, dtype=torch.int64)}, r"hole has shape \[2, 4\]"),
         ({"tile_matrix": torch.full((1, 3, 3), 1e13, dtype=torch.float64)}, "tile_matrix holds 1e"),
         ({"tile_matrix": torch.full((1, 3, 3), torch.inf, dtype=torch.float64)}, "tile_matrix holds inf"),
         ({"tile_matrix": torch.zeros(1, 3, 3)}, "tile_matrix has dtype float32; expected float64"),

@@ -71,7 +71,9 @@ sizes = st.one_of(st.integers(1, 24), st.integers(1, 150))
         min_size=4,
         max_size=6,
     ),
-    st.sampled_from(["letterbox", "default", "affine", "perspective", "mixup", "rect"]),
+    st.sampled_from(
+        ["letterbox", "default", "affine", "perspective", "mixup", "rect", "cutmix", "all mixed"]
+    ),
     st.sampled_from([1, 7, 32, 65, 130]),
 )
 @examples(300)
@@ -89,6 +91,10 @@ def test_render_is_the_reference(
         "affine": AugmentConfig(**jitter, degrees=180, shear=30, mosaic=0.7),
         "perspective": AugmentConfig(**jitter, degrees=30, perspective=0.001, mosaic=0.7),
         "mixup": AugmentConfig(**jitter, degrees=5, mixup=1.0, mosaic=0.5),
+        "cutmix": AugmentConfig(**jitter, cutmix=1.0, mosaic=0.5),
+        "all mixed": AugmentConfig(
+            **jitter, degrees=90, perspective=0.001, mixup=0.5, cutmix=1.0, mosaic=0.5
+        ),
     }[mode]
     size = (side, side + 13) if mode in ("rect", "letterbox") else (side, side)
     order = np.arange(len(pictures))
@@ -129,6 +135,16 @@ def test_images_may_be_a_mapping_and_planes_strided() -> None:
         ({"tile_window": np.array([[0.0, 0, np.inf, 8]])}, "tile_window has a value"),
         ({"tile_sample": np.array([1])}, "tile_sample has values 1..1; expected 0..0"),
         ({"tile_layer": np.array([2])}, "tile_layer has values"),
+        (
+            {"tile_layer": np.array([2]), "hole": np.array([[3, 0, 3, 8]])},
+            r"tile_layer\[0\] is 2 in a sample without",
+        ),
+        ({"tile_layer": np.array([3]), "hole": np.array([[0, 0, 8, 8]])}, "tile_layer has values"),
+        ({"hole": np.array([[0, 0, 9, 8]])}, r"hole\[0\] is \[0, 0, 9, 8\]; expected .* output of 8 x 8"),
+        ({"hole": np.array([[0, -1, 8, 8]])}, r"hole\[0\] is"),
+        ({"hole": np.array([[5, 0, 4, 8]])}, r"hole\[0\] is"),
+        ({"hole": np.array([[0, 0, 2**40, 8]])}, r"hole\[0\] is"),
+        ({"hole": np.zeros((2, 4), int)}, r"hole has shape \(2, 4\); expected \(1, 4\)"),
         ({"mix": np.array([-0.5])}, "mix"),
         ({"colour": np.full((1, 3, 4), 9.0)}, "colour is out of range"),
         ({"size": (0, 8)}, "plan.size"),

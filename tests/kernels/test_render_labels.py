@@ -24,6 +24,7 @@ AUGMENTS = {
     "default": AugmentConfig(),
     "affine": dataclasses.replace(HEAVY, perspective=0.0),
     "heavy": HEAVY,
+    "cutmix": dataclasses.replace(HEAVY, cutmix=0.8),
 }
 
 
@@ -183,3 +184,40 @@ def test_labels_lie_where_the_pixels_are() -> None:
         seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         wanted = np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2]) * 96
         np.testing.assert_allclose(seen, wanted, atol=1.5)
+
+
+HOLES = [
+    ((0, 0, 64, 64), []),  # covered
+    ((0, 0, 31, 64), [(31, 10, 54, 54)]),  # an end is gone
+    ((30, 0, 64, 54), [(10, 10, 30, 54)]),
+    ((0, 20, 64, 64), [(10, 10, 54, 20)]),
+    ((20, 0, 40, 64), [(10, 10, 54, 54)]),  # what is left is on both sides
+    ((0, 0, 40, 40), [(10, 10, 54, 54)]),  # a corner
+    ((12, 12, 54, 54), []),  # two strips of two pixels: less than a tenth
+    ((54, 0, 64, 64), [(10, 10, 54, 54)]),  # beside it
+    ((20, 20, 20, 40), [(10, 10, 54, 54)]),  # no hole
+]
+
+
+@pytest.mark.parametrize(("hole", "wanted"), HOLES)
+def test_a_box_is_what_the_hole_leaves_of_it(hole: tuple[int, ...], wanted: list[tuple[int, ...]]) -> None:
+    """A box of 44 x 44 pixels at (10, 10) of 64 x 64."""
+    zero, shape = np.zeros(1, np.int64), np.array([[64, 64]], np.int32)
+    plan = plan_batch(zero, zero, shape, (64, 64), None, seed=0, epoch=0)
+    plan = dataclasses.replace(plan, hole=np.array([hole]))
+    rows, offsets = np.array([[3, 0.5, 0.5, 44 / 64, 44 / 64]], np.float32), np.array([0, 1])
+    targets = render_labels(plan, rows, offsets, shape, filtered=True)
+    low, high = targets[:, 2:4] - targets[:, 4:] / 2, targets[:, 2:4] + targets[:, 4:] / 2
+    np.testing.assert_allclose(np.hstack([low, high]) * 64, np.reshape(wanted, (-1, 4)), atol=1e-4)
+    np.testing.assert_array_equal(targets, reference.render_labels(plan, rows, offsets, shape, filtered=True))
+
+
+@pytest.mark.parametrize(("hole", "kept"), [((20, 20, 64, 50), True), ((50, 50, 64, 64), False)])
+def test_a_box_in_the_hole_is_clipped_to_it(hole: tuple[int, ...], kept: bool) -> None:
+    zero, shape = np.zeros(1, np.int64), np.array([[64, 64]], np.int32)
+    plan = plan_batch(zero, zero, shape, (64, 64), None, seed=0, epoch=0)
+    plan = dataclasses.replace(plan, hole=np.array([hole]), tile_layer=np.array([2]))
+    rows, offsets = np.array([[3, 0.5, 0.5, 44 / 64, 44 / 64]], np.float32), np.array([0, 1])
+    targets = render_labels(plan, rows, offsets, shape, filtered=True)
+    wanted = [[0, 3, 37 / 64, 35 / 64, 34 / 64, 30 / 64]] if kept else np.zeros((0, 6))
+    np.testing.assert_allclose(targets, wanted, atol=1e-6)

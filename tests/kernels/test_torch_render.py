@@ -30,15 +30,16 @@ PICTURES = [
 ]
 
 
-def plan_of(size: int = 48) -> BatchPlan:
+def plan_of(size: int = 48, **more: float) -> BatchPlan:
     shapes = np.array([[50, 33], [40, 60], [40, 18]])
-    augment = AugmentConfig(mixup=0.5, degrees=5)
+    augment = AugmentConfig(mixup=0.5, degrees=5, **more)
     return plan_batch(np.arange(3), np.arange(3), shapes, (size, size), augment, seed=1, epoch=0)
 
 
+@pytest.mark.parametrize("cutmix", [0, 1])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16, torch.float32], ids=str)
-def test_the_pixels_of_the_kernel(dtype: Any) -> None:
-    plan = plan_of()
+def test_the_pixels_of_the_kernel(dtype: Any, cutmix: int) -> None:
+    plan = plan_of(cutmix=cutmix)
     wanted = torch.from_numpy(kernels.render(plan, PICTURES))
     if dtype != torch.uint8:
         wanted = (wanted.float() / 255).to(dtype)

@@ -132,6 +132,7 @@ CASES: dict[str, dict[str, Any]] = {
     "letterbox": {"augment": None, "shuffle": False},
     "mosaic": {"augment": AugmentConfig()},
     "mixup": {},
+    "cutmix": {"augment": AugmentConfig(mosaic_block=8, mixup=0.3, cutmix=0.7, degrees=5, bgr=0.5)},
     "perspective": {"augment": AugmentConfig(degrees=20, shear=5, perspective=0.001, mosaic=0.7, mixup=0.5)},
     "partners from all": {"augment": AugmentConfig(mosaic_block=0, mixup=0.3)},
     "rect": {"augment": None, "rect": True, "shuffle": False, "stride": 16},

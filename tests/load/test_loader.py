@@ -23,6 +23,7 @@ AUGMENTS = {
     "small blocks": AugmentConfig(mosaic_block=4, mixup=0.5),
     "all partners": AugmentConfig(mosaic_block=0, mixup=0.3),
     "perspective": PERSPECTIVE,
+    "cutmix": AugmentConfig(mosaic_block=4, mixup=0.3, cutmix=0.7, degrees=5),
 }
 
 

@@ -30,6 +30,7 @@ AUGMENTS = {
     "default": AugmentConfig(mosaic_block=8),
     "affine": dataclasses.replace(HEAVY, perspective=0.0),
     "heavy": HEAVY,
+    "cutmix": dataclasses.replace(HEAVY, perspective=0.0, cutmix=0.7),
 }
 augments = pytest.mark.parametrize("augment", AUGMENTS.values(), ids=AUGMENTS.keys())
 

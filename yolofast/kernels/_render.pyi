@@ -14,6 +14,7 @@ def checked_plan(
     NDArray[np.int64],
     NDArray[np.float64],
     NDArray[np.float64],
+    NDArray[np.int64],
 ]: ...
 def render(
     plan: BatchPlan,

@@ -25,10 +25,19 @@ cdef extern from "core/render/render.hpp" namespace "yf" nogil:
         double* window
         int layer
 
+    struct Span:
+        int begin
+        int end
+
+    struct Rectangle:
+        Span columns
+        Span rows
+
     cppclass Renderer:
         Renderer() except +
         void render(
-            const Tile* tiles, size_t count, double mix, const double* colour, Planes dst) except +
+            const Tile* tiles, size_t count, double mix, const double* colour, const Rectangle& hole,
+            Planes dst) except +
 
 
 def _whole(name, values, shape, low, high):
@@ -40,8 +49,26 @@ def _whole(name, values, shape, low, high):
     return array
 
 
+def _checked_hole(plan, sample, layer):
+    hole = np.array(plan.holes, dtype=np.int64, order="C")  # a copy: native code writes there
+    if hole.shape != (len(plan.images), 4):
+        raise ValueError(f"plan.hole has shape {hole.shape}; expected {(len(plan.images), 4)}")
+    height, width = plan.size
+    x0, y0, x1, y1 = hole.T
+    bad = np.flatnonzero((x0 < 0) | (x0 > x1) | (x1 > width) | (y0 < 0) | (y0 > y1) | (y1 > height))
+    if len(bad):
+        raise ValueError(
+            f"plan.hole[{bad[0]}] is {hole[bad[0]].tolist()}; expected x0, y0, x1, y1 in ascending order "
+            f"inside the output of {width} x {height}"
+        )
+    lost = np.flatnonzero((layer == 2) & ((x0 == x1) | (y0 == y1))[sample])
+    if len(lost):
+        raise ValueError(f"plan.tile_layer[{lost[0]}] is 2 in a sample without a hole; expected 0..1")
+    return hole
+
+
 def checked_plan(plan):
-    """The numeric arrays of a plan (matrix, window, sample, layer, mix, colour), checked and contiguous.
+    """The arrays of a plan (matrix, window, sample, layer, mix, colour, hole), checked and contiguous.
 
     Raises:
         ValueError: a shape or value that a renderer cannot take.
@@ -63,18 +90,20 @@ def checked_plan(plan):
     mix = numbers("plan.mix", plan.mix, (samples,), 1.0)
     if samples and mix.min() < 0:
         raise ValueError(f"plan.mix is {mix.min()}; expected 0..1")
+    layer = _whole("plan.tile_layer", plan.tile_layer, (tiles,), 0, 1 if plan.hole is None else 2)
     return (
         numbers("plan.tile_matrix", plan.tile_matrix, (tiles, 3, 3)),
         numbers("plan.tile_window", plan.tile_window, (tiles, 4), MAX_SIDE),
         sample,
-        _whole("plan.tile_layer", plan.tile_layer, (tiles,), 0, 1),
+        layer,
         mix,
         colour,
+        _checked_hole(plan, sample, layer),
     )
 
 
 def render(plan, images, out=None):
-    """Render a plan: resize, mosaic, affine or perspective, flips, mixup and colour in one pass over planes.
+    """Render a plan: resize, mosaic, warp, flips, mixup, cutmix and colour in one pass over planes.
 
     Which pixel shows what is defined by `kernels.reference.render`; this stays within 1 level of it.
 
@@ -90,7 +119,7 @@ def render(plan, images, out=None):
     Raises:
         ValueError, TypeError, LookupError: a plan, picture or `out` that does not fit; says which.
     """
-    matrix, window, sample, layer, mix, colour = checked_plan(plan)
+    matrix, window, sample, layer, mix, colour, hole = checked_plan(plan)
     cdef int height, width
     height, width = plan.size
     shape = (len(plan.images), 3, height, width)
@@ -108,6 +137,8 @@ def render(plan, images, out=None):
     cdef int64_t[::1] samples = sample, layers = layer
     cdef double[::1] mixes = mix
     cdef double[:, :, ::1] colours = colour
+    cdef const int64_t[:, ::1] holes = hole
+    cdef Rectangle cut
     cdef vector[Tile] tiles
     cdef Tile tile
     cdef int i, t, count = len(sample), batch = shape[0]
@@ -131,7 +162,9 @@ def render(plan, images, out=None):
         for i in range(batch):
             while end < count and samples[end] == i:
                 end += 1
-            renderer.get().render(tiles.data() + begin, end - begin, mixes[i], &colours[i, 0, 0], dst)
+            cut = Rectangle(Span(holes[i, 0], holes[i, 2]), Span(holes[i, 1], holes[i, 3]))
+            renderer.get().render(
+                tiles.data() + begin, end - begin, mixes[i], &colours[i, 0, 0], cut, dst)
             begin = end
             dst.data += 3 * dst.plane
     return out

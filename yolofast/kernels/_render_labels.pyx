@@ -30,6 +30,8 @@ cdef extern from "core/boxes/render_labels.hpp" namespace "yf" nogil:
         Size image
         const double* forward
         const double* window
+        const double* frame
+        const double* hole
 
     size_t c_render_labels "yf::render_labels"(
         const LabelTile* tiles, size_t count, const Size& size, const VisibilityRule* rule, float* out)
@@ -57,7 +59,9 @@ def render_labels(
 
     Boxes are clipped to their tile's window, moved by its matrix (the axis-aligned box around the four
     corners), and clipped to the output. A box with a number that is NaN, or with a corner at or behind the
-    horizon of a perspective, is dropped. Arithmetic is float64, rounded once.
+    horizon of a perspective, is dropped. In a sample with a hole, boxes of layer 2 are clipped to it; any
+    other box becomes the smallest around what the hole leaves of it, and is dropped when that is nothing.
+    Arithmetic is float64, rounded once.
 
     Args:
         plan: a `BatchPlan`, whose tiles name the images.
@@ -65,7 +69,7 @@ def render_labels(
         offsets: int64 [n + 1]; the boxes of image i are `rows[offsets[i] : offsets[i + 1]]`.
         shapes: int32 [n, 2], (height, width) of every image, upright.
         filtered: also drop what is not worth learning from (training): what `visible_boxes` says of the
-            moved box and its part inside the output, with its `min_side`, `min_area` and `max_aspect`.
+            moved box and its part that shows, with its `min_side`, `min_area` and `max_aspect`.
 
     Returns:
         float32 [N, 6]: sample, class, xywhn of the output; by sample, then tile, then row.
@@ -87,6 +91,10 @@ def render_labels(
     matrices = _array("plan.tile_forward", plan.tile_forward, np.float64, (tiles, 3, 3))
     cdef const double[:, :, ::1] forward = matrices
     cdef const double[:, ::1] window = _array("plan.tile_window", plan.tile_window, np.float64, (tiles, 4))
+    whole = np.array([0, 0, size.width, size.height], np.float64)
+    cdef const double[::1] frame = whole
+    cdef const double[:, ::1] hole = _array("plan.hole", plan.holes, np.float64, (samples, 4))
+    cdef const int64_t[::1] layer = _array("plan.tile_layer", plan.tile_layer, np.int64, (tiles,))
     cdef VisibilityRule rule
     rule.min_side, rule.min_area, rule.max_aspect = min_side, min_area, max_aspect
     # What native code indexes by is read once and checked here: another thread may write to the arrays.
@@ -112,6 +120,12 @@ def render_labels(
         tile.rows, tile.count = &row[begin, 0], end - begin
         tile.image.height, tile.image.width = shape[i, 0], shape[i, 1]
         tile.forward, tile.window = &forward[t, 0, 0], &window[t, 0]
+        tile.frame = &frame[0]
+        tile.hole = NULL
+        if layer[t] == 2:
+            tile.frame = &hole[tile.sample, 0]
+        elif hole[tile.sample, 0] < hole[tile.sample, 2] and hole[tile.sample, 1] < hole[tile.sample, 3]:
+            tile.hole = &hole[tile.sample, 0]
         known.push_back(tile)
         room += end - begin
     out = np.empty((room, 6), np.float32)

@@ -110,6 +110,7 @@ class PackedPictures(Generic[Planes]):
             "tile_window": (plan.tile_window, np.float64),
             "mix": (plan.mix, np.float64),
             "colour": (plan.colour, np.float64),
+            "hole": (plan.holes, np.int64),
         }
         # Writeable: torch warns of a tensor over an array that is not.
         return {name: np.require(values, kind, ["C", "W"]) for name, (values, kind) in named.items()}

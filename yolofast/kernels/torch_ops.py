@@ -12,7 +12,7 @@
 | `soft_nms(boxes, scores, classes=None, *, method="linear", sigma=0.5, iou_threshold=0.3, score_threshold=0.001)` | indices int64 [K], scores [K] |
 | `postprocess(raw, *, conf=0.001, iou=0.7, max_det=300, classes=None, agnostic=False, multi_label=True, max_candidates=30000)` | boxes float32 [B, max_det, 4], scores float32 [B, max_det], classes int64 [B, max_det], counts int64 [B] |
 | `match_detections(boxes, scores, classes, counts, gt_boxes, gt_classes, gt_counts, thresholds, gt_crowd=None, gt_ignore=None, dt_ignore=None, *, max_det=100)` | ranks int64 [B, D], ground_truths int64 [B, D, T], ignored bool [B, D, T] |
-| `render_(out, planes, pictures, places, tile_sample, tile_picture, tile_layer, tile_matrix, tile_window, mix, colour)` | writes `out` [B, 3, H, W]; see `torch_render` |
+| `render_(out, planes, pictures, places, tile_sample, tile_picture, tile_layer, tile_matrix, tile_window, mix, colour, hole)` | writes `out` [B, 3, H, W]; see `torch_render` |
 | `letterbox_(out, images, placed, fill=114)` | writes `out` [B, 3, H, W]; see `torch_letterbox` |
 
 Values are those of the functions of the same name in `yolofast.kernels`, whose docstrings say what they

@@ -53,11 +53,11 @@ class YOLODataset:
     imgsz          side of the square sample in pixels
     augment        None = letterbox only
     shuffle        a new order every epoch; otherwise the order of the file names
-    epochs         of the whole run; mosaic and mixup are off in the last `augment.close_mosaic` of them
+    epochs         of the whole run; no mosaic, mixup or cutmix in the last `augment.close_mosaic` of them
     cache          keep decoded planes, no longer than `imgsz` and with chroma at half size (1.5 bytes per
                    pixel): 'none', 'ram', or 'disk' (one file in `cache_dir` that all processes share)
     rect           rectangular samples: images in the order of their aspect ratio, one shape per batch, `pad`
-                   strides added; excludes `shuffle`, and switches mosaic off
+                   strides added; excludes `shuffle`, and switches mosaic, mixup and cutmix off
     multi_scale    draw the side of every batch within +- this share of imgsz
     stride         sides of rectangular and multi-scale samples are multiples of this
     hooks          the user's own transforms, run on every sample in this order; see `yolofast.load.hooks`

@@ -16,6 +16,26 @@ bool source_side(double centre, double length, double pixels, double first, doub
     return a == a && b == b;
 }
 
+double overlap(double low, double high, double from, double to) {
+    const double first = low > from ? low : from, last = high < to ? high : to;
+    return last > first ? last - first : 0.0;
+}
+
+// Makes an xyxy box the smallest around what `hole` leaves of it; false when nothing is left. `hidden` is the
+// area of the hole inside that.
+bool cut(const double* hole, double* box, double* hidden) {
+    const bool across = hole[0] <= box[0] && hole[2] >= box[2], down = hole[1] <= box[1] && hole[3] >= box[3];
+    if (across && down) return false;
+    if (across || down) {
+        const int axis = across ? 1 : 0;  // along which the hole may take an end of the box
+        const double low = box[axis], high = box[axis + 2];
+        if (hole[axis] <= low && hole[axis + 2] > low) box[axis] = hole[axis + 2];
+        if (hole[axis + 2] >= high && hole[axis] < high) box[axis + 2] = hole[axis];
+    }
+    *hidden = overlap(box[0], box[2], hole[0], hole[2]) * overlap(box[1], box[3], hole[1], hole[3]);
+    return true;
+}
+
 // One label; whether it was kept and written.
 bool render_label(const float* row, const LabelTile& tile, const Size& size, const VisibilityRule* rule,
                   float* out) {
@@ -28,10 +48,14 @@ bool render_label(const float* row, const LabelTile& tile, const Size& size, con
     double moved[4];
     transform_box(box, tile.forward, nullptr, moved);
     if (moved[0] != moved[0]) return false;
-    const double x1 = clamp(moved[0], size.width), y1 = clamp(moved[1], size.height);
-    const double x2 = clamp(moved[2], size.width), y2 = clamp(moved[3], size.height);
+    const double* frame = tile.frame;
+    double shown[4], hidden = 0.0;
+    for (int i = 0; i < 4; ++i) shown[i] = clamp(moved[i], frame[i % 2], frame[i % 2 + 2]);
+    if (tile.hole != nullptr && !cut(tile.hole, shown, &hidden)) return false;
+    const auto [x1, y1, x2, y2] = shown;
     const double w = x2 - x1, h = y2 - y1;
-    if (rule != nullptr && !is_visible(moved[2] - moved[0], moved[3] - moved[1], w, h, *rule)) return false;
+    if (rule != nullptr && !is_visible(moved[2] - moved[0], moved[3] - moved[1], w, h, *rule, hidden))
+        return false;
     out[0] = static_cast<float>(tile.sample);
     out[1] = row[0];
     store_box((x1 + x2) / 2 / size.width, (y1 + y2) / 2 / size.height, w / size.width, h / size.height,

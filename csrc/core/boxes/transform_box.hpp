@@ -58,9 +58,11 @@ YF_HOST_DEVICE YF_INLINE void transform_box(const T* box, const double* matrix, 
     }
 }
 
-// Whether a box with sides `w` and `h`, of which `full_w` and `full_h` before clipping, is visible by `rule`.
-inline bool is_visible(double full_w, double full_h, double w, double h, const VisibilityRule& rule) {
-    return w > rule.min_side && h > rule.min_side && w * h > rule.min_area * (full_w * full_h) &&
+// Whether a box with sides `w` and `h`, of which `full_w` and `full_h` before clipping, is visible by `rule`
+// when `hidden` of its area is not seen.
+inline bool is_visible(double full_w, double full_h, double w, double h, const VisibilityRule& rule,
+                       double hidden = 0.0) {
+    return w > rule.min_side && h > rule.min_side && w * h - hidden > rule.min_area * (full_w * full_h) &&
            w < rule.max_aspect * h && h < rule.max_aspect * w;
 }
 

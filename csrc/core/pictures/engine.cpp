@@ -159,7 +159,7 @@ void Engine::draw(Worker& worker, const Job& job) {
         std::memcpy(tile.window, job.windows + 4 * t, sizeof tile.window);
         tile.layer = static_cast<int>(job.layers[t]);
     }
-    worker.renderer.render(worker.tiles.data(), job.tiles, job.mix, job.colour, job.out);
+    worker.renderer.render(worker.tiles.data(), job.tiles, job.mix, job.colour, job.hole, job.out);
 }
 
 // Whether there was room for the picture.

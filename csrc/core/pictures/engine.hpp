@@ -52,6 +52,7 @@ struct Job {
     std::size_t tiles;
     double mix;
     const double* colour;  // [12]
+    Rectangle hole;
     Planes out;
 };
 

@@ -30,7 +30,16 @@ struct Tile {
     PictureView picture;
     double matrix[9];  // output point -> point of the upright picture at full size
     double window[4];  // x0, y0, x1, y1 there, half-open: what the tile may show
-    int layer;         // 0, or 1 for the picture that is mixed in
+    int layer;         // 0, 1 for the picture that is mixed in, 2 for the one in the hole
+};
+
+struct Span {
+    int begin, end;
+};
+
+struct Rectangle {
+    Span columns, rows;
+    YF_HOST_DEVICE bool empty() const { return columns.begin >= columns.end || rows.begin >= rows.end; }
 };
 
 constexpr std::uint8_t kFill = 114;
@@ -44,8 +53,10 @@ class Renderer {
     Renderer& operator=(const Renderer&) = delete;
 
     // One sample. `colour` is 3x4, (Y, Cb, Cr, 1) -> (R, G, B); `mix` in [0, 1] is the weight of layer 0, and
-    // layer 1 is looked at only below 1. May throw std::bad_alloc.
-    void render(const Tile* tiles, std::size_t count, double mix, const double* colour, Planes dst);
+    // layer 1 is looked at only below 1. `hole`, a part of `dst`, shows layer 2 alone; that is not looked at
+    // when it is empty. May throw std::bad_alloc.
+    void render(const Tile* tiles, std::size_t count, double mix, const double* colour, const Rectangle& hole,
+                Planes dst);
 
   private:
     struct Scratch;

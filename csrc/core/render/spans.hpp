@@ -7,10 +7,6 @@
 
 namespace yf {
 
-struct Span {
-    int begin, end;
-};
-
 // The first index in [0, count) at which `holds` differs from its value at 0, for a test that changes at most
 // once; `guess` is where that should be.
 template <typename Test>
@@ -61,10 +57,6 @@ YF_HOST_DEVICE inline bool is_upright(const Tile& tile) {
     return m[1] == 0 && m[3] == 0 && m[6] == 0 && m[7] == 0 && m[8] == 1 && p[1] == 0 && p[3] == 0;
 }
 
-struct Rectangle {
-    Span columns, rows;
-};
-
 // What an upright tile owns, one span in one run of rows: what depends on the column is the same in every
 // row, and the rest is the same in every column. Both spans are empty when it owns nothing.
 inline Rectangle owned_rectangle(const Tile& tile, int height, int width) {
@@ -78,8 +70,16 @@ inline Rectangle owned_rectangle(const Tile& tile, int height, int width) {
     };
     while (rows.begin < rows.end && !inside(rows.begin)) ++rows.begin;
     while (rows.begin < rows.end && !inside(rows.end - 1)) --rows.end;
-    if (columns.begin >= columns.end || rows.begin >= rows.end) return {};
-    return {columns, rows};
+    const Rectangle own{columns, rows};
+    return own.empty() ? Rectangle{} : own;
+}
+
+// What of row y's span lies in `region`.
+YF_HOST_DEVICE inline Span clipped(Span span, int y, const Rectangle& region) {
+    if (y < region.rows.begin || y >= region.rows.end) return {0, 0};
+    const int begin = span.begin > region.columns.begin ? span.begin : region.columns.begin;
+    const int end = span.end < region.columns.end ? span.end : region.columns.end;
+    return begin < end ? Span{begin, end} : Span{0, 0};
 }
 
 // The spans of all rows.

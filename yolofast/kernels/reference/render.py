@@ -67,11 +67,11 @@ def render(
         images: the picture of each image that `plan.tile_image` names; planes alone stand for
             `Picture.of` them.
 
-    Within a layer a later tile overwrites an earlier one; what no tile owns is 114. Values are rounded
-    once, at the end, halves up.
+    Within a layer a later tile overwrites an earlier one; what no tile owns is 114. In its hole, a sample
+    shows layer 2, elsewhere the mix of the other two. Values are rounded once, at the end, halves up.
     """
     height, width = plan.size
-    layers = np.full((2, len(plan), height, width, 3), FILL)
+    layers = np.full((3, len(plan), height, width, 3), FILL)
     for tile in range(len(plan.tile_sample)):
         sample, source = int(plan.tile_sample[tile]), images[int(plan.tile_image[tile])]
         picture = Picture.of(source) if isinstance(source, Ycc) else source
@@ -85,4 +85,6 @@ def render(
         layers[plan.tile_layer[tile], sample, row, column] = rgb.clip(0.0, 255.0)
     mix = plan.mix[:, None, None, None]
     blended = np.where(mix == 1, layers[0], mix * layers[0] + (1 - mix) * layers[1])
+    for sample, (x0, y0, x1, y1) in enumerate(plan.holes):
+        blended[sample, y0:y1, x0:x1] = layers[2, sample, y0:y1, x0:x1]
     return np.ascontiguousarray(np.floor(blended + 0.5).astype(np.uint8).transpose(0, 3, 1, 2))

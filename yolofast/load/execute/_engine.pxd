@@ -9,6 +9,15 @@ from libcpp.vector cimport vector
 from yolofast.kernels._core cimport ConstImage, PictureView, Planes
 
 
+cdef extern from "core/render/render.hpp" namespace "yf" nogil:
+    struct Span:
+        int begin
+        int end
+
+    struct Rectangle:
+        Span columns
+        Span rows
+
 cdef extern from "core/jpeg/jpeg.hpp" namespace "yf" nogil:
     cdef enum class JpegDecoder(int):
         automatic
@@ -112,6 +121,7 @@ cdef extern from "core/pictures/engine.hpp" namespace "yf" nogil:
         size_t tiles
         double mix
         const double* colour
+        Rectangle hole
         Planes out
 
     struct Failure:

@@ -224,7 +224,7 @@ cdef class RenderJobs(Jobs):
         out     uint8 [B, 3, H, W], C-contiguous
         hooked  `hooked.HookedLabels` of the samples: hooks that run on each as soon as it is rendered
         """
-        matrix, window, sample, layer, mix, colour = checked_plan(plan)
+        matrix, window, sample, layer, mix, colour, hole = checked_plan(plan)
         height, width = plan.size
         shape = (len(plan), 3, height, width)
         usable = out.dtype == np.uint8 and out.flags.c_contiguous and out.flags.writeable
@@ -240,6 +240,7 @@ cdef class RenderJobs(Jobs):
         cdef const int64_t* images = <const int64_t*>cnp.PyArray_DATA(image)
         cdef const int64_t[::1] samples = sample
         cdef const double[::1] mixes = mix
+        cdef const int64_t[:, ::1] holes = hole
         cdef Planes dst = Planes(
             <uint8_t*>cnp.PyArray_DATA(out), height * <ptrdiff_t>width, width, height, width)
         cdef size_t begin = 0, end = 0, count = len(sample)
@@ -249,7 +250,8 @@ cdef class RenderJobs(Jobs):
                 end += 1
             self.batch.jobs.push_back(Job(
                 images + begin, layers + begin, matrices + 9 * begin, windows + 4 * begin, end - begin,
-                mixes[row], colours + 12 * row, dst))
+                mixes[row], colours + 12 * row,
+                Rectangle(Span(holes[row, 0], holes[row, 2]), Span(holes[row, 1], holes[row, 3])), dst))
             begin = end
             dst.data += 3 * dst.plane
         self.batch.remaining = self.batch.jobs.size()

@@ -153,7 +153,7 @@ def _concatenate(plans: Sequence[BatchPlan]) -> BatchPlan:
     columns = {
         column.name: np.concatenate([getattr(plan, column.name) for plan in plans])
         for column in fields(BatchPlan)
-        if column.name != "size"
+        if column.name != "size" and getattr(plans[0], column.name) is not None
     }
     begins = accumulate(map(len, plans), initial=0)
     columns["tile_sample"] = np.concatenate(

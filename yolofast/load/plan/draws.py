@@ -46,6 +46,12 @@ class Stream(IntEnum):
     LAYER_1 = 64  # 64 + any of 0 to 18: the same draw for the mixed-in picture
     MIXUP_RATIO = 128  # 128 to 190: their median is the ratio
     BGR = 256
+    CUTMIX = 257
+    CUTMIX_PARTNER = 258
+    HOLE_AREA = 259
+    HOLE_X = 260
+    HOLE_Y = 261
+    LAYER_2 = 320  # 320 + any of 0 to 18: the same draw for the picture in the hole
     BATCH_SIDE = 0xFFFE  # side of a multi-scale batch; the position is the batch's number
     ORDER = 0xFFFF  # sort keys of the epoch's order; the position is the image's index
     HOOK = 0x10000  # and above: draw j of hook i is HOOK + MAX_HOOK_DRAWS * i + j

@@ -120,10 +120,10 @@ def invert(matrix: Array) -> Array:
     return inverse
 
 
-def may_show(forward: Array, window: Array, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which tiles may give a pixel to the output, bool [n].
+def may_show(forward: Array, window: Array, frame: Array) -> NDArray[np.bool_]:
+    """Which tiles may give a pixel to their `frame` [4, n], x0, y0, x1, y1 in the output; bool [n].
 
-    False only where that is certain: the box around the transformed `window` [4, n] misses the output by
+    False only where that is certain: the box around the transformed `window` [4, n] misses the frame by
     MARGIN. `forward` [3, 3, n] must be affine.
     """
     middle = (window[:2] + window[2:]) / 2
@@ -131,6 +131,7 @@ def may_show(forward: Array, window: Array, size: tuple[int, int]) -> NDArray[np
     linear = forward[:2, :2]
     where = linear[:, 0] * middle[0] + linear[:, 1] * middle[1] + forward[:2, 2]
     reach = np.abs(linear[:, 0]) * half[0] + np.abs(linear[:, 1]) * half[1]
-    half_size = np.array([[size[1] / 2], [size[0] / 2]])
-    shown: NDArray[np.bool_] = (np.abs(where - half_size) < reach + half_size + MARGIN).all(axis=0)
+    centre = (frame[:2] + frame[2:]) / 2
+    half_size = frame[2:] - centre
+    shown: NDArray[np.bool_] = (np.abs(where - centre) < reach + half_size + MARGIN).all(axis=0)
     return shown

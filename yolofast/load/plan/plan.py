@@ -4,8 +4,8 @@
 flips and letterbox of a tile are one matrix (`geometry`), so an executor writes every output pixel once.
 Executors do nothing random: the same plan and images always render to the same pixels.
 
-A *picture* is one layer of a sample: its own image, or the mixed-in one. Both are drawn in the same way, from
-separate streams, and have one to four tiles.
+A *picture* is one layer of a sample: its own image, the mixed-in one (mixup), or the one that shows in
+a hole of these (cutmix). All are drawn in the same way, from separate streams, and have one to four tiles.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ Replace = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
 
 PICTURE_STREAMS = np.arange(Stream.PERSPECTIVE_Y + 1)[:, None]
 MIXUP_STREAMS = np.array([[Stream.MIXUP], [Stream.MIXUP_PARTNER]])
+CUTMIX_STREAMS = np.arange(Stream.CUTMIX, Stream.HOLE_Y + 1)[:, None]
+LAYER_STREAMS = np.array([0, Stream.LAYER_1, Stream.LAYER_2])
 RATIO_DRAWS = 63
 RATIO_STREAMS = Stream.MIXUP_RATIO + np.arange(RATIO_DRAWS)[:, None]
 
@@ -69,7 +71,7 @@ def plan_batch(
         shapes: int [n, 2], (height, width) of every image, upright.
         size: (height, width) of the output in pixels; square where there may be mosaics.
         augment: None = letterbox only (validation).
-        mosaic: False switches mosaic and mixup off whatever `augment` says (`close_mosaic`).
+        mosaic: False switches mosaic, mixup and cutmix off whatever `augment` says (`close_mosaic`).
         replace: which images samples, numbered from 0, show in place of those of `order`.
 
     Raises:
@@ -89,12 +91,14 @@ def plan_batch(
         colour = _colour(np.zeros(len(images)), ones, ones)
         return _assemble(size, images, samples, np.zeros_like(samples), tiles, ones, colour)
 
-    mix, main = np.ones(len(images)), positions[:, None]
+    mix, hole, main = np.ones(len(images)), None, positions[:, None]
     if mosaic and augment.mixup > 0:
         mix, main = _draw_mixup(positions, len(order), augment, seed, epoch)
+    if mosaic and augment.cutmix > 0:
+        hole, main = _draw_cutmix(main, len(order), size, augment, seed, epoch)
     sample, layer = np.nonzero(main >= 0)
     where = positions[sample]
-    draw = draws.uniform(seed, epoch, where, PICTURE_STREAMS + Stream.LAYER_1 * layer)
+    draw = draws.uniform(seed, epoch, where, PICTURE_STREAMS + LAYER_STREAMS[layer])
     is_mosaic = (draw[Stream.MOSAIC] < augment.mosaic) & mosaic
     tile_image = order[main[sample, layer]][:, None]
     if is_mosaic.any():
@@ -103,12 +107,15 @@ def plan_batch(
         tile_image = np.concatenate([tile_image, order[partners]], axis=1)
     if replace is not None:
         tile_image = replace(np.repeat(sample[:, None], tile_image.shape[1], axis=1), tile_image)
-    tiles = _arrange_tiles(draw, augment, size, is_mosaic, tile_image, shapes)
+    frame = np.array([[0.0], [0.0], [size[1]], [size[0]]])
+    if hole is not None:
+        frame = np.where(layer == 2, hole[sample].T, frame)
+    tiles = _arrange_tiles(draw, augment, size, is_mosaic, tile_image, shapes, frame)
     colour = _draw_colour(draw[Stream.HUE : Stream.VALUE + 1, layer == 0], augment)
     if augment.bgr > 0:
         swapped = draws.uniform(seed, epoch, positions, Stream.BGR) < augment.bgr
         colour[swapped] = colour[swapped, ::-1]
-    return _assemble(size, images, sample, layer, tiles, mix, colour)
+    return _assemble(size, images, sample, layer, tiles, mix, colour, hole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,7 @@ def _assemble(
     tiles: _Tiles,
     mix: Array,
     colour: Array,
+    hole: NDArray[np.int64] | None = None,
 ) -> BatchPlan:
     """The plan of pictures that are layer `layer` of sample `sample`."""
     return BatchPlan(
@@ -142,6 +150,7 @@ def _assemble(
         tile_window=np.ascontiguousarray(tiles.window.T),
         mix=mix,
         colour=colour,
+        hole=hole,
     )
 
 
@@ -175,6 +184,33 @@ def _draw_mixup(
     return mix, np.stack([positions, np.where(mixed, partner, -1)], axis=1)
 
 
+def _draw_cutmix(
+    main: NDArray[np.int64],
+    count: int,
+    size: tuple[int, int],
+    augment: AugmentConfig,
+    seed: int,
+    epoch: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The hole of each sample, int64 [B, 4], and `main` [B, 1 or 2] with layer 2 added: [B, 3].
+
+    Yun et al., "CutMix", ICCV 2019: the hole has the shape of the output, its area is a Beta(1, 1), that is
+    uniform, share of it, and its centre is uniform; it is clipped to the output.
+    """
+    positions = main[:, 0]
+    chance, share, area, x, y = draws.uniform(seed, epoch, positions, CUTMIX_STREAMS)
+    height, width = size
+    side = np.sqrt(area)
+    edges = [x - side / 2, y - side / 2, x + side / 2, y + side / 2]
+    hole = np.rint(np.clip(edges, 0, 1).T * [width, height, width, height]).astype(np.int64)
+    cut = (chance < augment.cutmix) & (hole[:, 2:] > hole[:, :2]).all(axis=1)
+    hole[~cut] = 0
+    layers = np.full((len(positions), 3), -1)
+    layers[:, : main.shape[1]] = main
+    layers[:, 2] = np.where(cut, _partner(positions, share, count, augment.mosaic_block), -1)
+    return hole, layers
+
+
 def _arrange_tiles(
     draw: Array,
     augment: AugmentConfig,
@@ -182,8 +218,12 @@ def _arrange_tiles(
     is_mosaic: NDArray[np.bool_],
     tile_image: NDArray[np.int64],
     shapes: NDArray[Any],
+    frame: Array,
 ) -> _Tiles:
-    """The tiles of P pictures that have slots `tile_image` [P, 1 or 4]; a picture alone uses the first."""
+    """The tiles of P pictures that have slots `tile_image` [P, 1 or 4]; a picture alone uses the first.
+
+    `frame` [4, P or 1] is the part of the output in which each shows.
+    """
     alone = np.flatnonzero(~is_mosaic)
     used = np.ones(tile_image.shape, dtype=bool)
     if len(alone) == len(is_mosaic):
@@ -203,7 +243,8 @@ def _arrange_tiles(
     placed = placed[:, picture, slot]
     forward = compose(warp[:, :, picture], placed)
     if not augment.perspective:
-        shown = np.flatnonzero(may_show(forward, placed[4:], size))
+        frame = frame[:, picture] if frame.shape[1] > 1 else frame
+        shown = np.flatnonzero(may_show(forward, placed[4:], frame))
         picture, slot, placed, forward = picture[shown], slot[shown], placed[:, shown], forward[:, :, shown]
     return _Tiles(picture, tile_image[picture, slot], forward, placed[4:])
 
