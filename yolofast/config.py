@@ -145,11 +145,11 @@ class TrainingConfig(Section):
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     optimizer: Optimizer = "auto"
-    """auto = MuSGD for yolo26 models from scratch; else AdamW in short runs (up to 10,000 steps), and SGD with
-    Nesterov momentum in longer ones. A resumed run keeps its optimizer."""
+    """auto = MuSGD for yolo26 models from scratch; else AdamW in short runs (up to 10,000 steps), and SGD
+    with Nesterov momentum in longer ones. A resumed run keeps its optimizer."""
     lr0: float | None = None
-    """Peak learning rate; omitted means 0.01 for SGD, 0.03 for MuSGD, and 0.01 / (4 + classes) for AdamW, or a
-    quarter of that with --weights."""
+    """Peak learning rate; omitted means 0.01 for SGD, 0.03 for MuSGD, and 0.01 / (4 + classes) for AdamW,
+    or a quarter of that with --weights."""
     lrf: float = bounded(0.01, 0.0, 1.0)
     """Final learning rate as a share of lr0."""
     momentum: float = bounded(0.937, 0.0, 1.0)

@@ -58,8 +58,8 @@ def _checked_hole(plan, sample, layer):
     bad = np.flatnonzero((x0 < 0) | (x0 > x1) | (x1 > width) | (y0 < 0) | (y0 > y1) | (y1 > height))
     if len(bad):
         raise ValueError(
-            f"plan.hole[{bad[0]}] is {hole[bad[0]].tolist()}; expected x0, y0, x1, y1 in ascending order inside "
-            f"the output of {width} x {height}"
+            f"plan.hole[{bad[0]}] is {hole[bad[0]].tolist()}; expected x0, y0, x1, y1 in ascending order "
+            f"inside the output of {width} x {height}"
         )
     lost = np.flatnonzero((layer == 2) & ((x0 == x1) | (y0 == y1))[sample])
     if len(lost):
@@ -68,7 +68,7 @@ def _checked_hole(plan, sample, layer):
 
 
 def checked_plan(plan):
-    """The numeric arrays of a plan (matrix, window, sample, layer, mix, colour, hole), checked and contiguous.
+    """The arrays of a plan (matrix, window, sample, layer, mix, colour, hole), checked and contiguous.
 
     Raises:
         ValueError: a shape or value that a renderer cannot take.

@@ -59,9 +59,9 @@ def render_labels(
 
     Boxes are clipped to their tile's window, moved by its matrix (the axis-aligned box around the four
     corners), and clipped to the output. A box with a number that is NaN, or with a corner at or behind the
-    horizon of a perspective, is dropped. In a sample with a hole, boxes of layer 2 are clipped to it; any other
-    box becomes the smallest around what the hole leaves of it, and is dropped when that is nothing. Arithmetic
-    is float64, rounded once.
+    horizon of a perspective, is dropped. In a sample with a hole, boxes of layer 2 are clipped to it; any
+    other box becomes the smallest around what the hole leaves of it, and is dropped when that is nothing.
+    Arithmetic is float64, rounded once.
 
     Args:
         plan: a `BatchPlan`, whose tiles name the images.

@@ -54,8 +54,8 @@ class YOLODataset:
     imgsz          side of the square sample in pixels
     augment        None = letterbox only
     shuffle        a new order every epoch; otherwise the order of the file names
-    epochs         of the whole run; no mosaic, mixup or cutmix in the last `augment.close_mosaic` of them. The
-                   attribute may be changed between two epochs, when the length of the run does
+    epochs         of the whole run; no mosaic, mixup or cutmix in the last `augment.close_mosaic` of them;
+                   may be set between two epochs, when the length of the run changes
     cache          keep decoded planes, no longer than `imgsz` and with chroma at half size (1.5 bytes per
                    pixel): 'none', 'ram', or 'disk' (one file in `cache_dir` that all processes share)
     rect           rectangular samples: images in the order of their aspect ratio, one shape per batch, `pad`

@@ -63,4 +63,4 @@ def _cut(
         out[:, axis] = np.where(over[:, 1 - axis] & (first <= low) & (last > low), last, low)
         out[:, axis + 2] = np.where(over[:, 1 - axis] & (last >= high) & (first < high), first, high)
     common = np.minimum(out[:, 2:], hole[2:]) - np.maximum(out[:, :2], hole[:2])
-    return out, common.clip(0).prod(axis=1), ~over.all(axis=1)
+    return out, common.clip(0).prod(axis=1), ~(over[:, 0] & over[:, 1])
