@@ -18,8 +18,8 @@ from yolofast.train.history import Row
 class RunResult(TrainResult):
     """The outcome of a training run, with the metrics of its best epoch as `YOLO.val` gives them.
 
-    As a mapping it has the fields of `TrainResult` alone. `box`, `results_dict` and `speed` raise `DataError` when
-    there is no evaluation.
+    As a mapping it has the fields of `TrainResult` alone. `box`, `results_dict` and `speed` raise `DataError`
+    when there is no evaluation.
     """
 
     evaluation: Evaluation | None = None

@@ -24,8 +24,8 @@ def with_augmented_views(raw: Tensor, model: DetectionModel, images: Tensor) -> 
     images  float [B, 3, H, W] in 0..1, on the model's device
 
     Returns float32 [B, 4 + C, A + A'], the candidates of all views (`VIEWS`: scales 0.83, mirrored, and 0.67)
-    in pixels of `images`, for one NMS; its IoU threshold is `nms_threshold(model, iou, augment=True)`. With the
-    original these are 1 + 0.83^2 + 0.67^2 = 2.1 times the pixels. To be called within `inference`.
+    in pixels of `images`, for one NMS; its IoU threshold is `nms_threshold(model, iou, augment=True)`. With
+    the original these are 1 + 0.83^2 + 0.67^2 = 2.1 times the pixels. To be called within `inference`.
 
     Raises `ConfigError` for a model that has a `fixed_size` (height, width), such as one that was exported
     without dynamic shapes.

@@ -43,6 +43,11 @@ class Source(list[tuple[str, Picture]]):
         """Whether it is a camera or a stream, which does not wait for its reader."""
         return any(isinstance(picture, Video) and picture.live for _, picture in self)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether all are decoded images."""
+        return all(isinstance(picture, np.ndarray) for _, picture in self)
+
 
 def open_source(source: Any) -> Source:
     """The images and videos of `source`, in order.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from yolofast.config_fields import at_least
 from yolofast.errors import DataError, ImageError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 OnError: TypeAlias = Callable[[Any, ImageError], None]
 """Called with the path of a file (or the name of another source) that cannot be read, and the error."""
+P = ParamSpec("P")
+R = TypeVar("R")
 Found: TypeAlias = list[Result | Failure]
 IMAGE_BATCH = 8
 VIDEO_BATCH = 4
@@ -77,6 +79,7 @@ def predict(
     found = failures = 0
     first: ImageError | None = None
     latest: Ahead[Outcome] | None = None
+    alone = False
     with ExitStack() as stack:
         outcomes: Iterator[Outcome] = read_items(opened, vid_stride)
         if live:
@@ -84,9 +87,11 @@ def predict(
             batches = ready_batches(outcomes, imgsz=imgsz, batch=1, rect=rect, live=True)
         else:
             size = batch or (VIDEO_BATCH if opened.has_frames else IMAGE_BATCH)
-            made = ready_batches(outcomes, imgsz=imgsz, batch=size, rect=rect, live=False)
-            batches = stack.enter_context(Ahead(made))
-        pool = stack.enter_context(ThreadPoolExecutor(1, "yolofast-nms"))
+            batches = ready_batches(outcomes, imgsz=imgsz, batch=size, rect=rect, live=False)
+            alone = len(opened) <= size and opened.in_memory  # nothing to overlap, and a thread takes a while
+            if not alone:
+                batches = stack.enter_context(Ahead(batches))
+        pool = _AtOnce() if alone else stack.enter_context(ThreadPoolExecutor(1, "yolofast-nms"))
         settings: dict[str, Any] = {"conf": conf, "iou": iou, "max_det": max_det, "classes": classes}
         pending = _submitted(model, batches, pool, device=device, half=half, augment=augment, **settings)
         for outcome in _unlagged(pending) if live else _one_behind(pending):
@@ -103,6 +108,15 @@ def predict(
         raise nothing_read(failures, first)
 
 
+class _AtOnce(Executor):
+    """Does what it is given in the caller's thread."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        done: Future[R] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
 def nothing_read(count: int, first: ImageError) -> DataError:
     """The error about a source of which nothing could be read."""
     if count == 1:
@@ -113,7 +127,7 @@ def nothing_read(count: int, first: ImageError) -> DataError:
 def _submitted(
     model: DetectionModel,
     batches: Iterable[Ready],
-    pool: ThreadPoolExecutor,
+    pool: Executor,
     *,
     device: str | torch.device,
     half: bool,
