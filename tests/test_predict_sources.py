@@ -104,3 +104,34 @@ def test_a_wrong_source_is_named(source: Any, message: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetNotFoundError, match="pattern"):
         open_source(tmp_path / "*.png")
+
+
+def test_a_slice_of_a_source_is_a_source(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), number, np.uint8))
+    whole = open_source(tmp_path)
+    assert open_source(whole[:2]) == whole[:2] == list(whole)[:2]
+    assert open_source([whole[1:], tmp_path / "0.png"]) == [*list(whole)[1:], whole[0]]
+
+
+def test_lines_with_a_scheme_are_urls(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("https://example.org/a.jpg\nrtsp://me:secret@host/x\n")
+    with pytest.raises(DataError, match="beside 1 others") as refused:
+        open_source(tmp_path / "list.txt")
+    assert "secret" not in str(refused.value)
+    (tmp_path / "list.txt").write_text("http://\n")
+    with pytest.raises(DataError, match="expected a URL"):
+        open_source(tmp_path / "list.txt")
+
+
+def test_a_name_that_is_too_long_is_no_file() -> None:
+    with pytest.raises(DatasetNotFoundError, match="too long"):
+        open_source("a" * 300)
+
+
+def test_a_url_alone_that_cannot_be_read_reaches_on_error() -> None:
+    seen: list[object] = []
+    address = "http://127.0.0.1:9/x.jpg"
+    found = predict(Watcher(), address, imgsz=64, on_error=lambda name, _: seen.append(name))
+    assert list(found) == []
+    assert seen == ["http://127.0.0.1:9/x.jpg"]

@@ -19,6 +19,7 @@ from yolofast.errors import ConfigError, DataError, ImageError
 from yolofast.ingest import web_picture
 from yolofast.predict import images_of, open_source, predict
 from yolofast.predict.ahead import Ahead
+from yolofast.predict.videos import _quiet
 from yolofast.process_memory import resident_mib
 
 
@@ -264,3 +265,18 @@ def test_a_list_names_addresses_and_files(tmp_path: Path) -> None:
 def test_numbers_below_one_are_refused(setting: str) -> None:
     with pytest.raises(ConfigError, match=f"{setting}: got 0"):
         found(numbered_frame(1), **{setting: 0})
+
+
+def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "a.avi", 3).rename(tmp_path / "12:30:05.avi")
+    monkeypatch.chdir(tmp_path)
+    assert len(found("12:30:05.avi")) == 3
+
+
+def test_openings_at_once_leave_the_log_level_of_opencv(tmp_path: Path) -> None:
+    before = cv2.utils.logging.getLogLevel()
+    with _quiet():
+        with _quiet():
+            pass
+        assert cv2.utils.logging.getLogLevel() == 0
+    assert cv2.utils.logging.getLogLevel() == before

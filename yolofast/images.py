@@ -88,7 +88,8 @@ def decode_image(data: bytes, name: str | Path) -> NDArray[np.uint8]:
 
 def begins_image(data: bytes) -> bool:
     """Whether bytes begin as a file of a format that is read does."""
-    return data.startswith((_JPEG, *_OTHERS))
+    is_other_riff = data.startswith(b"RIFF") and data[8:12] != b"WEBP"  # AVI, WAV
+    return data.startswith((_JPEG, *_OTHERS)) and not is_other_riff
 
 
 def read_header(path: str | Path) -> ImageHeader:

@@ -224,12 +224,12 @@ def train_model(
 
 
 def _class_weights(dataset: YOLODataset, power: float) -> tuple[float, ...]:
-    """Weights of the classes by their boxes in `dataset`; 1 for those that `dataset.classes` leaves out."""
+    """Weights of the classes by their boxes in `dataset`; 1 for those that have none."""
     from yolofast.models import inverse_frequency_weights
 
     boxes = dataset.index.labels.rows[:, 0].astype(np.int64)
     counts = np.bincount(boxes, minlength=len(dataset.class_names))
-    used = (counts > 0) | (dataset.classes is None)
+    used = counts > 0  # the others would take nearly all the weight
     weights = np.ones(len(counts))
     if used.any():
         weights[used] = inverse_frequency_weights(counts[used].tolist(), power)

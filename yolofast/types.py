@@ -411,7 +411,7 @@ class BatchPlan:
     mix           float64 [B]      weight of layer 0; layer 1 has the rest; 1 = no mixup
     colour        float64 [B,3,4]  (Y, Cb, Cr, 1) -> (R, G, B), levels 0..255, colour jitter included
     hole          int64 [B,4]      x0, y0, x1, y1 in output pixels: the part of each sample that shows layer 2
-                                   alone; empty = no such part. None when all are empty
+                                   alone; empty = no such part. None = no sample has one
 
     The last row of a matrix is 0, 0, 1 unless there is perspective. `kernels.reference.render` says
     exactly which pixel a tile owns and what colour it gets; where no tile of a layer owns a pixel, that

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from yolofast.callbacks import Callback, Callbacks
+from yolofast.class_numbers import class_numbers
 from yolofast.config import (
     MODEL_SIZES,
     AugmentConfig,
@@ -25,13 +26,13 @@ from yolofast.data_source import dataset_of
 from yolofast.errors import CheckpointError, ConfigError, nearest
 from yolofast.load import SINGLE_CLASS_NAMES
 from yolofast.pipeline import evaluate_run, export_run, train_run
-from yolofast.predict import class_numbers, predict
+from yolofast.predict import predict
 from yolofast.printable import printable
 from yolofast.result import Result
 from yolofast.runs import CONFIG_NAME, WEIGHTS_FOLDER, newest_unfinished, resumed_config, run_folder
 from yolofast.trained_settings import trained_config
 from yolofast.types import ExportResult
-from yolofast.yolo_keywords import check_keywords, device_name, own_settings
+from yolofast.yolo_keywords import device_name, own_settings
 
 if TYPE_CHECKING:
     import torch
@@ -273,7 +274,9 @@ class YOLO:
         )
         self.load(folder / WEIGHTS_FOLDER / "best.safetensors")
         if result.evaluation is None:
-            evaluation = self.val(device=config.training.device, progress=progress)
+            evaluation = self.val(
+                device=config.training.device, classes=config.dataset.classes, progress=progress
+            )
             result = dataclasses.replace(result, evaluation=evaluation)
         return result
 
@@ -283,7 +286,7 @@ class YOLO:
         *,
         split: str | None = None,
         save_dir: str | Path | None = None,
-        classes: Sequence[str | int] | None = None,
+        classes: Sequence[str | int] | str | int | None = None,
         progress: bool = True,
         **settings: Any,
     ) -> Evaluation:
@@ -307,7 +310,7 @@ class YOLO:
             config,
             split=split,
             save_dir=Path(save_dir) if save_dir is not None else None,
-            classes=[str(name) for name in classes] if classes is not None else None,
+            classes=_several(classes),
             progress=progress,
             **options,
         )
@@ -318,7 +321,7 @@ class YOLO:
         source: Any,
         *,
         stream: Literal[False] = False,
-        classes: Sequence[str | int] | None = None,
+        classes: Sequence[str | int] | str | int | None = None,
         device: Device | None = None,
         **settings: Any,
     ) -> list[Result]: ...
@@ -329,7 +332,7 @@ class YOLO:
         source: Any,
         *,
         stream: Literal[True],
-        classes: Sequence[str | int] | None = None,
+        classes: Sequence[str | int] | str | int | None = None,
         device: Device | None = None,
         **settings: Any,
     ) -> Iterator[Result]: ...
@@ -339,7 +342,7 @@ class YOLO:
         source: Any,
         *,
         stream: bool = False,
-        classes: Sequence[str | int] | None = None,
+        classes: Sequence[str | int] | str | int | None = None,
         device: Device | None = None,
         **settings: Any,
     ) -> list[Result] | Iterator[Result]:
@@ -352,12 +355,12 @@ class YOLO:
 
         Raises `ConfigError` for an unknown setting, and as `predict.predict` does.
         """
-        check_keywords("predict", settings, PREDICT)
+        given = own_settings("predict", settings, PREDICT)
         model = self._ready()
-        numbers = class_numbers([str(c) for c in classes] if classes is not None else None, model.class_names)
-        imgsz = settings.pop("imgsz", None) or self._config.dataset.imgsz
+        numbers = class_numbers(_several(classes), model.class_names)
+        imgsz = given.pop("imgsz", self._config.dataset.imgsz)
         chosen = device_name(device) if device is not None else self._device
-        found = predict(model, source, imgsz=imgsz, classes=numbers, device=chosen, **settings)
+        found = predict(model, source, imgsz=imgsz, classes=numbers, device=chosen, **given)
         return found if stream else list(found)
 
     __call__ = predict
@@ -481,3 +484,10 @@ def _weights_path(weights: str | Path) -> Path:
         f"{path}: file not found.{nearest(path.name, files)} Weights are never downloaded: put the file "
         f"there and give its path (.safetensors of yolofast, or .pt).{network}"
     )
+
+
+def _several(classes: Sequence[str | int] | str | int | None) -> list[str] | None:
+    """Classes as a list of texts; one alone is taken, too."""
+    if classes is None:
+        return None
+    return [str(name) for name in ([classes] if isinstance(classes, str | int) else classes)]

@@ -55,7 +55,6 @@ INSTEAD_IN = {
     ("val", "name"): "save_dir",
     ("val", "project"): "save_dir",
     ("val", "plots"): "save_dir: the plots are written there",
-    ("train", "classes"): "`yolofast prepare --keep`: a dataset with these classes only",
     ("export", "batch"): "dynamic=True, which takes any batch size",
     ("export", "device"): "YOLO(...).export on the CPU, where it is always made",
 }
@@ -65,17 +64,20 @@ OFF = (False, 0, 0.0)
 NEUTRAL: Mapping[str, Collection[Any]] = {
     **dict.fromkeys(("agnostic_nms", "augment", "compile", "dnn", "dropout", "exist_ok", "half"), OFF),
     **dict.fromkeys(("int8", "keras", "optimize", "persist", "profile", "save_crop", "save_json"), OFF),
-    **dict.fromkeys(("save_txt", "show", "stream_buffer", "visualize", "bgr", "copy_paste", "cutmix"), OFF),
+    **dict.fromkeys(("save_txt", "show", "stream_buffer", "visualize", "copy_paste"), OFF),
     "batch": (1,),
     "device": ("cpu",),
-    "fraction": (1.0,),
-    "mode": ("train", "val", "export"),
+    "mode": ("train", "val", "predict", "export"),
     "plots": (False,),
     "save": (True,),
     "task": ("detect",),
     "val": (True,),
+    "verbose": (False,),
 }
 """Keyword that is not known here -> values of it that ask for what is done anyway."""
+
+NEUTRAL_IN: Mapping[tuple[str, str], Collection[Any]] = {("predict", "save"): OFF}
+"""(method, keyword) -> such values, where they are others in this method."""
 
 OTHER_TASKS = ("auto_augment", "copy_paste_mode", "erasing", "kobj", "mask_ratio", "overlap_mask", "pose")
 """Keywords that have no effect on the detection of boxes in other packages either: any value is taken."""
@@ -115,7 +117,7 @@ def _frozen_layers(value: Any) -> Any:
     """The number of frozen layers: a list must name the first ones."""
     if not isinstance(value, list | tuple):
         return value
-    if sorted(value) != list(range(len(value))):
+    if not all(isinstance(each, int) for each in value) or sorted(value) != list(range(len(value))):
         raise ConfigError(
             f"freeze: got {brief(value)}, expected a number N, or a list of the first N layers: [0, 1, 2]."
         )
@@ -168,7 +170,8 @@ def own_settings(method: str, given: Mapping[str, Any], known: Collection[str]) 
             continue
         ours, convert = renamed.get(name, (name, VALUES.get(name, _same)))
         if name not in renamed and name not in known:
-            if name in NEUTRAL and value in NEUTRAL[name]:
+            neutral = NEUTRAL_IN.get((method, name), NEUTRAL.get(name, ()))
+            if isinstance(value, bool | int | float | str) and value in neutral:
                 continue
             check_keywords(method, [name], known)
         if ours in found or (ours != name and ours in given):

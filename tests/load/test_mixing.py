@@ -1,4 +1,4 @@
-"""bgr, cutmix and copy-paste: what is drawn, and that pixels and labels are of one mind."""
+"""bgr and cutmix: what is drawn, and that pixels and labels are of one mind."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _HEADERS = {"Accept-Encoding": "identity"}
 class WebPicture(NamedTuple):
     """`image` has the bytes of an image file; None where `url` (after redirects) leads to a video.
 
-    `has_end` is False for a stream of no stated length, such as that of a camera.
+    `has_end` is False for what a camera sends: `multipart` images, and playlists of a stream (HLS).
     """
 
     url: str
@@ -65,21 +65,21 @@ def _received(response: requests.Response, name: str, secrets: Secrets, watch: S
         status = f"{response.status_code} {said}".rstrip()
         raise ImageError(f"{name}: the server answered {status}, expected an image. Check the address.")
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    url, has_end = str(response.url), "Content-Length" in response.headers
+    url = str(response.url)
     if kind.startswith(("multipart/", "video/")) or "mpegurl" in kind:
-        return WebPicture(url, None, has_end and kind.startswith("video/"))
+        return WebPicture(url, None, kind.startswith("video/"))
     data, deadline = bytearray(), monotonic() + MAX_URL_IMAGE_S
     while block := bytes(response.raw.read(_BLOCK, decode_content=False)):
         watch.count(len(block))
         data += block
-        if not begins_image(bytes(data[:16])):
+        if len(data) >= 16 and not begins_image(bytes(data[:16])):
             if kind.startswith(("text/", "image/")) or "json" in kind:
                 shown = printable(secrets.hide(kind), _MAX_SHOWN)
                 raise ImageError(
                     f"{name}: got {shown} that is no image of a format that is read, expected an image or a "
                     "video. Check the address."
                 )
-            return WebPicture(url, None, has_end)
+            return WebPicture(url, None, True)
         if len(data) > MAX_URL_IMAGE_BYTES:
             raise ImageError(f"{name}: has over {MAX_URL_IMAGE_BYTES:,} bytes, expected an image of fewer.")
         if monotonic() > deadline:

@@ -15,6 +15,8 @@ from yolofast.kernels._pictures cimport numbers, picture_view
 
 import numpy as np
 
+from yolofast.kernels.checks import checked_holes
+
 cnp.import_array()
 
 
@@ -49,26 +51,6 @@ def _whole(name, values, shape, low, high):
     return array
 
 
-def _checked_hole(plan, sample, layer):
-    if plan.hole is None and not (layer == 2).any():
-        return np.zeros((len(plan.images), 4), dtype=np.int64)
-    hole = np.array(plan.holes, dtype=np.int64, order="C")  # a copy: native code writes there
-    if hole.shape != (len(plan.images), 4):
-        raise ValueError(f"plan.hole has shape {hole.shape}; expected {(len(plan.images), 4)}")
-    height, width = plan.size
-    x0, y0, x1, y1 = hole.T
-    bad = np.flatnonzero((x0 < 0) | (x0 > x1) | (x1 > width) | (y0 < 0) | (y0 > y1) | (y1 > height))
-    if len(bad):
-        raise ValueError(
-            f"plan.hole[{bad[0]}] is {hole[bad[0]].tolist()}; expected x0, y0, x1, y1 in ascending order "
-            f"inside the output of {width} x {height}"
-        )
-    lost = np.flatnonzero((layer == 2) & ((x0 == x1) | (y0 == y1))[sample])
-    if len(lost):
-        raise ValueError(f"plan.tile_layer[{lost[0]}] is 2 in a sample without a hole; expected 0..1")
-    return hole
-
-
 def checked_plan(plan):
     """The arrays of a plan (matrix, window, sample, layer, mix, colour, hole), checked and contiguous.
 
@@ -100,7 +82,7 @@ def checked_plan(plan):
         layer,
         mix,
         colour,
-        _checked_hole(plan, sample, layer),
+        checked_holes(plan, sample, layer),
     )
 
 

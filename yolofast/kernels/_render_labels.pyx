@@ -10,6 +10,8 @@ cimport numpy as cnp
 
 import numpy as np
 
+from yolofast.kernels.checks import checked_holes
+
 cnp.import_array()
 
 
@@ -93,8 +95,8 @@ def render_labels(
     cdef const double[:, ::1] window = _array("plan.tile_window", plan.tile_window, np.float64, (tiles, 4))
     whole = np.array([0, 0, size.width, size.height], np.float64)
     cdef const double[::1] frame = whole
-    cdef const double[:, ::1] hole = _array("plan.hole", plan.holes, np.float64, (samples, 4))
     cdef const int64_t[::1] layer = _array("plan.tile_layer", plan.tile_layer, np.int64, (tiles,))
+    cdef const double[:, ::1] hole = checked_holes(plan, sample, layer).astype(np.float64)
     cdef VisibilityRule rule
     rule.min_side, rule.min_area, rule.max_aspect = min_side, min_area, max_aspect
     # What native code indexes by is read once and checked here: another thread may write to the arrays.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple, TypeAlias
@@ -62,7 +62,7 @@ def resolved(source: Source) -> Source:
     return source
 
 
-def read_items(source: Source, stride: int) -> Iterator[Outcome]:
+def read_items(source: Source, stride: int) -> Generator[Outcome, None, None]:
     """What is in `source`, read one by one; of videos every `stride`-th frame."""
     for name, picture in source:
         try:

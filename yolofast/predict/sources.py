@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,15 @@ Picture: TypeAlias = Path | bytes | NDArray[np.uint8] | Video | WebAddress
 
 class Source(list[tuple[str, Picture]]):
     """(name, picture) of each; arrays and bytes are named `image0`, `image1`, ... by their position."""
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> tuple[str, Picture]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Source: ...
+
+    def __getitem__(self, index: SupportsIndex | slice) -> tuple[str, Picture] | Source:
+        return Source(list(self)[index]) if isinstance(index, slice) else super().__getitem__(index)
 
     @property
     def has_frames(self) -> bool:
@@ -119,6 +129,8 @@ def _name(picture: Picture, position: int) -> str:
 
 
 def _pictures(source: Any) -> list[Picture]:
+    if isinstance(source, Source):
+        return [picture for _, picture in source]
     if isinstance(source, list | tuple):
         return [picture for part in source for picture in _pictures(part)]
     if isinstance(source, str):
@@ -149,6 +161,9 @@ def _named(text: str) -> list[Picture]:
     """What a text names: a URL, a camera, or files."""
     lowered = text.lower()
     if lowered.startswith(("http://", "https://")):
+        from yolofast.ingest.urls import check_http_url
+
+        check_http_url(text)
         return [WebAddress(text)]
     if lowered.startswith(STREAM_SCHEMES):
         from yolofast.ingest.urls import redacted_url
@@ -170,9 +185,17 @@ def _camera(index: int) -> Video:
 
 
 def _files(path: Path) -> list[Picture]:
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            shown = printable(str(path), MAX_SHOWN)
+            raise DatasetNotFoundError(
+                f"{shown}: no such image, video or folder: the name is too long."
+            ) from None
     if path.suffix.lower() == ".txt" and path.is_file():
         lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-        return [_listed(path.parent, line.strip()) for line in lines if line.strip()]
+        return [picture for line in lines if line.strip() for picture in _listed(path.parent, line.strip())]
     if not path.exists() and glob.has_magic(str(path)):
         found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
         if not found:
@@ -181,8 +204,8 @@ def _files(path: Path) -> list[Picture]:
     return [_file(file) for file in images_of(path)]
 
 
-def _listed(folder: Path, line: str) -> Picture:
-    return WebAddress(line) if line.lower().startswith(("http://", "https://")) else _file(folder / line)
+def _listed(folder: Path, line: str) -> list[Picture]:
+    return _named(line) if "://" in line else [_file(folder / line)]
 
 
 def _file(path: Path) -> Picture:

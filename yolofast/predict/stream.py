@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
@@ -69,11 +69,15 @@ def predict(
     source (a camera, a stream) the newest frame is taken, and those that come while the network is busy are
     dropped: `Result.frame` counts them. Closing the generator ends its threads and releases the source.
 
-    The network sees the pixels that it sees in the evaluation of a dataset; an array has those of a PNG file
-    of it. `speed` has milliseconds per image.
+    The network sees the pixels that it sees in the evaluation of a dataset; what comes as an array, as bytes
+    or from a URL has those of a PNG file of it. `speed` has milliseconds per image.
     """
     at_least(vid_stride=(vid_stride, 1), batch=(1 if batch is None else batch, 1))
-    opened = resolved(open_source(source))
+    opened, unopened = open_source(source), list[Outcome]()
+    try:
+        opened = resolved(opened)
+    except ImageError as error:
+        unopened.append(Failure(opened[0][0], error))
     live = opened.is_live
     report = on_error or (lambda _, error: _log.error("%s", error))
     found = failures = 0
@@ -81,7 +85,8 @@ def predict(
     latest: Ahead[Outcome] | None = None
     alone = False
     with ExitStack() as stack:
-        outcomes: Iterator[Outcome] = read_items(opened, vid_stride)
+        read = stack.enter_context(closing(read_items(opened, vid_stride)))
+        outcomes: Iterator[Outcome] = iter(unopened) if unopened else read
         if live:
             outcomes = latest = stack.enter_context(Ahead(outcomes, newest=True))
             batches = ready_batches(outcomes, imgsz=imgsz, batch=1, rect=rect, live=True)

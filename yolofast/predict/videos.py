@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def _opened(video: Video) -> cv2.VideoCapture:
             capture = cv2.VideoCapture(video.source, cv2.CAP_V4L2)
             advice = f"expected a camera at /dev/video{video.source}. Connect it, or close what uses it."
         elif isinstance(video.source, Path):
-            capture = cv2.VideoCapture(str(video.source), cv2.CAP_FFMPEG)
+            capture = cv2.VideoCapture(str(video.source.absolute()), cv2.CAP_FFMPEG)  # "a:b" is a protocol
             advice = "it is damaged, truncated, or of a format that OpenCV lacks. Get it again or convert it."
         else:
             options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
@@ -134,14 +135,22 @@ def _fps(stated: float) -> float | None:
     return stated if 0 < stated < 1000 else None
 
 
+_level_lock = threading.Lock()
+_levels: list[int] = []
+"""OpenCV's log level before each opening that is under way; the first is the user's."""
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """OpenCV says nothing on stderr: what cannot be opened is an error of ours."""
+    """OpenCV itself says nothing on stderr (FFmpeg may): what cannot be opened is an error of ours."""
     import cv2
 
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with _level_lock:
+        _levels.append(cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT))
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(before)
+        with _level_lock:
+            before = _levels.pop()
+            if not _levels:
+                cv2.utils.logging.setLogLevel(before)

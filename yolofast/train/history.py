@@ -71,7 +71,7 @@ def expected_epochs(history: Sequence[Row], *, epochs: int, hours: float | None)
     the epoch that reaches the limit is the last. Until one is measured it is `epochs`.
     """
     usual = usual_seconds(history)
-    if hours is None or not usual:
+    if hours is None or usual < 1e-6:
         return epochs
     return len(history) + max(0, math.ceil(seconds_left(history, hours) / usual))
 
@@ -91,7 +91,10 @@ def is_number(value: Any) -> bool:
 
 
 def is_history(rows: Any) -> bool:
-    """Whether a value of JSON is a history: a list of metrics by name."""
+    """Whether a value of JSON is a history: a list of metrics by name, with seconds that can be counted."""
     return isinstance(rows, list) and all(
-        isinstance(row, dict) and all(map(is_number, row.values())) for row in rows
+        isinstance(row, dict)
+        and all(map(is_number, row.values()))
+        and 0 <= row.get("epoch_s", 0) < math.inf  # NaN is not
+        for row in rows
     )

@@ -202,7 +202,7 @@ class Trainer:
             if self.config.deterministic:
                 stack.enter_context(deterministic_algorithms())
             self._train_epochs()
-        if self._stopped:
+        if self._stopped and not self.is_over():
             self.monitor.report(f"stopped by a callback after epoch {self.epoch} of {self.epochs}")
         elif trained_before < self.epoch < self.epochs:
             self.monitor.report(f"early stopping: no better mAP50-95 for {self.config.patience} epochs")
