@@ -189,7 +189,8 @@ def test_an_image_of_a_url(site: Site, tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_video_of_a_url_is_read_to_its_end(site: Site, tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.avi", 12).read_bytes()
-    site.files["/a.avi"] = ("video/x-msvideo", video)
+    site.files |= {"/a.avi": ("video/x-msvideo", video), "/b": ("application/octet-stream", video)}
+    assert len(found(site.url + "/b")) == 12
     results = found(site.url + "/a.avi")
     assert [number_in(result.image) for result in results] == list(range(12))
     assert results[3].path == f"frame3 of {site.url}/a.avi"

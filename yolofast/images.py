@@ -88,7 +88,7 @@ def decode_image(data: bytes, name: str | Path) -> NDArray[np.uint8]:
 
 def begins_image(data: bytes) -> bool:
     """Whether bytes begin as a file of a format that is read does."""
-    is_other_riff = data.startswith(b"RIFF") and data[8:12] != b"WEBP"  # AVI, WAV
+    is_other_riff = data.startswith(b"RIFF") and data[8:12] not in (b"WEBP", b"")  # AVI, WAV
     return data.startswith((_JPEG, *_OTHERS)) and not is_other_riff
 
 

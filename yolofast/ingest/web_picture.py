@@ -72,7 +72,7 @@ def _received(response: requests.Response, name: str, secrets: Secrets, watch: S
     while block := bytes(response.raw.read(_BLOCK, decode_content=False)):
         watch.count(len(block))
         data += block
-        if len(data) >= 16 and not begins_image(bytes(data[:16])):
+        if not begins_image(bytes(data[:16])):
             if kind.startswith(("text/", "image/")) or "json" in kind:
                 shown = printable(secrets.hide(kind), _MAX_SHOWN)
                 raise ImageError(

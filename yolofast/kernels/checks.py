@@ -31,11 +31,10 @@ def checked_holes(plan: BatchPlan, sample: NDArray[np.int64], layer: NDArray[np.
         hole = plan.holes
     else:
         given = np.asarray(plan.hole)
-        if given.dtype.kind not in "iu" or given.shape != (len(plan.images), 4):
-            raise ValueError(
-                f"plan.hole has shape {given.shape} and type {given.dtype}; expected {(len(plan.images), 4)} "
-                "and whole numbers"
-            )
+        if given.shape != (len(plan.images), 4):
+            raise ValueError(f"plan.hole has shape {given.shape}; expected {(len(plan.images), 4)}")
+        if given.dtype.kind not in "iu":
+            raise ValueError(f"plan.hole is {given.dtype}; expected whole numbers")
         hole = np.array(given, dtype=np.int64, order="C")
         height, width = plan.size
         x0, y0, x1, y1 = hole.T
