@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one for each core: more threads of torch would wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if importlib.util.find_spec("hypothesis"):  # machines with a GPU may lack it
     import support.property_tests  # noqa: F401  (registers the profiles)
 
