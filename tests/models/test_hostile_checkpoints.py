@@ -100,7 +100,7 @@ def test_hostile_checkpoints_end_in_an_error_and_nothing_is_done(
 
 
 @pytest.mark.parametrize(
-    ("flips", "cuts"), [(40, 12), pytest.param(2000, 200, marks=pytest.mark.deep)], ids=["few", "many"]
+    ("flips", "cuts"), [(40, 12), pytest.param(2000, 200, marks=pytest.mark.chaos)], ids=["few", "many"]
 )
 def test_changed_checkpoints_are_refused_or_have_the_same_weights(
     reader: Reader, flips: int, cuts: int

@@ -27,6 +27,8 @@ import torch
 from yolofast.errors import YolofastError
 from yolofast.models import load_weights
 
+torch.set_num_threads(1)  # those that wait would be counted
+
 _WATCHED = (
     "exec",
     "compile",
