@@ -26,10 +26,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from folders import RESULTS
-from weights_parity import MODELS, TOLERANCE, compared
+from weights_parity import MODELS, PEER_OUTPUTS, TOLERANCE, compared, write
 
-from yolofast.bench.figures import machine
 from yolofast.config import YOLOConfig
 from yolofast.data_source import dataset_of
 from yolofast.images import read_image
@@ -44,7 +42,9 @@ IMAGES = 8
 SETTINGS = {"conf": 0.001, "iou": 0.7, "max_det": 300}
 MAP_TOLERANCE = 0.001
 
-PEER_STEPS = """
+PEER_STEPS = (
+    PEER_OUTPUTS
+    + """
 import copy, json, sys
 import numpy as np
 import torch
@@ -60,16 +60,11 @@ import shutil
 for kind, file in (("training", "epoch0"), ("stripped", "last")):
     shutil.copy(f"{folder}/run/weights/{file}.pt", f"{folder}/{kind}.pt")
     whole = torch.load(f"{folder}/{kind}.pt", map_location="cpu", weights_only=False)
-    network = (whole.get("ema") or whole["model"]).float().eval()
-    with torch.no_grad():
-        outputs = network(images)[1]
-    heads = [outputs["one2many"], outputs["one2one"]] if "one2many" in outputs else [outputs]
-    for number, head in enumerate(heads):
-        for part in ("boxes", "scores"):
-            found[f"{kind}/{number}/{part}"] = head[part].numpy()
+    found |= outputs_of((whole.get("ema") or whole["model"]).float().eval(), images, kind)
 np.savez(folder + "/outputs.npz", **found)
 print("\\n" + json.dumps({"version": __version__}))
 """
+)
 
 PEER_TRAIN = """
 import sys
@@ -135,15 +130,6 @@ def judged(truth: Path, predictions: list[dict[str, Any]]) -> dict[str, float]:
     return {"map50_95": float(run.stats[0]), "map50": float(run.stats[1])}
 
 
-def write(part: str, rows: dict[str, Any]) -> None:
-    """Put the rows of a part into the results, beside those of other parts and networks."""
-    path = RESULTS / "weights_parity.json"
-    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known = document.get(part, {}).get("networks", {})
-    document[part] = {"machine": machine(), "networks": dict(sorted((known | rows).items()))}
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-
-
 def compare_steps(python: str, data: Path, models: list[str]) -> int:
     failed = False
     with tempfile.TemporaryDirectory() as temporary:
@@ -160,7 +146,7 @@ def compare_steps(python: str, data: Path, models: list[str]) -> int:
             failed |= max(found.values()) > TOLERANCE
             print(f"{name}: {found}", flush=True)
             row = {"peer": f"ultralytics {said['version']}", "images": f"8 at {STEPS_SIDE} px", "steps": 2}
-            write("after_training_steps", {name: {**row, "largest_difference": found}})
+            write({name: {**row, "largest_difference": found}}, "after_training_steps")
     return int(failed)
 
 
@@ -178,7 +164,7 @@ def compare_map(python: str, data: Path, trained: Path, epochs: int, models: lis
                 trained.mkdir(parents=True, exist_ok=True)
                 shutil.copy(root / "run" / "weights" / "last.pt", weights)
             row = compared_map(python, weights, yaml, truth, root)
-            write("evaluation", {name: row})
+            write({name: row}, "evaluation")
             gap = max(
                 abs(row["peer_judged_by_pycocotools"][key] - row["ours"][key])
                 for key in ("map50", "map50_95")

@@ -35,7 +35,20 @@ MODELS = [f"{family}{size}" for family in ("yolov8", "yolo11", "yolo26") for siz
 TOLERANCE = 1e-5
 RECORDED_SIDE = 64
 
-PEER = """
+PEER_OUTPUTS = """
+def outputs_of(network, images, kind):
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        outputs = network(images)[1]
+    heads = [outputs["one2many"], outputs["one2one"]] if "one2many" in outputs else [outputs]
+    return {f"{kind}/{number}/{part}": head[part].numpy()
+            for number, head in enumerate(heads) for part in ("boxes", "scores")}
+"""
+"""For the peer's interpreter: the raw outputs of all heads by name, as `compared` reads them."""
+
+PEER = (
+    PEER_OUTPUTS
+    + """
 import copy, json, sys
 import numpy as np
 import torch
@@ -58,16 +71,11 @@ for precision in ("float32", "float16"):
     if precision == "float16":
         used = used.half()
     torch.save({"model": used, "ema": None, "version": __version__}, f"{folder}/{precision}.pt")
-    used = used.float().eval()
-    with torch.no_grad():
-        outputs = used(images)[1]
-    heads = [outputs["one2many"], outputs["one2one"]] if "one2many" in outputs else [outputs]
-    for number, head in enumerate(heads):
-        for part in ("boxes", "scores"):
-            found[f"{precision}/{number}/{part}"] = head[part].numpy()
+    found |= outputs_of(used.float().eval(), images, precision)
 np.savez(folder + "/outputs.npz", **found)
 print("\\n" + json.dumps({"parameters": parameters, "version": __version__, "shapes": shapes}))
 """
+)
 
 
 def run_peer(python: str, name: str, folder: Path) -> dict[str, Any]:
@@ -88,6 +96,7 @@ def compared(folder: Path, precision: str) -> tuple[float, int]:
     """The largest difference of any logit of any head, and the number of our parameters."""
     model = load_weights(folder / f"{precision}.pt")
     images = torch.from_numpy(np.load(folder / "images.npy")).float() / 255
+    torch.set_num_threads(1)  # as the peer: more threads add in another order, 2e-5 apart after training
     with torch.no_grad():
         outputs = model.training_maps(images)
     largest = 0.0
@@ -107,10 +116,18 @@ def letterboxed(folder: Path, count: int, side: int) -> np.ndarray[Any, np.dtype
     return np.stack([letterbox(read_image(path), (side, side))[0].transpose(2, 0, 1) for path in paths])
 
 
+def write(rows: dict[str, Any], part: str | None = None) -> None:
+    """Put the rows of some networks into the results, or into a part of them, beside all others."""
+    path = RESULTS / "weights_parity.json"
+    document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    place = document if part is None else document.setdefault(part, {})
+    place |= {"machine": machine(), "networks": dict(sorted((place.get("networks", {}) | rows).items()))}
+    document["tolerance"] = TOLERANCE
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
 def compare(python: str, images: Path, side: int, models: list[str]) -> int:
     """Write results/weights_parity.json; exit code 1 where a network differs."""
-    path = RESULTS / "weights_parity.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["networks"] if path.exists() else {}
     pixels, failed = letterboxed(images, 8, side), False
     for name in models:
         with tempfile.TemporaryDirectory() as temporary:
@@ -120,7 +137,7 @@ def compare(python: str, images: Path, side: int, models: list[str]) -> int:
             full, parameters = compared(folder, "float32")
             half, _ = compared(folder, "float16")
         constants = said["parameters"] - parameters
-        rows[name] = {
+        row = {
             "peer": f"ultralytics {said['version']}",
             "images": f"8 at {side} px",
             "largest_difference": {"float32": full, "float16_file": half},
@@ -128,8 +145,7 @@ def compare(python: str, images: Path, side: int, models: list[str]) -> int:
         }
         failed |= max(full, half) > TOLERANCE or constants not in (0, 16)
         print(f"{name}: {full:.1e} {half:.1e}, {parameters:,} parameters (+{constants})", flush=True)
-        document = {"machine": machine(), "tolerance": TOLERANCE, "networks": dict(sorted(rows.items()))}
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write({name: row})
     return int(failed)
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from support.dataset_files import write_image
+from support.weights_files import write_unsure_weights
 
 from yolofast.errors import ConfigError, DataError, ImageError
 from yolofast.images import read_image
-from yolofast.models import build_model, save_weights
 from yolofast.predict import batches, class_numbers, images_of, predict, predict_images, predict_run
 
 
@@ -135,12 +135,7 @@ def test_augmented_prediction_finds_each_object_once(files: list[Path]) -> None:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of size p with the classes cat and dog, whose scores are all about one half."""
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    model = build_model("p", 2, class_names=("cat", "dog"), seed=0)
-    for branch in model.head.class_branches:
-        torch.nn.init.zeros_(branch.get_submodule("2").get_parameter("bias"))
-    save_weights(model, path, {"imgsz": "64"})
-    return path
+    return write_unsure_weights(tmp_path_factory.mktemp("weights") / "w.safetensors", ("cat", "dog"))
 
 
 def test_images_that_failed_are_in_the_result_with_the_reason(

@@ -9,23 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from support.dataset_files import write_image
 from support.videos import write_video
+from support.weights_files import write_unsure_weights
 
 from yolofast.cli import main
-from yolofast.models import build_model, save_weights
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of size p whose scores are all about one half, with a class name that is no folder name."""
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    model = build_model("p", 2, class_names=("cat", "../dog"), seed=0)
-    for branch in model.head.class_branches:
-        torch.nn.init.zeros_(branch.get_submodule("2").get_parameter("bias"))
-    save_weights(model, path, {"imgsz": "64"})
-    return path
+    return write_unsure_weights(tmp_path_factory.mktemp("weights") / "w.safetensors", ("cat", "../dog"))
 
 
 @pytest.fixture

@@ -53,3 +53,12 @@ cdef extern from "core/render/render.hpp" namespace "yf" nogil:
         int factor_x
         int factor_y
         double* place
+
+cdef extern from "core/render/render.hpp" namespace "yf" nogil:
+    struct Span:
+        int begin
+        int end
+
+    struct Rectangle:
+        Span columns
+        Span rows

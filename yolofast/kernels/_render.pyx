@@ -10,7 +10,8 @@ from libcpp.memory cimport unique_ptr
 from libcpp.vector cimport vector
 cimport numpy as cnp
 
-from yolofast.kernels._core cimport MAX_GAIN, MAX_LEVEL, MAX_SIDE, PictureView, Planes
+from yolofast.kernels._core cimport (
+    MAX_GAIN, MAX_LEVEL, MAX_SIDE, PictureView, Planes, Rectangle, Span)
 from yolofast.kernels._pictures cimport numbers, picture_view
 
 import numpy as np
@@ -26,14 +27,6 @@ cdef extern from "core/render/render.hpp" namespace "yf" nogil:
         double* matrix
         double* window
         int layer
-
-    struct Span:
-        int begin
-        int end
-
-    struct Rectangle:
-        Span columns
-        Span rows
 
     cppclass Renderer:
         Renderer() except +

@@ -6,17 +6,8 @@ from libcpp cimport bool as cbool
 from libcpp.memory cimport shared_ptr
 from libcpp.vector cimport vector
 
-from yolofast.kernels._core cimport ConstImage, PictureView, Planes
+from yolofast.kernels._core cimport ConstImage, PictureView, Planes, Rectangle, Span
 
-
-cdef extern from "core/render/render.hpp" namespace "yf" nogil:
-    struct Span:
-        int begin
-        int end
-
-    struct Rectangle:
-        Span columns
-        Span rows
 
 cdef extern from "core/jpeg/jpeg.hpp" namespace "yf" nogil:
     cdef enum class JpegDecoder(int):
